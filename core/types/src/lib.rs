@@ -1,0 +1,16 @@
+//! The words that edge, hub and command line share: names, topics, typed
+//! values with quality and time, and the device API.
+//!
+//! No I/O and no runtime, so that everything else may depend on it. The API
+//! types are KubeEdge's `devices.kubeedge.io/v1beta1`, field by field; what
+//! Longshore adds lives where that API leaves room (see [`policy`]).
+
+pub mod device;
+pub mod name;
+pub mod policy;
+pub mod topic;
+pub mod value;
+
+pub use device::{Device, DeviceModel, DeviceStatus};
+pub use name::{DeviceName, InvalidName, NodeName};
+pub use value::{Quality, Reason, Value, ValueRef};
