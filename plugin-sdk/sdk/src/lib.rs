@@ -1,0 +1,19 @@
+//! Everything that a mapper's author needs: describe how to talk to one bus,
+//! and the SDK does the rest.
+//!
+//! An author implements [`Protocol`] (parse the configuration, plan the reads,
+//! open a connection) and [`Connection`] (read, write). The SDK owns the
+//! schedule: one queue for each bus, reads coalesced across devices and
+//! intervals, writes first, a dead unit quarantined alone, reconnect for ever
+//! with jittered backoff, a deadline on every call. `export_mapper!` turns
+//! the protocol into the C contract of `longshore-abi`.
+
+pub mod mapper;
+pub mod protocol;
+mod samples;
+
+pub use mapper::{
+    Command, CommandKind, Completion, CreateError, DeviceState, Event, Host, Level, Mapper, SampleValue, Status, SubmitError,
+};
+pub use protocol::{Connection, DeviceConfig, Fault, Parsed, PointConfig, Protocol, RequestError};
+pub use samples::Samples;

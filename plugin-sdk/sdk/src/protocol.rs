@@ -1,0 +1,123 @@
+//! What an author writes: how to talk to one kind of bus.
+
+use std::{fmt, future::Future, hash::Hash, time::Duration};
+
+use serde::Deserialize;
+
+/// A device's configuration as the host sends it (`COMMAND_CONFIGURE`).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeviceConfig {
+    /// `namespace/name`, for messages.
+    pub device: String,
+    /// `protocol.configData` of the Device over `protocolConfigData` of its model.
+    #[serde(default)]
+    pub protocol: serde_json::Map<String, serde_json::Value>,
+    /// The device's points.
+    #[serde(default)]
+    pub points: Vec<PointConfig>,
+}
+
+/// One property of a device as the host sends it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PointConfig {
+    /// Chosen by the host, unique in the mapper instance.
+    pub id: u32,
+    /// The property's name, for messages.
+    pub name: String,
+    /// Whether it may be written.
+    #[serde(default)]
+    pub writable: bool,
+    /// Time between two reads in milliseconds; 0 means that it is never polled.
+    pub interval_ms: u64,
+    /// The type of the twin (`INT`, `FLOAT`, `DOUBLE`, `STRING`, `BOOLEAN`,
+    /// `BYTES`), which a protocol may take as the default of its raw type.
+    #[serde(default, rename = "type")]
+    pub twin_type: String,
+    /// `visitors.configData` without the keys that the twin engine owns.
+    #[serde(default)]
+    pub config: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Something wrong in a configuration, at its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Key path, for example `points[3].config.address`.
+    pub path: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+/// A device's configuration, validated.
+pub struct Parsed<P: Protocol + ?Sized> {
+    /// The bus that it hangs on. Equal buses share one connection and queue.
+    pub bus: P::Bus,
+    /// Which unit on that bus; a dead unit is quarantined alone.
+    pub unit: P::Unit,
+    /// Each point of the configuration, in its order: usable or not.
+    pub points: Vec<Result<P::Point, Fault>>,
+    /// Things that are accepted but doubtful, such as unknown keys.
+    pub warnings: Vec<Fault>,
+}
+
+/// How to talk to one kind of bus.
+pub trait Protocol: Send + Sync + Sized + 'static {
+    /// The address of a bus: a TCP endpoint, a serial port with its settings.
+    type Bus: Clone + Eq + Hash + fmt::Display + Send + Sync + 'static;
+    /// The address of a unit on the bus.
+    type Unit: Clone + Eq + Hash + Ord + fmt::Display + Send + Sync + 'static;
+    /// The validated address and coding of one point.
+    type Point: Send + Sync + 'static;
+    /// One exchange with the device that reads one or more points.
+    type Request: Send + Sync + 'static;
+    /// An open connection to a bus.
+    type Connection: Connection<Self>;
+
+    /// Validates the mapper's own configuration.
+    fn new(config: &serde_json::Value) -> Result<Self, Vec<Fault>>;
+    /// Validates a device; `Err` when its bus or unit cannot be known.
+    fn parse(&self, device: &DeviceConfig) -> Result<Parsed<Self>, Vec<Fault>>;
+    /// Coalesces points of one unit that are due together into few requests.
+    /// Pure. Each point (by its index) stands in exactly one request.
+    fn plan(&self, bus: &Self::Bus, unit: &Self::Unit, points: &[(u32, &Self::Point)]) -> Vec<Self::Request>;
+    /// Opens the bus.
+    fn connect(&self, bus: &Self::Bus) -> impl Future<Output = Result<Self::Connection, RequestError>> + Send;
+    /// The longest that one exchange may take on this bus.
+    fn timeout(&self, bus: &Self::Bus) -> Duration;
+}
+
+/// An open connection to a bus. One call at a time; a call that is dropped at
+/// its deadline leaves the connection to be thrown away.
+pub trait Connection<P: Protocol>: Send + 'static {
+    /// Carries out one planned request and puts one sample for each of its
+    /// points into `samples`.
+    fn read(&mut self, unit: &P::Unit, request: &P::Request, samples: &mut Samples) -> impl Future<Output = Result<(), RequestError>> + Send;
+    /// Writes one value.
+    fn write(&mut self, unit: &P::Unit, point: &P::Point, value: &crate::SampleValue) -> impl Future<Output = Result<(), RequestError>> + Send;
+}
+
+/// Why an exchange with a device failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RequestError {
+    /// The device answered and said no. The line is fine.
+    #[error("device refused: {0}")]
+    Refused(String),
+    /// The unit did not answer, though the bus is up.
+    #[error("no answer: {0}")]
+    Timeout(String),
+    /// The line broke: the connection is thrown away and dialled anew.
+    #[error("line broke: {0}")]
+    Line(String),
+    /// The value does not fit the point.
+    #[error("{0}")]
+    InvalidValue(String),
+}
+
+pub use crate::samples::Samples;
