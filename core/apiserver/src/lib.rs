@@ -1,0 +1,44 @@
+//! A small Kubernetes API over one SQLite file, as a library.
+//!
+//! The hub embeds it where there is no cluster, the edge embeds it as the
+//! local, offline API. It is not a fork of the real server and shares no code
+//! with it; it answers the same requests with the same words, so that kubectl,
+//! `kube::Client` and every controller written for Kubernetes work unchanged.
+//!
+//! # Why this shape
+//!
+//! One append-only log numbers every change of every resource; that number is
+//! the `resourceVersion`. Writes go through one thread that commits whatever
+//! waits in one transaction, reads come from a pool of connections, and a
+//! watcher pulls from a bounded window in memory or, when it is behind, from the
+//! log. Nobody who reads slowly can hold up a writer.
+//! Resources are data: the built-in ones come from a table, the others from
+//! CustomResourceDefinition objects in the store itself. One structural schema
+//! per resource serves validation, pruning, defaulting, strategic and
+//! server-side apply, and the OpenAPI documents.
+//!
+//! # Guarantees
+//!
+//! - A write that was answered is in the database file; a write that failed
+//!   left nothing behind.
+//! - Revisions only grow, across restarts too. A watch sees each change once,
+//!   in order, or is told in the stream that its revision has expired.
+//! - Memory for watchers is bounded by [`Config::window`] per resource.
+//!
+//! # Example
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use longshore_apiserver::{ApiServer, Config};
+//! let server = ApiServer::open(Config::new("/var/lib/longshore/api.db"))?;
+//! let app = server.router(); // give this to `kube::Client::new(app, "default")`
+//! # drop(app);
+//! server.shutdown().await;
+//! # Ok(()) }
+//! ```
+
+mod identity;
+mod server;
+
+pub use identity::{AllowMasters, Attributes, Authorizer, Tokens, User};
+pub use server::{ApiServer, Config, OpenError};
