@@ -1,0 +1,57 @@
+# Two commands: `make up` runs Longshore on a fresh machine, `make test` passes
+# the tests on one. All else is for working on it; see CONTRIBUTING.md.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+## up: install what is missing, build, and run everything until Ctrl-C
+.PHONY: up
+up: build
+	@exec .longshore/bin/longshore up
+
+## test: install what the tests need and run all of them
+.PHONY: test
+test:
+	@exec tests/run
+
+## build: only the build of `make up`
+.PHONY: build
+build:
+	@deploy/setup/packages build
+	@deploy/setup/build
+
+## reset: forget the state of `make up`
+.PHONY: reset
+reset:
+	@deploy/setup/reset
+
+## bench: measure the budgets of docs/SPECIFICATION.md
+.PHONY: bench
+bench: build
+	@cargo run --release --locked --quiet -p longshore-bench
+
+## control-plane: build etcd and kube-apiserver for the tests
+.PHONY: control-plane
+control-plane:
+	@tests/kubernetes/build >/dev/null
+
+## fmt: format the code
+.PHONY: fmt
+fmt:
+	@cargo fmt --all
+
+## lint: formatting, structure and clippy, without the tests
+.PHONY: lint
+lint:
+	@exec tests/run lint
+
+## deny: licences, bans and sources of all dependencies, by cargo-deny
+.PHONY: deny
+deny:
+	@cargo deny --version >/dev/null 2>&1 || { echo 'cargo-deny is missing; hint: cargo install --locked cargo-deny' >&2; exit 1; }
+	@cargo deny check bans licenses sources
+
+## help: this list
+.PHONY: help
+help:
+	@sed -n 's/^## /  make /p' Makefile
