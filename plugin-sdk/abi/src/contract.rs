@@ -7,6 +7,9 @@ pub const ABI_MAJOR: u16 = 1;
 /// Grows with each append to a struct, each new command or status.
 pub const ABI_MINOR: u16 = 0;
 
+/// The most that one [`EventBatch`] may carry, its texts included.
+pub const MAX_BATCH_BYTES: usize = 4 << 20;
+
 /// Done.
 pub const STATUS_OK: i32 = 0;
 /// `emit`: the queue is full; nothing of the batch was taken. Wait with
@@ -132,7 +135,7 @@ pub struct Value {
     pub payload: Payload,
 }
 
-/// One reading of one point. 32 bytes.
+/// One reading of one point. 32 bytes where pointers have 64 bits.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Sample {
@@ -254,7 +257,9 @@ pub struct HostApi {
     /// Passed back in every call.
     pub context: *mut c_void,
     /// Takes the whole batch ([`STATUS_OK`]) or nothing of it
-    /// ([`STATUS_WOULD_BLOCK`], [`STATUS_STOPPED`]). Never blocks.
+    /// ([`STATUS_WOULD_BLOCK`], [`STATUS_STOPPED`], and
+    /// [`STATUS_INVALID_ARGUMENT`] for a malformed batch or one of more than
+    /// [`MAX_BATCH_BYTES`]). Never blocks.
     pub emit: Option<unsafe extern "C" fn(context: *mut c_void, batch: *const EventBatch) -> i32>,
     /// Waits until `emit` has room again, at most `timeout_ns`.
     /// [`STATUS_OK`], [`STATUS_TIMEOUT`] or [`STATUS_STOPPED`].
@@ -311,6 +316,73 @@ pub type EntryFn = unsafe extern "C" fn() -> *const MapperApi;
 // SAFETY: the table is immutable and holds only function pointers and numbers.
 unsafe impl Sync for MapperApi {}
 
+// SAFETY: both are plain data; following the pointer is `unsafe` anyway, and
+// whoever does it upholds that the memory is still borrowed.
+unsafe impl Send for Bytes {}
+// SAFETY: as above.
+unsafe impl Sync for Bytes {}
+
+impl Bytes {
+    /// No bytes.
+    pub const EMPTY: Self = Self { pointer: core::ptr::null(), length: 0 };
+
+    /// Borrows `bytes`; the caller keeps them alive as long as the contract says.
+    pub const fn new(bytes: &[u8]) -> Self {
+        Self { pointer: bytes.as_ptr(), length: bytes.len() }
+    }
+}
+
+// Every constructor initialises the whole union, so that a batch may be copied
+// as plain bytes.
+impl Payload {
+    /// All bytes zero.
+    pub const ZERO: Self = Self { bytes: Bytes::EMPTY };
+
+    /// The payload of [`TYPE_BOOL`].
+    #[inline]
+    pub const fn from_bool(value: bool) -> Self {
+        let mut payload = Self::ZERO;
+        payload.boolean = value as u8;
+        payload
+    }
+
+    /// The payload of [`TYPE_INT64`].
+    #[inline]
+    pub const fn from_i64(value: i64) -> Self {
+        let mut payload = Self::ZERO;
+        payload.int64 = value;
+        payload
+    }
+
+    /// The payload of [`TYPE_UINT64`].
+    #[inline]
+    pub const fn from_u64(value: u64) -> Self {
+        let mut payload = Self::ZERO;
+        payload.uint64 = value;
+        payload
+    }
+
+    /// The payload of [`TYPE_FLOAT64`].
+    #[inline]
+    pub const fn from_f64(value: f64) -> Self {
+        let mut payload = Self::ZERO;
+        payload.float64 = value;
+        payload
+    }
+
+    /// The payload of [`TYPE_STRING`] and [`TYPE_BYTES`], and the message of a bad sample.
+    #[inline]
+    pub const fn from_bytes(bytes: Bytes) -> Self {
+        Self { bytes }
+    }
+}
+
+impl Value {
+    /// No value.
+    pub const NONE: Self = Self { kind: TYPE_NONE, reserved: [0; 7], payload: Payload::ZERO };
+}
+
+#[cfg(target_pointer_width = "64")]
 const _: () = {
     assert!(size_of::<Value>() == 24);
     assert!(size_of::<Sample>() == 32);

@@ -8,12 +8,14 @@
 //! with jittered backoff, a deadline on every call. `export_mapper!` turns
 //! the protocol into the C contract of `longshore-abi`.
 
+#[doc(hidden)]
+pub mod glue;
 pub mod mapper;
 pub mod protocol;
 mod samples;
 
 pub use mapper::{
-    Command, CommandKind, Completion, CreateError, DeviceState, Event, Host, Level, Mapper, SampleValue, Status, SubmitError,
+    Command, CommandKind, Completion, CreateError, DeviceState, Event, Host, HostFunctions, Level, Mapper, SampleValue, Status, Stopped, SubmitError,
 };
 pub use protocol::{Connection, DeviceConfig, Fault, Parsed, PointConfig, Protocol, RequestError};
-pub use samples::Samples;
+pub use samples::{Reading, Reason, SampleView, Samples};

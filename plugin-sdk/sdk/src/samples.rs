@@ -1,5 +1,263 @@
 //! A batch of samples on its way to the host.
 
+use longshore_abi::{
+    Bytes, Payload, QUALITY_BAD, QUALITY_GOOD, QUALITY_UNCERTAIN, REASON_CONFIG, REASON_DECODE, REASON_LINE, REASON_NONE,
+    REASON_REFUSED, REASON_TIMEOUT, Sample, TYPE_BOOL, TYPE_BYTES, TYPE_FLOAT64, TYPE_INT64, TYPE_NONE, TYPE_STRING, TYPE_UINT64,
+};
+
 /// A batch of samples; reused between reads so that the hot path does not allocate.
-#[derive(Debug, Default)]
-pub struct Samples {}
+///
+/// The samples lie in memory as the C contract has them, so emitting a batch
+/// converts nothing: `push_f64` is one bounds check and one 32-byte store.
+/// Texts are copied into an arena and each text's sample points there; when
+/// the arena moves, the few samples with text are pointed anew.
+#[derive(Default)]
+pub struct Samples {
+    pub(crate) samples: Vec<Sample>,
+    arena: Vec<u8>,
+    texts: Vec<Text>,
+}
+
+/// Where the text of a sample stands in the arena.
+#[derive(Clone, Copy)]
+struct Text {
+    sample: usize,
+    offset: usize,
+    length: usize,
+}
+
+/// Why a sample is bad; the codes are `longshore_abi::REASON_*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The line is down or broke.
+    Line,
+    /// No answer in time.
+    Timeout,
+    /// The device refused to read this point.
+    Refused,
+    /// The point's configuration is wrong.
+    Config,
+    /// The answer could not be decoded.
+    Decode,
+}
+
+/// A sample of a batch, for tests and tools.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SampleView<'a> {
+    /// The point's id.
+    pub point: u32,
+    /// When the value was true at its source: nanoseconds since the Unix epoch.
+    pub source_time_ns: i64,
+    /// The value, or why there is none.
+    pub reading: Reading<'a>,
+}
+
+/// What a [`SampleView`] says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Reading<'a> {
+    /// Truth.
+    Bool(bool),
+    /// Signed.
+    Int(i64),
+    /// Unsigned.
+    Uint(u64),
+    /// Floating point.
+    Float(f64),
+    /// Text.
+    String(&'a str),
+    /// Raw bytes.
+    Bytes(&'a [u8]),
+    /// No usable value.
+    Bad {
+        /// Why, for programs.
+        reason: Option<Reason>,
+        /// Why, for people.
+        message: &'a str,
+    },
+}
+
+impl Samples {
+    /// An empty batch with room for `count` samples.
+    pub fn with_capacity(count: usize) -> Self {
+        Self { samples: Vec::with_capacity(count), ..Self::default() }
+    }
+
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// Forgets all samples and keeps the memory.
+    pub fn clear(&mut self) {
+        self.truncate(0);
+    }
+
+    /// Keeps the first `length` samples: takes back what a failed read pushed.
+    pub fn truncate(&mut self, length: usize) {
+        self.samples.truncate(length);
+        while let Some(text) = self.texts.pop_if(|text| text.sample >= length) {
+            self.arena.truncate(text.offset);
+        }
+    }
+
+    /// Makes room for `count` more samples.
+    pub fn reserve(&mut self, count: usize) {
+        self.samples.reserve(count);
+    }
+
+    /// Adds a floating point number.
+    #[inline]
+    pub fn push_f64(&mut self, point: u32, value: f64, source_time_ns: i64) {
+        self.push(point, TYPE_FLOAT64, Payload::from_f64(value), source_time_ns);
+    }
+
+    /// Adds a signed integer.
+    #[inline]
+    pub fn push_i64(&mut self, point: u32, value: i64, source_time_ns: i64) {
+        self.push(point, TYPE_INT64, Payload::from_i64(value), source_time_ns);
+    }
+
+    /// Adds an unsigned integer.
+    #[inline]
+    pub fn push_u64(&mut self, point: u32, value: u64, source_time_ns: i64) {
+        self.push(point, TYPE_UINT64, Payload::from_u64(value), source_time_ns);
+    }
+
+    /// Adds a truth value.
+    #[inline]
+    pub fn push_bool(&mut self, point: u32, value: bool, source_time_ns: i64) {
+        self.push(point, TYPE_BOOL, Payload::from_bool(value), source_time_ns);
+    }
+
+    /// Adds text.
+    pub fn push_str(&mut self, point: u32, value: &str, source_time_ns: i64) {
+        let payload = self.store(value.as_bytes());
+        self.push(point, TYPE_STRING, payload, source_time_ns);
+    }
+
+    /// Adds raw bytes.
+    pub fn push_bytes(&mut self, point: u32, value: &[u8], source_time_ns: i64) {
+        let payload = self.store(value);
+        self.push(point, TYPE_BYTES, payload, source_time_ns);
+    }
+
+    /// Says that there is no usable value, and why.
+    pub fn push_bad(&mut self, point: u32, reason: Reason, message: &str, source_time_ns: i64) {
+        let payload = self.store(message.as_bytes());
+        self.samples.push(Sample { point, kind: TYPE_NONE, quality: QUALITY_BAD, reason: reason.code(), source_time_ns, payload });
+    }
+
+    /// Marks the last sample as one to be used with care. Does nothing to a
+    /// bad sample or an empty batch.
+    pub fn mark_last_uncertain(&mut self) {
+        if let Some(sample) = self.samples.last_mut().filter(|sample| sample.quality == QUALITY_GOOD) {
+            sample.quality = QUALITY_UNCERTAIN;
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, point: u32, kind: u8, payload: Payload, source_time_ns: i64) {
+        self.samples.push(Sample { point, kind, quality: QUALITY_GOOD, reason: REASON_NONE, source_time_ns, payload });
+    }
+
+    /// Copies the text of the next sample into the arena.
+    fn store(&mut self, text: &[u8]) -> Payload {
+        if text.is_empty() {
+            return Payload::ZERO;
+        }
+        let before = self.arena.as_ptr();
+        self.arena.reserve(text.len());
+        if before != self.arena.as_ptr() {
+            self.point_anew();
+        }
+        let text_at = Text { sample: self.samples.len(), offset: self.arena.len(), length: text.len() };
+        self.arena.extend_from_slice(text);
+        self.texts.push(text_at);
+        self.payload(text_at)
+    }
+
+    fn payload(&self, text: Text) -> Payload {
+        Payload::from_bytes(Bytes { pointer: self.arena.as_ptr().wrapping_add(text.offset), length: text.length })
+    }
+
+    fn point_anew(&mut self) {
+        for i in 0..self.texts.len() {
+            let text = self.texts[i];
+            self.samples[text.sample].payload = self.payload(text);
+        }
+    }
+}
+
+impl Clone for Samples {
+    fn clone(&self) -> Self {
+        let mut copy = Self { samples: self.samples.clone(), arena: self.arena.clone(), texts: self.texts.clone() };
+        copy.point_anew();
+        copy
+    }
+}
+
+impl std::fmt::Debug for Samples {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl Reason {
+    /// The code of the contract.
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Line => REASON_LINE,
+            Self::Timeout => REASON_TIMEOUT,
+            Self::Refused => REASON_REFUSED,
+            Self::Config => REASON_CONFIG,
+            Self::Decode => REASON_DECODE,
+        }
+    }
+
+    pub(crate) fn from_code(code: u16) -> Option<Self> {
+        [Self::Line, Self::Timeout, Self::Refused, Self::Config, Self::Decode].into_iter().find(|reason| reason.code() == code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_survive_growth_clone_and_truncation() {
+        let mut samples = Samples::default();
+        for i in 0..1000_u32 {
+            samples.push_str(i, &format!("text {i}"), 1);
+            samples.push_f64(i, f64::from(i), 2);
+        }
+        let copy = samples.clone();
+        samples.truncate(999);
+        samples.push_bad(7, Reason::Timeout, "no answer", 3);
+        assert_eq!(copy.len(), 2000);
+        for (i, sample) in copy.iter().step_by(2).enumerate() {
+            assert_eq!(sample.reading, Reading::String(&format!("text {i}")));
+        }
+        assert_eq!(samples.iter().nth(998).expect("kept").reading, Reading::String("text 499"));
+        let last = samples.iter().last().expect("pushed");
+        assert_eq!(last.reading, Reading::Bad { reason: Some(Reason::Timeout), message: "no answer" });
+        samples.clear();
+        assert!(samples.is_empty());
+    }
+
+    #[test]
+    fn marks_only_good_samples_uncertain() {
+        let mut samples = Samples::default();
+        samples.mark_last_uncertain();
+        samples.push_bad(1, Reason::Line, "", 0);
+        samples.mark_last_uncertain();
+        assert_eq!(samples.samples[0].quality, QUALITY_BAD);
+        samples.push_bool(2, true, 0);
+        samples.mark_last_uncertain();
+        assert_eq!(samples.samples[1].quality, QUALITY_UNCERTAIN);
+    }
+}
