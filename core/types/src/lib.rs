@@ -5,12 +5,21 @@
 //! types are KubeEdge's `devices.kubeedge.io/v1beta1`, field by field; what
 //! Longshore adds lives where that API leaves room (see [`policy`]).
 
+mod base64;
 pub mod device;
+pub mod effective;
+pub mod fault;
 pub mod name;
 pub mod policy;
+pub mod time;
 pub mod topic;
 pub mod value;
 
 pub use device::{Device, DeviceModel, DeviceStatus};
+pub use effective::EffectiveDevice;
+pub use fault::{Fault, Level};
 pub use name::{DeviceName, InvalidName, NodeName};
-pub use value::{Quality, Reason, Value, ValueRef};
+pub use policy::PropertyPolicy;
+pub use time::Timestamp;
+pub use topic::Topic;
+pub use value::{ParseValueError, Quality, Reason, Value, ValueRef};

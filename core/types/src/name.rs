@@ -27,7 +27,10 @@ impl DeviceName {
     pub fn new(namespace: &str, name: &str) -> Result<Self, InvalidName> {
         check("namespace", namespace, 63, false)?;
         check("device name", name, 253, true)?;
-        Ok(Self { text: format!("{namespace}/{name}").into(), slash: namespace.len() as u32 })
+        Ok(Self {
+            text: format!("{namespace}/{name}").into(),
+            slash: namespace.len() as u32,
+        })
     }
 
     /// The namespace.
@@ -93,7 +96,13 @@ impl FromStr for NodeName {
 }
 
 fn check(what: &'static str, name: &str, max: usize, dots: bool) -> Result<(), InvalidName> {
-    let refuse = |why| Err(InvalidName { what, name: name.to_owned(), why });
+    let refuse = |why| {
+        Err(InvalidName {
+            what,
+            name: name.to_owned(),
+            why,
+        })
+    };
     if name.is_empty() {
         return refuse("it is empty");
     }
@@ -108,7 +117,9 @@ fn check(what: &'static str, name: &str, max: usize, dots: bool) -> Result<(), I
             && bytes.iter().all(|b| plain(b) || *b == b'-')
     });
     if !labels_ok || (!dots && name.contains('.')) {
-        return refuse("use lower case letters, digits and `-`, beginning and ending with a letter or digit");
+        return refuse(
+            "use lower case letters, digits and `-`, beginning and ending with a letter or digit",
+        );
     }
     Ok(())
 }

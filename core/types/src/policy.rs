@@ -1,1 +1,163 @@
-//! policy
+//! The keys of `visitors.configData` that the twin engine owns.
+//!
+//! A visitor's free object serves two readers. The mapper takes what says
+//! where and how (`address`, `rawType`, …); the twin engine takes what makes a
+//! twin of the raw value and decides what is reported:
+//!
+//! | key | form | meaning |
+//! |---|---|---|
+//! | `scale`, `offset` | number | twin = raw × scale + offset |
+//! | `transform` | `{scale, offset}` | the same, for visitors whose own `offset` is an address |
+//! | `enum` | `{"0": Off, "1": On}` | names of raw whole numbers |
+//! | `deadband` | number or `{abs, percent}` | smaller changes are not reported |
+//! | `minInterval`, `maxInterval` | duration | bounds between two reports |
+//! | `staleAfter` | duration | without a reading for so long the value is uncertain |
+//! | `onViolation` | `flagBad`, `clamp`, `reject` | what to do outside of minimum and maximum |
+//! | `write` | `{confirm, tolerance, timeoutMs, retries}` | how writes are confirmed |
+//!
+//! A duration is a number of milliseconds or a text such as `500ms`, `5s`,
+//! `1m30s`. In KubeEdge's Modbus vocabulary `offset` is the address of a
+//! register: beside `register`, `table` or `limit` it is left to the mapper.
+
+mod parse;
+mod transform;
+
+use std::{collections::BTreeMap, time::Duration};
+
+pub use transform::{InverseError, Transform};
+
+use crate::{device::FreeObject, fault::Fault};
+
+/// Time that a write may take if `write.timeoutMs` says nothing: three reads
+/// of a slow serial line.
+pub const DEFAULT_WRITE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often a write is tried again after a line error if `write.retries` says nothing.
+pub const DEFAULT_WRITE_RETRIES: u32 = 3;
+
+/// What the twin engine does with one property.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PropertyPolicy {
+    /// `scale` and `offset`.
+    pub transform: Transform,
+    /// Names of raw whole numbers.
+    pub names: Option<Names>,
+    /// Changes that are too small to be reported.
+    pub deadband: Deadband,
+    /// Shortest time between two reports.
+    pub min_interval: Duration,
+    /// Longest time between two reports, changed or not.
+    pub max_interval: Option<Duration>,
+    /// Time without a reading after which the value is uncertain.
+    pub stale_after: Option<Duration>,
+    /// What to do with a reading outside of the range.
+    pub on_violation: OnViolation,
+    /// How writes are confirmed.
+    pub write: WritePolicy,
+}
+
+/// Names of raw whole numbers, both ways.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Names {
+    by_raw: BTreeMap<i64, Box<str>>,
+}
+
+/// Changes that are too small to be reported.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Deadband {
+    /// In the twin's unit.
+    pub abs: Option<f64>,
+    /// In percent of the last reported value.
+    pub percent: Option<f64>,
+}
+
+/// What to do with a reading outside of the range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnViolation {
+    /// Reported with quality bad and reason range.
+    #[default]
+    FlagBad,
+    /// The bound is reported in its place, with quality uncertain.
+    Clamp,
+    /// Not reported; the last value stays.
+    Reject,
+}
+
+/// How writes are confirmed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WritePolicy {
+    /// What counts as confirmed.
+    pub confirm: Confirm,
+    /// How far the value that is read back may be off.
+    pub tolerance: f64,
+    /// Time for one try, reading back included.
+    pub timeout: Duration,
+    /// Further tries after a line error.
+    pub retries: u32,
+}
+
+/// What counts as confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Confirm {
+    /// The value has been read back.
+    #[default]
+    Readback,
+    /// The device has accepted the write.
+    None,
+}
+
+impl PropertyPolicy {
+    /// Takes the twin engine's keys out of `config`: the policy, what is left
+    /// for the mapper, and what is wrong (at key paths below `path`).
+    ///
+    /// A key with a wrong value counts as absent, besides being a fault.
+    pub fn parse(config: &FreeObject, path: &str) -> (Self, FreeObject, Vec<Fault>) {
+        parse::parse(config, path)
+    }
+}
+
+impl Names {
+    /// The name of a raw number.
+    pub fn name(&self, raw: i64) -> Option<&str> {
+        self.by_raw.get(&raw).map(AsRef::as_ref)
+    }
+
+    /// The raw number with this name.
+    pub fn raw(&self, name: &str) -> Option<i64> {
+        self.by_raw
+            .iter()
+            .find(|(_, known)| known.as_ref() == name)
+            .map(|(raw, _)| *raw)
+    }
+
+    /// All names, in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (i64, &str)> {
+        self.by_raw.iter().map(|(raw, name)| (*raw, name.as_ref()))
+    }
+}
+
+impl Deadband {
+    /// Whether going from `last` to `new` is too small a change to be reported.
+    pub fn hides(&self, last: f64, new: f64) -> bool {
+        let change = (new - last).abs();
+        self.abs.is_some_and(|abs| change < abs)
+            || self
+                .percent
+                .is_some_and(|percent| change < last.abs() * percent / 100.0)
+    }
+
+    /// Whether there is none.
+    pub fn is_none(&self) -> bool {
+        self.abs.is_none() && self.percent.is_none()
+    }
+}
+
+impl Default for WritePolicy {
+    fn default() -> Self {
+        Self {
+            confirm: Confirm::Readback,
+            tolerance: 0.0,
+            timeout: DEFAULT_WRITE_TIMEOUT,
+            retries: DEFAULT_WRITE_RETRIES,
+        }
+    }
+}

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
+use crate::{base64, device::PropertyType};
+
 /// A typed value, as a device gave it or should get it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
@@ -36,8 +40,20 @@ pub enum ValueRef<'a> {
     Bytes(&'a [u8]),
 }
 
+/// A text that is not a value of the wanted type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a value of type {wanted}: {hint}")]
+pub struct ParseValueError {
+    /// The text.
+    pub text: String,
+    /// The type.
+    pub wanted: PropertyType,
+    hint: &'static str,
+}
+
 /// How far a reading can be trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Quality {
     /// Read from the device, no doubt about it.
     Good,
@@ -49,7 +65,8 @@ pub enum Quality {
 }
 
 /// Why a reading is not good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Reason {
     /// Nothing to add.
     #[default]
@@ -71,6 +88,45 @@ pub enum Reason {
 }
 
 impl Value {
+    /// Reads `text` as a value of type `wanted`.
+    ///
+    /// ```
+    /// use longshore_types::{Value, device::PropertyType};
+    /// assert_eq!(Value::parse_as(PropertyType::Int, "60"), Ok(Value::Int(60)));
+    /// assert!(Value::parse_as(PropertyType::Int, "60.5").is_err());
+    /// ```
+    pub fn parse_as(wanted: PropertyType, text: &str) -> Result<Self, ParseValueError> {
+        let refuse = |hint| ParseValueError {
+            text: text.to_owned(),
+            wanted,
+            hint,
+        };
+        let trimmed = text.trim();
+        match wanted {
+            PropertyType::Int => match trimmed.parse::<i64>() {
+                Ok(v) => Ok(Self::Int(v)),
+                Err(_) => trimmed
+                    .parse::<u64>()
+                    .map(Self::Uint)
+                    .map_err(|_| refuse("expected a whole number of at most 64 bits")),
+            },
+            PropertyType::Float | PropertyType::Double => match trimmed.parse::<f64>() {
+                Ok(v) if v.is_finite() && !trimmed.is_empty() => Ok(Self::Float(v)),
+                _ => Err(refuse("expected a number such as 21.5")),
+            },
+            PropertyType::Boolean => match trimmed {
+                "true" | "True" | "TRUE" | "1" => Ok(Self::Bool(true)),
+                "false" | "False" | "FALSE" | "0" => Ok(Self::Bool(false)),
+                _ => Err(refuse("expected true or false")),
+            },
+            PropertyType::String => Ok(Self::String(text.into())),
+            PropertyType::Bytes => base64::decode(trimmed)
+                .map(|v| Self::Bytes(v.into()))
+                .ok_or_else(|| refuse("expected base64")),
+            PropertyType::Stream => Err(refuse("a stream cannot be set")),
+        }
+    }
+
     /// The same value, borrowed.
     pub fn borrow(&self) -> ValueRef<'_> {
         match self {
@@ -81,6 +137,47 @@ impl Value {
             Self::String(v) => ValueRef::String(v),
             Self::Bytes(v) => ValueRef::Bytes(v),
         }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.borrow().fmt(f)
+    }
+}
+
+/// The canonical text: the shortest decimal that stands for the number,
+/// `true` or `false`, base64 for bytes. [`Value::parse_as`] reads it back.
+impl fmt::Display for ValueRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Bool(v) => f.write_str(if v { "true" } else { "false" }),
+            Self::Int(v) => write!(f, "{v}"),
+            Self::Uint(v) => write!(f, "{v}"),
+            Self::Float(v) => write_float(v, f),
+            Self::String(v) => f.write_str(v),
+            Self::Bytes(v) => base64::encode(v, f),
+        }
+    }
+}
+
+/// A number that came as 32 bits is written as short as its 32 bits allow,
+/// 21.1 and not 21.100000381469727; one with up to 15 digits is written as it
+/// is. Very large and very small numbers get an exponent.
+fn write_float(v: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    const EXACT_DIGITS: usize = 15;
+    let plain = v == 0.0 || !v.is_finite() || (1e-5..1e16).contains(&v.abs());
+    let text = if plain {
+        v.to_string()
+    } else {
+        format!("{v:e}")
+    };
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let single = v as f32;
+    match (digits > EXACT_DIGITS && f64::from(single) == v, plain) {
+        (true, true) => write!(f, "{single}"),
+        (true, false) => write!(f, "{single:e}"),
+        (false, _) => f.write_str(&text),
     }
 }
 

@@ -1,0 +1,329 @@
+//! Merging a device with its model.
+
+use std::{collections::HashMap, time::Duration};
+
+use super::{Bound, DEFAULT_COLLECT_CYCLE, Desired, EffectiveDevice, EffectiveProperty};
+use crate::{
+    device::{Device, DeviceModel, DeviceProperty, FreeObject, ModelProperty, PropertyType},
+    fault::Fault,
+    policy::PropertyPolicy,
+    value::Value,
+};
+
+pub(super) fn build(device: &Device, model: &DeviceModel) -> Result<EffectiveDevice, Vec<Fault>> {
+    let name = device
+        .device_name()
+        .map_err(|error| vec![Fault::error("metadata.name", error.to_string())])?;
+    let mut faults = Vec::new();
+    let protocol = protocol_of(device, model, &mut faults);
+    if protocol.is_empty() {
+        faults.push(Fault::error(
+            "spec.protocol.protocolName",
+            format!(
+                "neither the device nor its model `{}` names a protocol",
+                model.metadata.name
+            ),
+        ));
+        return Err(faults);
+    }
+    let mut properties: Vec<EffectiveProperty> = Vec::with_capacity(device.spec.properties.len());
+    let mut models: HashMap<&str, &ModelProperty> =
+        HashMap::with_capacity(model.spec.properties.len());
+    for property in &model.spec.properties {
+        // The first one counts, as a reader of the file would expect.
+        if models.contains_key(property.name.as_str()) {
+            faults.push(Fault::warning(
+                "spec.deviceModelRef",
+                format!(
+                    "model `{}` has two properties `{}`, the first one counts",
+                    model.metadata.name, property.name
+                ),
+            ));
+        } else {
+            models.insert(&property.name, property);
+        }
+    }
+    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(device.spec.properties.len());
+    for (index, property) in device.spec.properties.iter().enumerate() {
+        let path = format!("spec.properties[{index}]");
+        if property.name.is_empty() {
+            faults.push(Fault::error(
+                format!("{path}.name"),
+                "a property needs a name",
+            ));
+            continue;
+        }
+        if let Some(first) = seen.get(property.name.as_str()) {
+            faults.push(Fault::error(
+                format!("{path}.name"),
+                format!(
+                    "property `{}` stands twice, first in spec.properties[{first}], which counts",
+                    property.name
+                ),
+            ));
+            continue;
+        }
+        seen.insert(&property.name, index);
+        let of_model = models.get(property.name.as_str()).copied();
+        properties.push(one(index, property, of_model, model, &mut faults));
+    }
+    Ok(EffectiveDevice {
+        name,
+        uid: device.metadata.uid.clone(),
+        model: model.metadata.name.clone(),
+        protocol,
+        protocol_config: overlay(
+            model.spec.protocol_config_data.as_ref(),
+            &device.spec.protocol.config_data,
+        ),
+        properties,
+        report_state: device
+            .spec
+            .state_report
+            .as_ref()
+            .is_none_or(|report| report.report_to_cloud.unwrap_or(true)),
+        faults,
+    })
+}
+
+fn protocol_of(device: &Device, model: &DeviceModel, faults: &mut Vec<Fault>) -> String {
+    let of_device = device
+        .spec
+        .protocol
+        .protocol_name
+        .trim()
+        .to_ascii_lowercase();
+    let of_model = model.spec.protocol.trim().to_ascii_lowercase();
+    if of_device.is_empty() {
+        return of_model;
+    }
+    if !of_model.is_empty() && of_model != of_device {
+        faults.push(Fault::warning(
+            "spec.protocol.protocolName",
+            format!(
+                "the device speaks `{of_device}` but its model `{}` says `{of_model}`",
+                model.metadata.name
+            ),
+        ));
+    }
+    of_device
+}
+
+fn one(
+    index: usize,
+    property: &DeviceProperty,
+    of_model: Option<&ModelProperty>,
+    model: &DeviceModel,
+    faults: &mut Vec<Fault>,
+) -> EffectiveProperty {
+    let path = format!("spec.properties[{index}]");
+    let mut broken = Vec::new();
+    if of_model.is_none() {
+        broken.push(Fault::error(
+            format!("{path}.name"),
+            format!(
+                "model `{}` has no property `{}`",
+                model.metadata.name, property.name
+            ),
+        ));
+    }
+    let value_type = of_model.map_or(PropertyType::String, |of_model| {
+        type_of(of_model, model, &path, &mut broken)
+    });
+    let (minimum, maximum) = of_model.map_or((None, None), |of_model| {
+        range(of_model, value_type, &path, &mut broken)
+    });
+    let visitor = overlay(
+        of_model
+            .and_then(|of_model| of_model.visitors.as_ref())
+            .map(|visitors| &visitors.config_data),
+        &property.visitors.config_data,
+    );
+    let (policy, config, policy_faults) =
+        PropertyPolicy::parse(&visitor, &format!("{path}.visitors.configData"));
+    let (errors, warnings): (Vec<_>, Vec<_>) = policy_faults.into_iter().partition(Fault::is_error);
+    broken.extend(errors);
+    faults.extend(warnings);
+    if policy.names.is_some() && !matches!(value_type, PropertyType::String | PropertyType::Int) {
+        broken.push(Fault::error(
+            format!("{path}.visitors.configData.enum"),
+            format!("names need a property of type STRING or INT, not {value_type}"),
+        ));
+    }
+    let cycle = |key: &str, value: i64, faults: &mut Vec<Fault>| match u64::try_from(value) {
+        Ok(ms) => Duration::from_millis(ms),
+        Err(_) => {
+            faults.push(Fault::warning(
+                format!("{path}.{key}"),
+                "must not be negative, 0 is taken",
+            ));
+            Duration::ZERO
+        }
+    };
+    let collect = cycle("collectCycle", property.collect_cycle, faults);
+    let mut effective = EffectiveProperty {
+        name: property.name.clone(),
+        index,
+        value_type,
+        access: of_model
+            .and_then(|of_model| of_model.access_mode)
+            .unwrap_or_default(),
+        minimum,
+        maximum,
+        unit: of_model
+            .map(|of_model| of_model.unit.clone())
+            .unwrap_or_default(),
+        policy,
+        config,
+        collect_cycle: if collect.is_zero() {
+            DEFAULT_COLLECT_CYCLE
+        } else {
+            collect
+        },
+        report_cycle: cycle("reportCycle", property.report_cycle, faults),
+        report_to_cloud: property.reports_to_cloud(),
+        desired: Desired::None,
+        broken: broken.first().map(|fault| fault.message.clone()),
+    };
+    faults.extend(broken);
+    effective.desired = desired(property, &effective, &path, faults);
+    effective
+}
+
+fn desired(
+    property: &DeviceProperty,
+    effective: &EffectiveProperty,
+    path: &str,
+    faults: &mut Vec<Fault>,
+) -> Desired {
+    let Some(text) = property.desired_value() else {
+        return Desired::None;
+    };
+    let refused = match &effective.broken {
+        // The fault stands already; nothing to add to it.
+        Some(message) => {
+            return Desired::Refused {
+                text: text.to_owned(),
+                message: message.clone(),
+            };
+        }
+        None => effective.check_text(text),
+    };
+    match refused {
+        Ok(value) => Desired::Value(value),
+        Err(error) => {
+            let message = error.to_string();
+            faults.push(Fault::error(
+                format!("{path}.desired.value"),
+                message.clone(),
+            ));
+            Desired::Refused {
+                text: text.to_owned(),
+                message,
+            }
+        }
+    }
+}
+
+fn type_of(
+    of_model: &ModelProperty,
+    model: &DeviceModel,
+    path: &str,
+    broken: &mut Vec<Fault>,
+) -> PropertyType {
+    let place = |what: &str| {
+        format!(
+            "{what} of property `{}` in model `{}`",
+            of_model.name, model.metadata.name
+        )
+    };
+    match of_model.value_type {
+        Some(PropertyType::Stream) => {
+            broken.push(Fault::error(
+                path,
+                format!("{} is STREAM, which is not supported", place("the type")),
+            ));
+            PropertyType::Stream
+        }
+        Some(value_type) => value_type,
+        None => {
+            broken.push(Fault::error(
+                path,
+                format!("{} is missing", place("the type")),
+            ));
+            PropertyType::String
+        }
+    }
+}
+
+/// Bounds of a model are texts; on anything but numbers they mean nothing.
+fn range(
+    of_model: &ModelProperty,
+    value_type: PropertyType,
+    path: &str,
+    broken: &mut Vec<Fault>,
+) -> (Option<Bound>, Option<Bound>) {
+    if !value_type.is_number() {
+        return (None, None);
+    }
+    let mut bound = |text: &str, what: &str| {
+        let text = text.trim();
+        if text.is_empty() {
+            return None;
+        }
+        match (
+            value_type,
+            text.parse::<i128>(),
+            Value::parse_as(PropertyType::Double, text),
+        ) {
+            (_, Ok(whole), _) => Some(Bound::Int(whole)),
+            (_, _, Ok(Value::Float(number))) => Some(Bound::Float(number)),
+            _ => {
+                broken.push(Fault::error(
+                    path,
+                    format!(
+                        "{what} `{text}` of property `{}` in the model is not a number",
+                        of_model.name
+                    ),
+                ));
+                None
+            }
+        }
+    };
+    let (minimum, maximum) = (
+        bound(&of_model.minimum, "minimum"),
+        bound(&of_model.maximum, "maximum"),
+    );
+    if let (Some(min), Some(max)) = (minimum, maximum)
+        && min.as_f64() > max.as_f64()
+    {
+        broken.push(Fault::error(
+            path,
+            format!(
+                "minimum {min} of property `{}` in the model is above its maximum {max}",
+                of_model.name
+            ),
+        ));
+        return (None, None);
+    }
+    (minimum, maximum)
+}
+
+/// The device's keys over the model's; objects inside are merged.
+fn overlay(below: Option<&FreeObject>, above: &FreeObject) -> FreeObject {
+    let Some(below) = below else {
+        return above.clone();
+    };
+    let mut merged = below.clone();
+    for (key, value) in above {
+        match (merged.get_mut(key), value) {
+            (Some(serde_json::Value::Object(old)), serde_json::Value::Object(new)) => {
+                *old = overlay(Some(old), new)
+            }
+            _ => {
+                merged.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    merged
+}
