@@ -1,0 +1,197 @@
+//! The configuration of `edgecore`: one YAML file, read once at start.
+//!
+//! Reading has no side effect: no port is bound, no file is made. All faults
+//! are collected before it fails, each with its key path and line.
+
+mod reader;
+mod validate;
+
+use std::{fmt, net::SocketAddr, path::PathBuf};
+
+use longshore_types::NodeName;
+
+use crate::bus::{BusMode, KubeEdgeTopics};
+
+/// Where the store and everything else that must survive lies.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/longshore";
+/// The bus listens on loopback: who else may use it is the operator's decision.
+pub const DEFAULT_BUS_LISTEN: &str = "127.0.0.1:1883";
+/// Health, metrics and twins; loopback, since nobody has to log in there.
+pub const DEFAULT_METRICS_LISTEN: &str = "127.0.0.1:10350";
+/// MiB of records that may wait for the hub before old telemetry is dropped.
+pub const DEFAULT_OUTBOX_MIB: u64 = 64;
+/// What an operator wants to see.
+pub const DEFAULT_LOG_LEVEL: &str = "info";
+
+/// The validated configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    node: NodeName,
+    state_dir: PathBuf,
+    mappers: Vec<MapperConfig>,
+    mapper_dir: Option<PathBuf>,
+    bus: BusMode,
+    kubeedge_topics: KubeEdgeTopics,
+    hub: Option<HubConfig>,
+    manifests: Option<PathBuf>,
+    metrics_listen: SocketAddr,
+    outbox_budget: u64,
+    log: LogConfig,
+}
+
+/// A mapper library to run.
+#[derive(Debug, Clone)]
+pub struct MapperConfig {
+    /// Its name in logs and metrics.
+    pub name: String,
+    /// The library.
+    pub file: PathBuf,
+    /// In a process of its own (the default) or in this one.
+    pub isolation: Isolation,
+    /// The mapper's own configuration, a JSON object.
+    pub config: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Where a mapper's code runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// In a child process: a crash costs only that mapper, for a second.
+    #[default]
+    Process,
+    /// In `edgecore` itself, for the smallest nodes.
+    InProcess,
+}
+
+/// How to reach the hub.
+#[derive(Debug, Clone)]
+pub struct HubConfig {
+    /// `wss://host:port`.
+    pub url: String,
+    /// Host of `url`.
+    pub host: String,
+    /// Port of `url`.
+    pub port: u16,
+    /// Certificate of the hub's CA, PEM.
+    pub ca_file: PathBuf,
+    /// This node's certificate, PEM.
+    pub cert_file: PathBuf,
+    /// This node's key, PEM.
+    pub key_file: PathBuf,
+}
+
+/// How to write the log.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// JSON lines instead of text.
+    pub json: bool,
+    /// A filter such as `info` or `info,longshore_edge=debug`.
+    pub level: String,
+}
+
+/// One thing that is wrong in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigFault {
+    /// Key path, for example `mappers[0].file`; empty for the file as a whole.
+    pub path: String,
+    /// Line of the file, where known.
+    pub line: Option<usize>,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// The configuration is wrong; all that is wrong with it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub struct ConfigError {
+    /// The file.
+    pub file: PathBuf,
+    /// The faults, in the order of the file's keys.
+    pub faults: Vec<ConfigFault>,
+}
+
+impl Config {
+    /// Reads and validates a file.
+    pub fn load(file: &std::path::Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file).map_err(|error| ConfigError {
+            file: file.to_owned(),
+            faults: vec![ConfigFault { path: String::new(), line: None, message: error.to_string() }],
+        })?;
+        let base = file.parent().unwrap_or(std::path::Path::new("."));
+        Self::parse(&text, base).map_err(|faults| ConfigError { file: file.to_owned(), faults })
+    }
+
+    /// Validates a text. Relative paths in it are relative to `base`.
+    pub fn parse(text: &str, base: &std::path::Path) -> Result<Self, Vec<ConfigFault>> {
+        validate::config(text, base)
+    }
+
+    /// The node's name in Kubernetes.
+    pub fn node(&self) -> &NodeName {
+        &self.node
+    }
+    /// Folder of everything that must survive.
+    pub fn state_dir(&self) -> &std::path::Path {
+        &self.state_dir
+    }
+    /// The mappers that the file lists.
+    pub fn mappers(&self) -> &[MapperConfig] {
+        &self.mappers
+    }
+    /// A folder in which every `lib*.so` is a mapper.
+    pub fn mapper_dir(&self) -> Option<&std::path::Path> {
+        self.mapper_dir.as_deref()
+    }
+    /// The bus.
+    pub fn bus(&self) -> &BusMode {
+        &self.bus
+    }
+    /// Whether KubeEdge's topics of changes are published.
+    pub fn kubeedge_topics(&self) -> KubeEdgeTopics {
+        self.kubeedge_topics
+    }
+    /// The hub; none for a node that works alone.
+    pub fn hub(&self) -> Option<&HubConfig> {
+        self.hub.as_ref()
+    }
+    /// Folder of local Device and DeviceModel manifests.
+    pub fn manifests(&self) -> Option<&std::path::Path> {
+        self.manifests.as_deref()
+    }
+    /// Where health, metrics and twins are served.
+    pub fn metrics_listen(&self) -> SocketAddr {
+        self.metrics_listen
+    }
+    /// Bytes of records that may wait for the hub.
+    pub fn outbox_budget(&self) -> u64 {
+        self.outbox_budget
+    }
+    /// How to write the log.
+    pub fn log(&self) -> &LogConfig {
+        &self.log
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.faults.len();
+        write!(f, "invalid configuration `{}` ({count} {})", self.file.display(), if count == 1 { "fault" } else { "faults" })?;
+        for fault in &self.faults {
+            write!(f, "\n  {fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ConfigFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,28 @@
+//! What the edge must not forget: objects from the hub, records for the hub,
+//! twins and desired values, in one SQLite file.
+//!
+//! One thread owns the connection. Everything that wants to write queues up
+//! for it (a bounded queue) and is committed in groups, one `fsync` for many;
+//! an answer means that it is on the disk. Only this module speaks SQL.
+//!
+//! # Guarantees
+//!
+//! - A set of objects and the position in the hub's log that it leads to are
+//!   one transaction: never one without the other.
+//! - An outbox record gets its sequence when it is handed out, gapless, never
+//!   used twice, and keeps it over restarts until it is acknowledged.
+//! - A record that was handed out is never changed, dropped or coalesced.
+
+mod error;
+mod handle;
+mod objects;
+mod outbox;
+mod schema;
+mod twins;
+mod writer;
+
+pub use error::StoreError;
+pub use handle::{
+    Apply, Change, DesiredRow, HubPosition, NewRecord, Object, ObjectKey, OutboxRecord, OutboxSize, RecordClass, Source,
+    StoreHandle, StoreHealth, TwinBlob,
+};

@@ -1,0 +1,132 @@
+//! Records for the hub.
+//!
+//! A record waits without a sequence, and may be replaced or (telemetry) be
+//! dropped. It gets its sequence when it is first handed out; from then on it
+//! stays as it is until the hub acknowledges it. So sequences have no gaps.
+
+use rusqlite::{Connection, params};
+
+use super::handle::{NewRecord, OutboxRecord, OutboxSize, RecordClass};
+
+const LATEST: i64 = 0;
+const TELEMETRY: i64 = 1;
+const CONFIRMATION: i64 = 2;
+
+pub(super) fn size(connection: &Connection) -> Result<OutboxSize, rusqlite::Error> {
+    connection.query_row("SELECT count(*), coalesce(sum(length(payload)), 0) FROM outbox", [], |row| {
+        Ok(OutboxSize { records: row.get::<_, i64>(0)? as u64, bytes: row.get::<_, i64>(1)? as u64, dropped: 0 })
+    })
+}
+
+pub(super) fn put(
+    connection: &Connection,
+    records: &[NewRecord],
+    budget: u64,
+    size: &mut OutboxSize,
+) -> Result<(), rusqlite::Error> {
+    let mut replace = connection
+        .prepare_cached("DELETE FROM outbox WHERE key = ?1 AND sequence IS NULL RETURNING length(payload)")?;
+    let mut insert = connection.prepare_cached("INSERT INTO outbox (class, key, payload) VALUES (?1, ?2, ?3)")?;
+    for record in records {
+        let (class, key) = match &record.class {
+            RecordClass::Latest(key) => (LATEST, Some(key.as_str())),
+            RecordClass::Telemetry => (TELEMETRY, None),
+            RecordClass::Confirmation => (CONFIRMATION, None),
+        };
+        if let Some(key) = key {
+            for length in replace.query_map([key], |row| row.get::<_, i64>(0))? {
+                forget(size, length?);
+            }
+        }
+        insert.execute(params![class, key, record.payload])?;
+        size.records += 1;
+        size.bytes += record.payload.len() as u64;
+    }
+    while size.bytes > budget && drop_oldest(connection, size)? {}
+    Ok(())
+}
+
+/// Drops the oldest telemetry that was not handed out; false when there is none.
+fn drop_oldest(connection: &Connection, size: &mut OutboxSize) -> Result<bool, rusqlite::Error> {
+    let mut statement = connection.prepare_cached(
+        "DELETE FROM outbox WHERE id IN
+           (SELECT id FROM outbox WHERE sequence IS NULL AND class = ?1 ORDER BY id LIMIT 64)
+         RETURNING length(payload)",
+    )?;
+    let mut any = false;
+    for length in statement.query_map([TELEMETRY], |row| row.get::<_, i64>(0))? {
+        forget(size, length?);
+        size.dropped += 1;
+        any = true;
+    }
+    Ok(any)
+}
+
+pub(super) fn take(
+    connection: &Connection,
+    after: u64,
+    max_records: usize,
+    max_bytes: usize,
+) -> Result<Vec<OutboxRecord>, rusqlite::Error> {
+    let mut records = Vec::new();
+    let mut bytes = 0;
+    let mut fits = |payload: &Vec<u8>, count: usize| {
+        bytes += payload.len();
+        count == 0 || (count < max_records && bytes <= max_bytes)
+    };
+    let mut numbered = connection
+        .prepare_cached("SELECT sequence, payload FROM outbox WHERE sequence > ?1 ORDER BY sequence LIMIT ?2")?;
+    let mut rows = numbered.query(params![after as i64, max_records as i64])?;
+    while let Some(row) = rows.next()? {
+        let payload: Vec<u8> = row.get(1)?;
+        if !fits(&payload, records.len()) {
+            return Ok(records);
+        }
+        records.push(OutboxRecord { sequence: row.get::<_, i64>(0)? as u64, payload });
+    }
+    let room = max_records.saturating_sub(records.len());
+    if room == 0 {
+        return Ok(records);
+    }
+    let mut sequence: u64 = connection
+        .prepare_cached("SELECT value FROM meta WHERE key = 'sequence'")?
+        .query_row([], |row| Ok(row.get::<_, String>(0)?.parse().unwrap_or(0)))?;
+    let former = sequence;
+    let mut waiting =
+        connection.prepare_cached("SELECT id, payload FROM outbox WHERE sequence IS NULL ORDER BY id LIMIT ?1")?;
+    let mut number = connection.prepare_cached("UPDATE outbox SET sequence = ?2 WHERE id = ?1")?;
+    let mut rows = waiting.query([room as i64])?;
+    let mut ids = Vec::new();
+    while let Some(row) = rows.next()? {
+        let payload: Vec<u8> = row.get(1)?;
+        if !fits(&payload, records.len()) {
+            break;
+        }
+        sequence += 1;
+        ids.push(row.get::<_, i64>(0)?);
+        records.push(OutboxRecord { sequence, payload });
+    }
+    for (id, sequence) in ids.into_iter().zip(former + 1..) {
+        number.execute(params![id, sequence as i64])?;
+    }
+    if sequence != former {
+        connection
+            .prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'sequence'")?
+            .execute([sequence.to_string()])?;
+    }
+    Ok(records)
+}
+
+pub(super) fn acknowledge(connection: &Connection, through: u64, size: &mut OutboxSize) -> Result<(), rusqlite::Error> {
+    let mut statement =
+        connection.prepare_cached("DELETE FROM outbox WHERE sequence <= ?1 RETURNING length(payload)")?;
+    for length in statement.query_map([through as i64], |row| row.get::<_, i64>(0))? {
+        forget(size, length?);
+    }
+    Ok(())
+}
+
+fn forget(size: &mut OutboxSize, length: i64) {
+    size.records = size.records.saturating_sub(1);
+    size.bytes = size.bytes.saturating_sub(length as u64);
+}
