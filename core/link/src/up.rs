@@ -1,0 +1,206 @@
+//! What an edge reports: the records of the outbox.
+//!
+//! Latest-only records have a [`Up::key`]: while they wait, a newer one
+//! replaces the older one.
+
+use longshore_types::{DeviceName, Quality, Reason, Value};
+
+/// One report of an edge.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Up {
+    /// The twins of one device.
+    Reported(Reported),
+    /// The node itself.
+    Node(NodeReport),
+    /// A kind that this version does not know; it is acknowledged and counted.
+    Unknown,
+}
+
+/// All that is known of one device. Always whole, so that only the latest counts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reported {
+    /// The device.
+    pub device: DeviceName,
+    /// Its uid, so that a report of a former device of the same name is told apart.
+    pub uid: String,
+    /// `online`, `offline`, `unknown`, or what the mapper or user says.
+    pub state: String,
+    /// When it was last heard of, in milliseconds since 1970.
+    pub last_online_ms: Option<i64>,
+    /// Its properties.
+    pub properties: Vec<PropertyReport>,
+    /// Reachable, ConfigValid and the like.
+    pub conditions: Vec<Condition>,
+    /// What is not wrong but should be known, such as unknown keys.
+    pub warnings: Vec<String>,
+}
+
+/// One property of a device.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PropertyReport {
+    /// Its name.
+    pub name: String,
+    /// The last value, if there ever was one.
+    pub value: Option<Value>,
+    /// The same as text, as it stands in the API.
+    pub text: String,
+    /// The model's type, such as `FLOAT`.
+    pub data_type: String,
+    /// How far it can be trusted.
+    pub quality: Quality,
+    /// Why not, if not.
+    pub reason: Reason,
+    /// When the value was true, in milliseconds since 1970.
+    pub source_time_ms: Option<i64>,
+    /// When it was last read without error.
+    pub last_read_ms: Option<i64>,
+    /// The last error, if it has not gone since.
+    pub last_error: Option<String>,
+    /// The desired value as the edge knows it, as text.
+    pub desired: Option<String>,
+    /// How far the desired value has come.
+    pub write: Option<WriteReport>,
+}
+
+/// How far a desired value has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteReport {
+    /// The phase.
+    pub phase: WritePhase,
+    /// Why it failed or waits.
+    pub message: String,
+    /// Since when, in milliseconds since 1970.
+    pub time_ms: i64,
+}
+
+/// Phases of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WritePhase {
+    /// Not yet written, or not yet read back.
+    Pending,
+    /// Read back as desired.
+    Confirmed,
+    /// Refused, or given up until something changes.
+    Failed,
+}
+
+/// A condition as Kubernetes knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Such as `Reachable`.
+    pub kind: String,
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// One word in CamelCase.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: i64,
+}
+
+/// Whether a condition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It does not.
+    False,
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// What a node says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeReport {
+    /// Labels that the node asks for.
+    pub labels: Vec<(String, String)>,
+    /// Such as `linux`.
+    pub os: String,
+    /// Such as `amd64`, in the words of Kubernetes.
+    pub architecture: String,
+    /// Of `edgecore`.
+    pub version: String,
+    /// Release of the kernel.
+    pub kernel: String,
+    /// Name of the system, as in os-release.
+    pub os_image: String,
+    /// `/etc/machine-id`, if there is one.
+    pub machine_id: String,
+    /// This boot's id.
+    pub boot_id: String,
+    /// Number of processors.
+    pub cpus: u32,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Where it can be reached, if at all.
+    pub addresses: Vec<NodeAddress>,
+    /// Its mappers.
+    pub mappers: Vec<MapperReport>,
+}
+
+/// One address of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeAddress {
+    /// `InternalIP` or `Hostname`.
+    pub kind: String,
+    /// The address.
+    pub address: String,
+}
+
+/// One mapper of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapperReport {
+    /// Its name in the node's configuration.
+    pub name: String,
+    /// The protocol that it speaks.
+    pub protocol: String,
+    /// Its version.
+    pub version: String,
+    /// Such as `Running`.
+    pub state: String,
+    /// Why, if it does not run.
+    pub message: String,
+}
+
+impl Up {
+    /// Key under which only the latest counts; none for records that all count.
+    pub fn key(&self) -> Option<String> {
+        match self {
+            Self::Reported(reported) => Some(Self::twin_key(&reported.device)),
+            Self::Node(_) => Some(Self::NODE_KEY.to_owned()),
+            Self::Unknown => None,
+        }
+    }
+
+    /// Key of the node's own report.
+    pub const NODE_KEY: &'static str = "node";
+
+    /// Key of a device's report: `twin/namespace/name`.
+    pub fn twin_key(device: &DeviceName) -> String {
+        format!("twin/{device}")
+    }
+}
+
+impl ConditionStatus {
+    /// As Kubernetes spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+impl WritePhase {
+    /// As it stands in `status.extensions`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Confirmed => "confirmed",
+            Self::Failed => "failed",
+        }
+    }
+}

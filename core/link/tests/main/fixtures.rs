@@ -1,0 +1,190 @@
+//! The bytes on the wire. A change here breaks edges in the field.
+
+use bytes::Bytes;
+use longshore_link::{
+    Change, Condition, ConditionStatus, Content, DecodeError, Epoch, Frame, Hello, MapperReport, NodeAddress,
+    NodeReport, ObjectKey, Objects, PropertyReport, Records, RefuseReason, Reported, Up, UpRecord, Welcome, WritePhase,
+    WriteReport,
+};
+use longshore_types::{DeviceName, Quality, Reason, Value};
+use proptest::prelude::*;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn check(name: &str, bytes: &Bytes) {
+    let path = format!("{}/tests/main/fixtures/{name}.hex", env!("CARGO_MANIFEST_DIR"));
+    let got = hex(bytes);
+    if std::env::var_os("LONGSHORE_UPDATE").is_some() {
+        std::fs::write(&path, format!("{got}\n")).expect("fixture is written");
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(got, expected.trim(), "the encoding of `{name}` changed; LONGSHORE_UPDATE=1 rewrites {path}");
+}
+
+fn change(content: bool) -> Change {
+    Change {
+        key: ObjectKey { kind: "Device".into(), namespace: "default".into(), name: "boiler".into() },
+        content: content.then(|| Content {
+            uid: "0b5f".into(),
+            resource_version: "17".into(),
+            json: Bytes::from_static(b"{\"kind\":\"Device\"}"),
+        }),
+    }
+}
+
+fn frames() -> Vec<(&'static str, Frame)> {
+    let hello = Hello {
+        oldest_version: 1,
+        version: 1,
+        capabilities: vec!["later".into()],
+        node: "edge-1".into(),
+        agent: "longshore/0.1.0".into(),
+        hub_epoch: Epoch(0x1122_3344_5566_7788),
+        revision: 300,
+        edge_epoch: Epoch(7),
+        last_sequence: 42,
+    };
+    let welcome = Welcome {
+        version: 1,
+        capabilities: Vec::new(),
+        hub_epoch: Epoch(0x1122_3344_5566_7788),
+        taken: 41,
+        window_records: 1024,
+        window_bytes: 1_048_576,
+        keepalive_ms: 10_000,
+    };
+    let records = vec![UpRecord { sequence: 42, payload: Bytes::from_static(b"\x0a\x00") }];
+    vec![
+        ("hello", Frame::Hello(hello)),
+        ("welcome", Frame::Welcome(welcome)),
+        ("refuse", Frame::Refuse { reason: RefuseReason::Identity, message: "no".into() }),
+        ("changes", Frame::Objects(Objects::Changes { from: 300, to: 302, changes: vec![change(true), change(false)] })),
+        (
+            "snapshot",
+            Frame::Objects(Objects::Snapshot { revision: 302, part: 1, last: true, changes: vec![change(true)] }),
+        ),
+        ("stored", Frame::Stored { revision: 302 }),
+        ("part-received", Frame::PartReceived { part: 0 }),
+        ("records", Frame::Records(Records { after: 41, records })),
+        ("taken", Frame::Taken { sequence: 42 }),
+        ("ping", Frame::Ping { nonce: 1 }),
+        ("pong", Frame::Pong { nonce: 1 }),
+    ]
+}
+
+fn reports() -> Vec<(&'static str, Up)> {
+    let property = |name: &str, value: Value, text: &str| PropertyReport {
+        name: name.into(),
+        value: Some(value),
+        text: text.into(),
+        data_type: "FLOAT".into(),
+        quality: Quality::Good,
+        source_time_ms: Some(1_732_000_000_123),
+        last_read_ms: Some(1_732_000_000_124),
+        ..PropertyReport::default()
+    };
+    let mut setpoint = property("setpoint", Value::Float(21.5), "21.5");
+    setpoint.desired = Some("22".into());
+    setpoint.write =
+        Some(WriteReport { phase: WritePhase::Failed, message: "out of range".into(), time_ms: 1_732_000_000_000 });
+    let broken = PropertyReport {
+        name: "pressure".into(),
+        quality: Quality::Bad,
+        reason: Reason::Timeout,
+        last_error: Some("no answer within 1 s".into()),
+        ..PropertyReport::default()
+    };
+    let properties = vec![
+        setpoint,
+        broken,
+        property("b", Value::Bool(true), "true"),
+        property("i", Value::Int(-5), "-5"),
+        property("u", Value::Uint(u64::MAX), "18446744073709551615"),
+        property("s", Value::String("on".into()), "on"),
+        property("y", Value::Bytes(vec![0, 255].into()), "AP8="),
+    ];
+    let reported = Reported {
+        device: DeviceName::new("default", "boiler").expect("a name"),
+        uid: "0b5f".into(),
+        state: "online".into(),
+        last_online_ms: Some(1_732_000_000_200),
+        properties,
+        conditions: vec![Condition {
+            kind: "Reachable".into(),
+            status: ConditionStatus::True,
+            reason: "Answers".into(),
+            message: "the device answers".into(),
+            since_ms: 1_732_000_000_001,
+        }],
+        warnings: vec!["unknown key `spec.x`".into()],
+    };
+    let node = NodeReport {
+        labels: vec![("site".into(), "north".into())],
+        os: "linux".into(),
+        architecture: "amd64".into(),
+        version: "0.1.0".into(),
+        kernel: "6.1".into(),
+        os_image: "Debian".into(),
+        machine_id: "m".into(),
+        boot_id: "b".into(),
+        cpus: 2,
+        memory_bytes: 1 << 30,
+        addresses: vec![NodeAddress { kind: "Hostname".into(), address: "edge-1".into() }],
+        mappers: vec![MapperReport {
+            name: "modbus".into(),
+            protocol: "modbus".into(),
+            version: "0.1.0".into(),
+            state: "Running".into(),
+            message: String::new(),
+        }],
+    };
+    vec![("up-reported", Up::Reported(reported)), ("up-node", Up::Node(node))]
+}
+
+#[test]
+fn the_encoding_stays() {
+    for (name, frame) in frames() {
+        let bytes = frame.encode();
+        check(name, &bytes);
+        assert_eq!(Frame::decode(bytes).expect("it can be read"), frame);
+    }
+    for (name, report) in reports() {
+        let bytes = report.encode();
+        check(name, &bytes);
+        assert_eq!(Up::decode(&bytes).expect("it can be read"), report);
+    }
+}
+
+#[test]
+fn what_a_later_version_adds_is_ignored() {
+    // Field 100, length-delimited, of two bytes: no frame and no report of today.
+    let later = Bytes::from_static(&[0xa2, 0x06, 0x02, 0x01, 0x02]);
+    assert_eq!(Frame::decode(later.clone()), Ok(Frame::Unknown));
+    assert_eq!(Up::decode(&later), Ok(Up::Unknown));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let unordered = vec![
+        UpRecord { sequence: 5, payload: Bytes::new() },
+        UpRecord { sequence: 5, payload: Bytes::new() },
+    ];
+    let frame = Frame::Records(Records { after: 4, records: unordered });
+    assert!(matches!(Frame::decode(frame.encode()), Err(DecodeError::Invalid { field: "records.sequence", .. })));
+    let backwards = Frame::Objects(Objects::Changes { from: 5, to: 4, changes: Vec::new() });
+    assert!(matches!(Frame::decode(backwards.encode()), Err(DecodeError::Invalid { field: "to", .. })));
+    let mut nameless = change(true);
+    nameless.key.name.clear();
+    let frame = Frame::Objects(Objects::Changes { from: 4, to: 5, changes: vec![nameless] });
+    assert_eq!(Frame::decode(frame.encode()), Err(DecodeError::Missing("changes.name")));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = Frame::decode(bytes.clone().into());
+        let _ = Up::decode(&bytes);
+    }
+}

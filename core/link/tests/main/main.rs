@@ -1,0 +1,6 @@
+//! The link's sessions: both ends over a bad wire, and the bytes that they send.
+
+mod agreement;
+mod fixtures;
+mod sessions;
+mod world;
