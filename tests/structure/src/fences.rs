@@ -1,0 +1,98 @@
+//! What deny.toml keeps in one room stays there.
+//!
+//! cargo-deny reads the same list, but it is not on every machine; this holds
+//! the fences wherever the tests run, and adds those inside of a crate.
+
+use std::collections::BTreeMap;
+
+use crate::code::has_word;
+use crate::house::{Source, assert_none, dependents, read, root, sources, within};
+
+/// Crate, the package folder that may use it, and the only folder in there.
+const INSIDE: &[(&str, &str, &str)] = &[("rusqlite", "core/edge", "core/edge/src/store")];
+
+/// The `[bans] deny` entries of deny.toml: crate and the packages that may
+/// depend on it.
+fn fences(deny: &toml::Table) -> Vec<(String, Vec<String>)> {
+    let string = |value: &toml::Value| value.as_str().expect("a string").to_owned();
+    let bans = deny["bans"]["deny"].as_array().expect("a list of fences");
+    let fence = |ban: &toml::Value| {
+        let wrappers = ban["wrappers"].as_array().expect("a list of packages");
+        (string(&ban["crate"]), wrappers.iter().map(string).collect())
+    };
+    bans.iter().map(fence).collect()
+}
+
+fn faults(
+    fences: &[(String, Vec<String>)],
+    dependents: &BTreeMap<String, Vec<String>>,
+) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (fenced, wrappers) in fences {
+        let users = dependents
+            .get(fenced)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        for user in users.iter().filter(|user| !wrappers.contains(user)) {
+            faults.push(format!(
+                "{user}: may not depend on {fenced}; deny.toml leaves it to {}",
+                wrappers.join(", ")
+            ));
+        }
+    }
+    faults
+}
+
+fn faults_inside(sources: &[Source]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (fenced, package, only) in INSIDE {
+        let outside = |source: &&Source| {
+            within(&source.path, package)
+                && !within(&source.path, only)
+                && source.path != format!("{only}.rs")
+                && has_word(&source.code, fenced)
+        };
+        for source in sources.iter().filter(outside) {
+            faults.push(format!(
+                "{}: may not use {fenced}; only {only} does",
+                source.path
+            ));
+        }
+    }
+    faults
+}
+
+#[test]
+fn fenced_crates_stay_in_their_rooms() {
+    let deny: toml::Table = read(&root().join("deny.toml"))
+        .parse()
+        .expect("deny.toml is TOML");
+    assert_none(&faults(&fences(&deny), &dependents()));
+    assert_none(&faults_inside(&sources()));
+}
+
+#[test]
+fn a_broken_fence_is_seen() {
+    let deny = r#"
+        [bans]
+        deny = [{ crate = "rusqlite", wrappers = ["store"] }]
+    "#;
+    let deny: toml::Table = deny.parse().expect("TOML");
+    let users = vec!["store".to_owned(), "twin".to_owned()];
+    let dependents = BTreeMap::from([("rusqlite".to_owned(), users)]);
+    assert_eq!(
+        faults(&fences(&deny), &dependents),
+        ["twin: may not depend on rusqlite; deny.toml leaves it to store"]
+    );
+
+    let sources = [
+        Source::new("core/edge/src/store/rows.rs", "use rusqlite::Row;"),
+        Source::new("core/edge/src/twin.rs", "use rusqlite::Row; // rusqlite"),
+        Source::new("core/edge/src/main.rs", "// not rusqlite"),
+        Source::new("core/apiserver/src/lib.rs", "use rusqlite::Row;"),
+    ];
+    assert_eq!(
+        faults_inside(&sources),
+        ["core/edge/src/twin.rs: may not use rusqlite; only core/edge/src/store does"]
+    );
+}

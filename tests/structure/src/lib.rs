@@ -1,0 +1,26 @@
+//! Tests of the house itself: who may depend on whom, and the rules of taste
+//! that no lint of the compiler covers.
+//!
+//! A rule that nothing enforces drifts. Each rule here is a pure function from
+//! facts to faults, with two tests: one on a made-up house that breaks the
+//! rule, so that we know the rule sees something, and one on this checkout.
+//! It needs no network and compiles nothing but itself, so it runs first.
+//!
+//! - `direction`: dependencies between the rooms point one way.
+//! - `fences`: what deny.toml keeps in one room, held without cargo-deny.
+//! - `manifests`: versions, features and lints are decided in the root only.
+//! - `sources`: where `unsafe` may stand, how long a file may be, no tests that
+//!   are switched off.
+
+#[cfg(test)]
+mod code;
+#[cfg(test)]
+mod direction;
+#[cfg(test)]
+mod fences;
+#[cfg(test)]
+mod house;
+#[cfg(test)]
+mod manifests;
+#[cfg(test)]
+mod sources;
