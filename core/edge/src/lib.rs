@@ -6,6 +6,7 @@
 //! around it stand thin tasks.
 
 pub mod bus;
+pub mod clock;
 pub mod config;
 pub mod ports;
 pub mod store;

@@ -1,0 +1,172 @@
+//! The broker inside of this process (mqtt5; see docs/dependencies.md for why).
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use longshore_types::NodeName;
+use mqtt5::{
+    QoS,
+    broker::{
+        BrokerConfig, BrokerEventHandler, BrokerShutdownHandle, MqttBroker, PublishAction,
+        events::{ClientConnectEvent, ClientDisconnectEvent, ClientPublishEvent, ClientSubscribeEvent, ClientUnsubscribeEvent},
+    },
+    packet::publish::PublishPacket,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use super::{BusCounters, BusError, EmbeddedOptions, access::Access, interest::Interest, outgoing::Message, requests::Incoming};
+
+/// Largest packet that a client may send: room for a file, not for filling the memory.
+const MAX_PACKET: usize = 1024 * 1024;
+/// Messages that wait for one client in memory. A slower client loses QoS 0
+/// messages; QoS 1 and 2 go to its queue on the disk.
+const CLIENT_QUEUE: usize = 256;
+/// What the queue on the disk of one client that is away may hold.
+const AWAY_MESSAGES: usize = 20_000;
+const AWAY_BYTES: usize = 16 * 1024 * 1024;
+/// A session that nobody came back for is forgotten after a week.
+const SESSION_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Connections at once.
+const MAX_CLIENTS: usize = 256;
+/// How long the broker may take to end.
+const STOP: Duration = Duration::from_secs(2);
+
+pub(super) struct Started {
+    pub(super) address: SocketAddr,
+    pub(super) interest: Arc<Interest>,
+    pub(super) state: watch::Receiver<Result<(), String>>,
+    pub(super) stop: Stop,
+}
+
+/// Ends the broker.
+#[derive(Default)]
+pub(super) struct Stop(Mutex<Option<Running>>);
+
+struct Running {
+    handle: BrokerShutdownHandle,
+    broker: JoinHandle<()>,
+    pump: JoinHandle<()>,
+}
+
+impl Stop {
+    pub(super) async fn stop(&self) {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Running { handle, broker, pump }) = running {
+            handle.shutdown();
+            if tokio::time::timeout(STOP, broker).await.is_err() {
+                tracing::warn!("the MQTT broker did not end in time");
+            }
+            // The pump holds the broker's storage, and with it the folder's lock.
+            pump.abort();
+            let _ = pump.await;
+        }
+    }
+}
+
+pub(super) async fn start(
+    options: EmbeddedOptions,
+    node: NodeName,
+    queue: mpsc::Receiver<Message>,
+    incoming: Incoming,
+    counters: Arc<BusCounters>,
+) -> Result<Started, BusError> {
+    // The broker reports a taken port as text only; this tells which it is.
+    drop(std::net::TcpListener::bind(options.listen).map_err(|source| BusError::Listen { address: options.listen, source })?);
+    let interest = Arc::new(Interest::default());
+    let mut config = BrokerConfig {
+        bind_addresses: vec![options.listen],
+        max_clients: MAX_CLIENTS,
+        max_packet_size: MAX_PACKET,
+        client_channel_capacity: CLIENT_QUEUE,
+        session_expiry_interval: SESSION_EXPIRY,
+        sys_topics_enabled: false,
+        event_handler: Some(Arc::new(Events { interest: interest.clone(), incoming })),
+        ..BrokerConfig::default()
+    };
+    config.storage_config.base_dir = options.state_dir.clone();
+    config.storage_config.max_queued_messages_per_client = AWAY_MESSAGES;
+    config.storage_config.max_queued_bytes_per_client = AWAY_BYTES;
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| BusError::Start { state_dir: options.state_dir.clone(), source };
+    let mut broker = MqttBroker::with_config(config)
+        .await
+        .map_err(|source| failed(source.into()))?
+        .with_auth_provider(Arc::new(Access { users: options.users }));
+    let address = broker.local_addr().ok_or_else(|| failed("it has no address".into()))?;
+    let handle = broker.shutdown_handle();
+    let mut ready = broker.ready_receiver();
+    let router = broker.router();
+    let (running, state) = watch::channel(Ok(()));
+    let broker = tokio::spawn(async move {
+        if let Err(error) = broker.run().await {
+            tracing::error!(%error, "the MQTT broker ended");
+        }
+        let _ = running.send_replace(Err("the embedded MQTT broker ended".to_owned()));
+    });
+    ready.wait_for(|ready| *ready).await.map_err(|_| failed("it ended while starting".into()))?;
+    let pump = tokio::spawn(pump(queue, router, node, counters));
+    Ok(Started { address, interest, state, stop: Stop(Mutex::new(Some(Running { handle, broker, pump }))) })
+}
+
+/// Brings messages to the broker, in order.
+async fn pump(
+    mut queue: mpsc::Receiver<Message>,
+    router: Arc<mqtt5::broker::router::MessageRouter>,
+    node: NodeName,
+    counters: Arc<BusCounters>,
+) {
+    while let Some(message) = queue.recv().await {
+        for packet in message.packets(&node, crate::clock::now_ms()) {
+            let qos = if packet.at_least_once { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+            router.route_message(&PublishPacket::new(packet.topic, packet.payload, qos), None).await;
+            counters.published.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What the broker tells.
+struct Events {
+    interest: Arc<Interest>,
+    incoming: Incoming,
+}
+
+type Done<'a, T = ()> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+fn done<'a, T: Send + 'a>(value: T) -> Done<'a, T> {
+    Box::pin(std::future::ready(value))
+}
+
+impl BrokerEventHandler for Events {
+    fn on_client_connect<'a>(&'a self, event: ClientConnectEvent) -> Done<'a> {
+        let clean = event.clean_start && event.session_expiry_interval == 0;
+        self.interest.connected(&event.client_id, clean);
+        done(())
+    }
+
+    fn on_client_subscribe<'a>(&'a self, event: ClientSubscribeEvent) -> Done<'a> {
+        self.interest.subscribed(&event.client_id, event.subscriptions.iter().map(|s| &*s.topic_filter));
+        done(())
+    }
+
+    fn on_client_unsubscribe<'a>(&'a self, event: ClientUnsubscribeEvent) -> Done<'a> {
+        self.interest.unsubscribed(&event.client_id, event.topic_filters.iter().map(|filter| &**filter));
+        done(())
+    }
+
+    fn on_client_publish<'a>(&'a self, event: ClientPublishEvent) -> Done<'a, PublishAction> {
+        self.incoming.offer(&event.topic, &event.payload);
+        done(PublishAction::Continue)
+    }
+
+    fn on_client_disconnect<'a>(&'a self, event: ClientDisconnectEvent) -> Done<'a> {
+        self.interest.disconnected(&event.client_id);
+        done(())
+    }
+}

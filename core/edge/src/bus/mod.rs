@@ -1,0 +1,256 @@
+//! The MQTT side of the edge: a broker inside of this process, or a client of
+//! one outside, and KubeEdge's topics answered from the twin engine.
+//!
+//! One task owns the way out, in order and through a bounded queue: the twin
+//! engine never waits for a client. What does not fit is dropped and counted,
+//! since each document and batch is followed by a newer one; the twin itself
+//! loses nothing.
+//!
+//! # Guarantees
+//!
+//! - Nobody formats what nobody reads: [`BusPort::wanted`] follows the
+//!   subscriptions of the embedded broker. With an external broker it is not
+//!   known who listens, so everything is published there.
+//! - A request on one of KubeEdge's topics gets exactly one answer, or is
+//!   counted as dropped when more wait than the queue holds.
+
+mod access;
+mod embedded;
+mod external;
+mod interest;
+mod kubeedge;
+mod outgoing;
+mod requests;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use longshore_types::{DeviceName, NodeName, Topic};
+use tokio::sync::watch;
+
+use self::{interest::Interest, outgoing::Outgoing};
+use crate::{
+    ports::{BusPort, DeviceChange, MembershipChange},
+    twin::TwinHandle,
+};
+
+/// What the bus is.
+#[derive(Debug, Clone)]
+pub enum BusMode {
+    /// No bus.
+    Off,
+    /// A broker in this process.
+    Embedded(EmbeddedOptions),
+    /// A broker somewhere else, such as mosquitto.
+    External(ExternalOptions),
+}
+
+/// The embedded broker.
+#[derive(Debug, Clone)]
+pub struct EmbeddedOptions {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Folder of retained messages and sessions.
+    pub state_dir: PathBuf,
+    /// Users and their passwords; when empty, anybody who reaches the port may use it.
+    pub users: Vec<(String, String)>,
+}
+
+/// The connection to an external broker.
+#[derive(Debug, Clone)]
+pub struct ExternalOptions {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// PEM of the authority that signed the broker's certificate; none means no TLS.
+    pub tls: Option<TlsOptions>,
+    /// User and password.
+    pub credentials: Option<(String, String)>,
+}
+
+/// TLS towards an external broker.
+#[derive(Debug, Clone)]
+pub struct TlsOptions {
+    /// The authorities to trust, PEM.
+    pub ca: Vec<u8>,
+    /// Our certificate chain and key, PEM, when the broker asks for them.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Whether KubeEdge's topics of changes are published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KubeEdgeTopics {
+    /// When somebody subscribes to them (embedded broker), or always (external broker).
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never; requests are still answered.
+    Never,
+}
+
+/// The bus did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    /// The port is taken or may not be used.
+    #[error("failed to listen for MQTT on {address}")]
+    Listen {
+        /// The address of the configuration.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The embedded broker refused to start.
+    #[error("failed to start the embedded MQTT broker in `{}`", state_dir.display())]
+    Start {
+        /// Its folder.
+        state_dir: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The TLS material for the external broker is unusable.
+    #[error("invalid TLS material for the MQTT broker {host}: {reason}")]
+    Tls {
+        /// The broker.
+        host: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// What the bus has done since start.
+#[derive(Debug, Default)]
+pub struct BusCounters {
+    /// Messages handed to the broker.
+    pub published: AtomicU64,
+    /// Messages dropped because the queue was full.
+    pub dropped: AtomicU64,
+    /// Requests answered.
+    pub requests: AtomicU64,
+    /// Requests that did not fit the queue, or could not be understood.
+    pub requests_refused: AtomicU64,
+}
+
+/// A running bus.
+pub struct Bus {
+    address: Option<SocketAddr>,
+    topics: KubeEdgeTopics,
+    /// `None` for an external broker: anything may be wanted.
+    interest: Option<Arc<Interest>>,
+    outgoing: Outgoing,
+    counters: Arc<BusCounters>,
+    state: watch::Receiver<Result<(), String>>,
+    stop: embedded::Stop,
+}
+
+impl Bus {
+    /// Starts the bus; returns once an embedded broker takes connections. An
+    /// external broker that is down is dialled for ever and is no error.
+    pub async fn start(
+        mode: BusMode,
+        topics: KubeEdgeTopics,
+        node: NodeName,
+        twin: TwinHandle,
+    ) -> Result<Option<Arc<Self>>, BusError> {
+        let counters = Arc::new(BusCounters::default());
+        let (outgoing, queue) = outgoing::channel(counters.clone());
+        let (incoming, requests) = requests::channel(counters.clone());
+        let responder = requests::Responder { node, twin, outgoing: outgoing.clone(), counters: counters.clone() };
+        let bus = match mode {
+            BusMode::Off => return Ok(None),
+            BusMode::Embedded(options) => {
+                let started = embedded::start(options, responder.node.clone(), queue, incoming, responder.counters.clone()).await?;
+                Self {
+                    address: Some(started.address),
+                    topics,
+                    interest: Some(started.interest),
+                    outgoing,
+                    counters,
+                    state: started.state,
+                    stop: started.stop,
+                }
+            }
+            BusMode::External(options) => {
+                let started = external::start(options, responder.node.clone(), queue, incoming, responder.counters.clone())?;
+                Self {
+                    address: None,
+                    topics,
+                    interest: None,
+                    outgoing,
+                    counters,
+                    state: started.state,
+                    stop: embedded::Stop::default(),
+                }
+            }
+        };
+        tokio::spawn(responder.run(requests));
+        Ok(Some(Arc::new(bus)))
+    }
+
+    /// Where the embedded broker listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// What it has done since start.
+    pub fn counters(&self) -> &BusCounters {
+        &self.counters
+    }
+
+    /// Ends the embedded broker's connections; sessions and retained messages are kept.
+    pub async fn stop(&self) {
+        self.stop.stop().await;
+    }
+}
+
+impl BusPort for Bus {
+    fn interest(&self) -> u64 {
+        self.interest.as_ref().map_or(0, |interest| interest.version())
+    }
+
+    fn wanted(&self, topic: &str) -> bool {
+        self.interest.as_ref().is_none_or(|interest| interest.matches(topic))
+    }
+
+    fn wants_changes(&self, device: &DeviceName) -> bool {
+        match self.topics {
+            KubeEdgeTopics::Never => false,
+            KubeEdgeTopics::Always => true,
+            KubeEdgeTopics::Auto => kubeedge::CHANGES.iter().any(|event| self.wanted(&Topic::device(device, *event).to_string())),
+        }
+    }
+
+    fn publish(&self, topic: &Arc<str>, payload: Bytes) {
+        self.outgoing.batch(topic.clone(), payload);
+    }
+
+    fn changed(&self, change: DeviceChange) {
+        self.outgoing.change(change);
+    }
+
+    fn membership(&self, change: MembershipChange) {
+        self.outgoing.membership(change);
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.state.borrow().clone()
+    }
+}
+
+impl BusCounters {
+    fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
