@@ -8,14 +8,17 @@
 //! with jittered backoff, a deadline on every call. `export_mapper!` turns
 //! the protocol into the C contract of `longshore-abi`.
 
+pub mod codec;
+pub mod config;
 #[doc(hidden)]
 pub mod glue;
 pub mod mapper;
 pub mod protocol;
 mod samples;
+mod schedule;
 
 pub use mapper::{
     Command, CommandKind, Completion, CreateError, DeviceState, Event, Host, HostFunctions, Level, Mapper, SampleValue, Status, Stopped, SubmitError,
 };
-pub use protocol::{Connection, DeviceConfig, Fault, Parsed, PointConfig, Protocol, RequestError};
+pub use protocol::{Connection, DeviceConfig, Fault, Parsed, PlanPoint, Planned, PointConfig, Protocol, RequestError};
 pub use samples::{Reading, Reason, SampleView, Samples};

@@ -67,11 +67,35 @@ pub struct Parsed<P: Protocol + ?Sized> {
     pub warnings: Vec<Fault>,
 }
 
+/// A point that is to be read, as [`Protocol::plan`] gets it.
+pub struct PlanPoint<'a, T> {
+    /// The point's id.
+    pub id: u32,
+    /// Its address and coding.
+    pub point: &'a T,
+    /// The device refused it together with others and by itself: read it in a
+    /// request of its own, and let no other request cover its place.
+    pub alone: bool,
+    /// The device refused a request that covered the place just before this
+    /// point: no request may reach from a point before it to this one.
+    pub cut: bool,
+}
+
+/// One exchange with the device, and the points that it brings.
+pub struct Planned<R> {
+    /// The exchange.
+    pub request: R,
+    /// The ids of its points, in the order of their addresses: when the device
+    /// refuses the request, the schedule halves this list to find out which
+    /// of them it minds.
+    pub points: Vec<u32>,
+}
+
 /// How to talk to one kind of bus.
 pub trait Protocol: Send + Sync + Sized + 'static {
     /// The address of a bus: a TCP endpoint, a serial port with its settings.
     type Bus: Clone + Eq + Hash + fmt::Display + Send + Sync + 'static;
-    /// The address of a unit on the bus.
+    /// The address of a unit on the bus, with the settings of its requests.
     type Unit: Clone + Eq + Hash + Ord + fmt::Display + Send + Sync + 'static;
     /// The validated address and coding of one point.
     type Point: Send + Sync + 'static;
@@ -85,37 +109,71 @@ pub trait Protocol: Send + Sync + Sized + 'static {
     /// Validates a device; `Err` when its bus or unit cannot be known.
     fn parse(&self, device: &DeviceConfig) -> Result<Parsed<Self>, Vec<Fault>>;
     /// Coalesces points of one unit that are due together into few requests.
-    /// Pure. Each point (by its index) stands in exactly one request.
-    fn plan(&self, bus: &Self::Bus, unit: &Self::Unit, points: &[(u32, &Self::Point)]) -> Vec<Self::Request>;
+    /// Pure, and called once for each set of points: the schedule keeps plans.
+    /// Each point stands in exactly one request.
+    fn plan(
+        &self,
+        bus: &Self::Bus,
+        unit: &Self::Unit,
+        points: &[PlanPoint<'_, Self::Point>],
+    ) -> Vec<Planned<Self::Request>>;
     /// Opens the bus.
     fn connect(&self, bus: &Self::Bus) -> impl Future<Output = Result<Self::Connection, RequestError>> + Send;
-    /// The longest that one exchange may take on this bus.
-    fn timeout(&self, bus: &Self::Bus) -> Duration;
+    /// The longest that opening the bus may take.
+    fn connect_timeout(&self, _bus: &Self::Bus) -> Duration {
+        Duration::from_secs(5)
+    }
+    /// The longest that one exchange with the unit may take. A connection
+    /// keeps to it by itself where it can (so that it stays usable); the
+    /// schedule drops a call that takes longer, and the connection with it.
+    fn timeout(&self, bus: &Self::Bus, unit: &Self::Unit) -> Duration;
 }
 
-/// An open connection to a bus. One call at a time; a call that is dropped at
-/// its deadline leaves the connection to be thrown away.
+/// An open connection to a bus. One call at a time.
 pub trait Connection<P: Protocol>: Send + 'static {
     /// Carries out one planned request and puts one sample for each of its
-    /// points into `samples`.
-    fn read(&mut self, unit: &P::Unit, request: &P::Request, samples: &mut Samples) -> impl Future<Output = Result<(), RequestError>> + Send;
+    /// points into `samples`; after an error the samples are thrown away.
+    fn read(
+        &mut self,
+        unit: &P::Unit,
+        request: &P::Request,
+        samples: &mut Samples,
+    ) -> impl Future<Output = Result<(), RequestError>> + Send;
     /// Writes one value.
-    fn write(&mut self, unit: &P::Unit, point: &P::Point, value: &crate::SampleValue) -> impl Future<Output = Result<(), RequestError>> + Send;
+    fn write(
+        &mut self,
+        unit: &P::Unit,
+        point: &P::Point,
+        value: &crate::SampleValue,
+    ) -> impl Future<Output = Result<(), RequestError>> + Send;
+    /// Whether the connection may carry another exchange. Asked after each
+    /// error; `false` makes the schedule throw it away and dial anew, without
+    /// telling anybody unless dialling fails.
+    fn usable(&self) -> bool {
+        true
+    }
 }
 
 /// Why an exchange with a device failed.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// The device answered and said no. The line is fine.
     #[error("device refused: {0}")]
     Refused(String),
+    /// The device said no to the request as a whole, but each of its points
+    /// may be fine: the schedule finds the one that is not and remembers it.
+    #[error("device refused: {0}")]
+    RefusedTogether(String),
     /// The unit did not answer, though the bus is up.
     #[error("no answer: {0}")]
     Timeout(String),
+    /// What came was not an answer. The bus stays open.
+    #[error("garbled answer: {0}")]
+    Garbled(String),
     /// The line broke: the connection is thrown away and dialled anew.
     #[error("line broke: {0}")]
     Line(String),
-    /// The value does not fit the point.
+    /// The value does not fit the point; nothing was sent.
     #[error("{0}")]
     InvalidValue(String),
 }

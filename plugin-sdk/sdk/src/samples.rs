@@ -105,6 +105,19 @@ impl Samples {
         }
     }
 
+    /// Moves all samples of `other` to the end of this batch.
+    pub fn append(&mut self, other: &mut Samples) {
+        let (first, offset) = (self.samples.len(), self.arena.len());
+        self.samples.append(&mut other.samples);
+        if !other.texts.is_empty() {
+            self.arena.append(&mut other.arena);
+            let moved = |text: &Text| Text { sample: text.sample + first, offset: text.offset + offset, ..*text };
+            self.texts.extend(other.texts.iter().map(moved));
+            self.point_anew();
+        }
+        other.clear();
+    }
+
     /// Makes room for `count` more samples.
     pub fn reserve(&mut self, count: usize) {
         self.samples.reserve(count);
@@ -245,8 +258,11 @@ mod tests {
         assert_eq!(samples.iter().nth(998).expect("kept").reading, Reading::String("text 499"));
         let last = samples.iter().last().expect("pushed");
         assert_eq!(last.reading, Reading::Bad { reason: Some(Reason::Timeout), message: "no answer" });
-        samples.clear();
+        let mut whole = copy.clone();
+        whole.append(&mut samples);
         assert!(samples.is_empty());
+        assert_eq!(whole.iter().nth(2998).expect("moved").reading, Reading::String("text 499"));
+        assert_eq!(whole.iter().nth(1998).expect("kept").reading, Reading::String("text 999"));
     }
 
     #[test]
