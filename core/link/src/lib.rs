@@ -62,7 +62,7 @@ pub use up::{
     WriteReport,
 };
 
-use std::fmt;
+use std::{fmt, num::ParseIntError, str::FromStr};
 
 /// The protocol's version that this crate speaks. Raised only when an old peer
 /// could misread a new one; new fields and kinds do not need it.
@@ -94,6 +94,15 @@ impl Epoch {
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+impl FromStr for Epoch {
+    type Err = ParseIntError;
+
+    /// Reads what `Display` wrote.
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        u64::from_str_radix(text, 16).map(Self)
     }
 }
 

@@ -13,7 +13,7 @@ const NODE: &str = "edge-1";
 
 /// What can happen.
 #[derive(Debug, Clone)]
-pub enum Step {
+pub(crate) enum Step {
     Put(u8, u8),
     Delete(u8),
     Report,
@@ -48,23 +48,23 @@ enum HubOperation {
 }
 
 /// The whole.
-pub struct World {
+pub(crate) struct World {
     start: Instant,
     now: Instant,
     next_id: u64,
     // the hub: what survives a crash
     cluster: BTreeMap<ObjectKey, Content>,
     position: UpPosition,
-    pub taken: Vec<(Epoch, u64, Bytes)>,
+    taken: Vec<(Epoch, u64, Bytes)>,
     // and what does not
     log: ChangeLog,
     connections: Vec<Connection>,
     operations: VecDeque<HubOperation>,
     // the edge: what survives
-    pub objects: BTreeMap<ObjectKey, Content>,
+    objects: BTreeMap<ObjectKey, Content>,
     edge: EdgePosition,
-    pub outbox: BTreeMap<u64, Bytes>,
-    pub emitted: Vec<(Epoch, u64, Bytes)>,
+    outbox: BTreeMap<u64, Bytes>,
+    emitted: Vec<(Epoch, u64, Bytes)>,
     wiped: Vec<Epoch>,
     // and what does not
     session: EdgeSession,
@@ -74,7 +74,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let start = Instant::now();
         Self {
             start,
@@ -98,7 +98,7 @@ impl World {
         }
     }
 
-    pub fn run(&mut self, step: &Step) {
+    pub(crate) fn run(&mut self, step: &Step) {
         match step {
             Step::Put(key, value) => self.put(*key, *value),
             Step::Delete(key) => {
@@ -138,7 +138,7 @@ impl World {
     }
 
     /// A good wire from now on: everything must come to rest, in agreement.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.cut_both();
         self.connect();
         for _ in 0..10_000 {
@@ -170,7 +170,7 @@ impl World {
     }
 
     /// What must hold at any time.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         for pair in self.taken.windows(2) {
             if pair[0].0 == pair[1].0 {
                 assert!(pair[0].1 < pair[1].1, "records of an epoch are taken in order, once");

@@ -1,0 +1,201 @@
+//! Why there is no link.
+
+use std::{error::Error, io, path::PathBuf};
+
+use longshore_link::{CloseReason, DecodeError};
+use rustls::{AlertDescription, CertificateError};
+use tokio_tungstenite::tungstenite;
+
+use crate::store::StoreError;
+
+/// Why a connection to the hub could not be made or ended. All are retried.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// A file of the configuration cannot be read.
+    #[error("cannot read `{path}`")]
+    ReadFile {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("`{path}` holds no usable {what}")]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// `certificate` or `private key`.
+        what: &'static str,
+        /// Cause, if the file is not merely empty.
+        #[source]
+        source: Option<rustls_pki_types::pem::Error>,
+    },
+    /// Certificate and key do not fit together, or the like.
+    #[error("cannot use certificate `{cert}` with key `{key}`")]
+    Credentials {
+        /// File of the certificate.
+        cert: PathBuf,
+        /// File of the key.
+        key: PathBuf,
+        /// Cause.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The host of the URL is no host.
+    #[error("`{host}` is not a host name or address")]
+    Host {
+        /// As in the configuration.
+        host: String,
+    },
+    /// No connection.
+    #[error("cannot connect to {host}:{port}")]
+    Connect {
+        /// Host.
+        host: String,
+        /// Port.
+        port: u16,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// No answer.
+    #[error("{host}:{port} does not answer within {seconds} s")]
+    ConnectTimeout {
+        /// Host.
+        host: String,
+        /// Port.
+        port: u16,
+        /// How long it was waited.
+        seconds: u64,
+    },
+    /// The hub's certificate is of another CA.
+    #[error("the certificate of `{host}` is not signed by the CA in `{ca}`: this is another hub, or the hub has a new CA")]
+    HubUnknown {
+        /// Host.
+        host: String,
+        /// File of the CA.
+        ca: PathBuf,
+    },
+    /// The hub's certificate is for other names.
+    #[error("the hub's certificate is not for `{host}`: add the name to `link.names` of the hub, or correct `hub.url`")]
+    HubName {
+        /// Host.
+        host: String,
+        /// Cause, which lists the names that it is for.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The hub's certificate has expired, or this node's clock is wrong.
+    #[error("the certificate of `{host}` is not valid now: it has expired, or the clock of this node is wrong")]
+    HubExpired {
+        /// Host.
+        host: String,
+        /// Cause.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The hub does not accept this node's certificate.
+    #[error("the hub refused the certificate `{cert}`: {why}")]
+    NodeRefused {
+        /// File of the certificate.
+        cert: PathBuf,
+        /// In words.
+        why: &'static str,
+    },
+    /// Something else is wrong with TLS.
+    #[error("TLS with `{host}` failed")]
+    Tls {
+        /// Host.
+        host: String,
+        /// Cause.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The other side speaks TLS but is no hub.
+    #[error("`{host}` does not answer as a hub")]
+    Handshake {
+        /// Host.
+        host: String,
+        /// Cause.
+        #[source]
+        source: Box<tungstenite::Error>,
+    },
+    /// The connection broke.
+    #[error("the connection to the hub broke")]
+    Broken(#[source] Box<tungstenite::Error>),
+    /// The hub closed the connection.
+    #[error("the hub closed the connection")]
+    Closed,
+    /// The session ended the connection.
+    #[error(transparent)]
+    Session(CloseReason),
+    /// Messages wait, the line does not take them.
+    #[error("the line does not take what is to be sent")]
+    Congested,
+    /// The store refused what the hub sent, or to give its records.
+    #[error("the store refuses")]
+    Store(#[from] StoreError),
+}
+
+impl From<DecodeError> for LinkError {
+    fn from(error: DecodeError) -> Self {
+        Self::Session(CloseReason::Undecodable(error))
+    }
+}
+
+/// Finds out what an I/O error of the handshake means for people.
+pub(super) fn tls_error(error: io::Error, host: &str, port: u16, ca: &PathBuf, cert: &PathBuf) -> LinkError {
+    let host = host.to_owned();
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).cloned();
+    match inner {
+        Some(rustls::Error::AlertReceived(alert)) => match refusal(alert) {
+            Some(why) => LinkError::NodeRefused { cert: cert.clone(), why },
+            None => LinkError::Tls { host, source: rustls::Error::AlertReceived(alert) },
+        },
+        Some(source) => match &source {
+            rustls::Error::InvalidCertificate(reason) => match reason {
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                    LinkError::HubUnknown { host, ca: ca.clone() }
+                }
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    LinkError::HubName { host, source }
+                }
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. } => LinkError::HubExpired { host, source },
+                _ => LinkError::Tls { host, source },
+            },
+            _ => LinkError::Tls { host, source },
+        },
+        None => LinkError::Connect { host, port, source: error },
+    }
+}
+
+fn refusal(alert: AlertDescription) -> Option<&'static str> {
+    Some(match alert {
+        AlertDescription::CertificateRequired => "it asks for one and got none",
+        AlertDescription::CertificateExpired => "it has expired, or a clock is wrong",
+        AlertDescription::CertificateRevoked => "it was revoked",
+        AlertDescription::UnknownCA | AlertDescription::BadCertificate | AlertDescription::DecryptError => {
+            "it is not signed by the hub's CA"
+        }
+        AlertDescription::AccessDenied
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnsupportedCertificate => "it is not a node's certificate",
+        _ => return None,
+    })
+}
+
+/// An error with its causes, in one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,196 @@
+//! Drives the link's session: a WebSocket over TLS 1.3 with certificates on
+//! both sides, dialled again for ever.
+//!
+//! It knows the store and nothing else. What the hub sends goes into the
+//! store; what stands in the outbox goes to the hub. Whether there is a link
+//! changes nothing for the twin engine, the bus and the mappers.
+//!
+//! # Guarantees
+//!
+//! - The hub hears that objects have arrived only after the store holds them.
+//! - A record leaves the outbox only after the hub said that it holds it.
+//! - The certificate files are read anew for each attempt, so that a renewed
+//!   certificate needs no restart.
+
+mod backoff;
+mod connection;
+mod dial;
+mod error;
+mod report;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use longshore_link::{EdgeConfig, EdgeSession, MapperReport, Up};
+use longshore_types::NodeName;
+use tokio::{sync::watch, task::JoinHandle};
+use tracing::{debug, info, warn};
+
+use crate::{
+    config::HubConfig,
+    ports::LinkState,
+    store::{NewRecord, RecordClass, StoreHandle},
+};
+
+pub use backoff::Backoff;
+pub use error::LinkError;
+pub use report::node_report;
+
+/// What the link did since start, for the metrics.
+#[derive(Debug, Default)]
+pub struct LinkCounters {
+    /// Attempts to reach the hub.
+    pub attempts: AtomicU64,
+    /// Sessions that became live.
+    pub connections: AtomicU64,
+    /// Bytes of messages received.
+    pub received_bytes: AtomicU64,
+    /// Bytes of messages sent.
+    pub sent_bytes: AtomicU64,
+    /// Records that the hub has taken: the last sequence.
+    pub taken: AtomicU64,
+    /// The revision of the hub's log that the store holds.
+    pub revision: AtomicU64,
+}
+
+/// The running link client.
+#[derive(Debug)]
+pub struct Sync {
+    state: watch::Receiver<LinkState>,
+    counters: Arc<LinkCounters>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+struct Driver {
+    hub: HubConfig,
+    node: NodeName,
+    store: StoreHandle,
+    session: EdgeSession,
+    state: watch::Sender<LinkState>,
+    counters: Arc<LinkCounters>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Sync {
+    /// Starts to dial. `mappers` is what the node says of its mappers; each
+    /// change is reported. Must be called inside a tokio runtime.
+    pub fn start(
+        node: NodeName,
+        hub: HubConfig,
+        store: StoreHandle,
+        mappers: watch::Receiver<Vec<MapperReport>>,
+    ) -> Self {
+        let (state, state_receiver) = watch::channel(LinkState::Connecting { reason: String::new() });
+        let (stop, stop_receiver) = watch::channel(false);
+        let counters = Arc::new(LinkCounters::default());
+        let session = EdgeSession::new(EdgeConfig::new(node.as_str()));
+        let driver = Driver {
+            hub,
+            node: node.clone(),
+            store: store.clone(),
+            session,
+            state,
+            counters: Arc::clone(&counters),
+            stop: stop_receiver.clone(),
+        };
+        let task = tokio::spawn(async move {
+            tokio::join!(driver.run(), report_node(node, store, mappers, stop_receiver));
+        });
+        Self { state: state_receiver, counters, stop, task }
+    }
+
+    /// Whether the hub is there.
+    pub fn state(&self) -> watch::Receiver<LinkState> {
+        self.state.clone()
+    }
+
+    /// What the link did since start.
+    pub fn counters(&self) -> Arc<LinkCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Says goodbye to the hub and ends.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.task.await
+            && error.is_panic()
+        {
+            warn!(%error, "link client panicked");
+        }
+    }
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        let mut last_reason = String::new();
+        while !*self.stop.borrow() {
+            let began = Instant::now();
+            let Err(error) = self.attempt().await else { break };
+            let reason = error::chain(&error);
+            if backoff.is_worth_reset(began.elapsed()) {
+                backoff = Backoff::default();
+                last_reason.clear();
+            }
+            let pause = backoff.next(fastrand::f64());
+            // One line for each new reason; an edge may be offline for weeks.
+            if reason == last_reason {
+                debug!(hub = %self.hub.url, %reason, ?pause, "hub is not reached");
+            } else {
+                warn!(hub = %self.hub.url, %reason, "hub is not reached, trying again");
+                last_reason.clone_from(&reason);
+            }
+            self.state.send_replace(LinkState::Connecting { reason });
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = self.stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        self.state.send_replace(LinkState::Connecting { reason: "stopped".to_owned() });
+    }
+
+    /// One connection, from dialling to its end. `Ok` only when it was told to stop.
+    async fn attempt(&mut self) -> Result<(), LinkError> {
+        self.counters.attempts.fetch_add(1, Ordering::Relaxed);
+        let mut stop = self.stop.clone();
+        let socket = tokio::select! {
+            socket = dial::dial(&self.hub) => socket?,
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+        };
+        let connected = || {
+            info!(hub = %self.hub.url, node = %self.node, "link is up");
+            self.state.send_replace(LinkState::Connected);
+        };
+        connection::serve(&mut self.session, socket, &self.store, &self.counters, connected, stop).await
+    }
+}
+
+/// Puts the node's report into the outbox, at start and whenever it changes.
+async fn report_node(
+    node: NodeName,
+    store: StoreHandle,
+    mut mappers: watch::Receiver<Vec<MapperReport>>,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        let list = mappers.borrow_and_update().clone();
+        let payload = Up::Node(node_report(&node, list)).encode().to_vec();
+        let record = NewRecord { class: RecordClass::Latest(Up::NODE_KEY.to_owned()), payload };
+        if let Err(error) = store.put(vec![record]).await {
+            warn!(error = %error::chain(&error), "report of the node could not be stored");
+        }
+        let changed = tokio::select! {
+            changed = mappers.changed() => changed.is_ok(),
+            _ = stop.wait_for(|stop| *stop) => false,
+        };
+        if !changed {
+            return;
+        }
+    }
+}
