@@ -257,9 +257,11 @@ impl SignalSpec {
                 ("target".into(), &h.target),
                 ("when".into(), &h.when),
             ],
-            Self::Sum(parts) | Self::Product(parts) => {
-                parts.iter().enumerate().map(|(i, s)| (i.to_string(), s)).collect()
-            }
+            Self::Sum(parts) | Self::Product(parts) => parts
+                .iter()
+                .enumerate()
+                .map(|(i, s)| (i.to_string(), s))
+                .collect(),
             Self::Select(s) => vec![
                 ("when".into(), &s.when),
                 ("then".into(), &s.then),

@@ -59,7 +59,10 @@ fn a_lag_makes_up_63_percent_in_its_time_constant() {
     assert_near(world.value("temperature").unwrap(), 20.0);
     world.set("setpoint", 120.0).unwrap();
     clock.advance(Duration::from_secs(20));
-    assert_near(world.value("temperature").unwrap(), 20.0 + 100.0 * (1.0 - (-1.0f64).exp()));
+    assert_near(
+        world.value("temperature").unwrap(),
+        20.0 + 100.0 * (1.0 - (-1.0f64).exp()),
+    );
 }
 
 #[test]
@@ -118,11 +121,16 @@ fn noise_is_seeded_bounded_and_moving() {
 
 #[test]
 fn a_setpoint_refuses_what_is_outside_of_its_limits() {
-    let (world, _) = world(
-        "signals: {s: {setpoint: {initial: 60, min: 20, max: 90}}, c: {constant: 1}}",
-    );
-    assert!(matches!(world.set("s", 91.0), Err(SetError::OutOfRange { .. })));
-    assert!(matches!(world.set("s", f64::NAN), Err(SetError::OutOfRange { .. })));
+    let (world, _) =
+        world("signals: {s: {setpoint: {initial: 60, min: 20, max: 90}}, c: {constant: 1}}");
+    assert!(matches!(
+        world.set("s", 91.0),
+        Err(SetError::OutOfRange { .. })
+    ));
+    assert!(matches!(
+        world.set("s", f64::NAN),
+        Err(SetError::OutOfRange { .. })
+    ));
     assert!(matches!(world.set("c", 2.0), Err(SetError::NotSettable(_))));
     assert!(matches!(world.set("x", 2.0), Err(SetError::Unknown(_))));
     assert_eq!(world.value("s"), Some(60.0));
@@ -132,9 +140,8 @@ fn a_setpoint_refuses_what_is_outside_of_its_limits() {
 
 #[test]
 fn a_forced_signal_stays_until_it_is_let_go() {
-    let (world, clock) = world(
-        "signals: {r: {ramp: {from: 0, to: 10, seconds: 10}}, twice: {product: [r, 2]}}",
-    );
+    let (world, clock) =
+        world("signals: {r: {ramp: {from: 0, to: 10, seconds: 10}}, twice: {product: [r, 2]}}");
     world.force("r", Some(42.0)).unwrap();
     clock.advance(Duration::from_secs(1));
     assert_eq!(world.value("twice"), Some(84.0));
@@ -152,25 +159,47 @@ fn every_fault_of_a_world_is_named_with_its_path() {
   d: {steps: {values: [], seconds: 1}}",
     );
     let all = found.join("\n");
-    assert!(all.contains("`signals.a.lag.of`: no signal is named `nowhere`"), "{all}");
-    assert!(all.contains("`signals.a.lag.seconds`: 0 is not above 0"), "{all}");
-    assert!(all.contains("`signals.b`") && all.contains("`signals.c`"), "{all}");
+    assert!(
+        all.contains("`signals.a.lag.of`: no signal is named `nowhere`"),
+        "{all}"
+    );
+    assert!(
+        all.contains("`signals.a.lag.seconds`: 0 is not above 0"),
+        "{all}"
+    );
+    assert!(
+        all.contains("`signals.b`") && all.contains("`signals.c`"),
+        "{all}"
+    );
     assert!(all.contains("`signals.d.steps.values`"), "{all}");
 }
 
 #[test]
 fn a_wrong_field_is_named_with_file_and_path() {
     for (yaml, path, word) in [
-        ("signals: {a: {lag: {of: 1, sekonds: 2}}}", "signals.a.lag", "sekonds"),
+        (
+            "signals: {a: {lag: {of: 1, sekonds: 2}}}",
+            "signals.a.lag",
+            "sekonds",
+        ),
         ("signals: {a: {lag: {of: 1}}}", "signals.a.lag", "seconds"),
         ("signals: {a: {wobble: 1}}", "signals.a", "wobble"),
-        ("signals: {a: {constant: warm}}", "signals.a.constant", "warm"),
+        (
+            "signals: {a: {constant: warm}}",
+            "signals.a.constant",
+            "warm",
+        ),
         ("seed: 1\nseed: 2", ".", "seed"),
     ] {
         let error = parse::<WorldSpec>("room.yaml", yaml).expect_err(yaml);
         let text = error.to_string();
-        assert!(text.contains("room.yaml") && text.contains(path), "{yaml}: {text}");
-        let source = std::error::Error::source(&error).expect("a cause").to_string();
+        assert!(
+            text.contains("room.yaml") && text.contains(path),
+            "{yaml}: {text}"
+        );
+        let source = std::error::Error::source(&error)
+            .expect("a cause")
+            .to_string();
         assert!(source.contains(word), "{yaml}: {source}");
     }
 }
@@ -181,12 +210,20 @@ fn faults_end_by_count_by_time_and_by_unit() {
     let now = Instant::now();
     let at = |ms| now + Duration::from_millis(ms);
     assert_eq!(faults.strike(1, now), None);
-    faults.add(FaultRule::from(Fault::Unresponsive).on_unit(2).for_requests(2), now);
+    faults.add(
+        FaultRule::from(Fault::Unresponsive)
+            .on_unit(2)
+            .for_requests(2),
+        now,
+    );
     assert_eq!(faults.strike(1, now), None);
     assert_eq!(faults.strike(2, now), Some(Fault::Unresponsive));
     assert_eq!(faults.strike(2, now), Some(Fault::Unresponsive));
     assert_eq!(faults.strike(2, now), None);
-    faults.add(FaultRule::from(Fault::HalfFrame).for_time(Duration::from_millis(100)), now);
+    faults.add(
+        FaultRule::from(Fault::HalfFrame).for_time(Duration::from_millis(100)),
+        now,
+    );
     assert_eq!(faults.strike(9, at(99)), Some(Fault::HalfFrame));
     assert_eq!(faults.strike(9, at(100)), None);
     faults.add(Fault::WrongCrc.into(), now);

@@ -128,8 +128,10 @@ impl World {
     /// # Errors
     /// All faults at once: unknown names, circles, times that are not positive.
     pub fn new(spec: &WorldSpec, clock: Clock) -> Result<Self, WorldError> {
-        let names: BTreeMap<String, SignalId> =
-            (0..).zip(spec.signals.keys()).map(|(i, name)| (name.clone(), SignalId(i))).collect();
+        let names: BTreeMap<String, SignalId> = (0..)
+            .zip(spec.signals.keys())
+            .map(|(i, name)| (name.clone(), SignalId(i)))
+            .collect();
         let mut problems = Vec::new();
         let rules: Vec<Rule> = spec
             .signals
@@ -146,7 +148,11 @@ impl World {
             names,
             rules,
             order,
-            state: Mutex::new(State { at: 0.0, values: Vec::new(), forced: Vec::new() }),
+            state: Mutex::new(State {
+                at: 0.0,
+                values: Vec::new(),
+                forced: Vec::new(),
+            }),
             clock,
         };
         let mut state = State {
@@ -195,7 +201,10 @@ impl World {
     /// Whether a write to this signal may set it.
     #[must_use]
     pub fn is_settable(&self, id: SignalId) -> bool {
-        self.0.rules.get(id.0 as usize).is_some_and(|r| matches!(r.spec, SignalSpec::Setpoint(_)))
+        self.0
+            .rules
+            .get(id.0 as usize)
+            .is_some_and(|r| matches!(r.spec, SignalSpec::Setpoint(_)))
     }
 
     /// Whether the setpoint would take this value.
@@ -210,7 +219,10 @@ impl World {
         let low = setpoint.min.is_some_and(|min| value < min);
         let high = setpoint.max.is_some_and(|max| value > max);
         if low || high || !value.is_finite() {
-            return Err(SetError::OutOfRange { name: rule.name.clone(), value });
+            return Err(SetError::OutOfRange {
+                name: rule.name.clone(),
+                value,
+            });
         }
         Ok(())
     }
@@ -233,7 +245,9 @@ impl World {
     /// # Errors
     /// As [`World::set_id`], and where there is no such signal.
     pub fn set(&self, name: &str, value: f64) -> Result<(), SetError> {
-        let id = self.id(name).ok_or_else(|| SetError::Unknown(name.to_owned()))?;
+        let id = self
+            .id(name)
+            .ok_or_else(|| SetError::Unknown(name.to_owned()))?;
         self.set_id(id, value)
     }
 
@@ -242,7 +256,15 @@ impl World {
     /// # Errors
     /// There is no such signal.
     pub fn force(&self, name: &str, value: Option<f64>) -> Result<(), SetError> {
-        let id = self.id(name).ok_or_else(|| SetError::Unknown(name.to_owned()))?;
+        let id = self
+            .id(name)
+            .ok_or_else(|| SetError::Unknown(name.to_owned()))?;
+        self.force_id(id, value);
+        Ok(())
+    }
+
+    /// Holds a signal at a value; `None` lets it go.
+    pub fn force_id(&self, id: SignalId, value: Option<f64>) {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.catch_up(&mut state);
         state.forced[id.0 as usize] = value;
@@ -250,7 +272,6 @@ impl World {
             state.values[id.0 as usize] = value;
         }
         self.0.follow(&mut state);
-        Ok(())
     }
 
     /// All signals with their values now.
@@ -315,7 +336,11 @@ impl Inner {
         while state.at < now {
             let by = step.min(now - state.at);
             // What is left may be too small to move the sum: then it is over.
-            let next = if now - state.at <= step { now } else { state.at + by };
+            let next = if now - state.at <= step {
+                now
+            } else {
+                state.at + by
+            };
             self.remember(state, by);
             state.at = next;
             self.follow(state);
@@ -375,17 +400,30 @@ impl Inner {
             }
             SignalSpec::Square(w) => {
                 let turn = (at / w.period + w.phase).rem_euclid(1.0);
-                input(0) + if turn < w.duty { w.amplitude } else { -w.amplitude }
+                input(0)
+                    + if turn < w.duty {
+                        w.amplitude
+                    } else {
+                        -w.amplitude
+                    }
             }
             SignalSpec::Ramp(r) => {
                 let part = at / r.seconds;
-                let part = if r.repeat { part.rem_euclid(1.0) } else { part.min(1.0) };
+                let part = if r.repeat {
+                    part.rem_euclid(1.0)
+                } else {
+                    part.min(1.0)
+                };
                 r.from + (r.to - r.from) * part
             }
             SignalSpec::Steps(s) => {
                 let count = s.values.len();
                 let step = (at / s.seconds) as usize;
-                let step = if s.repeat { step % count } else { step.min(count - 1) };
+                let step = if s.repeat {
+                    step % count
+                } else {
+                    step.min(count - 1)
+                };
                 s.values[step]
             }
             SignalSpec::Noise(n) => {
@@ -460,7 +498,11 @@ fn check(
             },
         })
         .collect();
-    Rule { name: name.to_owned(), spec: spec.clone(), inputs }
+    Rule {
+        name: name.to_owned(),
+        spec: spec.clone(),
+        inputs,
+    }
 }
 
 /// Orders the signals without memory so that each follows its inputs; a circle is a problem.
