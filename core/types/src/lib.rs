@@ -6,11 +6,14 @@
 //! Longshore adds lives where that API leaves room (see [`policy`]).
 
 mod base64;
+pub mod crd;
 pub mod device;
 pub mod effective;
 pub mod fault;
+pub mod manifest;
 pub mod name;
 pub mod policy;
+pub mod schema;
 pub mod time;
 pub mod topic;
 pub mod value;
@@ -18,6 +21,7 @@ pub mod value;
 pub use device::{Device, DeviceModel, DeviceStatus};
 pub use effective::EffectiveDevice;
 pub use fault::{Fault, Level};
+pub use manifest::Manifests;
 pub use name::{DeviceName, InvalidName, NodeName};
 pub use policy::PropertyPolicy;
 pub use time::Timestamp;

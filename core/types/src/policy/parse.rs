@@ -114,10 +114,16 @@ impl Reader<'_> {
                 self.fault(&key, "the key must be a whole number, the raw value");
                 continue;
             };
-            // YAML reads an unquoted On, Off, Yes as text but true as a truth value.
             let name: Box<str> = match name {
                 Json::String(name) => name.as_str().into(),
-                Json::Bool(name) => name.to_string().into(),
+                // YAML reads an unquoted On, Off, Yes or No as a truth value.
+                Json::Bool(name) => {
+                    self.fault(
+                        &key,
+                        format!("the name was read as the truth value {name}, write it in quotes"),
+                    );
+                    continue;
+                }
                 Json::Number(name) => name.to_string().into(),
                 other => {
                     self.fault(&key, format!("expected a name, got {}", kind(other)));

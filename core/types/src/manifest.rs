@@ -1,0 +1,354 @@
+//! Reads Device and DeviceModel from YAML files, strictly.
+//!
+//! The API server tolerates and prunes; a file on an edge node has no server
+//! in front of it, so a misspelt key must be told here. Each fault names file,
+//! document, line and key path. A document with a fault is not loaded; the
+//! others are.
+
+mod check;
+mod tree;
+
+use std::{collections::HashMap, fmt, fs, io, path::Path, sync::Arc};
+
+use crate::{
+    device::{API_VERSION, Device, DeviceModel, GROUP},
+    fault::Level,
+    schema,
+};
+use tree::Tree;
+
+/// What a file or folder holds.
+#[derive(Debug, Default)]
+pub struct Manifests {
+    /// The devices.
+    pub devices: Vec<Loaded<Device>>,
+    /// The models.
+    pub models: Vec<Loaded<DeviceModel>>,
+    /// What is wrong. Errors cost their document.
+    pub faults: Vec<ManifestFault>,
+}
+
+/// An object and where it stands.
+#[derive(Debug, Clone)]
+pub struct Loaded<T> {
+    /// The object; its namespace is filled in.
+    pub object: T,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// A place in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: Arc<Path>,
+    /// Number of the YAML document, from 1.
+    pub document: usize,
+    /// The line, from 1; 0 if the whole file is meant.
+    pub line: usize,
+}
+
+/// Something wrong in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestFault {
+    /// Where.
+    pub place: Place,
+    /// Key path; empty if the whole document is meant.
+    pub path: String,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// Whether the document is lost.
+    pub level: Level,
+}
+
+impl Manifests {
+    /// Loads a file, or each `.yaml`, `.yml` and `.json` file of a folder in
+    /// the order of their names (`.test.yaml` files are profile tests and
+    /// stay out).
+    ///
+    /// # Errors
+    /// Only where `path` itself cannot be read.
+    pub fn load(path: &Path) -> io::Result<Self> {
+        let mut loader = Loader::default();
+        if path.is_dir() {
+            let mut files = fs::read_dir(path)?
+                .map(|entry| Ok(entry?.path()))
+                .collect::<io::Result<Vec<_>>>()?;
+            files.retain(|file| is_manifest(file));
+            files.sort();
+            for file in files {
+                match fs::read_to_string(&file) {
+                    Ok(text) => loader.file(&file, &text),
+                    Err(error) => loader.unreadable(&file, &error),
+                }
+            }
+        } else {
+            loader.file(path, &fs::read_to_string(path)?);
+        }
+        Ok(loader.out)
+    }
+
+    /// Loads `text` as if it were the contents of `file`.
+    pub fn from_text(file: &Path, text: &str) -> Self {
+        let mut loader = Loader::default();
+        loader.file(file, text);
+        loader.out
+    }
+
+    /// The faults that cost a document.
+    pub fn errors(&self) -> impl Iterator<Item = &ManifestFault> {
+        self.faults
+            .iter()
+            .filter(|fault| fault.level == Level::Error)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
+        Ok(())
+    }
+}
+
+/// `boiler.yaml:12 (document 2): spec.nodeNam: unknown field …`
+impl fmt::Display for ManifestFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (document {}): ", self.place, self.place.document)?;
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+fn is_manifest(file: &Path) -> bool {
+    let name = file
+        .file_name()
+        .map(|name| name.to_string_lossy())
+        .unwrap_or_default();
+    let hidden =
+        name.starts_with('.') || name.ends_with(".test.yaml") || name.ends_with(".test.yml");
+    !hidden
+        && [".yaml", ".yml", ".json"]
+            .iter()
+            .any(|end| name.ends_with(end))
+        && !file.is_dir()
+}
+
+#[derive(Default)]
+struct Loader {
+    out: Manifests,
+    /// Kind, namespace and name of what has been loaded, and where from.
+    seen: HashMap<(&'static str, String), Place>,
+}
+
+impl Loader {
+    fn unreadable(&mut self, file: &Path, error: &io::Error) {
+        let place = Place {
+            file: file.into(),
+            document: 1,
+            line: 0,
+        };
+        self.fault(place, "", format!("cannot be read: {error}"), Level::Error);
+    }
+
+    fn file(&mut self, file: &Path, text: &str) {
+        let file: Arc<Path> = file.into();
+        for (number, (first_line, document)) in split(text).into_iter().enumerate() {
+            let place = Place {
+                file: file.clone(),
+                document: number + 1,
+                line: first_line,
+            };
+            self.document(&place, &document);
+        }
+    }
+
+    fn document(&mut self, place: &Place, text: &str) {
+        let tree = match tree::read(text, place.line) {
+            Ok(Some(tree)) => tree,
+            Ok(None) => return,
+            Err((line, message)) => {
+                return self.fault(
+                    Place {
+                        line,
+                        ..place.clone()
+                    },
+                    "",
+                    message,
+                    Level::Error,
+                );
+            }
+        };
+        let place = Place {
+            line: tree.line,
+            ..place.clone()
+        };
+        let api_version = tree.text("apiVersion").unwrap_or_default();
+        let kind = tree.text("kind").unwrap_or_default();
+        if api_version.is_empty() || kind.is_empty() {
+            return self.fault(
+                place,
+                "",
+                "a manifest needs `apiVersion` and `kind`".into(),
+                Level::Error,
+            );
+        }
+        if !api_version.starts_with(GROUP) {
+            let message = format!("{kind} of {api_version} is not read here and left out");
+            return self.fault(place, "", message, Level::Warning);
+        }
+        if api_version != API_VERSION {
+            let place = Place {
+                line: tree.line_of("apiVersion"),
+                ..place
+            };
+            let message = format!("`{api_version}` is not supported, expected `{API_VERSION}`");
+            return self.fault(place, "apiVersion", message, Level::Error);
+        }
+        match kind {
+            "Device" => {
+                if let Some(device) =
+                    self.object::<Device>(&place, &tree, &schema::device(), "Device")
+                {
+                    self.out.devices.push(Loaded {
+                        object: device,
+                        place,
+                    });
+                }
+            }
+            "DeviceModel" => {
+                if let Some(model) =
+                    self.object::<DeviceModel>(&place, &tree, &schema::model(), "DeviceModel")
+                {
+                    self.out.models.push(Loaded {
+                        object: model,
+                        place,
+                    });
+                }
+            }
+            "DeviceStatus" => {
+                let message = "a DeviceStatus is written by the edge and left out here".into();
+                self.fault(place, "", message, Level::Warning);
+            }
+            other => {
+                let place = Place {
+                    line: tree.line_of("kind"),
+                    ..place
+                };
+                let message = format!("unknown kind `{other}`, expected Device or DeviceModel");
+                self.fault(place, "kind", message, Level::Error);
+            }
+        }
+    }
+
+    /// A checked object, or none and its faults.
+    fn object<T: serde::de::DeserializeOwned>(
+        &mut self,
+        place: &Place,
+        tree: &Tree,
+        schema: &schema::Schema,
+        kind: &'static str,
+    ) -> Option<T> {
+        let faults = check::check(tree, schema);
+        if !faults.is_empty() {
+            for fault in faults {
+                self.fault(
+                    Place {
+                        line: fault.line,
+                        ..place.clone()
+                    },
+                    &fault.path,
+                    fault.message,
+                    Level::Error,
+                );
+            }
+            return None;
+        }
+        let mut json = tree.to_json();
+        let name = json["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        if json["metadata"]["namespace"]
+            .as_str()
+            .is_none_or(str::is_empty)
+        {
+            json["metadata"]["namespace"] = "default".into();
+        }
+        let namespace = json["metadata"]["namespace"].as_str().unwrap_or_default();
+        let full = match crate::DeviceName::new(namespace, &name) {
+            Ok(full) => full.to_string(),
+            Err(error) => {
+                let line = tree
+                    .get("metadata")
+                    .map_or(place.line, |metadata| metadata.line);
+                self.fault(
+                    Place {
+                        line,
+                        ..place.clone()
+                    },
+                    "metadata",
+                    error.to_string(),
+                    Level::Error,
+                );
+                return None;
+            }
+        };
+        if let Some(first) = self.seen.get(&(kind, full.clone())) {
+            let message = format!("{kind} {full} stands twice, first at {first}, which counts");
+            self.fault(place.clone(), "metadata.name", message, Level::Error);
+            return None;
+        }
+        match T::deserialize(&json) {
+            Ok(object) => {
+                self.seen.insert((kind, full), place.clone());
+                Some(object)
+            }
+            Err(error) => {
+                self.fault(place.clone(), "", error.to_string(), Level::Error);
+                None
+            }
+        }
+    }
+
+    fn fault(&mut self, place: Place, path: &str, message: String, level: Level) {
+        self.out.faults.push(ManifestFault {
+            place,
+            path: path.to_owned(),
+            message,
+            level,
+        });
+    }
+}
+
+/// The documents of a stream with the number of their first line. `---` at the
+/// start of a line ends a document even inside of a block scalar (YAML 1.2.2,
+/// 9.1.2), so that lines are enough to split it, and one broken document
+/// leaves the others readable.
+fn split(text: &str) -> Vec<(usize, String)> {
+    let mut documents = vec![(1, String::new())];
+    for (index, line) in text.lines().enumerate() {
+        let marker = |mark: &str| {
+            line.strip_prefix(mark)
+                .filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t']))
+        };
+        if let Some(rest) = marker("---") {
+            documents.push((index + 1, format!("{rest}\n")));
+        } else if marker("...").is_some() {
+            documents.push((index + 1, String::new()));
+        } else if let Some((_, document)) = documents.last_mut() {
+            document.push_str(line);
+            document.push('\n');
+        }
+    }
+    documents.retain(|(_, document)| {
+        document
+            .lines()
+            .any(|line| !matches!(line.trim_start().bytes().next(), None | Some(b'#' | b'%')))
+    });
+    documents
+}

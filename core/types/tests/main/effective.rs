@@ -1,0 +1,173 @@
+//! Devices merged with their models.
+
+use std::{path::Path, time::Duration};
+
+use longshore_types::{
+    Device, DeviceModel, EffectiveDevice, Manifests, Value,
+    device::{AccessMode, PropertyType},
+    effective::Desired,
+};
+use serde_json::{Value as Json, json};
+
+fn build(properties: Json) -> EffectiveDevice {
+    let model: DeviceModel = serde_json::from_value(json!({
+        "metadata": {"name": "boiler"},
+        "spec": {"protocol": "modbus", "protocolConfigData": {"unit": 1, "limits": {"gapFill": 4, "maxBits": 8}}, "properties": [
+            {"name": "temperature", "type": "FLOAT", "accessMode": "ReadOnly", "minimum": "-20", "maximum": "120", "unit": "Cel",
+             "visitors": {"configData": {"address": "ir:0", "rawType": "int16", "scale": 0.1}}},
+            {"name": "setpoint", "type": "INT", "accessMode": "ReadWrite", "minimum": "20", "maximum": "90", "unit": "Cel"},
+            {"name": "mode", "type": "STRING", "accessMode": "ReadWrite",
+             "visitors": {"configData": {"address": "hr:9", "enum": {"0": "Off", "1": "Eco"}}}},
+            {"name": "upside-down", "type": "INT", "minimum": "9", "maximum": "1"},
+            {"name": "typeless"},
+            {"name": "counter", "type": "INT", "accessMode": "ReadWrite", "maximum": "18446744073709551615"},
+        ]},
+    }))
+    .unwrap();
+    let device: Device = serde_json::from_value(json!({
+        "metadata": {"name": "boiler-1", "namespace": "plant", "uid": "u1"},
+        "spec": {"deviceModelRef": {"name": "boiler"}, "nodeName": "edge-1", "properties": properties,
+                 "protocol": {"protocolName": "Modbus", "configData": {"url": "tcp://h:502", "limits": {"maxBits": 16}}}},
+    }))
+    .unwrap();
+    EffectiveDevice::build(&device, &model).unwrap()
+}
+
+fn faults(device: &EffectiveDevice) -> Vec<String> {
+    device.faults.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn model_and_device_are_merged() {
+    let device = build(json!([
+        {"name": "temperature", "collectCycle": 250, "visitors": {"configData": {"address": "ir:7", "deadband": 0.5}}},
+        {"name": "setpoint", "desired": {"value": "60"}},
+        {"name": "mode", "desired": {"value": "Eco"}, "reportToCloud": false},
+    ]));
+    assert_eq!(faults(&device), [""; 0]);
+    assert_eq!(device.name.to_string(), "plant/boiler-1");
+    assert_eq!(device.protocol, "modbus");
+    let limits = json!({"gapFill": 4, "maxBits": 16});
+    assert_eq!(
+        json!(device.protocol_config),
+        json!({"unit": 1, "limits": limits, "url": "tcp://h:502"})
+    );
+    let temperature = device.property("temperature").unwrap();
+    assert_eq!(
+        json!(temperature.config),
+        json!({"address": "ir:7", "rawType": "int16"})
+    );
+    assert_eq!(temperature.value_type, PropertyType::Float);
+    assert_eq!(temperature.access, AccessMode::ReadOnly);
+    assert_eq!(temperature.policy.transform.scale(), 0.1);
+    assert_eq!(temperature.policy.deadband.abs, Some(0.5));
+    assert_eq!(temperature.collect_cycle, Duration::from_millis(250));
+    assert_eq!(temperature.range_text(), "-20 to 120 Cel");
+    let setpoint = device.property("setpoint").unwrap();
+    assert_eq!(setpoint.desired, Desired::Value(Value::Int(60)));
+    assert_eq!(setpoint.collect_cycle, Duration::from_secs(1));
+    let mode = device.property("mode").unwrap();
+    assert_eq!(mode.desired, Desired::Value(Value::String("Eco".into())));
+    assert!(!mode.report_to_cloud && setpoint.report_to_cloud);
+}
+
+#[test]
+fn each_fault_stands_at_its_place_and_the_rest_is_usable() {
+    let device = build(json!([
+        {"name": "temperature", "desired": {"value": "30"}},
+        {"name": "setpoint", "desired": {"value": "91"}},
+        {"name": "setpoint"},
+        {"name": "colour"},
+        {"name": "upside-down"},
+        {"name": "typeless"},
+        {"name": ""},
+        {"name": "mode", "desired": {"value": "Turbo"}, "collectCycle": -1, "visitors": {"configData": {"deadband": "x"}}},
+        {"name": "counter", "desired": {"value": "many"}},
+    ]));
+    insta::assert_snapshot!(faults(&device).join("\n"), @r"
+    spec.properties[0].desired.value: property `temperature` is read-only
+    spec.properties[1].desired.value: 91 is out of range for `setpoint`, expected 20 to 90 Cel
+    spec.properties[2].name: property `setpoint` stands twice, first in spec.properties[1], which counts
+    spec.properties[3].name: model `boiler` has no property `colour`
+    spec.properties[4]: minimum 9 of property `upside-down` in the model is above its maximum 1
+    spec.properties[5]: the type of property `typeless` in model `boiler` is missing
+    spec.properties[6].name: a property needs a name
+    spec.properties[7].collectCycle: must not be negative, 0 is taken
+    spec.properties[7].visitors.configData.deadband: expected a number, got `x`
+    spec.properties[8].desired.value: `many` is not a value of type INT: expected a whole number of at most 64 bits
+    ");
+    let usable: Vec<_> = device
+        .properties
+        .iter()
+        .filter(|p| p.broken.is_none())
+        .map(|p| p.name.as_str())
+        .collect();
+    assert_eq!(usable, ["temperature", "setpoint", "counter"]);
+    assert_eq!(device.properties.len(), 7);
+}
+
+#[test]
+fn a_type_fault_names_what_is_expected() {
+    let device = build(json!([{"name": "setpoint"}, {"name": "mode"}, {"name": "counter"}]));
+    let check = |name: &str, text: &str| match device.property(name).unwrap().check_text(text) {
+        Ok(value) => value.to_string(),
+        Err(error) => error.to_string(),
+    };
+    assert_eq!(check("setpoint", "42"), "42");
+    assert_eq!(
+        check("setpoint", "91"),
+        "91 is out of range for `setpoint`, expected 20 to 90 Cel"
+    );
+    assert_eq!(
+        check("setpoint", "warm"),
+        "`warm` is not a value of type INT: expected a whole number of at most 64 bits"
+    );
+    assert_eq!(
+        check("mode", "Turbo"),
+        "`Turbo` is not a value of `mode`, expected one of Off, Eco"
+    );
+    assert_eq!(
+        check("counter", "18446744073709551615"),
+        "18446744073709551615"
+    );
+}
+
+#[test]
+fn a_device_without_a_protocol_is_refused() {
+    let error = EffectiveDevice::build(
+        &serde_json::from_value(json!({"metadata": {"name": "d"}})).unwrap(),
+        &serde_json::from_value(json!({"metadata": {"name": "m"}})).unwrap(),
+    )
+    .unwrap_err();
+    assert_eq!(
+        error[0].to_string(),
+        "spec.protocol.protocolName: neither the device nor its model `m` names a protocol"
+    );
+}
+
+/// Manifests in KubeEdge's own vocabulary, as they are.
+#[test]
+fn kubeedge_devices_are_usable() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kubeedge");
+    let manifests = Manifests::load(&folder).unwrap();
+    for device in &manifests.devices {
+        let name = device.object.model_name();
+        let model = manifests
+            .models
+            .iter()
+            .find(|model| model.object.metadata.name == name)
+            .unwrap();
+        let effective = EffectiveDevice::build(&device.object, &model.object).unwrap();
+        assert_eq!(faults(&effective), [""; 0], "{}", effective.name);
+        if effective.protocol == "modbus" {
+            let busbar = effective.property("busbar-temperature").unwrap();
+            assert_eq!(busbar.config["offset"], 2);
+            assert_eq!(busbar.policy.transform.scale(), 0.1);
+            assert_eq!(busbar.desired, Desired::None);
+            assert_eq!(
+                effective.property("fan-enable").unwrap().desired,
+                Desired::Value(Value::String("OFF".into()))
+            );
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of the vocabulary: one binary, a module per part.
+
+mod crd;
+mod effective;
+mod manifest;
+mod policy;
+mod roundtrip;
+mod values;

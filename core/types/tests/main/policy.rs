@@ -1,0 +1,175 @@
+//! The twin engine's keys.
+
+use std::time::Duration;
+
+use longshore_types::policy::{
+    Confirm, Deadband, InverseError, OnViolation, PropertyPolicy, Transform,
+};
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+
+fn parse(config: Json) -> (PropertyPolicy, Json, Vec<String>) {
+    let Json::Object(config) = config else {
+        panic!("an object")
+    };
+    let (policy, rest, faults) = PropertyPolicy::parse(&config, "v");
+    (
+        policy,
+        Json::Object(rest),
+        faults.iter().map(ToString::to_string).collect(),
+    )
+}
+
+#[test]
+fn all_keys() {
+    let (policy, rest, faults) = parse(json!({
+        "address": "hr:3#CDAB", "rawType": "int16", "scale": 0.1, "offset": -40, "enum": {"0": "Off", "1": "On"},
+        "deadband": {"abs": 0.2, "percent": 1}, "minInterval": 100, "maxInterval": "1m30s", "staleAfter": "5s",
+        "onViolation": "clamp", "write": {"confirm": "none", "tolerance": 0.1, "timeoutMs": 500, "retries": 0},
+        "vendorKey": true,
+    }));
+    assert_eq!(faults, [""; 0]);
+    assert_eq!(
+        rest,
+        json!({"address": "hr:3#CDAB", "rawType": "int16", "vendorKey": true})
+    );
+    assert_eq!(policy.transform, Transform::new(0.1, -40.0));
+    let names = policy.names.unwrap();
+    assert_eq!(
+        (names.name(1), names.raw("Off"), names.name(2)),
+        (Some("On"), Some(0), None)
+    );
+    assert_eq!(
+        policy.deadband,
+        Deadband {
+            abs: Some(0.2),
+            percent: Some(1.0)
+        }
+    );
+    assert_eq!(policy.min_interval, Duration::from_millis(100));
+    assert_eq!(policy.max_interval, Some(Duration::from_secs(90)));
+    assert_eq!(policy.stale_after, Some(Duration::from_secs(5)));
+    assert_eq!(policy.on_violation, OnViolation::Clamp);
+    assert_eq!(policy.write.confirm, Confirm::None);
+    assert_eq!(policy.write.timeout, Duration::from_millis(500));
+    assert_eq!(policy.write.retries, 0);
+}
+
+#[test]
+fn nothing_is_the_default() {
+    let (policy, rest, faults) = parse(json!({"address": "ir:1"}));
+    assert_eq!(
+        (policy, rest, faults.len()),
+        (PropertyPolicy::default(), json!({"address": "ir:1"}), 0)
+    );
+}
+
+/// KubeEdge's Modbus visitor: its `offset` is the address of a register.
+#[test]
+fn the_offset_of_a_register_is_left_to_the_mapper() {
+    let (policy, rest, faults) = parse(
+        json!({"register": "HoldingRegister", "offset": 2, "limit": 1, "scale": 0.1, "transform": {"offset": 5}}),
+    );
+    assert_eq!(faults, [""; 0]);
+    assert_eq!(
+        rest,
+        json!({"register": "HoldingRegister", "offset": 2, "limit": 1})
+    );
+    assert_eq!(policy.transform, Transform::new(0.1, 5.0));
+}
+
+#[test]
+fn wrong_values_are_faults_at_their_place() {
+    for (config, expected) in [
+        (
+            json!({"scale": "much"}),
+            "v.scale: expected a number, got `much`",
+        ),
+        (json!({"scale": 0}), "v.scale: must not be 0"),
+        (
+            json!({"enum": ["Off"]}),
+            "v.enum: expected names of raw numbers such as {0: Off, 1: On}, got a list",
+        ),
+        (
+            json!({"enum": {"x": "Off"}}),
+            "v.enum.x: the key must be a whole number, the raw value",
+        ),
+        (
+            json!({"enum": {"0": false}}),
+            "v.enum.0: the name was read as the truth value false, write it in quotes",
+        ),
+        (
+            json!({"enum": {"0": "Off", "1": "Off"}}),
+            "v.enum.1: the name `Off` stands twice, so that writing it would be ambiguous",
+        ),
+        (json!({"deadband": -1}), "v.deadband: must not be negative"),
+        (
+            json!({"deadband": {"rel": 1}}),
+            "v.deadband.rel: unknown key, expected one of abs, percent",
+        ),
+        (
+            json!({"staleAfter": "5 parsecs"}),
+            "v.staleAfter: expected milliseconds or a time such as 500ms, 5s or 1m30s, got `5 parsecs`",
+        ),
+        (
+            json!({"minInterval": 10, "maxInterval": 5}),
+            "v.maxInterval: must be greater than 0 and not below minInterval",
+        ),
+        (
+            json!({"onViolation": "explode"}),
+            "v.onViolation: expected flagBad, clamp or reject, got `explode`",
+        ),
+        (
+            json!({"write": true}),
+            "v.write: expected an object with confirm, tolerance, timeoutMs, retries, got `true`",
+        ),
+        (
+            json!({"write": {"confirm": "maybe"}}),
+            "v.write.confirm: expected readback or none, got `maybe`",
+        ),
+        (
+            json!({"write": {"timeoutMs": 0}}),
+            "v.write.timeoutMs: must be greater than 0",
+        ),
+    ] {
+        assert_eq!(parse(config).2, [expected]);
+    }
+}
+
+#[test]
+fn decimal_scales_leave_no_dust() {
+    let tenth = Transform::new(0.1, 0.0);
+    assert_eq!(tenth.apply(217.0), 21.7);
+    assert_eq!(tenth.invert_whole(21.7), Ok(217.0));
+    assert_eq!(
+        tenth.invert_whole(21.75),
+        Err(InverseError::BetweenSteps {
+            value: 21.75,
+            step: 0.1
+        })
+    );
+    let celsius = Transform::new(1.8, 32.0);
+    assert_eq!(celsius.apply(100.0), 212.0);
+    assert_eq!(celsius.invert_whole(212.0), Ok(100.0));
+}
+
+#[test]
+fn deadbands_hide_small_changes() {
+    let (policy, ..) = parse(json!({"deadband": {"percent": 10}}));
+    assert!(policy.deadband.hides(100.0, 109.0) && !policy.deadband.hides(100.0, 110.0));
+    let (policy, ..) = parse(json!({"deadband": 0.2}));
+    assert!(policy.deadband.hides(1.0, 1.1) && !policy.deadband.hides(1.0, 1.3));
+}
+
+proptest! {
+    #[test]
+    fn what_a_device_can_hold_comes_back(raw in any::<i32>(), digits in 0_i32..6, offset in -1000_i32..1000) {
+        let transform = Transform::new(10_f64.powi(-digits), f64::from(offset));
+        prop_assert_eq!(transform.invert_whole(transform.apply(f64::from(raw))), Ok(f64::from(raw)));
+    }
+
+    #[test]
+    fn no_text_is_a_panic(text in "\\PC{0,12}") {
+        let _ = parse(json!({"staleAfter": text, "scale": text, "enum": {text.clone(): text}, "write": text}));
+    }
+}
