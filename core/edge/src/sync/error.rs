@@ -1,6 +1,10 @@
 //! Why there is no link.
 
-use std::{error::Error, io, path::PathBuf};
+use std::{
+    error::Error,
+    io,
+    path::{Path, PathBuf},
+};
 
 use longshore_link::{CloseReason, DecodeError};
 use rustls::{AlertDescription, CertificateError};
@@ -145,18 +149,18 @@ impl From<DecodeError> for LinkError {
 }
 
 /// Finds out what an I/O error of the handshake means for people.
-pub(super) fn tls_error(error: io::Error, host: &str, port: u16, ca: &PathBuf, cert: &PathBuf) -> LinkError {
+pub(super) fn tls_error(error: io::Error, host: &str, port: u16, ca: &Path, cert: &Path) -> LinkError {
     let host = host.to_owned();
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).cloned();
     match inner {
         Some(rustls::Error::AlertReceived(alert)) => match refusal(alert) {
-            Some(why) => LinkError::NodeRefused { cert: cert.clone(), why },
+            Some(why) => LinkError::NodeRefused { cert: cert.to_owned(), why },
             None => LinkError::Tls { host, source: rustls::Error::AlertReceived(alert) },
         },
         Some(source) => match &source {
             rustls::Error::InvalidCertificate(reason) => match reason {
                 CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                    LinkError::HubUnknown { host, ca: ca.clone() }
+                    LinkError::HubUnknown { host, ca: ca.to_owned() }
                 }
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                     LinkError::HubName { host, source }
