@@ -1,6 +1,6 @@
 //! Versions, features and lints are decided in the root manifest only.
 
-use crate::house::{Member, assert_none, members, within};
+use crate::house::{Member, assert_none, members, read, root, within};
 
 /// Those that may set their own lints, because they hold `unsafe` or, like the
 /// shell of a mapper, expand a macro that does.
@@ -57,6 +57,31 @@ fn faults(members: &[Member]) -> Vec<String> {
     faults
 }
 
+/// Own lints are the workspace's, but for the level of `unsafe_code`.
+fn faults_of_own_lints(members: &[Member], workspace: &toml::Table) -> Vec<String> {
+    let mut faults = Vec::new();
+    for member in members {
+        let own = member.manifest.get("lints");
+        if own.is_some_and(only_inherits) {
+            continue;
+        }
+        for (tool, lints) in workspace {
+            for (lint, level) in lints.as_table().into_iter().flatten() {
+                let own_level = own
+                    .and_then(|own| own.get(tool))
+                    .and_then(|own| own.get(lint));
+                if lint != "unsafe_code" && own_level != Some(level) {
+                    faults.push(format!(
+                        "{}: [lints.{tool}] must set `{lint}` as the workspace does",
+                        member.folder
+                    ));
+                }
+            }
+        }
+    }
+    faults
+}
+
 fn only_inherits(how: &toml::Value) -> bool {
     let Some(table) = how.as_table() else {
         return false;
@@ -69,7 +94,15 @@ fn only_inherits(how: &toml::Value) -> bool {
 
 #[test]
 fn members_inherit_versions_features_and_lints() {
-    assert_none(&faults(&members()));
+    let root: toml::Table = read(&root().join("Cargo.toml"))
+        .parse()
+        .expect("cargo could read it");
+    let workspace = root["workspace"]["lints"]
+        .as_table()
+        .expect("a table of lints");
+    let members = members();
+    assert_none(&faults(&members));
+    assert_none(&faults_of_own_lints(&members, workspace));
 }
 
 /// `tests/run` selects the end-to-end tests by this name among all packages:
@@ -117,5 +150,28 @@ fn a_feature_of_its_own_is_seen() {
     assert!(
         faults[2].ends_with("must inherit [lints] from the workspace"),
         "{faults:?}"
+    );
+}
+
+#[test]
+fn a_lint_that_was_forgotten_is_seen() {
+    let workspace = r#"
+        rust.unsafe_code = "forbid"
+        rust.missing_docs = "warn"
+        clippy.all = { level = "warn", priority = -1 }
+    "#;
+    let manifest = r#"
+        [lints]
+        rust.unsafe_code = "deny"
+        clippy.all = { level = "warn", priority = -1 }
+    "#;
+    let member = Member {
+        folder: "core/host".to_owned(),
+        manifest: manifest.parse().expect("TOML"),
+        ..Member::default()
+    };
+    assert_eq!(
+        faults_of_own_lints(&[member], &workspace.parse().expect("TOML")),
+        ["core/host: [lints.rust] must set `missing_docs` as the workspace does"]
     );
 }
