@@ -25,15 +25,17 @@ build:
 reset:
 	@deploy/setup/reset
 
-## bench: measure the budgets of docs/SPECIFICATION.md
+## bench: measure the budgets of docs/SPECIFICATION.md (ARGS="..." for its own)
 .PHONY: bench
-bench: build
-	@cargo run --release --locked --quiet -p longshore-bench
+bench:
+	@deploy/setup/packages build
+	@deploy/setup/build longshore-bench
+	@exec .longshore/bin/longshore-bench $(ARGS)
 
-## control-plane: build etcd and kube-apiserver for the tests
+## control-plane: build etcd and kube-apiserver for the tests, print their folder
 .PHONY: control-plane
 control-plane:
-	@tests/kubernetes/build >/dev/null
+	@tests/kubernetes/build
 
 ## fmt: format the code
 .PHONY: fmt
