@@ -22,3 +22,4 @@ pub use mapper::{
 };
 pub use protocol::{Connection, DeviceConfig, Fault, Parsed, PlanPoint, Planned, PointConfig, Protocol, RequestError};
 pub use samples::{Reading, Reason, SampleView, Samples};
+pub use schedule::ProtocolMapper;

@@ -1,0 +1,360 @@
+//! What the end of a dial or an exchange means for the line, the unit and its points.
+
+use std::time::Duration;
+
+use crate::{DeviceState, Level, Protocol, Reading, Reason, RequestError, Samples, Status};
+
+use super::{
+    cycle::{Cycle, Learned, Piece, Purpose},
+    emitter::Output,
+    machine::{
+        DIAL_FIRST, DIAL_LAST, EAGER, Flight, Link, Machine, PROBE_FIRST, PROBE_LAST, Waiting, complete, earlier,
+    },
+    unit::{Health, Now, Outage, following},
+};
+
+/// Exchanges in a row without any answer after which a unit is offline.
+const SILENT: u8 = 2;
+/// Exchanges in a row without a usable answer after which a unit is offline.
+const USELESS: u8 = 4;
+/// How far a cycle with a failed request steps back behind the others.
+const AGAIN: Duration = Duration::from_secs(1);
+/// A unit that was online for this long has recovered: its next quarantine starts short.
+const STEADY: Duration = Duration::from_secs(30);
+
+impl<P: Protocol> Machine<P> {
+    pub(super) fn dialled(&mut self, result: Result<(), RequestError>, now: Now, out: &mut Output) {
+        if !matches!(self.link, Link::Dialing) {
+            return;
+        }
+        if let Err(error) = result {
+            return self.line_down(&error, now, out);
+        }
+        self.link = Link::Up;
+        self.dials = 0;
+        self.next_due = Some(now.instant);
+        if self.line_error.take().is_some() {
+            out.logs.push((Level::Info, format!("{} is connected again", self.bus)));
+        }
+        for index in 0..self.units.len() {
+            let Some(unit) = &mut self.units[index] else { continue };
+            if matches!(&unit.health, Health::Offline(outage) if outage.by_line) {
+                unit.health = Health::Unknown;
+                (unit.silent, unit.useless) = (0, 0);
+                self.restart_unit(index, now.instant);
+            }
+        }
+    }
+
+    /// Dialling failed: everything on the bus is offline until it succeeds.
+    fn line_down(&mut self, error: &RequestError, now: Now, out: &mut Output) {
+        let error = match error {
+            RequestError::Line(message) | RequestError::Timeout(message) => message.clone(),
+            other => other.to_string(),
+        };
+        let pause = self.jittered(grown(DIAL_FIRST, self.dials, DIAL_LAST));
+        self.dials = self.dials.saturating_add(1);
+        self.link = Link::Down { until: now.instant + pause };
+        self.cycles.clear();
+        for index in 0..self.units.len() {
+            let Some(unit) = &mut self.units[index] else { continue };
+            match &mut unit.health {
+                Health::Offline(outage) => outage.probing = false,
+                Health::Unknown | Health::Online { .. } => {
+                    let outage = Outage::of_line(format!("no connection: {error}"), now);
+                    self.take_offline(index, outage, out);
+                }
+            }
+        }
+        if self.line_error.is_none() {
+            out.logs.push((Level::Warn, format!("{} is down: {error}; dialling until it is back", self.bus)));
+        }
+        self.line_error = Some(error);
+    }
+
+    pub(super) fn done(&mut self, result: Result<(), RequestError>, usable: bool, now: Now, out: &mut Output) {
+        let lost = !usable || matches!(result, Err(RequestError::Line(_)));
+        match std::mem::replace(&mut self.flight, Flight::None) {
+            Flight::None => {}
+            Flight::Cycle { cycle, piece } => self.cycle_done(cycle, piece, result, now, out),
+            Flight::Command { command, unit, epoch } => self.command_done(command, unit, epoch, result, now, out),
+        }
+        out.read.clear();
+        if lost && matches!(self.link, Link::Up) {
+            // Devices close idle connections and gateways restart: nobody need
+            // know, unless dialling fails. Not too often, for a peer that
+            // accepts and closes at once.
+            let until = self.last_dial.map_or(now.instant, |dial| (dial + EAGER).max(now.instant));
+            self.link = Link::Down { until };
+        }
+    }
+
+    fn cycle_done(
+        &mut self,
+        mut cycle: Cycle<P>,
+        piece: Piece<P>,
+        result: Result<(), RequestError>,
+        now: Now,
+        out: &mut Output,
+    ) {
+        let index = cycle.unit;
+        if self.units.get(index).is_none_or(Option::is_none) {
+            return;
+        }
+        match result {
+            Ok(()) => {
+                self.heard(index, now, out);
+                self.keep_samples(cycle.epoch, out);
+                if let (Learned::CutBefore(point), Some(unit)) = (cycle.succeeded(&piece), &mut self.units[index]) {
+                    unit.cuts.insert(point);
+                    unit.forget_plans();
+                }
+            }
+            Err(RequestError::RefusedTogether(_)) if piece.planned.points.len() > 1 => {
+                self.heard(index, now, out);
+                let (first, second) = piece.planned.points.split_at(piece.planned.points.len() / 2);
+                cycle.split(self.plan(index, first), self.plan(index, second));
+            }
+            Err(RequestError::RefusedTogether(message)) => {
+                self.heard(index, now, out);
+                self.bad(&cycle, &piece, Reason::Refused, &message, now, out);
+                if let Some(unit) = &mut self.units[index] {
+                    let points = piece.planned.points.iter();
+                    if points.fold(false, |new, point| unit.alone.insert(*point) || new) {
+                        unit.forget_plans();
+                    }
+                }
+            }
+            Err(RequestError::Refused(message)) => {
+                self.heard(index, now, out);
+                self.bad(&cycle, &piece, Reason::Refused, &message, now, out);
+            }
+            Err(RequestError::InvalidValue(message)) => {
+                self.bad(&cycle, &piece, Reason::Decode, &message, now, out);
+            }
+            Err(error) => {
+                if !self.useless_answer(index, &error, now, out) {
+                    return;
+                }
+                if piece.again {
+                    self.bad(&cycle, &piece, reason_of(&error), &error.to_string(), now, out);
+                } else {
+                    cycle.put_back(piece);
+                    // The others that are due go first.
+                    cycle.deadline = cycle.deadline.max(now.instant + AGAIN);
+                }
+            }
+        }
+        if cycle.is_done() {
+            self.finish_cycle(cycle, now, out);
+        } else {
+            self.cycles.push(cycle);
+        }
+    }
+
+    /// All requests of a cycle are done: its groups wait for their next period.
+    pub(super) fn finish_cycle(&mut self, cycle: Cycle<P>, now: Now, out: &mut Output) {
+        let Some(unit) = &mut self.units[cycle.unit] else { return };
+        match cycle.purpose {
+            Purpose::Fresh => {}
+            Purpose::Probe => {
+                if let Health::Offline(outage) = &mut unit.health {
+                    outage.probing = false;
+                }
+                self.next_due = Some(now.instant);
+            }
+            Purpose::Due(groups) => {
+                for (interval, due) in groups {
+                    let Some(group) = unit.groups.iter_mut().find(|group| group.interval == interval) else {
+                        continue;
+                    };
+                    // A restart of the unit has set its own time.
+                    if !std::mem::replace(&mut group.reading, false) {
+                        continue;
+                    }
+                    let (next, skipped) = following(due, interval, now.instant);
+                    group.due = next;
+                    self.skipped += skipped * group.points.len() as u64;
+                    self.next_due = earlier(self.next_due, Some(next));
+                }
+            }
+        }
+        self.tell_skips(now.instant, out);
+    }
+
+    fn command_done(
+        &mut self,
+        command: Waiting,
+        unit: usize,
+        epoch: u64,
+        result: Result<(), RequestError>,
+        now: Now,
+        out: &mut Output,
+    ) {
+        let known = self.units.get(unit).is_some_and(Option::is_some);
+        let (status, message) = match result {
+            Ok(()) => {
+                self.keep_samples(epoch, out);
+                (Status::Ok, String::new())
+            }
+            Err(error) => {
+                let reason = reason_of(&error);
+                let status = match &error {
+                    RequestError::InvalidValue(_) => Status::InvalidArgument,
+                    RequestError::Timeout(_) => Status::Timeout,
+                    RequestError::Refused(_) | RequestError::RefusedTogether(_) => Status::Refused,
+                    RequestError::Garbled(_) | RequestError::Line(_) => Status::Line,
+                };
+                let is_alive = matches!(status, Status::InvalidArgument | Status::Refused);
+                if known && !is_alive {
+                    self.useless_answer(unit, &error, now, out);
+                }
+                let message = error.to_string();
+                let still_there = self.points.get(&command.point).is_some_and(|place| place.device == command.device);
+                let online = known && self.units[unit].as_ref().is_some_and(|unit| !unit.is_offline());
+                if command.value.is_none() && still_there && online {
+                    out.event.samples.push_bad(command.point, reason, &message, now.unix_ns);
+                }
+                (status, message)
+            }
+        };
+        if known && matches!(status, Status::Ok | Status::Refused) {
+            self.heard(unit, now, out);
+        }
+        complete(out, command.token, status, message);
+    }
+
+    /// The unit answered, whatever it said.
+    fn heard(&mut self, index: usize, now: Now, out: &mut Output) {
+        let Some(unit) = &mut self.units[index] else { return };
+        (unit.silent, unit.useless) = (0, 0);
+        let was_offline = match &unit.health {
+            Health::Online { .. } => return,
+            Health::Unknown => false,
+            Health::Offline(_) => true,
+        };
+        unit.health = Health::Online { since: now.instant };
+        for device in &unit.devices {
+            out.event.states.push(DeviceState { device: *device, online: true, message: String::new() });
+        }
+        if was_offline {
+            out.logs.push((Level::Info, format!("unit {} on {} answers again", unit.address, self.bus)));
+            self.restart_unit(index, now.instant);
+        }
+    }
+
+    /// An exchange brought nothing. `false`: the unit is offline now, and its cycles are gone.
+    fn useless_answer(&mut self, index: usize, error: &RequestError, now: Now, out: &mut Output) -> bool {
+        let Some(unit) = &mut self.units[index] else { return false };
+        unit.useless = unit.useless.saturating_add(1);
+        if !matches!(error, RequestError::Garbled(_)) {
+            unit.silent = unit.silent.saturating_add(1);
+        }
+        let grown_pause = (unit.pause * 2).clamp(PROBE_FIRST, PROBE_LAST);
+        match &mut unit.health {
+            Health::Offline(outage) => {
+                unit.pause = grown_pause;
+                outage.probing = false;
+                outage.tried = now.instant;
+                let pause = unit.pause;
+                let probe_at = now.instant + self.jittered(pause);
+                if let Some(Health::Offline(outage)) = self.units[index].as_mut().map(|unit| &mut unit.health) {
+                    outage.probe_at = probe_at;
+                }
+                self.next_due = earlier(self.next_due, Some(probe_at));
+                self.cycles.retain(|cycle| cycle.unit != index);
+                return false;
+            }
+            _ if unit.silent < SILENT && unit.useless < USELESS => return true,
+            Health::Online { since } if now.instant < *since + STEADY => unit.pause = grown_pause,
+            Health::Online { .. } | Health::Unknown => unit.pause = PROBE_FIRST,
+        }
+        let message = error.to_string();
+        out.logs.push((
+            Level::Warn,
+            format!("unit {} on {} is offline ({message}); it is probed alone until it answers", unit.address, self.bus),
+        ));
+        let pause = unit.pause;
+        let outage = Outage {
+            by_line: false,
+            reason: reason_of(error),
+            message,
+            since_ns: now.unix_ns,
+            probe_at: now.instant + self.jittered(pause),
+            probing: false,
+            tried: now.instant,
+        };
+        self.take_offline(index, outage, out);
+        false
+    }
+
+    /// Tells the transition: the devices, and each point once.
+    fn take_offline(&mut self, index: usize, outage: Outage, out: &mut Output) {
+        let Some(unit) = &mut self.units[index] else { return };
+        for device in unit.devices.iter().filter_map(|id| self.devices.get(id)) {
+            for slot in &device.slots {
+                out.event.samples.push_bad(slot.id, outage.reason, &outage.message, outage.since_ns);
+            }
+            let message = outage.message.clone();
+            out.event.states.push(DeviceState { device: device.id, online: false, message });
+        }
+        self.next_due = earlier(self.next_due, Some(outage.probe_at));
+        unit.health = Health::Offline(outage);
+        self.cycles.retain(|cycle| cycle.unit != index);
+    }
+
+    /// Bad samples for the points of a request.
+    fn bad(&self, cycle: &Cycle<P>, piece: &Piece<P>, reason: Reason, message: &str, now: Now, out: &mut Output) {
+        for point in piece.planned.points.iter().filter(|point| self.counts(**point, cycle.epoch)) {
+            out.event.samples.push_bad(*point, reason, message, now.unix_ns);
+        }
+    }
+
+    /// Whether what was planned at `epoch` still says something about the point.
+    fn counts(&self, point: u32, epoch: u64) -> bool {
+        self.points.get(&point).is_some_and(|place| place.born <= epoch)
+    }
+
+    /// Takes over what the exchange has read, but for points that were removed
+    /// or configured anew in the meantime.
+    fn keep_samples(&self, epoch: u64, out: &mut Output) {
+        if epoch == self.epoch {
+            return out.event.samples.append(&mut out.read);
+        }
+        let kept: &mut Samples = &mut out.event.samples;
+        for sample in out.read.iter().filter(|sample| self.counts(sample.point, epoch)) {
+            let (point, time) = (sample.point, sample.source_time_ns);
+            match sample.reading {
+                Reading::Bool(value) => kept.push_bool(point, value, time),
+                Reading::Int(value) => kept.push_i64(point, value, time),
+                Reading::Uint(value) => kept.push_u64(point, value, time),
+                Reading::Float(value) => kept.push_f64(point, value, time),
+                Reading::String(value) => kept.push_str(point, value, time),
+                Reading::Bytes(value) => kept.push_bytes(point, value, time),
+                Reading::Bad { reason, message } => {
+                    kept.push_bad(point, reason.unwrap_or(Reason::Decode), message, time);
+                }
+            }
+        }
+        out.read.clear();
+    }
+
+    /// Plus or minus a fifth, so that many buses do not dial in step.
+    pub(super) fn jittered(&mut self, pause: Duration) -> Duration {
+        pause.mul_f64(0.8 + 0.4 * self.random.f64())
+    }
+}
+
+/// `first` doubled `times` times, at most `last`.
+fn grown(first: Duration, times: u32, last: Duration) -> Duration {
+    first.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(last)
+}
+
+fn reason_of(error: &RequestError) -> Reason {
+    match error {
+        RequestError::Refused(_) | RequestError::RefusedTogether(_) => Reason::Refused,
+        RequestError::Timeout(_) => Reason::Timeout,
+        RequestError::Garbled(_) | RequestError::Line(_) => Reason::Line,
+        RequestError::InvalidValue(_) => Reason::Decode,
+    }
+}

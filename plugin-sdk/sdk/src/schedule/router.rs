@@ -1,0 +1,267 @@
+//! Takes the host's commands apart and hands each to the task of its bus.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use tokio::{
+    sync::mpsc,
+    task::{Id, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Command, CommandKind, Completion, DeviceConfig, DeviceState, Fault, Level, Protocol, Reason, Status, config};
+
+use super::{
+    driver,
+    emitter::{Emitter, Output},
+    machine::{BusCommand, BusCommandKind},
+    unit::{Device, Slot},
+};
+
+/// Commands that may wait for one bus.
+const BUS_QUEUE: usize = 16_384;
+
+/// A command and when it came, which its budget counts from.
+pub(super) struct Queued {
+    pub(super) command: Command,
+    pub(super) received: Instant,
+}
+
+struct BusHandle<P: Protocol> {
+    commands: mpsc::Sender<BusCommand<P>>,
+    devices: usize,
+}
+
+pub(super) struct Router<P: Protocol> {
+    protocol: Arc<P>,
+    queue: mpsc::Receiver<Queued>,
+    emitter: Emitter,
+    cancel: CancellationToken,
+    buses: HashMap<P::Bus, BusHandle<P>>,
+    devices: HashMap<u32, P::Bus>,
+    tasks: JoinSet<()>,
+    running: HashMap<Id, P::Bus>,
+    output: Output,
+}
+
+/// A fault or warning as the completion of a configuration tells it.
+#[derive(Serialize)]
+struct Finding<'a> {
+    path: &'a str,
+    message: &'a str,
+    level: &'static str,
+}
+
+impl<P: Protocol> Router<P> {
+    pub(super) fn new(
+        protocol: Arc<P>,
+        queue: mpsc::Receiver<Queued>,
+        emitter: Emitter,
+        cancel: CancellationToken,
+    ) -> Self {
+        Self {
+            protocol,
+            queue,
+            emitter,
+            cancel,
+            buses: HashMap::new(),
+            devices: HashMap::new(),
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+            output: Output::default(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => break,
+                Some(ended) = self.tasks.join_next_with_id() => self.task_ended(ended),
+                queued = self.queue.recv() => match queued {
+                    Some(queued) => self.route(queued),
+                    None => break,
+                },
+            }
+            self.emitter.flush(&mut self.output);
+            // Thousands of configurations in a row must not keep the buses waiting.
+            tokio::task::consume_budget().await;
+        }
+        self.queue.close();
+        while let Some(queued) = self.queue.recv().await {
+            self.complete(queued.command.token, Status::Stopped, "the mapper is stopped");
+        }
+        self.buses.clear();
+        while self.tasks.join_next().await.is_some() {}
+        self.emitter.flush(&mut self.output);
+    }
+
+    fn complete(&mut self, token: u64, status: Status, message: impl Into<String>) {
+        self.output.event.completions.push(Completion { token, status, message: message.into() });
+    }
+
+    fn route(&mut self, queued: Queued) {
+        let Command { token, budget, device, kind } = queued.command;
+        let deadline = queued.received + budget;
+        let kind = match kind {
+            CommandKind::Configure(text) => return self.configure(token, deadline, device, &text),
+            CommandKind::Remove => {
+                let Some(bus) = self.devices.remove(&device) else {
+                    return self.complete(token, Status::Ok, "");
+                };
+                return self.remove(&bus, device, Some(token), deadline);
+            }
+            CommandKind::Read { point } => BusCommandKind::Read { point },
+            CommandKind::Write { point, value } => BusCommandKind::Write { point, value },
+            CommandKind::Unknown(code) => {
+                return self.complete(token, Status::Unsupported, format!("unknown command {code}"));
+            }
+        };
+        match self.devices.get(&device).cloned() {
+            Some(bus) => self.send(&bus, BusCommand { token: Some(token), deadline, device, kind }),
+            None => self.complete(token, Status::InvalidArgument, format!("device {device} is not configured")),
+        }
+    }
+
+    fn send(&mut self, bus: &P::Bus, command: BusCommand<P>) {
+        let token = command.token;
+        let refused = match self.buses.get(bus) {
+            Some(handle) => handle.commands.try_send(command).is_err(),
+            None => true,
+        };
+        if let (true, Some(token)) = (refused, token) {
+            self.complete(token, Status::Busy, format!("the queue of {bus} is full"));
+        }
+    }
+
+    fn remove(&mut self, bus: &P::Bus, device: u32, token: Option<u64>, deadline: Instant) {
+        self.send(bus, BusCommand { token, deadline, device, kind: BusCommandKind::Remove });
+        if let Some(handle) = self.buses.get_mut(bus) {
+            handle.devices -= 1;
+            if handle.devices == 0 {
+                // The task ends, and closes the line, once it has done what it was told.
+                self.buses.remove(bus);
+            }
+        }
+    }
+
+    fn configure(&mut self, token: u64, deadline: Instant, id: u32, text: &str) {
+        let config: DeviceConfig = match config::from_json("", text) {
+            Ok(config) => config,
+            Err(fault) => return self.refuse(token, deadline, id, None, &[fault]),
+        };
+        let parsed = match self.protocol.parse(&config) {
+            Ok(parsed) => parsed,
+            Err(faults) => return self.refuse(token, deadline, id, Some(&config), &faults),
+        };
+        let mut findings: Vec<_> = parsed.warnings.iter().map(|fault| finding(fault, "warning")).collect();
+        let faults = parsed.points.iter().filter_map(|point| point.as_ref().err());
+        findings.extend(faults.map(|fault| finding(fault, "error")));
+        let message = report(&findings);
+        drop(findings);
+
+        let mut device = Device {
+            id,
+            name: config.device.clone(),
+            unit: parsed.unit,
+            slots: Vec::with_capacity(config.points.len()),
+            broken: Vec::new(),
+        };
+        for (point, parsed) in config.points.into_iter().zip(parsed.points) {
+            match parsed {
+                Ok(address) => device.slots.push(Slot {
+                    id: point.id,
+                    name: point.name.into(),
+                    writable: point.writable,
+                    interval: (point.interval_ms > 0).then(|| Duration::from_millis(point.interval_ms)),
+                    point: address,
+                }),
+                Err(fault) => device.broken.push((point.id, fault.to_string())),
+            }
+        }
+
+        match self.devices.insert(id, parsed.bus.clone()) {
+            Some(old) if old == parsed.bus => {}
+            Some(old) => {
+                self.remove(&old, id, None, deadline);
+                self.join(&parsed.bus);
+            }
+            None => self.join(&parsed.bus),
+        }
+        let kind = BusCommandKind::Configure { device: Arc::new(device), message };
+        self.send(&parsed.bus, BusCommand { token: Some(token), deadline, device: id, kind });
+    }
+
+    /// A configuration without a bus: what the device was before is over.
+    fn refuse(&mut self, token: u64, deadline: Instant, id: u32, config: Option<&DeviceConfig>, faults: &[Fault]) {
+        if let Some(bus) = self.devices.remove(&id) {
+            self.remove(&bus, id, None, deadline);
+        }
+        let text = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let time = driver::now().unix_ns;
+        for point in config.iter().flat_map(|config| &config.points) {
+            self.output.event.samples.push_bad(point.id, Reason::Config, &text, time);
+        }
+        self.output.event.states.push(DeviceState { device: id, online: false, message: text });
+        let findings: Vec<_> = faults.iter().map(|fault| finding(fault, "error")).collect();
+        self.complete(token, Status::InvalidConfig, report(&findings));
+    }
+
+    /// One more device on the bus; the first one brings its task to life.
+    fn join(&mut self, bus: &P::Bus) {
+        if let Some(handle) = self.buses.get_mut(bus) {
+            handle.devices += 1;
+            return;
+        }
+        let (commands, queue) = mpsc::channel(BUS_QUEUE);
+        let task = driver::run(
+            Arc::clone(&self.protocol),
+            bus.clone(),
+            queue,
+            self.emitter.clone(),
+            self.cancel.clone(),
+        );
+        let id = self.tasks.spawn(task).id();
+        self.running.insert(id, bus.clone());
+        self.buses.insert(bus.clone(), BusHandle { commands, devices: 1 });
+    }
+
+    /// A task that panicked takes its devices with it; they are offline until
+    /// they are configured again.
+    fn task_ended(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
+        let (id, panicked) = match ended {
+            Ok((id, ())) => (id, false),
+            Err(error) => (error.id(), error.is_panic()),
+        };
+        let Some(bus) = self.running.remove(&id).filter(|_| panicked) else {
+            return;
+        };
+        self.output.logs.push((Level::Error, format!("the schedule of {bus} failed; its devices stand still")));
+        self.buses.remove(&bus);
+        let states = &mut self.output.event.states;
+        self.devices.retain(|device, of| {
+            let lost = *of == bus;
+            if lost {
+                let message = "the mapper failed on this bus; see its log".to_owned();
+                states.push(DeviceState { device: *device, online: false, message });
+            }
+            !lost
+        });
+    }
+}
+
+fn finding<'a>(fault: &'a Fault, level: &'static str) -> Finding<'a> {
+    Finding { path: &fault.path, message: &fault.message, level }
+}
+
+/// The findings as JSON; nothing when there are none.
+fn report(findings: &[Finding<'_>]) -> String {
+    if findings.is_empty() {
+        return String::new();
+    }
+    serde_json::to_string(findings).unwrap_or_default()
+}
