@@ -364,27 +364,9 @@ impl Builder {
     /// # Errors
     /// Wrong registers or signals, a port that is taken, a serial port that does not open.
     pub async fn try_start(mut self) -> Result<Simulator, StartError> {
-        let world = match self.world.take() {
-            Some(world) => world,
-            None => World::new(
-                &self.world_spec,
-                self.clock.take().unwrap_or_else(Clock::real),
-            )?,
-        };
-        self.bind_signals(&world);
-        self.find_overlaps();
-        if !self.problems.is_empty() {
-            return Err(StartError::Registers {
-                problems: self.problems,
-            });
-        }
+        let devices = self.devices()?;
         if self.listeners.is_empty() {
             self.listeners.push(Listen::Tcp(ANY_PORT, Framing::Tcp));
-        }
-        let devices = Devices::new(self.units.into_values().collect(), world);
-        let now = Instant::now();
-        for rule in self.faults {
-            devices.faults.add(rule, now);
         }
         let (stop, stopped) = watch::channel(false);
         let (hang_up, hung_up) = watch::channel(0);
@@ -399,6 +381,30 @@ impl Builder {
             simulator.open(listener.start(&shared).await?);
         }
         Ok(simulator)
+    }
+
+    /// The units with their world, without any listener.
+    pub(crate) fn devices(&mut self) -> Result<Devices, StartError> {
+        let world = match self.world.take() {
+            Some(world) => world,
+            None => World::new(
+                &self.world_spec,
+                self.clock.take().unwrap_or_else(Clock::real),
+            )?,
+        };
+        self.bind_signals(&world);
+        self.find_overlaps();
+        let problems = std::mem::take(&mut self.problems);
+        if !problems.is_empty() {
+            return Err(StartError::Registers { problems });
+        }
+        let units = std::mem::take(&mut self.units);
+        let devices = Devices::new(units.into_values().collect(), world);
+        let now = Instant::now();
+        for rule in self.faults.drain(..) {
+            devices.faults.add(rule, now);
+        }
+        Ok(devices)
     }
 
     fn here(&mut self) -> &mut Unit {

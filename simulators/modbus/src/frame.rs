@@ -51,11 +51,18 @@ const LONGEST_RTU: usize = 256;
 const LONGEST_ASCII: usize = 513;
 
 /// Looks for the first frame in the input. `silent`: nothing came for longer
-/// than a pause within a frame may be.
-pub(crate) fn find(framing: Framing, input: &[u8], silent: bool, scratch: &mut Vec<u8>) -> Found {
+/// than a pause within a frame may be. `lost`: the bytes before belonged to no
+/// frame, so these need not begin one.
+pub(crate) fn find(
+    framing: Framing,
+    input: &[u8],
+    silent: bool,
+    lost: bool,
+    scratch: &mut Vec<u8>,
+) -> Found {
     match framing {
         Framing::Tcp => find_tcp(input),
-        Framing::Rtu => find_rtu(input, silent),
+        Framing::Rtu => find_rtu(input, silent, lost),
         Framing::Ascii => find_ascii(input, silent, scratch),
     }
 }
@@ -86,7 +93,7 @@ fn find_tcp(input: &[u8]) -> Found {
 /// 2.5.1.1). Neither a pty nor TCP keeps that timing, so the end is told by
 /// the function's known length, and the silence only settles the rest: a
 /// function whose length nobody knows, or a frame that was cut short.
-fn find_rtu(input: &[u8], silent: bool) -> Found {
+fn find_rtu(input: &[u8], silent: bool, lost: bool) -> Found {
     if input.is_empty() {
         return Found::More;
     }
@@ -102,7 +109,7 @@ fn find_rtu(input: &[u8], silent: bool) -> Found {
             }
         }
         Length::Known(_) | Length::Short if !silent => Found::More,
-        Length::Unknown if !silent && input.len() <= LONGEST_RTU => Found::More,
+        Length::Unknown if !silent && !lost && input.len() <= LONGEST_RTU => Found::More,
         Length::Unknown if (4..=LONGEST_RTU).contains(&input.len()) && checks(input) => {
             rtu_frame(input, input.len())
         }

@@ -79,7 +79,13 @@ impl Line {
     pub(crate) fn next(&mut self, silent: bool, now: Instant, out: &mut Vec<u8>) -> Option<Step> {
         loop {
             let input = &self.input[self.from..];
-            match frame::find(self.framing, input, silent, &mut self.scratch) {
+            match frame::find(
+                self.framing,
+                input,
+                silent,
+                self.lost_track,
+                &mut self.scratch,
+            ) {
                 Found::More => return None,
                 Found::Lost => {
                     LineTotals::add(&self.devices.line.bad_frames, 1);
