@@ -1,0 +1,9 @@
+//! What users see, told as stories with real processes and real sockets.
+
+mod alone;
+mod bad_input;
+mod bus;
+mod failures;
+mod kubernetes;
+mod offline;
+mod up;

@@ -1,0 +1,135 @@
+//! `longshore up`, as a newcomer runs it.
+
+use std::{path::Path, process::Command};
+
+use longshore_harness::{
+    binaries,
+    prelude::*,
+    process::{Process, signal},
+};
+use tempfile::TempDir;
+
+/// A `.longshore/` with the programs that the tests were built with.
+fn home() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let home = folder.path().join(".longshore");
+    std::fs::create_dir_all(home.join("bin")).unwrap();
+    std::fs::create_dir_all(home.join("lib/mappers")).unwrap();
+    for name in ["longshore", "edgecore", "cloudhub", "sim-modbus"] {
+        // A hard link where possible: the supervisor tells processes by their names.
+        let to = home.join("bin").join(name);
+        let from = binaries::binary(name);
+        std::fs::hard_link(&from, &to)
+            .or_else(|_| std::fs::copy(&from, &to).map(drop))
+            .unwrap();
+    }
+    std::fs::copy(
+        binaries::mapper("modbus"),
+        home.join("lib/mappers/libmapper_modbus.so"),
+    )
+    .unwrap();
+    folder
+}
+
+fn longshore(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(folder.join(".longshore/bin/longshore"));
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env("KUBECONFIG", folder.join(".longshore/kubeconfig"));
+    command
+}
+
+fn status(folder: &Path) -> Json {
+    let output = longshore(folder, &["status", "-o", "json"])
+        .output()
+        .unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_default()
+}
+
+async fn running(folder: &Path) -> Json {
+    eventually("the demo to run", || async {
+        let status = status(folder);
+        let ok = status["state"] == "running" && status["link"]["state"] == "connected";
+        if ok {
+            Ok(status)
+        } else {
+            Err(status.to_string())
+        }
+    })
+    .await
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> String {
+    let output = longshore(folder, arguments).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn pid(status: &Json, process: &str) -> u32 {
+    let processes = status["processes"].as_array().unwrap();
+    let found = processes.iter().find(|p| p["name"] == process).unwrap();
+    u32::try_from(
+        found["pid"]
+            .as_u64()
+            .unwrap_or_else(|| panic!("{process} does not run")),
+    )
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_comes_up_survives_kills_and_goes_on_after_a_restart() {
+    let home = home();
+    let folder = home.path();
+    let mut up = Process::start("up", &mut longshore(folder, &["up"]), folder);
+    let status = running(folder).await;
+    assert_eq!(status["nodes"][0]["name"], "edge-1");
+    assert_eq!(status["mappers"][0]["name"], "modbus");
+
+    run(folder, &["set", "device", "boiler", "setpoint=75"]);
+    eventually("the write to be confirmed", || async {
+        let text = run(folder, &["describe", "device", "boiler"]);
+        if text.contains("confirmed") {
+            Ok(())
+        } else {
+            Err(text)
+        }
+    })
+    .await;
+    assert!(run(folder, &["get", "devices"]).contains("meter"));
+
+    for process in ["cloudhub", "edgecore", "simulator"] {
+        let before = pid(&running(folder).await, process);
+        signal(before, "KILL");
+        eventually(&format!("{process} to be back"), || async {
+            let now = self::status(folder);
+            let found = now["processes"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .find(|p| p["name"] == process);
+            let back = found.is_some_and(|p| {
+                p["pid"]
+                    .as_u64()
+                    .is_some_and(|pid| pid != u64::from(before))
+            });
+            if back { Ok(()) } else { Err(now.to_string()) }
+        })
+        .await;
+        running(folder).await;
+    }
+
+    assert!(up.terminate().await.success(), "{}", up.log_tail());
+    assert_eq!(self::status(folder), Json::Null, "nothing runs any more");
+
+    let up = Process::start("up", &mut longshore(folder, &["up"]), folder);
+    running(folder).await;
+    let kubeconfig = folder.join(".longshore/kubeconfig");
+    let device = kubectl(&kubeconfig, &["get", "device", "boiler", "-o", "json"]);
+    assert!(device.contains("75"), "what was set is kept: {device}");
+    drop(up);
+}

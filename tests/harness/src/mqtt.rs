@@ -1,0 +1,113 @@
+//! A client on the bus that remembers what it heard.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
+use serde_json::Value as Json;
+
+use crate::wait::eventually;
+
+/// A subscriber.
+pub struct Subscriber {
+    client: AsyncClient,
+    heard: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// Subscribes, and returns once the broker has granted it.
+pub async fn subscribe(port: u16, filter: &str) -> Subscriber {
+    let mut options = MqttOptions::new(
+        format!("test-{}-{}", std::process::id(), rand()),
+        "127.0.0.1",
+        port,
+    );
+    options
+        .set_keep_alive(Duration::from_secs(30))
+        .set_max_packet_size(16 << 20, 16 << 20);
+    let (client, mut events) = AsyncClient::new(options, 64);
+    client
+        .subscribe(filter, QoS::AtLeastOnce)
+        .await
+        .expect("the client's queue has room");
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let (granted, wait) = tokio::sync::oneshot::channel();
+    let remember = heard.clone();
+    let task = tokio::spawn(async move {
+        let mut granted = Some(granted);
+        loop {
+            match events.poll().await {
+                Ok(Event::Incoming(Packet::SubAck(_))) => {
+                    granted.take().map(|granted| granted.send(()));
+                }
+                Ok(Event::Incoming(Packet::Publish(publish))) => {
+                    remember
+                        .lock()
+                        .expect("no panic")
+                        .push((publish.topic, publish.payload.to_vec()));
+                }
+                Ok(_) => {}
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    });
+    tokio::time::timeout(crate::wait::PATIENCE, wait)
+        .await
+        .expect("the broker grants")
+        .expect("the client runs");
+    Subscriber {
+        client,
+        heard,
+        task,
+    }
+}
+
+fn rand() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Subscriber {
+    /// Everything heard so far.
+    pub fn heard(&self) -> Vec<(String, Json)> {
+        let heard = self.heard.lock().expect("no panic");
+        heard
+            .iter()
+            .map(|(topic, payload)| {
+                (
+                    topic.clone(),
+                    serde_json::from_slice(payload).unwrap_or_default(),
+                )
+            })
+            .collect()
+    }
+
+    /// Waits for a message.
+    pub async fn hear(&self, what: &str, good: impl Fn(&str, &Json) -> bool) -> Json {
+        eventually(what, || async {
+            let heard = self.heard();
+            let found = heard.iter().find(|(topic, payload)| good(topic, payload));
+            found
+                .map(|(_, payload)| payload.clone())
+                .ok_or_else(|| format!("{:?}", heard.last()))
+        })
+        .await
+    }
+
+    /// Publishes with QoS 1.
+    pub async fn publish(&self, topic: &str, payload: Json) {
+        self.client
+            .publish(topic, QoS::AtLeastOnce, false, payload.to_string())
+            .await
+            .expect("the client runs");
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
