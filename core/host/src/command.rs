@@ -1,0 +1,123 @@
+//! What the edge asks of a mapper, and how it ended.
+
+use std::time::Duration;
+
+use longshore_abi as abi;
+use longshore_types::Value;
+
+/// What the edge asks of a mapper. Each command that was submitted gets one
+/// completion, unless the mapper goes down first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Command {
+    /// Comes back in the completion.
+    pub token: u64,
+    /// The device's id, chosen by the edge.
+    pub device: u32,
+    /// Time that it may take from `submit` on. A mapper that says nothing for
+    /// a while longer than this counts as hung.
+    pub budget: Duration,
+    /// What to do.
+    pub kind: CommandKind,
+}
+
+/// The kinds of [`Command`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum CommandKind {
+    /// Create or replace the device from this configuration (JSON).
+    Configure(String),
+    /// Forget the device and its points.
+    Remove,
+    /// Read the point now.
+    Read {
+        /// The point's id.
+        point: u32,
+    },
+    /// Write the raw value to the point.
+    Write {
+        /// The point's id.
+        point: u32,
+        /// The value.
+        value: Value,
+    },
+}
+
+/// How a command ended; the codes are `longshore_abi::STATUS_*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// Done.
+    Ok,
+    /// Unknown device or point, wrong type of value.
+    InvalidArgument,
+    /// The configuration is wrong.
+    InvalidConfig,
+    /// Unknown command.
+    Unsupported,
+    /// The deadline passed first.
+    Timeout,
+    /// The line broke.
+    Line,
+    /// The device said no.
+    Refused,
+    /// A panic inside of the mapper.
+    Panic,
+    /// The instance is stopped.
+    Stopped,
+    /// A queue inside of the mapper is full.
+    Busy,
+    /// A fault of the mapper itself.
+    Internal,
+    /// A code that this host does not know.
+    Unknown(i32),
+}
+
+impl Status {
+    /// The status with this code.
+    pub fn from_code(code: i32) -> Self {
+        match code {
+            abi::STATUS_OK => Self::Ok,
+            abi::STATUS_INVALID_ARGUMENT => Self::InvalidArgument,
+            abi::STATUS_INVALID_CONFIG => Self::InvalidConfig,
+            abi::STATUS_UNSUPPORTED => Self::Unsupported,
+            abi::STATUS_TIMEOUT => Self::Timeout,
+            abi::STATUS_LINE => Self::Line,
+            abi::STATUS_REFUSED => Self::Refused,
+            abi::STATUS_PANIC => Self::Panic,
+            abi::STATUS_STOPPED => Self::Stopped,
+            abi::STATUS_BUSY => Self::Busy,
+            abi::STATUS_INTERNAL => Self::Internal,
+            other => Self::Unknown(other),
+        }
+    }
+
+    /// The code of the contract.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Ok => abi::STATUS_OK,
+            Self::InvalidArgument => abi::STATUS_INVALID_ARGUMENT,
+            Self::InvalidConfig => abi::STATUS_INVALID_CONFIG,
+            Self::Unsupported => abi::STATUS_UNSUPPORTED,
+            Self::Timeout => abi::STATUS_TIMEOUT,
+            Self::Line => abi::STATUS_LINE,
+            Self::Refused => abi::STATUS_REFUSED,
+            Self::Panic => abi::STATUS_PANIC,
+            Self::Stopped => abi::STATUS_STOPPED,
+            Self::Busy => abi::STATUS_BUSY,
+            Self::Internal => abi::STATUS_INTERNAL,
+            Self::Unknown(code) => code,
+        }
+    }
+}
+
+impl CommandKind {
+    /// Roughly the bytes that it holds, for the bound of the queue.
+    pub(crate) fn weight(&self) -> usize {
+        let text = match self {
+            Self::Configure(text) => text.len(),
+            Self::Write { value: Value::String(text), .. } => text.len(),
+            Self::Write { value: Value::Bytes(bytes), .. } => bytes.len(),
+            _ => 0,
+        };
+        size_of::<Command>() + text
+    }
+}

@@ -1,0 +1,383 @@
+//! The task of one mapper: carries out what the supervisor decides, and moves
+//! commands one way and batches the other.
+
+use std::{
+    collections::VecDeque,
+    future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use longshore_abi as abi;
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::{
+    batch::Batch,
+    command::{Command, Status},
+    inspect::inspect,
+    mapper::{HostOptions, Isolation, MapperEvent, MapperSpec, MapperState},
+    peer::{Peer, write_line},
+    stats::Counters,
+    supervise::{Effect, Input, State, Supervisor},
+    watchdog::Watchdog,
+    wire::{self, FromMapper, ToMapper},
+};
+
+/// Commands of one frame, and roughly its bytes.
+const FRAME_COMMANDS: usize = 256;
+const FRAME_BYTES: usize = 256 << 10;
+/// Pause before commands for which a mapper was too busy are offered again.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+/// Events that may wait while a mapper stops, so that an edge which waits for
+/// the stop does not hold it up.
+const STOPPING_EVENTS: usize = 64;
+
+/// What the handle of a mapper and its task share.
+#[derive(Default)]
+pub(crate) struct Shared {
+    inbox: Mutex<Inbox>,
+    pub(crate) wake: Notify,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// What the edge asked for.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    /// The mapper is up.
+    pub(crate) accepting: bool,
+    pub(crate) queue: VecDeque<Queued>,
+    /// Roughly the bytes of the queue.
+    pub(crate) weight: usize,
+    /// It should stop within this time.
+    pub(crate) stop: Option<Duration>,
+}
+
+/// A command and when its budget ends.
+#[derive(Clone)]
+pub(crate) struct Queued {
+    pub(crate) command: Command,
+    pub(crate) due: Instant,
+}
+
+impl Shared {
+    pub(crate) fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        // Nothing that panics runs under the lock.
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(crate) struct Driver {
+    pub(crate) spec: MapperSpec,
+    pub(crate) options: HostOptions,
+    pub(crate) events: mpsc::Sender<MapperEvent>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) state: watch::Sender<MapperState>,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) watchdog: Watchdog,
+    pub(crate) peer: Option<Peer>,
+    pub(crate) generation: u64,
+    /// Events that the edge has not taken yet. While there is one, nothing is
+    /// read from the mapper: that is the back-pressure.
+    pub(crate) outbox: VecDeque<MapperEvent>,
+    /// The commands of the frame that the mapper has not answered.
+    pub(crate) under_way: Vec<Queued>,
+    /// A frame is not answered yet; the next one waits for it.
+    pub(crate) asked: bool,
+    /// The mapper was too busy; not before this time.
+    pub(crate) retry: Option<Instant>,
+}
+
+impl Driver {
+    pub(crate) async fn run(mut self) {
+        let (shared, events) = (self.shared.clone(), self.events.clone());
+        loop {
+            let deadline = self.advance(Instant::now());
+            if self.outbox.is_empty() && matches!(self.supervisor.state, State::Ended { .. }) {
+                return;
+            }
+            tokio::select! {
+                biased;
+                permit = events.reserve(), if !self.outbox.is_empty() => {
+                    let Ok(permit) = permit else { return };
+                    if let Some(event) = self.outbox.pop_front() {
+                        permit.send(event);
+                    }
+                }
+                message = receive(&mut self.peer), if self.may_receive() => self.handle(message, Instant::now()),
+                () = shared.wake.notified() => {}
+                () = sleep_until(deadline) => {}
+            }
+        }
+    }
+
+    fn may_receive(&self) -> bool {
+        let stopping = matches!(self.supervisor.state, State::Stopping { .. });
+        self.outbox.is_empty() || stopping && self.outbox.len() < STOPPING_EVENTS
+    }
+
+    /// Does all that is due; answers when to look again.
+    fn advance(&mut self, now: Instant) -> Option<Instant> {
+        let stop = self.shared.inbox().stop.take();
+        if let Some(budget) = stop {
+            self.step(Input::Stop(budget), now);
+        }
+        self.step(Input::Tick, now);
+        self.watchdog.hold(!self.outbox.is_empty(), now);
+        if !matches!(self.supervisor.state, State::Running { .. }) {
+            return self.supervisor.deadline();
+        }
+        if let Some(reason) = self.watchdog.overdue(now) {
+            self.shared.counters.fault();
+            self.step(Input::Hung(reason), now);
+            return self.supervisor.deadline();
+        }
+        if !self.asked {
+            self.dispatch(now);
+        }
+        match (self.watchdog.deadline(), self.retry) {
+            (Some(deadline), Some(retry)) => Some(deadline.min(retry)),
+            (deadline, retry) => deadline.or(retry),
+        }
+    }
+
+    fn step(&mut self, input: Input, now: Instant) {
+        let effects = self.supervisor.step(input, now);
+        for effect in effects {
+            self.carry_out(effect, now);
+        }
+        self.publish();
+    }
+
+    fn carry_out(&mut self, effect: Effect, now: Instant) {
+        let mapper = self.spec.name.clone();
+        match effect {
+            Effect::Spawn => self.spawn(now),
+            Effect::Up => {
+                tracing::info!(mapper = &*mapper, generation = self.generation, "mapper is up");
+                self.watchdog = Watchdog::new(self.options.limits(), now);
+                (self.asked, self.retry) = (false, None);
+                self.under_way.clear();
+                self.shared.inbox().accepting = true;
+                self.outbox.push_back(MapperEvent::Up { mapper, generation: self.generation });
+            }
+            Effect::Discard => {
+                self.close_inbox();
+                self.shared.counters.ended();
+                if let Some(peer) = self.peer.take() {
+                    peer.discard();
+                }
+            }
+            Effect::Down(reason) => {
+                self.outbox.push_back(MapperEvent::Down { mapper, generation: self.generation, reason });
+            }
+            Effect::AskStop(budget) => {
+                self.close_inbox();
+                if let Some(peer) = &mut self.peer {
+                    peer.send(ToMapper::Stop(budget));
+                }
+            }
+        }
+    }
+
+    fn close_inbox(&mut self) {
+        let mut inbox = self.shared.inbox();
+        inbox.accepting = false;
+        inbox.queue = VecDeque::new();
+        inbox.weight = 0;
+    }
+
+    fn spawn(&mut self, now: Instant) {
+        // Looked at again for each start: the file may have been replaced.
+        let refused = match inspect(&self.spec.file) {
+            Err(error) => Some(crate::chain(&error)),
+            Ok(descriptor) if descriptor.panic_aborts && self.spec.isolation == Isolation::InProcess => {
+                Some("the library is built so that a panic ends the process; run it in a process of its own".to_owned())
+            }
+            Ok(_) => None,
+        };
+        if let Some(reason) = refused {
+            return self.step(Input::Refused(reason.into()), now);
+        }
+        self.generation += 1;
+        match Peer::spawn(&self.spec, &self.options, &self.shared.counters) {
+            Ok(peer) => {
+                self.shared.counters.started(peer.process_id());
+                self.peer = Some(peer);
+            }
+            Err(error) => self.step(Input::Gone(crate::chain(&error).into()), now),
+        }
+    }
+
+    /// Sends the next frame: commands if there are some, else a ping if it is time.
+    fn dispatch(&mut self, now: Instant) {
+        if self.retry.is_some_and(|retry| retry > now) {
+            return;
+        }
+        self.retry = None;
+        let mut refused = Vec::new();
+        let frame = self.shared.inbox().next_frame(now, &mut refused);
+        if !refused.is_empty() {
+            self.complete(&refused);
+        }
+        if frame.is_empty() && !self.watchdog.ping_due(now) {
+            return;
+        }
+        let Some(peer) = &mut self.peer else { return };
+        if frame.is_empty() {
+            peer.send(ToMapper::Ping);
+        } else {
+            let mut commands: Vec<_> = frame.iter().map(|queued| queued.command.clone()).collect();
+            for (command, queued) in commands.iter_mut().zip(&frame) {
+                command.budget = queued.due.saturating_duration_since(now);
+                self.watchdog.sent(command.token, command.budget, now);
+            }
+            peer.send(ToMapper::Commands(commands));
+        }
+        self.under_way = frame;
+        self.asked = true;
+        self.watchdog.asked(now);
+    }
+
+    fn handle(&mut self, message: FromMapper, now: Instant) {
+        match message {
+            FromMapper::Ready => self.step(Input::Ready, now),
+            FromMapper::Failed { permanent: true, message } => self.step(Input::Refused(message.into()), now),
+            FromMapper::Failed { permanent: false, message } => self.step(Input::Gone(message.into()), now),
+            FromMapper::Answer(status) => self.answered(status, now),
+            FromMapper::Pong { blocked } => {
+                self.asked = false;
+                self.watchdog.answered(now);
+                if let Some(blocked) = blocked {
+                    self.shared.counters.blocked_in_child(blocked);
+                }
+            }
+            FromMapper::Log { level, message } => write_line(&self.spec.name, level, &message),
+            FromMapper::Batch(batch) => self.take_batch(batch),
+            FromMapper::Stopped(status) => {
+                if status != abi::STATUS_OK {
+                    tracing::warn!(mapper = &*self.spec.name, status, "mapper failed to stop cleanly");
+                }
+                self.step(Input::Stopped, now);
+            }
+            FromMapper::Exited { reason, fault } => {
+                if fault {
+                    self.shared.counters.fault();
+                }
+                self.step(Input::Gone(reason.into()), now);
+            }
+        }
+    }
+
+    fn take_batch(&mut self, batch: Batch) {
+        // Before `create` returned there is no device to say something of.
+        if matches!(self.supervisor.state, State::Starting { .. }) {
+            return;
+        }
+        self.shared.counters.batch(batch.sample_count(), batch.completion_count());
+        for completion in batch.completions() {
+            self.watchdog.done(completion.token);
+        }
+        self.outbox.push_back(MapperEvent::Batch { mapper: self.spec.name.clone(), generation: self.generation, batch });
+    }
+
+    fn answered(&mut self, status: i32, now: Instant) {
+        self.asked = false;
+        self.watchdog.answered(now);
+        let frame = std::mem::take(&mut self.under_way);
+        match status {
+            abi::STATUS_OK => {}
+            abi::STATUS_BUSY => {
+                frame.iter().for_each(|queued| self.watchdog.done(queued.command.token));
+                self.shared.inbox().put_back(frame);
+                self.retry = Some(now + BUSY_PAUSE);
+            }
+            abi::STATUS_PANIC => self.step(Input::Gone("panicked while taking commands".into()), now),
+            abi::STATUS_STOPPED => self.step(Input::Gone("says that it is stopped, though nobody stopped it".into()), now),
+            other => {
+                frame.iter().for_each(|queued| self.watchdog.done(queued.command.token));
+                let status = Status::from_code(other);
+                let ended: Vec<_> = frame.iter().map(|queued| (queued.command.token, status, "the mapper refused the commands")).collect();
+                self.complete(&ended);
+            }
+        }
+    }
+
+    /// Ends commands that no mapper took.
+    fn complete(&mut self, ended: &[(u64, Status, &'static str)]) {
+        let batch = Batch::from_completions(ended);
+        self.outbox.push_back(MapperEvent::Batch { mapper: self.spec.name.clone(), generation: self.generation, batch });
+    }
+
+    /// Shows the state; a function of the supervisor's.
+    fn publish(&self) {
+        let Supervisor { state, failures, reason, .. } = &self.supervisor;
+        let state = match (state, reason) {
+            (State::Waiting { .. } | State::Starting { .. }, Some(reason)) => {
+                MapperState::Restarting { reason: reason.clone(), failures: *failures }
+            }
+            (State::Waiting { .. }, None) => MapperState::Declared,
+            (State::Starting { .. }, None) => MapperState::Loading,
+            (State::Running { .. }, _) => MapperState::Running { generation: self.generation },
+            (State::Stopping { .. }, _) => MapperState::Stopping,
+            (State::Ended { failed: None }, _) => MapperState::Stopped,
+            (State::Ended { failed: Some(reason) }, _) => MapperState::Failed { reason: reason.clone() },
+        };
+        self.state.send_if_modified(|shown| {
+            let changed = *shown != state;
+            if changed {
+                match &state {
+                    MapperState::Failed { reason } => tracing::error!(mapper = &*self.spec.name, %reason, "mapper failed"),
+                    MapperState::Restarting { reason, failures } => {
+                        tracing::warn!(mapper = &*self.spec.name, %reason, failures, "mapper restarts");
+                    }
+                    _ => {}
+                }
+                *shown = state;
+            }
+            changed
+        });
+    }
+}
+
+impl Inbox {
+    /// Takes the commands of the next frame; those that cannot be sent go to `refused`.
+    fn next_frame(&mut self, now: Instant, refused: &mut Vec<(u64, Status, &'static str)>) -> Vec<Queued> {
+        let (mut frame, mut bytes) = (Vec::new(), 0);
+        while frame.len() < FRAME_COMMANDS && bytes < FRAME_BYTES {
+            let Some(queued) = self.queue.pop_front() else { break };
+            let weight = queued.command.kind.weight();
+            self.weight -= weight;
+            if queued.due <= now {
+                refused.push((queued.command.token, Status::Timeout, "its time was over before the mapper took it"));
+            } else if weight > wire::MAX_FRAME - 2 * FRAME_BYTES {
+                refused.push((queued.command.token, Status::InvalidArgument, "it is too large"));
+            } else {
+                bytes += weight;
+                frame.push(queued);
+            }
+        }
+        frame
+    }
+
+    fn put_back(&mut self, frame: Vec<Queued>) {
+        for queued in frame.into_iter().rev() {
+            self.weight += queued.command.kind.weight();
+            self.queue.push_front(queued);
+        }
+    }
+}
+
+/// Pends for ever when there is no peer.
+async fn receive(peer: &mut Option<Peer>) -> FromMapper {
+    match peer {
+        Some(peer) => peer.receive().await,
+        None => future::pending().await,
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => future::pending().await,
+    }
+}

@@ -1,0 +1,61 @@
+//! Runs mapper libraries, so that the edge need not care where: the same `.so`
+//! in a child process, or in-process on a thread of its own.
+//!
+//! # Why this shape
+//!
+//! A mapper is foreign code that talks to foreign devices. In a child process
+//! whatever it does to itself costs only itself; a batch-shaped contract makes
+//! that cheap, because a thousand samples cross with one `writev` of the
+//! contract's own structs. Both ways of running speak the same messages
+//! ([`Mapper`] does not know which one it has), and *when* to start, kill and
+//! give up is a pure state machine beside them.
+//!
+//! # Guarantees
+//!
+//! - Nothing of a library runs before [`inspect`] found it fit: architecture,
+//!   version of the contract, completeness of the file.
+//! - A mapper in a child that crashes, hangs, floods or emits garbage costs
+//!   only itself, and is back within about a second.
+//! - Every queue is bounded. A mapper that emits more than the edge takes is
+//!   told so; the edge's memory does not grow.
+//! - Each command that [`Mapper::submit`] took gets one completion, unless a
+//!   [`MapperEvent::Down`] comes first.
+//! - A child ends when its host does, however the host ends.
+//!
+//! # Caveats
+//!
+//! In-process, a crash takes the edge down and a hang ends only with the edge;
+//! such a mapper becomes [`MapperState::Failed`]. A library is never unloaded.
+
+mod batch;
+pub mod child;
+mod command;
+mod driver;
+mod gather;
+mod inspect;
+mod library;
+mod mapper;
+mod offer;
+mod peer;
+mod stats;
+mod supervise;
+mod sys;
+mod watchdog;
+mod wire;
+
+pub use batch::{Batch, CompletionRef, SampleRef, StateRef};
+pub use command::{Command, CommandKind, Status};
+pub use inspect::{Descriptor, InspectError, inspect};
+pub use mapper::{HostOptions, Isolation, Mapper, MapperEvent, MapperSpec, MapperState, SubmitError};
+pub use stats::Stats;
+
+/// An error and its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,268 @@
+//! A mapper as the edge has it: start, submit, watch, stop.
+
+use std::{
+    collections::VecDeque,
+    ffi::OsString,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    batch::Batch,
+    command::Command,
+    driver::{Driver, Queued, Shared},
+    inspect::{Descriptor, InspectError, inspect},
+    stats::Stats,
+    supervise::{Patience, Supervisor},
+    watchdog::{Limits, Watchdog},
+};
+
+/// Commands that may wait for a mapper, and their bytes: the configurations of
+/// some ten thousand devices.
+const MAX_COMMANDS: usize = 65_536;
+const MAX_BYTES: usize = 64 << 20;
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct MapperSpec {
+    /// Its name in logs, metrics and events.
+    pub name: Arc<str>,
+    /// The library.
+    pub file: PathBuf,
+    /// Where it runs.
+    pub isolation: Isolation,
+    /// The mapper's own configuration, a JSON object.
+    pub config: serde_json::Value,
+}
+
+/// Where a mapper runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// In a process of its own: a crash costs only this mapper, for a second.
+    #[default]
+    Process,
+    /// In the edge's process: smallest, but a crash takes the edge down, and a
+    /// hang ends only with the edge.
+    InProcess,
+}
+
+/// How the host treats its mappers.
+#[derive(Debug, Clone)]
+pub struct HostOptions {
+    /// The program of the child process; nothing means this program.
+    pub program: Option<PathBuf>,
+    /// Its arguments before the mapper's name and file.
+    pub arguments: Vec<OsString>,
+    /// Time to load the library and make the instance.
+    pub start_timeout: Duration,
+    /// Time to take commands or answer a ping.
+    pub answer_timeout: Duration,
+    /// Time beyond its budget after which a command that has no completion
+    /// counts as a hang.
+    pub completion_grace: Duration,
+    /// Time beyond its budget after which a mapper that stops is killed.
+    pub stop_grace: Duration,
+    /// Pause between two pings to a mapper that has nothing to do.
+    pub ping_interval: Duration,
+}
+
+impl Default for HostOptions {
+    fn default() -> Self {
+        Self {
+            program: None,
+            arguments: vec!["mapper-host".into()],
+            start_timeout: Duration::from_secs(10),
+            // Generous, because a busy machine is no reason to kill a mapper.
+            answer_timeout: Duration::from_secs(2),
+            completion_grace: Duration::from_secs(1),
+            stop_grace: Duration::from_secs(1),
+            ping_interval: Duration::from_secs(5),
+        }
+    }
+}
+
+impl HostOptions {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { completion_grace: self.completion_grace, answer: self.answer_timeout, ping_every: self.ping_interval }
+    }
+
+    fn patience(&self, isolation: Isolation) -> Patience {
+        Patience {
+            start: self.start_timeout,
+            backoff_first: Duration::from_millis(100),
+            backoff_most: Duration::from_secs(1),
+            stable: Duration::from_secs(10),
+            stop_grace: self.stop_grace,
+            killable: isolation == Isolation::Process,
+        }
+    }
+}
+
+/// What comes from a mapper, in this order.
+#[derive(Debug, Clone)]
+pub enum MapperEvent {
+    /// A new instance stands; it knows no devices.
+    Up {
+        /// The mapper's name.
+        mapper: Arc<str>,
+        /// Counts the instances.
+        generation: u64,
+    },
+    /// It emitted something.
+    Batch {
+        /// The mapper's name.
+        mapper: Arc<str>,
+        /// Counts the instances.
+        generation: u64,
+        /// What it emitted.
+        batch: Batch,
+    },
+    /// The instance is gone. Commands that have no completion get none.
+    Down {
+        /// The mapper's name.
+        mapper: Arc<str>,
+        /// Counts the instances.
+        generation: u64,
+        /// Why.
+        reason: Arc<str>,
+    },
+}
+
+/// Where a mapper is in its life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MapperState {
+    /// Known, not started yet.
+    Declared,
+    /// Loads the library and makes the instance.
+    Loading,
+    /// At work.
+    Running {
+        /// Counts the instances.
+        generation: u64,
+    },
+    /// Failed and will be back within about a second.
+    Restarting {
+        /// Why it failed.
+        reason: Arc<str>,
+        /// Failures in a row.
+        failures: u32,
+    },
+    /// Asked to stop.
+    Stopping,
+    /// Stopped, as it was asked to.
+    Stopped,
+    /// Given up: starting it again would fail again.
+    Failed {
+        /// Why.
+        reason: Arc<str>,
+    },
+}
+
+/// None of the commands was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// The mapper is not up. Retry after the next [`MapperEvent::Up`].
+    #[error("the mapper is not running")]
+    Down,
+    /// Too many commands wait for the mapper. Retryable.
+    #[error("too many commands wait for the mapper")]
+    Full,
+}
+
+/// A mapper and its supervision. Dropping it stops the mapper, without grace.
+pub struct Mapper {
+    name: Arc<str>,
+    descriptor: Result<Descriptor, InspectError>,
+    shared: Arc<Shared>,
+    state: watch::Receiver<MapperState>,
+}
+
+impl Mapper {
+    /// Starts the mapper; what becomes of it is told by `events` and
+    /// [`Mapper::state`]. Call it on the runtime on which the mapper should be
+    /// supervised, from a thread that lives as long: a child dies with it.
+    pub fn start(spec: MapperSpec, options: HostOptions, events: mpsc::Sender<MapperEvent>) -> Self {
+        let now = Instant::now();
+        let shared = Arc::new(Shared::default());
+        let (state, shown) = watch::channel(MapperState::Declared);
+        let (name, descriptor) = (spec.name.clone(), inspect(&spec.file));
+        let driver = Driver {
+            supervisor: Supervisor::new(options.patience(spec.isolation), now, fastrand::u64(..)),
+            watchdog: Watchdog::new(options.limits(), now),
+            spec,
+            options,
+            events,
+            shared: shared.clone(),
+            state,
+            peer: None,
+            generation: 0,
+            outbox: VecDeque::new(),
+            under_way: Vec::new(),
+            asked: false,
+            retry: None,
+        };
+        tokio::spawn(driver.run());
+        Self { name, descriptor, shared, state: shown }
+    }
+
+    /// The mapper's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// What the library said of itself when the mapper was started.
+    pub fn descriptor(&self) -> Result<&Descriptor, &InspectError> {
+        self.descriptor.as_ref()
+    }
+
+    /// Takes commands, all or none. Never blocks.
+    pub fn submit(&self, commands: Vec<Command>) -> Result<(), SubmitError> {
+        let now = Instant::now();
+        let weight: usize = commands.iter().map(|command| command.kind.weight()).sum();
+        let mut inbox = self.shared.inbox();
+        if !inbox.accepting {
+            return Err(SubmitError::Down);
+        }
+        if inbox.queue.len() + commands.len() > MAX_COMMANDS || inbox.weight + weight > MAX_BYTES {
+            return Err(SubmitError::Full);
+        }
+        inbox.weight += weight;
+        inbox.queue.extend(commands.into_iter().map(|command| Queued { due: now + command.budget, command }));
+        drop(inbox);
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+
+    /// Where the mapper is in its life.
+    pub fn state(&self) -> watch::Receiver<MapperState> {
+        self.state.clone()
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        self.shared.counters.read()
+    }
+
+    /// Stops the mapper within `budget`, and a little later by force. What it
+    /// emits meanwhile still comes as events.
+    pub async fn stop(&self, budget: Duration) {
+        self.request_stop(budget);
+        let mut state = self.state.clone();
+        // An error means that the task is gone, and with it the mapper.
+        let _ = state.wait_for(|state| matches!(state, MapperState::Stopped | MapperState::Failed { .. })).await;
+    }
+
+    fn request_stop(&self, budget: Duration) {
+        self.shared.inbox().stop = Some(budget);
+        self.shared.wake.notify_one();
+    }
+}
+
+impl Drop for Mapper {
+    fn drop(&mut self) {
+        self.request_stop(Duration::ZERO);
+    }
+}
