@@ -1,0 +1,158 @@
+//! Ports of the demo: the usual ones, or the next that are free.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+};
+
+/// How many ports after the usual one are tried.
+const TRIES: u16 = 100;
+
+/// What listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Service {
+    Bus,
+    Api,
+    Link,
+    EdgeMetrics,
+    HubMetrics,
+    Simulator,
+    SimulatorControl,
+}
+
+impl Service {
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Bus, Self::Api, Self::Link, Self::EdgeMetrics, Self::HubMetrics, Self::Simulator, Self::SimulatorControl];
+
+    /// The key in the remembered choice, and the word for people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bus => "MQTT bus",
+            Self::Api => "Kubernetes API",
+            Self::Link => "cloud-edge link",
+            Self::EdgeMetrics => "edge metrics",
+            Self::HubMetrics => "hub metrics",
+            Self::Simulator => "Modbus simulator",
+            Self::SimulatorControl => "simulator control",
+        }
+    }
+
+    fn usual(self) -> u16 {
+        match self {
+            Self::Bus => 1883,
+            Self::Api => 6443,
+            Self::Link => 10000,
+            Self::EdgeMetrics => 10350,
+            Self::HubMetrics => 9091,
+            Self::Simulator => 5020,
+            Self::SimulatorControl => 5021,
+        }
+    }
+}
+
+/// The chosen ports, and what is to be said about the choice.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ports {
+    chosen: BTreeMap<&'static str, u16>,
+    /// One line for each port that is not the one expected.
+    pub(crate) notes: Vec<String>,
+}
+
+/// No port is free for a service.
+#[derive(Debug, thiserror::Error)]
+#[error("no free port for the {service}: {first} to {last} are all taken")]
+pub(crate) struct NoPort {
+    service: &'static str,
+    first: u16,
+    last: u16,
+}
+
+impl Ports {
+    pub(crate) fn get(&self, service: Service) -> u16 {
+        self.chosen[service.name()]
+    }
+
+    /// Takes the ports of the last run where they are free, so that addresses
+    /// that people have pasted somewhere stay true.
+    pub(crate) fn choose(remembered: &Path) -> Result<Self, NoPort> {
+        let former: BTreeMap<String, u16> =
+            std::fs::read(remembered).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let mut ports = Self::default();
+        let mut taken = HashSet::new();
+        for service in Service::ALL {
+            let wanted = former.get(service.name()).copied().unwrap_or(service.usual());
+            let last = wanted.saturating_add(TRIES);
+            let port = (wanted..=last)
+                .find(|port| !taken.contains(port) && is_free(*port))
+                .ok_or(NoPort { service: service.name(), first: wanted, last })?;
+            if port != wanted {
+                let owner = owner(wanted).map(|owner| format!(" by {owner}")).unwrap_or_default();
+                ports.notes.push(format!("port {wanted} is taken{owner}: the {} listens on {port}", service.name()));
+            }
+            taken.insert(port);
+            ports.chosen.insert(service.name(), port);
+        }
+        Ok(ports)
+    }
+
+    /// Keeps the choice for the next run.
+    pub(crate) fn remember(&self, file: &Path) -> std::io::Result<()> {
+        std::fs::write(file, serde_json::to_vec_pretty(&self.chosen)?)
+    }
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// The process that listens on a port of this machine, as `name (pid)`.
+/// Source: proc(5), `/proc/net/tcp` and `/proc/[pid]/fd`.
+fn owner(port: u16) -> Option<String> {
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
+        let table = std::fs::read_to_string(table).ok()?;
+        table.lines().skip(1).find_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let local_port = u16::from_str_radix(fields.get(1)?.rsplit(':').next()?, 16).ok()?;
+            // 0A is LISTEN.
+            (local_port == port && *fields.get(3)? == "0A").then(|| fields.get(9).map(|inode| (*inode).to_owned()))?
+        })
+    })?;
+    let socket = format!("socket:[{inode}]");
+    std::fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
+        let pid: u32 = process.file_name().to_str()?.parse().ok()?;
+        let mut descriptors = std::fs::read_dir(process.path().join("fd")).ok()?.flatten();
+        descriptors.find(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == socket.as_str()))?;
+        let name = std::fs::read_to_string(process.path().join("comm")).ok()?;
+        Some(format!("{} (pid {pid})", name.trim()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_passed_over_and_its_owner_named() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ports.json");
+        std::fs::write(&file, format!("{{\"MQTT bus\": {port}}}")).unwrap();
+        let ports = Ports::choose(&file).unwrap();
+        assert!(ports.get(Service::Bus) > port);
+        let note = ports.notes.iter().find(|note| note.contains("MQTT bus")).unwrap();
+        assert!(note.starts_with(&format!("port {port} is taken by ")), "{note}");
+        assert!(note.contains(&format!("(pid {})", std::process::id())), "{note}");
+    }
+
+    #[test]
+    fn the_ports_of_the_last_run_are_taken_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ports.json");
+        let first = Ports::choose(&file).unwrap();
+        first.remember(&file).unwrap();
+        let second = Ports::choose(&file).unwrap();
+        assert!(second.notes.is_empty() || second.chosen != first.chosen, "{:?}", second.notes);
+    }
+}

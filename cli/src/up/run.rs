@@ -1,0 +1,268 @@
+//! The life of `longshore up`: prepare, start in order, tell, wait, end.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+};
+
+use super::{
+    cluster,
+    demo::{Demo, NODE},
+    home::Home,
+    ports::{Ports, Service},
+    process::{self, Program, Running, supervise},
+    say,
+    status::{self, Written},
+};
+
+/// How long a process may take to be ready.
+const READY: Duration = Duration::from_secs(60);
+/// How long leftovers of a killed run may take to end.
+const LEFTOVERS: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A process under supervision.
+struct Supervised {
+    program: Program,
+    state: watch::Receiver<Running>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+/// Runs the demo until SIGINT or SIGTERM.
+pub(super) async fn run(home: &Home) -> Result<()> {
+    let begun = Instant::now();
+    for folder in ["run", "log", "state"] {
+        let folder = home.path().join(folder);
+        fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
+    }
+    end_leftovers(home).await?;
+    let ports = Ports::choose(&home.state("ports.json"))?;
+    ports.remember(&home.state("ports.json")).context("failed to keep the ports")?;
+    for note in &ports.notes {
+        say(&format!("{note}\n"));
+    }
+    let demo = Demo { home, ports: &ports };
+    let mut running = Vec::new();
+    let mut signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let result = tokio::select! {
+        result = serve(home, &demo, &mut running, begun) => result,
+        _ = signals.0.recv() => Ok(()),
+        _ = signals.1.recv() => Ok(()),
+    };
+    say("\nstopping\n");
+    // The edge first: it hands what it has to the hub.
+    while let Some(supervised) = running.pop() {
+        let _ = supervised.stop.send(true);
+        let _ = supervised.task.await;
+    }
+    let _ = fs::remove_file(home.run("status.json"));
+    say("stopped; the state is kept, `make up` goes on from here, `make reset` forgets it\n");
+    result
+}
+
+async fn serve(home: &Home, demo: &Demo<'_>, running: &mut Vec<Supervised>, begun: Instant) -> Result<()> {
+    let write = |running: &[Supervised], state: &str| written(home, demo, running, state).write(home);
+    running.push(start(demo.simulator()?));
+    step("simulator", &demo.simulator_url());
+    running.push(start(demo.hub()?));
+    write(running, "starting")?;
+    ready(&http(demo, Service::HubMetrics), "/readyz", running).await?;
+    step("hub", &format!("Kubernetes API on https://{}", demo.address(Service::Api)));
+    issue_certificate(home, demo).await?;
+    let client = cluster::connect(&home.kubeconfig()).await?;
+    cluster::apply(&client, &demo.manifests()).await?;
+    step("devices", "boiler and meter in namespace default");
+    running.push(start(demo.edge()?));
+    write(running, "starting")?;
+    let started = Instant::now();
+    ready(&http(demo, Service::EdgeMetrics), "/readyz", running).await?;
+    first_reading(demo, running).await?;
+    step("edge node", &format!("{NODE}, first reading after {} ms", started.elapsed().as_millis()));
+    write(running, "running")?;
+    say(&what_to_try(home, demo, begun));
+    watch_processes(running, |running| write(running, "running")).await
+}
+
+fn start(program: Program) -> Supervised {
+    let (sender, state) = watch::channel(Running::default());
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(supervise(program.clone(), sender, stopped));
+    Supervised { program, state, stop, task }
+}
+
+fn step(what: &str, detail: &str) {
+    say(&format!("  {what:10} {detail}\n"));
+}
+
+fn http(demo: &Demo<'_>, service: Service) -> String {
+    format!("http://{}", demo.address(service))
+}
+
+/// Waits until a process says that it is ready; its log is named if it does not.
+async fn ready(base: &str, path: &str, running: &[Supervised]) -> Result<()> {
+    let process = running.last().context("nothing was started")?;
+    wait(process, || status::get(base, path).is_some_and(|(code, _)| code == 200)).await
+}
+
+async fn first_reading(demo: &Demo<'_>, running: &[Supervised]) -> Result<()> {
+    let process = running.last().context("nothing was started")?;
+    let base = http(demo, Service::EdgeMetrics);
+    wait(process, || {
+        let twins = status::get_json(&base, "/twins").unwrap_or_default();
+        twins.to_string().contains("\"quality\":\"good\"")
+    })
+    .await
+}
+
+async fn wait(process: &Supervised, mut condition: impl FnMut() -> bool) -> Result<()> {
+    let deadline = Instant::now() + READY;
+    loop {
+        if condition() {
+            return Ok(());
+        }
+        let state = process.state.borrow().clone();
+        let log = process.program.log.display().to_string();
+        if process.task.is_finished() || state.restarts > 3 {
+            let how = state.last_end.unwrap_or_else(|| "it could not be started".to_owned());
+            bail!("{} does not stay up: {how}\n{}\n\nhint: see {log}", process.program.name, tail(&process.program.log));
+        }
+        if Instant::now() > deadline {
+            bail!("{} is not ready after {} s\n\nhint: see {log}", process.program.name, READY.as_secs());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(5)..].join("\n")
+}
+
+/// The hub signs the node's certificate where that is still missing.
+async fn issue_certificate(home: &Home, _demo: &Demo<'_>) -> Result<()> {
+    let folder = home.state("certificates");
+    if folder.join("node.crt").is_file() {
+        return Ok(());
+    }
+    let output = tokio::process::Command::new(home.binary("cloudhub")?)
+        .arg("issue-node")
+        .arg(NODE)
+        .arg("--out")
+        .arg(&folder)
+        .arg("--config")
+        .arg(home.run("cloudhub.yaml"))
+        .output()
+        .await?;
+    if !output.status.success() {
+        bail!("the hub issued no certificate for {NODE}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+/// Writes the status anew whenever a process ends or starts; never returns
+/// while all can be started.
+async fn watch_processes(running: &mut [Supervised], write: impl Fn(&[Supervised]) -> std::io::Result<()>) -> Result<()> {
+    let mut known: Vec<Running> = running.iter().map(|supervised| supervised.state.borrow().clone()).collect();
+    loop {
+        let changes = running.iter_mut().map(|supervised| Box::pin(supervised.state.changed()));
+        let (changed, _, _) = futures::future::select_all(changes).await;
+        for (supervised, known) in running.iter().zip(&mut known) {
+            let now = supervised.state.borrow().clone();
+            if now != *known && now.pid.is_none() {
+                let how = now.last_end.as_deref().unwrap_or("unknown");
+                say(&format!("{} ended ({how}), starting it again\n", supervised.program.name));
+            }
+            *known = now;
+        }
+        write(running)?;
+        if changed.is_err() {
+            bail!("a process of the demo can no longer be started\n\nhint: see {}", running[0].program.log.display());
+        }
+    }
+}
+
+/// Another supervisor is an error; processes whose supervisor was killed are ended.
+async fn end_leftovers(home: &Home) -> Result<()> {
+    let Some(former) = Written::read(home) else { return Ok(()) };
+    if former.is_alive() {
+        bail!("longshore is already up here (pid {})\n\nhint: longshore status", former.pid);
+    }
+    let alive = |process: &&status::Process| process.pid.is_some_and(|pid| status::runs(pid, &process.binary));
+    for pid in former.processes.iter().filter(alive).filter_map(|process| process.pid) {
+        process::terminate(pid);
+    }
+    let deadline = Instant::now() + LEFTOVERS;
+    while let Some(process) = former.processes.iter().find(alive) {
+        if Instant::now() > deadline {
+            bail!("{} of a former run does not end (pid {})", process.name, process.pid.unwrap_or_default());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
+fn written(home: &Home, demo: &Demo<'_>, running: &[Supervised], state: &str) -> Written {
+    let processes = running.iter().map(|supervised| {
+        let now = supervised.state.borrow();
+        status::Process {
+            name: supervised.program.name.to_owned(),
+            binary: supervised.program.binary.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            pid: now.pid,
+            restarts: now.restarts,
+            last_end: now.last_end.clone(),
+            log: supervised.program.log.display().to_string(),
+        }
+    });
+    Written {
+        pid: std::process::id(),
+        state: state.to_owned(),
+        api_server: status::Api {
+            url: format!("https://{}", demo.address(Service::Api)),
+            kubeconfig: home.kubeconfig().display().to_string(),
+        },
+        bus: status::Address { url: format!("mqtt://{}", demo.address(Service::Bus)) },
+        link: status::Address { url: format!("wss://{}", demo.address(Service::Link)) },
+        metrics: status::Metrics { edge: http(demo, Service::EdgeMetrics), hub: http(demo, Service::HubMetrics) },
+        simulators: vec![status::Simulator {
+            name: "modbus".to_owned(),
+            address: demo.simulator_url(),
+            control: http(demo, Service::SimulatorControl),
+        }],
+        node: NODE.to_owned(),
+        processes: processes.collect(),
+    }
+}
+
+fn what_to_try(home: &Home, demo: &Demo<'_>, begun: Instant) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let short = |path: &Path| path.strip_prefix(&here).unwrap_or(path).display().to_string();
+    let kubeconfig = short(&home.kubeconfig());
+    let cli = short(&home.path().join("bin/longshore"));
+    let bus = demo.ports.get(Service::Bus);
+    format!(
+        "\n\
+         Longshore is up after {seconds:.1} s; Ctrl-C ends it. Try, in another terminal:\n\
+         \n\
+         export KUBECONFIG={kubeconfig}\n\
+         kubectl get nodes,devices,devicestatuses\n\
+         kubectl get devicestatus boiler -w\n\
+         mosquitto_sub -p {bus} -t 'longshore/+/+/batch' -v\n\
+         mosquitto_sub -p {bus} -t '$hw/events/device/+/+/twin/update/document' -v\n\
+         {cli} describe device boiler\n\
+         {cli} set device boiler setpoint=75\n\
+         {cli} watch device boiler\n\
+         {cli} status\n\
+         \n",
+        seconds = begun.elapsed().as_secs_f64(),
+    )
+}
