@@ -166,7 +166,11 @@ pub struct EdgeSession {
 impl EdgeSession {
     /// A session that is offline.
     pub fn new(config: EdgeConfig) -> Self {
-        Self { config, position: EdgePosition::default(), state: EdgeState::Offline }
+        Self {
+            config,
+            position: EdgePosition::default(),
+            state: EdgeState::Offline,
+        }
     }
 
     /// Where it is.
@@ -176,7 +180,11 @@ impl EdgeSession {
 
     /// Records that are sent and not yet taken.
     pub fn in_flight(&self) -> usize {
-        if let EdgeState::Live(live) = &self.state { live.in_flight.len() } else { 0 }
+        if let EdgeState::Live(live) = &self.state {
+            live.in_flight.len()
+        } else {
+            0
+        }
     }
 
     /// When [`EdgeEvent::Tick`] is due at the latest.
@@ -198,15 +206,24 @@ impl EdgeSession {
         effects
     }
 
-    fn advance(&mut self, event: EdgeEvent, now: Instant, out: &mut Vec<EdgeEffect>) -> Result<(), CloseReason> {
+    fn advance(
+        &mut self,
+        event: EdgeEvent,
+        now: Instant,
+        out: &mut Vec<EdgeEffect>,
+    ) -> Result<(), CloseReason> {
         match (&mut self.state, event) {
             (_, EdgeEvent::TransportUp(position)) => {
                 self.position = position;
-                self.state = EdgeState::Greeting { deadline: now + self.config.greeting_timeout };
+                self.state = EdgeState::Greeting {
+                    deadline: now + self.config.greeting_timeout,
+                };
                 out.push(EdgeEffect::Send(Frame::Hello(self.hello())));
             }
             (_, EdgeEvent::TransportDown) => self.state = EdgeState::Offline,
-            (EdgeState::Greeting { .. }, EdgeEvent::Frame(frame)) => self.greeted(frame, now, out)?,
+            (EdgeState::Greeting { .. }, EdgeEvent::Frame(frame)) => {
+                self.greeted(frame, now, out)?
+            }
             (EdgeState::Greeting { deadline }, EdgeEvent::Tick) if now >= *deadline => {
                 return Err(CloseReason::GreetingTimeout);
             }
@@ -249,17 +266,26 @@ impl EdgeSession {
         }
     }
 
-    fn greeted(&mut self, frame: Frame, now: Instant, out: &mut Vec<EdgeEffect>) -> Result<(), CloseReason> {
+    fn greeted(
+        &mut self,
+        frame: Frame,
+        now: Instant,
+        out: &mut Vec<EdgeEffect>,
+    ) -> Result<(), CloseReason> {
         let welcome = match frame {
             Frame::Welcome(welcome) => welcome,
-            Frame::Refuse { reason, message } => return Err(CloseReason::Refused { reason, message }),
+            Frame::Refuse { reason, message } => {
+                return Err(CloseReason::Refused { reason, message });
+            }
             other => return Err(CloseReason::Unexpected(other.kind())),
         };
         if welcome.window_records == 0 || welcome.window_bytes == 0 || welcome.keepalive_ms == 0 {
             return Err(CloseReason::Unexpected("Welcome without a window"));
         }
         if welcome.taken > 0 {
-            out.push(EdgeEffect::Forget { through: welcome.taken });
+            out.push(EdgeEffect::Forget {
+                through: welcome.taken,
+            });
         }
         let mut live = Live {
             sent: welcome.taken,
@@ -291,14 +317,21 @@ impl Live {
         self.last_heard + self.keepalive() * config.silent_intervals
     }
 
-    fn frame(&mut self, frame: Frame, now: Instant, out: &mut Vec<EdgeEffect>) -> Result<(), CloseReason> {
+    fn frame(
+        &mut self,
+        frame: Frame,
+        now: Instant,
+        out: &mut Vec<EdgeEffect>,
+    ) -> Result<(), CloseReason> {
         self.last_heard = now;
         match frame {
             Frame::Objects(objects) => self.objects(objects, out)?,
             Frame::Taken { sequence } => self.taken(sequence, out)?,
             Frame::Ping { nonce } => out.push(EdgeEffect::Send(Frame::Pong { nonce })),
             Frame::Pong { .. } | Frame::Unknown => {}
-            Frame::Refuse { reason, message } => return Err(CloseReason::Refused { reason, message }),
+            Frame::Refuse { reason, message } => {
+                return Err(CloseReason::Refused { reason, message });
+            }
             Frame::Hello(_)
             | Frame::Welcome(_)
             | Frame::Stored { .. }
@@ -312,19 +345,30 @@ impl Live {
         match objects {
             Objects::Changes { from, to, changes } => {
                 if from != self.revision || self.snapshot.is_some() {
-                    return Err(CloseReason::RevisionGap { have: self.revision, got: from });
+                    return Err(CloseReason::RevisionGap {
+                        have: self.revision,
+                        got: from,
+                    });
                 }
                 self.revision = to;
                 self.apply(false, changes, out);
             }
-            Objects::Snapshot { revision, part, last, changes } => {
+            Objects::Snapshot {
+                revision,
+                part,
+                last,
+                changes,
+            } => {
                 // Part 0 begins anew: the hub may start over when its log moved on too far.
                 if part == 0 {
                     self.snapshot = None;
                 }
                 let assembly = self.snapshot.get_or_insert_with(Assembly::default);
                 if part != assembly.next_part {
-                    return Err(CloseReason::SnapshotOrder { expected: assembly.next_part, got: part });
+                    return Err(CloseReason::SnapshotOrder {
+                        expected: assembly.next_part,
+                        got: part,
+                    });
                 }
                 assembly.next_part += 1;
                 assembly.bytes += changes.iter().map(Change::size).sum::<usize>();
@@ -346,15 +390,26 @@ impl Live {
 
     fn apply(&self, snapshot: bool, changes: Vec<Change>, out: &mut Vec<EdgeEffect>) {
         let (epoch, revision) = (self.welcome.hub_epoch, self.revision);
-        out.push(EdgeEffect::Apply { epoch, revision, snapshot, changes });
+        out.push(EdgeEffect::Apply {
+            epoch,
+            revision,
+            snapshot,
+            changes,
+        });
     }
 
     fn taken(&mut self, sequence: u64, out: &mut Vec<EdgeEffect>) -> Result<(), CloseReason> {
         if sequence > self.sent {
-            return Err(CloseReason::Unexpected("Taken of a record that was not sent"));
+            return Err(CloseReason::Unexpected(
+                "Taken of a record that was not sent",
+            ));
         }
         let mut forgot = false;
-        while self.in_flight.front().is_some_and(|(first, _)| *first <= sequence) {
+        while self
+            .in_flight
+            .front()
+            .is_some_and(|(first, _)| *first <= sequence)
+        {
             if let Some((_, bytes)) = self.in_flight.pop_front() {
                 self.in_flight_bytes -= bytes;
                 forgot = true;
@@ -392,6 +447,10 @@ impl Live {
         }
         self.fetching = true;
         let max_bytes = bytes.min(RECORDS_FRAME_BYTES);
-        out.push(EdgeEffect::Fetch { after: self.sent, max_records: records, max_bytes });
+        out.push(EdgeEffect::Fetch {
+            after: self.sent,
+            max_records: records,
+            max_bytes,
+        });
     }
 }

@@ -241,8 +241,10 @@ impl Change {
     /// About how many bytes it takes on the wire.
     pub fn size(&self) -> usize {
         let key = self.key.kind.len() + self.key.namespace.len() + self.key.name.len();
-        let content =
-            self.content.as_ref().map_or(0, |c| c.uid.len() + c.resource_version.len() + c.json.len());
+        let content = self
+            .content
+            .as_ref()
+            .map_or(0, |c| c.uid.len() + c.resource_version.len() + c.json.len());
         key + content + 24
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::frame::{Change, Frame, Hello, ObjectKey, Objects, Records, RefuseReason, UpRecord, Welcome};
+use crate::frame::{
+    Change, Frame, Hello, ObjectKey, Objects, Records, RefuseReason, UpRecord, Welcome,
+};
 use crate::{CloseReason, Epoch, MAX_FRAME_BYTES, OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION};
 
 /// The hub's settings for a session.
@@ -192,7 +194,11 @@ enum Down {
     /// The edge has or will have `sent`; what changed after it follows.
     Changes { sent: u64 },
     /// Parts of a snapshot go out. After the last one: `Changes` from its revision.
-    Snapshot { revision: Option<u64>, part: u64, cursor: Option<ObjectKey> },
+    Snapshot {
+        revision: Option<u64>,
+        part: u64,
+        cursor: Option<ObjectKey>,
+    },
 }
 
 /// The hub's end of one connection.
@@ -207,7 +213,11 @@ impl HubSession {
     /// A session for a connection that was accepted now.
     pub fn new(config: HubConfig, now: Instant) -> Self {
         let deadline = now + config.greeting_timeout;
-        Self { config, state: HubState::Awaiting { deadline }, last_heard: now }
+        Self {
+            config,
+            state: HubState::Awaiting { deadline },
+            last_heard: now,
+        }
     }
 
     /// Where it is.
@@ -219,7 +229,9 @@ impl HubSession {
     pub fn wake_at(&self) -> Option<Instant> {
         match &self.state {
             HubState::Awaiting { deadline } => Some(*deadline),
-            HubState::Opening(_) | HubState::Live(_) => Some(self.last_heard + self.config.silent_after),
+            HubState::Opening(_) | HubState::Live(_) => {
+                Some(self.last_heard + self.config.silent_after)
+            }
             HubState::Closed => None,
         }
     }
@@ -240,7 +252,12 @@ impl HubSession {
         effects
     }
 
-    fn advance(&mut self, event: HubEvent, now: Instant, out: &mut Vec<HubEffect>) -> Result<(), CloseReason> {
+    fn advance(
+        &mut self,
+        event: HubEvent,
+        now: Instant,
+        out: &mut Vec<HubEffect>,
+    ) -> Result<(), CloseReason> {
         match (&mut self.state, event) {
             (HubState::Closed, _) => {}
             (_, HubEvent::End(reason)) => {
@@ -249,7 +266,10 @@ impl HubSession {
                     RefuseReason::Unavailable => "the hub is going away",
                     _ => "the hub ended the session",
                 };
-                return Err(CloseReason::Refused { reason, message: message.to_owned() });
+                return Err(CloseReason::Refused {
+                    reason,
+                    message: message.to_owned(),
+                });
             }
             (HubState::Awaiting { .. }, HubEvent::Frame(Frame::Hello(hello))) => {
                 self.check(&hello)?;
@@ -271,14 +291,20 @@ impl HubSession {
                     return Err(CloseReason::Silent);
                 }
             }
-            (HubState::Live(live), HubEvent::Frame(frame)) => live.frame(frame, &self.config, out)?,
+            (HubState::Live(live), HubEvent::Frame(frame)) => {
+                live.frame(frame, &self.config, out)?
+            }
             (HubState::Live(live), HubEvent::LogChanged) => {
                 live.pending = true;
                 live.read_again = live.reading;
                 live.pump(&self.config, out);
             }
-            (HubState::Live(live), HubEvent::Read(reading)) => live.read(reading, &self.config, out),
-            (HubState::Live(live), HubEvent::Snapshot(part)) => live.snapshot(part, &self.config, out),
+            (HubState::Live(live), HubEvent::Read(reading)) => {
+                live.read(reading, &self.config, out)
+            }
+            (HubState::Live(live), HubEvent::Snapshot(part)) => {
+                live.snapshot(part, &self.config, out)
+            }
             (HubState::Live(live), HubEvent::Handled { through }) => {
                 if let Some((records, bytes)) = live.unhandled.pop_front() {
                     live.unhandled_records -= records;
@@ -325,11 +351,18 @@ impl HubSession {
             taken,
             window_records: self.config.window_records,
             window_bytes: self.config.window_bytes,
-            keepalive_ms: self.config.keepalive.as_millis().try_into().unwrap_or(u32::MAX),
+            keepalive_ms: self
+                .config
+                .keepalive
+                .as_millis()
+                .try_into()
+                .unwrap_or(u32::MAX),
         })));
         out.push(HubEffect::Connected);
         let down = if hello.hub_epoch == self.config.epoch {
-            Down::Changes { sent: hello.revision }
+            Down::Changes {
+                sent: hello.revision,
+            }
         } else {
             Down::snapshot()
         };
@@ -353,12 +386,21 @@ impl HubSession {
 
 impl Down {
     fn snapshot() -> Self {
-        Self::Snapshot { revision: None, part: 0, cursor: None }
+        Self::Snapshot {
+            revision: None,
+            part: 0,
+            cursor: None,
+        }
     }
 }
 
 impl Live {
-    fn frame(&mut self, frame: Frame, config: &HubConfig, out: &mut Vec<HubEffect>) -> Result<(), CloseReason> {
+    fn frame(
+        &mut self,
+        frame: Frame,
+        config: &HubConfig,
+        out: &mut Vec<HubEffect>,
+    ) -> Result<(), CloseReason> {
         match frame {
             Frame::Records(records) => self.records(records, config, out)?,
             Frame::Stored { revision } => {
@@ -372,19 +414,34 @@ impl Live {
             }
             Frame::Ping { nonce } => out.push(HubEffect::Send(Frame::Pong { nonce })),
             Frame::Pong { .. } | Frame::Unknown => {}
-            Frame::Hello(_) | Frame::Welcome(_) | Frame::Refuse { .. } | Frame::Objects(_) | Frame::Taken { .. } => {
+            Frame::Hello(_)
+            | Frame::Welcome(_)
+            | Frame::Refuse { .. }
+            | Frame::Objects(_)
+            | Frame::Taken { .. } => {
                 return Err(CloseReason::Unexpected(frame.kind()));
             }
         }
         Ok(())
     }
 
-    fn records(&mut self, records: Records, config: &HubConfig, out: &mut Vec<HubEffect>) -> Result<(), CloseReason> {
+    fn records(
+        &mut self,
+        records: Records,
+        config: &HubConfig,
+        out: &mut Vec<HubEffect>,
+    ) -> Result<(), CloseReason> {
         let Records { after, records } = records;
         if after > self.last_record {
-            return Err(crate::Gap { after, held: self.last_record }.into());
+            return Err(crate::Gap {
+                after,
+                held: self.last_record,
+            }
+            .into());
         }
-        let Some(last) = records.last() else { return Ok(()) };
+        let Some(last) = records.last() else {
+            return Ok(());
+        };
         self.last_record = self.last_record.max(last.sequence);
         let bytes = records.iter().map(UpRecord::size).sum::<usize>();
         self.unhandled.push_back((records.len(), bytes));
@@ -395,7 +452,11 @@ impl Live {
         if self.unhandled_records > config.window_records as usize || self.unhandled_bytes > limit {
             return Err(CloseReason::WindowExceeded);
         }
-        out.push(HubEffect::Handle { epoch: self.hello.edge_epoch, after, records });
+        out.push(HubEffect::Handle {
+            epoch: self.hello.edge_epoch,
+            after,
+            records,
+        });
         Ok(())
     }
 
@@ -406,7 +467,9 @@ impl Live {
                 self.in_flight_bytes -= bytes;
                 Ok(())
             }
-            _ => Err(CloseReason::Unexpected("confirmation of objects that were not sent")),
+            _ => Err(CloseReason::Unexpected(
+                "confirmation of objects that were not sent",
+            )),
         }
     }
 
@@ -417,28 +480,49 @@ impl Live {
         self.reading = true;
         let max_bytes = config.batch_bytes;
         out.push(match &self.down {
-            Down::Changes { sent } => HubEffect::ReadChanges { after: *sent, max_bytes },
-            Down::Snapshot { cursor, .. } => HubEffect::ReadSnapshot { cursor: cursor.clone(), max_bytes },
+            Down::Changes { sent } => HubEffect::ReadChanges {
+                after: *sent,
+                max_bytes,
+            },
+            Down::Snapshot { cursor, .. } => HubEffect::ReadSnapshot {
+                cursor: cursor.clone(),
+                max_bytes,
+            },
         });
     }
 
     fn read(&mut self, reading: Reading, config: &HubConfig, out: &mut Vec<HubEffect>) {
-        let Down::Changes { sent } = &mut self.down else { return };
+        let Down::Changes { sent } = &mut self.down else {
+            return;
+        };
         self.reading = false;
         let again = std::mem::take(&mut self.read_again);
         match reading {
             Reading::Compacted => self.down = Down::snapshot(),
-            Reading::Changes { to, changes } if changes.is_empty() && to == *sent => self.pending = again,
+            Reading::Changes { to, changes } if changes.is_empty() && to == *sent => {
+                self.pending = again
+            }
             Reading::Changes { to, changes } => {
                 let from = std::mem::replace(sent, to);
-                self.send(Mark::Revision(to), Objects::Changes { from, to, changes }, out);
+                self.send(
+                    Mark::Revision(to),
+                    Objects::Changes { from, to, changes },
+                    out,
+                );
             }
         }
         self.pump(config, out);
     }
 
     fn snapshot(&mut self, part: SnapshotPart, config: &HubConfig, out: &mut Vec<HubEffect>) {
-        let Down::Snapshot { revision, part: number, cursor } = &mut self.down else { return };
+        let Down::Snapshot {
+            revision,
+            part: number,
+            cursor,
+        } = &mut self.down
+        else {
+            return;
+        };
         self.reading = false;
         self.read_again = false;
         // The revision of the first part stands for the whole: later parts may
@@ -448,11 +532,20 @@ impl Live {
         *number += 1;
         *cursor = part.changes.last().map(|change| change.key.clone());
         let last = part.last;
-        let mark = if last { Mark::Revision(revision) } else { Mark::Part(this) };
+        let mark = if last {
+            Mark::Revision(revision)
+        } else {
+            Mark::Part(this)
+        };
         if last {
             self.down = Down::Changes { sent: revision };
         }
-        let objects = Objects::Snapshot { revision, part: this, last, changes: part.changes };
+        let objects = Objects::Snapshot {
+            revision,
+            part: this,
+            last,
+            changes: part.changes,
+        };
         self.send(mark, objects, out);
         self.pump(config, out);
     }

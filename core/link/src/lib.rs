@@ -52,14 +52,15 @@ mod wire;
 
 pub use edge::{EdgeConfig, EdgeEffect, EdgeEvent, EdgePosition, EdgeSession, EdgeState};
 pub use frame::{
-    Change, Content, DecodeError, Frame, Hello, ObjectKey, Objects, Records, RefuseReason, UpRecord, Welcome,
+    Change, Content, DecodeError, Frame, Hello, ObjectKey, Objects, Records, RefuseReason,
+    UpRecord, Welcome,
 };
 pub use hub::{HubConfig, HubEffect, HubEvent, HubSession, HubState, Reading, SnapshotPart};
 pub use log::{ChangeLog, LogConfig};
 pub use position::{Admitted, Gap, UpPosition};
 pub use up::{
-    Condition, ConditionStatus, MapperReport, NodeAddress, NodeReport, PropertyReport, Reported, Up, WritePhase,
-    WriteReport,
+    Condition, ConditionStatus, MapperReport, NodeAddress, NodeReport, PropertyReport, Reported,
+    Up, WritePhase, WriteReport,
 };
 
 use std::{fmt, num::ParseIntError, str::FromStr};

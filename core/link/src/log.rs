@@ -76,9 +76,28 @@ impl ChangeLog {
         self.len() == 0
     }
 
+    /// Names of the objects of a kind in a namespace.
+    pub fn names(&self, kind: &str, namespace: &str) -> Vec<String> {
+        let first = ObjectKey {
+            kind: kind.to_owned(),
+            namespace: namespace.to_owned(),
+            name: String::new(),
+        };
+        self.entries
+            .range(first..)
+            .take_while(|(key, _)| key.kind == kind && key.namespace == namespace)
+            .filter(|(_, entry)| entry.content.is_some())
+            .map(|(key, _)| key.name.clone())
+            .collect()
+    }
+
     /// Sets an object. True if that changed anything.
     pub fn put(&mut self, key: ObjectKey, content: Content) -> bool {
-        if self.entries.get(&key).is_some_and(|e| e.content.as_ref() == Some(&content)) {
+        if self
+            .entries
+            .get(&key)
+            .is_some_and(|e| e.content.as_ref() == Some(&content))
+        {
             return false;
         }
         self.record(key, Some(content));
@@ -92,7 +111,9 @@ impl ChangeLog {
         }
         self.record(key.clone(), None);
         while self.deletions.len() > self.config.deletions {
-            let Some((revision, key)) = self.deletions.pop_first() else { break };
+            let Some((revision, key)) = self.deletions.pop_first() else {
+                break;
+            };
             self.entries.remove(&key);
             self.by_revision.remove(&revision);
             self.floor = revision;
@@ -126,7 +147,10 @@ impl ChangeLog {
         }
         let (mut changes, mut bytes, mut to) = (Vec::new(), 0, revision);
         for (revision, key) in self.by_revision.range(revision + 1..) {
-            let change = Change { key: key.clone(), content: self.entries[key].content.clone() };
+            let change = Change {
+                key: key.clone(),
+                content: self.entries[key].content.clone(),
+            };
             bytes += change.size();
             if !changes.is_empty() && bytes > max_bytes {
                 return Reading::Changes { to, changes };
@@ -134,7 +158,10 @@ impl ChangeLog {
             to = *revision;
             changes.push(change);
         }
-        Reading::Changes { to: self.head.max(to), changes }
+        Reading::Changes {
+            to: self.head.max(to),
+            changes,
+        }
     }
 
     /// Objects after `cursor` in the order of their keys, up to about `max_bytes`.
@@ -143,21 +170,40 @@ impl ChangeLog {
         let (mut changes, mut bytes) = (Vec::<Change>::new(), 0);
         let lower = cursor.map_or(Unbounded, Excluded);
         for (key, entry) in self.entries.range::<ObjectKey, _>((lower, Unbounded)) {
-            let Some(content) = &entry.content else { continue };
-            let change = Change { key: key.clone(), content: Some(content.clone()) };
+            let Some(content) = &entry.content else {
+                continue;
+            };
+            let change = Change {
+                key: key.clone(),
+                content: Some(content.clone()),
+            };
             bytes += change.size();
             if !changes.is_empty() && bytes > max_bytes {
-                return SnapshotPart { head: self.head, changes, last: false };
+                return SnapshotPart {
+                    head: self.head,
+                    changes,
+                    last: false,
+                };
             }
             changes.push(change);
         }
-        SnapshotPart { head: self.head, changes, last: true }
+        SnapshotPart {
+            head: self.head,
+            changes,
+            last: true,
+        }
     }
 
     fn record(&mut self, key: ObjectKey, content: Option<Content>) {
         self.head += 1;
         let deleted = content.is_none();
-        if let Some(old) = self.entries.insert(key.clone(), Entry { revision: self.head, content }) {
+        if let Some(old) = self.entries.insert(
+            key.clone(),
+            Entry {
+                revision: self.head,
+                content,
+            },
+        ) {
             self.by_revision.remove(&old.revision);
             self.deletions.remove(&old.revision);
         }

@@ -38,7 +38,11 @@ impl UpPosition {
     /// the sequence that is held: its database was put back to an older state,
     /// and its new records must not pass for old ones.
     pub fn greet(self, epoch: Epoch, last_sequence: u64) -> Self {
-        if self.epoch == epoch && self.sequence <= last_sequence { self } else { Self { epoch, sequence: 0 } }
+        if self.epoch == epoch && self.sequence <= last_sequence {
+            self
+        } else {
+            Self { epoch, sequence: 0 }
+        }
     }
 
     /// Decides over a batch: which records are new, and the position after it.
@@ -46,12 +50,19 @@ impl UpPosition {
     /// # Errors
     /// The batch does not follow what is held: a record would be lost.
     pub fn admit(self, epoch: Epoch, after: u64, records: &[UpRecord]) -> Result<Admitted, Gap> {
-        let held = if self.epoch == epoch { self.sequence } else { 0 };
+        let held = if self.epoch == epoch {
+            self.sequence
+        } else {
+            0
+        };
         if after > held {
             return Err(Gap { after, held });
         }
         let skip = records.iter().take_while(|r| r.sequence <= held).count();
         let sequence = records.last().map_or(held, |r| r.sequence.max(held));
-        Ok(Admitted { skip, position: Self { epoch, sequence } })
+        Ok(Admitted {
+            skip,
+            position: Self { epoch, sequence },
+        })
     }
 }

@@ -3,7 +3,7 @@
 //! Latest-only records have a [`Up::key`]: while they wait, a newer one
 //! replaces the older one.
 
-use longshore_types::{DeviceName, Quality, Reason, Value};
+use longshore_types::{DeviceName, Fault, Quality, Reason, Value};
 
 /// One report of an edge.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,8 +32,8 @@ pub struct Reported {
     pub properties: Vec<PropertyReport>,
     /// Reachable, ConfigValid and the like.
     pub conditions: Vec<Condition>,
-    /// What is not wrong but should be known, such as unknown keys.
-    pub warnings: Vec<String>,
+    /// What is wrong or doubtful in its configuration, such as unknown keys.
+    pub warnings: Vec<Fault>,
 }
 
 /// One property of a device.
@@ -45,7 +45,7 @@ pub struct PropertyReport {
     pub value: Option<Value>,
     /// The same as text, as it stands in the API.
     pub text: String,
-    /// The model's type, such as `FLOAT`.
+    /// The model's type as the twin's metadata has it, such as `float`.
     pub data_type: String,
     /// How far it can be trusted.
     pub quality: Quality,

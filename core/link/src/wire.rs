@@ -173,8 +173,18 @@ pub(crate) struct Reported {
     pub(crate) properties: Vec<Property>,
     #[prost(message, repeated, tag = "7")]
     pub(crate) conditions: Vec<Condition>,
-    #[prost(string, repeated, tag = "8")]
-    pub(crate) warnings: Vec<String>,
+    #[prost(message, repeated, tag = "8")]
+    pub(crate) warnings: Vec<Fault>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Fault {
+    #[prost(string, tag = "1")]
+    pub(crate) path: String,
+    #[prost(string, tag = "2")]
+    pub(crate) message: String,
+    #[prost(bool, tag = "3")]
+    pub(crate) error: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -1,16 +1,21 @@
 use bytes::Bytes;
 use prost::Message;
 
+use crate::Epoch;
 use crate::frame::{
-    Change, Content, DecodeError, Frame, Hello, ObjectKey, Objects, Records, RefuseReason, UpRecord, Welcome,
+    Change, Content, DecodeError, Frame, Hello, ObjectKey, Objects, Records, RefuseReason,
+    UpRecord, Welcome,
 };
 use crate::wire::{self, frame::Body};
-use crate::Epoch;
 
 impl Frame {
     /// The bytes of one WebSocket message.
     pub fn encode(&self) -> Bytes {
-        wire::Frame { body: body_of(self) }.encode_to_vec().into()
+        wire::Frame {
+            body: body_of(self),
+        }
+        .encode_to_vec()
+        .into()
     }
 
     /// Reads one WebSocket message. Payloads share the message's memory.
@@ -23,9 +28,10 @@ impl Frame {
             None => Self::Unknown,
             Some(Body::Hello(hello)) => Self::Hello(hello.into()),
             Some(Body::Welcome(welcome)) => Self::Welcome(welcome.into()),
-            Some(Body::Refuse(refuse)) => {
-                Self::Refuse { reason: refuse_reason(refuse.reason), message: refuse.message }
-            }
+            Some(Body::Refuse(refuse)) => Self::Refuse {
+                reason: refuse_reason(refuse.reason),
+                message: refuse.message,
+            },
             Some(Body::Objects(objects)) => Self::Objects(objects.try_into()?),
             Some(Body::Stored(revision)) => Self::Stored { revision },
             Some(Body::PartReceived(part)) => Self::PartReceived { part },
@@ -41,9 +47,10 @@ fn body_of(frame: &Frame) -> Option<Body> {
     Some(match frame {
         Frame::Hello(hello) => Body::Hello(hello.into()),
         Frame::Welcome(welcome) => Body::Welcome(welcome.into()),
-        Frame::Refuse { reason, message } => {
-            Body::Refuse(wire::Refuse { reason: refuse_code(*reason), message: message.clone() })
-        }
+        Frame::Refuse { reason, message } => Body::Refuse(wire::Refuse {
+            reason: refuse_code(*reason),
+            message: message.clone(),
+        }),
         Frame::Objects(objects) => Body::Objects(objects.into()),
         Frame::Stored { revision } => Body::Stored(*revision),
         Frame::PartReceived { part } => Body::PartReceived(*part),
@@ -145,7 +152,12 @@ impl From<&Objects> for wire::Objects {
                 changes: changes.iter().map(Into::into).collect(),
                 ..Self::default()
             },
-            Objects::Snapshot { revision, part, last, changes } => Self {
+            Objects::Snapshot {
+                revision,
+                part,
+                last,
+                changes,
+            } => Self {
                 to: *revision,
                 changes: changes.iter().map(Into::into).collect(),
                 snapshot: true,
@@ -161,17 +173,33 @@ impl TryFrom<wire::Objects> for Objects {
     type Error = DecodeError;
 
     fn try_from(objects: wire::Objects) -> Result<Self, DecodeError> {
-        let changes = objects.changes.into_iter().map(Change::try_from).collect::<Result<Vec<_>, _>>()?;
+        let changes = objects
+            .changes
+            .into_iter()
+            .map(Change::try_from)
+            .collect::<Result<Vec<_>, _>>()?;
         if objects.snapshot {
             if changes.iter().any(|c| c.content.is_none()) {
                 return Err(DecodeError::Missing("changes.json"));
             }
-            return Ok(Self::Snapshot { revision: objects.to, part: objects.part, last: objects.last, changes });
+            return Ok(Self::Snapshot {
+                revision: objects.to,
+                part: objects.part,
+                last: objects.last,
+                changes,
+            });
         }
         if objects.to < objects.from {
-            return Err(DecodeError::Invalid { field: "to", value: objects.to.to_string() });
+            return Err(DecodeError::Invalid {
+                field: "to",
+                value: objects.to.to_string(),
+            });
         }
-        Ok(Self::Changes { from: objects.from, to: objects.to, changes })
+        Ok(Self::Changes {
+            from: objects.from,
+            to: objects.to,
+            changes,
+        })
     }
 }
 
@@ -210,7 +238,11 @@ impl TryFrom<wire::Change> for Change {
             resource_version: change.resource_version,
             json: change.json,
         });
-        let key = ObjectKey { kind: change.kind, namespace: change.namespace, name: change.name };
+        let key = ObjectKey {
+            kind: change.kind,
+            namespace: change.namespace,
+            name: change.name,
+        };
         Ok(Self { key, content })
     }
 }
@@ -220,7 +252,12 @@ impl From<&Records> for wire::Records {
         let list = records.records.iter();
         Self {
             after: records.after,
-            records: list.map(|r| wire::Record { sequence: r.sequence, payload: r.payload.clone() }).collect(),
+            records: list
+                .map(|r| wire::Record {
+                    sequence: r.sequence,
+                    payload: r.payload.clone(),
+                })
+                .collect(),
         }
     }
 }
@@ -233,12 +270,23 @@ impl TryFrom<wire::Records> for Records {
         for record in &records.records {
             if record.sequence <= last {
                 let value = record.sequence.to_string();
-                return Err(DecodeError::Invalid { field: "records.sequence", value });
+                return Err(DecodeError::Invalid {
+                    field: "records.sequence",
+                    value,
+                });
             }
             last = record.sequence;
         }
         let list = records.records.into_iter();
-        let list = list.map(|r| UpRecord { sequence: r.sequence, payload: r.payload }).collect();
-        Ok(Self { after: records.after, records: list })
+        let list = list
+            .map(|r| UpRecord {
+                sequence: r.sequence,
+                payload: r.payload,
+            })
+            .collect();
+        Ok(Self {
+            after: records.after,
+            records: list,
+        })
     }
 }

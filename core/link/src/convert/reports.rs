@@ -1,11 +1,11 @@
 use bytes::Bytes;
-use longshore_types::{DeviceName, Quality, Reason, Value};
+use longshore_types::{DeviceName, Fault, Level, Quality, Reason, Value};
 use prost::Message;
 
 use crate::frame::DecodeError;
 use crate::up::{
-    Condition, ConditionStatus, MapperReport, NodeAddress, NodeReport, PropertyReport, Reported, Up, WritePhase,
-    WriteReport,
+    Condition, ConditionStatus, MapperReport, NodeAddress, NodeReport, PropertyReport, Reported,
+    Up, WritePhase, WriteReport,
 };
 use crate::wire::{self, property, up::Body};
 
@@ -43,7 +43,7 @@ impl From<&Reported> for wire::Reported {
             last_online_ms: reported.last_online_ms,
             properties: reported.properties.iter().map(Into::into).collect(),
             conditions: reported.conditions.iter().map(Into::into).collect(),
-            warnings: reported.warnings.clone(),
+            warnings: reported.warnings.iter().map(wire_fault).collect(),
         }
     }
 }
@@ -52,9 +52,17 @@ impl TryFrom<wire::Reported> for Reported {
     type Error = DecodeError;
 
     fn try_from(reported: wire::Reported) -> Result<Self, DecodeError> {
-        let device = DeviceName::new(&reported.namespace, &reported.name)
-            .map_err(|source| DecodeError::Name { field: "reported.name", source })?;
-        let properties = reported.properties.into_iter().map(PropertyReport::try_from).collect::<Result<_, _>>()?;
+        let device = DeviceName::new(&reported.namespace, &reported.name).map_err(|source| {
+            DecodeError::Name {
+                field: "reported.name",
+                source,
+            }
+        })?;
+        let properties = reported
+            .properties
+            .into_iter()
+            .map(PropertyReport::try_from)
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             device,
             uid: reported.uid,
@@ -62,7 +70,7 @@ impl TryFrom<wire::Reported> for Reported {
             last_online_ms: reported.last_online_ms,
             properties,
             conditions: reported.conditions.into_iter().map(Into::into).collect(),
-            warnings: reported.warnings,
+            warnings: reported.warnings.into_iter().map(domain_fault).collect(),
         })
     }
 }
@@ -110,10 +118,17 @@ impl TryFrom<wire::Property> for PropertyReport {
                 1 => WritePhase::Confirmed,
                 2 => WritePhase::Failed,
                 other => {
-                    return Err(DecodeError::Invalid { field: "write.phase", value: other.to_string() });
+                    return Err(DecodeError::Invalid {
+                        field: "write.phase",
+                        value: other.to_string(),
+                    });
                 }
             };
-            Ok(WriteReport { phase, message: write.message, time_ms: write.time_ms })
+            Ok(WriteReport {
+                phase,
+                message: write.message,
+                time_ms: write.time_ms,
+            })
         });
         Ok(Self {
             name: report.name,
@@ -132,6 +147,27 @@ impl TryFrom<wire::Property> for PropertyReport {
             desired: report.desired,
             write: write.transpose()?,
         })
+    }
+}
+
+fn wire_fault(fault: &Fault) -> wire::Fault {
+    wire::Fault {
+        path: fault.path.clone(),
+        message: fault.message.clone(),
+        error: fault.is_error(),
+    }
+}
+
+fn domain_fault(fault: wire::Fault) -> Fault {
+    let level = if fault.error {
+        Level::Error
+    } else {
+        Level::Warning
+    };
+    Fault {
+        path: fault.path,
+        message: fault.message,
+        level,
     }
 }
 
@@ -218,9 +254,16 @@ impl From<wire::Condition> for Condition {
 
 impl From<&NodeReport> for wire::NodeReport {
     fn from(node: &NodeReport) -> Self {
-        let pair = |key: &String, value: &String| wire::Pair { key: key.clone(), value: value.clone() };
+        let pair = |key: &String, value: &String| wire::Pair {
+            key: key.clone(),
+            value: value.clone(),
+        };
         Self {
-            labels: node.labels.iter().map(|(key, value)| pair(key, value)).collect(),
+            labels: node
+                .labels
+                .iter()
+                .map(|(key, value)| pair(key, value))
+                .collect(),
             os: node.os.clone(),
             architecture: node.architecture.clone(),
             version: node.version.clone(),
@@ -230,7 +273,11 @@ impl From<&NodeReport> for wire::NodeReport {
             boot_id: node.boot_id.clone(),
             cpus: node.cpus,
             memory_bytes: node.memory_bytes,
-            addresses: node.addresses.iter().map(|a| pair(&a.kind, &a.address)).collect(),
+            addresses: node
+                .addresses
+                .iter()
+                .map(|a| pair(&a.kind, &a.address))
+                .collect(),
             mappers: node.mappers.iter().map(Into::into).collect(),
         }
     }
@@ -238,9 +285,16 @@ impl From<&NodeReport> for wire::NodeReport {
 
 impl From<wire::NodeReport> for NodeReport {
     fn from(node: wire::NodeReport) -> Self {
-        let address = |pair: wire::Pair| NodeAddress { kind: pair.key, address: pair.value };
+        let address = |pair: wire::Pair| NodeAddress {
+            kind: pair.key,
+            address: pair.value,
+        };
         Self {
-            labels: node.labels.into_iter().map(|pair| (pair.key, pair.value)).collect(),
+            labels: node
+                .labels
+                .into_iter()
+                .map(|pair| (pair.key, pair.value))
+                .collect(),
             os: node.os,
             architecture: node.architecture,
             version: node.version,

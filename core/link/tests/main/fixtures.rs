@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use longshore_link::{
-    Change, Condition, ConditionStatus, Content, DecodeError, Epoch, Frame, Hello, MapperReport, NodeAddress,
-    NodeReport, ObjectKey, Objects, PropertyReport, Records, RefuseReason, Reported, Up, UpRecord, Welcome, WritePhase,
-    WriteReport,
+    Change, Condition, ConditionStatus, Content, DecodeError, Epoch, Frame, Hello, MapperReport,
+    NodeAddress, NodeReport, ObjectKey, Objects, PropertyReport, Records, RefuseReason, Reported,
+    Up, UpRecord, Welcome, WritePhase, WriteReport,
 };
-use longshore_types::{DeviceName, Quality, Reason, Value};
+use longshore_types::{DeviceName, Fault, Quality, Reason, Value};
 use proptest::prelude::*;
 
 fn hex(bytes: &[u8]) -> String {
@@ -14,18 +14,29 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn check(name: &str, bytes: &Bytes) {
-    let path = format!("{}/tests/main/fixtures/{name}.hex", env!("CARGO_MANIFEST_DIR"));
+    let path = format!(
+        "{}/tests/main/fixtures/{name}.hex",
+        env!("CARGO_MANIFEST_DIR")
+    );
     let got = hex(bytes);
     if std::env::var_os("LONGSHORE_UPDATE").is_some() {
         std::fs::write(&path, format!("{got}\n")).expect("fixture is written");
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(got, expected.trim(), "the encoding of `{name}` changed; LONGSHORE_UPDATE=1 rewrites {path}");
+    assert_eq!(
+        got,
+        expected.trim(),
+        "the encoding of `{name}` changed; LONGSHORE_UPDATE=1 rewrites {path}"
+    );
 }
 
 fn change(content: bool) -> Change {
     Change {
-        key: ObjectKey { kind: "Device".into(), namespace: "default".into(), name: "boiler".into() },
+        key: ObjectKey {
+            kind: "Device".into(),
+            namespace: "default".into(),
+            name: "boiler".into(),
+        },
         content: content.then(|| Content {
             uid: "0b5f".into(),
             resource_version: "17".into(),
@@ -55,15 +66,36 @@ fn frames() -> Vec<(&'static str, Frame)> {
         window_bytes: 1_048_576,
         keepalive_ms: 10_000,
     };
-    let records = vec![UpRecord { sequence: 42, payload: Bytes::from_static(b"\x0a\x00") }];
+    let records = vec![UpRecord {
+        sequence: 42,
+        payload: Bytes::from_static(b"\x0a\x00"),
+    }];
     vec![
         ("hello", Frame::Hello(hello)),
         ("welcome", Frame::Welcome(welcome)),
-        ("refuse", Frame::Refuse { reason: RefuseReason::Identity, message: "no".into() }),
-        ("changes", Frame::Objects(Objects::Changes { from: 300, to: 302, changes: vec![change(true), change(false)] })),
+        (
+            "refuse",
+            Frame::Refuse {
+                reason: RefuseReason::Identity,
+                message: "no".into(),
+            },
+        ),
+        (
+            "changes",
+            Frame::Objects(Objects::Changes {
+                from: 300,
+                to: 302,
+                changes: vec![change(true), change(false)],
+            }),
+        ),
         (
             "snapshot",
-            Frame::Objects(Objects::Snapshot { revision: 302, part: 1, last: true, changes: vec![change(true)] }),
+            Frame::Objects(Objects::Snapshot {
+                revision: 302,
+                part: 1,
+                last: true,
+                changes: vec![change(true)],
+            }),
         ),
         ("stored", Frame::Stored { revision: 302 }),
         ("part-received", Frame::PartReceived { part: 0 }),
@@ -79,7 +111,7 @@ fn reports() -> Vec<(&'static str, Up)> {
         name: name.into(),
         value: Some(value),
         text: text.into(),
-        data_type: "FLOAT".into(),
+        data_type: "float".into(),
         quality: Quality::Good,
         source_time_ms: Some(1_732_000_000_123),
         last_read_ms: Some(1_732_000_000_124),
@@ -87,8 +119,11 @@ fn reports() -> Vec<(&'static str, Up)> {
     };
     let mut setpoint = property("setpoint", Value::Float(21.5), "21.5");
     setpoint.desired = Some("22".into());
-    setpoint.write =
-        Some(WriteReport { phase: WritePhase::Failed, message: "out of range".into(), time_ms: 1_732_000_000_000 });
+    setpoint.write = Some(WriteReport {
+        phase: WritePhase::Failed,
+        message: "out of range".into(),
+        time_ms: 1_732_000_000_000,
+    });
     let broken = PropertyReport {
         name: "pressure".into(),
         quality: Quality::Bad,
@@ -118,7 +153,7 @@ fn reports() -> Vec<(&'static str, Up)> {
             message: "the device answers".into(),
             since_ms: 1_732_000_000_001,
         }],
-        warnings: vec!["unknown key `spec.x`".into()],
+        warnings: vec![Fault::warning("spec.x", "unknown key")],
     };
     let node = NodeReport {
         labels: vec![("site".into(), "north".into())],
@@ -131,7 +166,10 @@ fn reports() -> Vec<(&'static str, Up)> {
         boot_id: "b".into(),
         cpus: 2,
         memory_bytes: 1 << 30,
-        addresses: vec![NodeAddress { kind: "Hostname".into(), address: "edge-1".into() }],
+        addresses: vec![NodeAddress {
+            kind: "Hostname".into(),
+            address: "edge-1".into(),
+        }],
         mappers: vec![MapperReport {
             name: "modbus".into(),
             protocol: "modbus".into(),
@@ -140,7 +178,10 @@ fn reports() -> Vec<(&'static str, Up)> {
             message: String::new(),
         }],
     };
-    vec![("up-reported", Up::Reported(reported)), ("up-node", Up::Node(node))]
+    vec![
+        ("up-reported", Up::Reported(reported)),
+        ("up-node", Up::Node(node)),
+    ]
 }
 
 #[test]
@@ -168,17 +209,46 @@ fn what_a_later_version_adds_is_ignored() {
 #[test]
 fn what_makes_no_sense_is_refused() {
     let unordered = vec![
-        UpRecord { sequence: 5, payload: Bytes::new() },
-        UpRecord { sequence: 5, payload: Bytes::new() },
+        UpRecord {
+            sequence: 5,
+            payload: Bytes::new(),
+        },
+        UpRecord {
+            sequence: 5,
+            payload: Bytes::new(),
+        },
     ];
-    let frame = Frame::Records(Records { after: 4, records: unordered });
-    assert!(matches!(Frame::decode(frame.encode()), Err(DecodeError::Invalid { field: "records.sequence", .. })));
-    let backwards = Frame::Objects(Objects::Changes { from: 5, to: 4, changes: Vec::new() });
-    assert!(matches!(Frame::decode(backwards.encode()), Err(DecodeError::Invalid { field: "to", .. })));
+    let frame = Frame::Records(Records {
+        after: 4,
+        records: unordered,
+    });
+    assert!(matches!(
+        Frame::decode(frame.encode()),
+        Err(DecodeError::Invalid {
+            field: "records.sequence",
+            ..
+        })
+    ));
+    let backwards = Frame::Objects(Objects::Changes {
+        from: 5,
+        to: 4,
+        changes: Vec::new(),
+    });
+    assert!(matches!(
+        Frame::decode(backwards.encode()),
+        Err(DecodeError::Invalid { field: "to", .. })
+    ));
     let mut nameless = change(true);
     nameless.key.name.clear();
-    let frame = Frame::Objects(Objects::Changes { from: 4, to: 5, changes: vec![nameless] });
-    assert_eq!(Frame::decode(frame.encode()), Err(DecodeError::Missing("changes.name")));
+    let frame = Frame::Objects(Objects::Changes {
+        from: 4,
+        to: 5,
+        changes: vec![nameless],
+    });
+    assert_eq!(
+        Frame::decode(frame.encode()),
+        Err(DecodeError::Missing("changes.name"))
+    );
 }
 
 proptest! {

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use longshore_link::{
-    ChangeLog, Content, EdgeConfig, EdgeEffect, EdgeEvent, EdgePosition, EdgeSession, Epoch, Frame, Hello, HubConfig,
-    HubEffect, HubEvent, HubSession, LogConfig, ObjectKey, RefuseReason, UpPosition, UpRecord,
+    ChangeLog, Content, EdgeConfig, EdgeEffect, EdgeEvent, EdgePosition, EdgeSession, Epoch, Frame,
+    Hello, HubConfig, HubEffect, HubEvent, HubSession, LogConfig, ObjectKey, RefuseReason,
+    UpPosition, UpRecord,
 };
 
 const NODE: &str = "edge-1";
@@ -44,7 +45,12 @@ struct Connection {
 
 enum HubOperation {
     Open(u64, Hello),
-    Handle { connection: u64, epoch: Epoch, after: u64, records: Vec<UpRecord> },
+    Handle {
+        connection: u64,
+        epoch: Epoch,
+        after: u64,
+        records: Vec<UpRecord>,
+    },
 }
 
 /// The whole.
@@ -87,7 +93,10 @@ impl World {
             connections: Vec::new(),
             operations: VecDeque::new(),
             objects: BTreeMap::new(),
-            edge: EdgePosition { edge_epoch: Epoch(50), ..EdgePosition::default() },
+            edge: EdgePosition {
+                edge_epoch: Epoch(50),
+                ..EdgePosition::default()
+            },
             outbox: BTreeMap::new(),
             emitted: Vec::new(),
             wiped: Vec::new(),
@@ -128,7 +137,10 @@ impl World {
                 self.wiped.push(self.edge.edge_epoch);
                 self.objects.clear();
                 self.outbox.clear();
-                self.edge = EdgePosition { edge_epoch: Epoch(self.fresh_id()), ..EdgePosition::default() };
+                self.edge = EdgePosition {
+                    edge_epoch: Epoch(self.fresh_id()),
+                    ..EdgePosition::default()
+                };
             }
             Step::CrashHub => self.crash_hub(),
             Step::HubStore => self.hub_store(),
@@ -157,10 +169,21 @@ impl World {
             self.deliver_to_edge(false);
             self.edge_store();
         }
-        assert_eq!(self.objects, self.cluster, "the edge holds what the cluster says");
-        assert!(self.outbox.is_empty(), "the outbox is empty, left: {:?}", self.outbox.keys());
+        assert_eq!(
+            self.objects, self.cluster,
+            "the edge holds what the cluster says"
+        );
+        assert!(
+            self.outbox.is_empty(),
+            "the outbox is empty, left: {:?}",
+            self.outbox.keys()
+        );
         for (epoch, sequence, payload) in &self.emitted {
-            let known = self.taken.iter().filter(|(e, s, _)| e == epoch && s == sequence).collect::<Vec<_>>();
+            let known = self
+                .taken
+                .iter()
+                .filter(|(e, s, _)| e == epoch && s == sequence)
+                .collect::<Vec<_>>();
             if self.wiped.contains(epoch) && known.is_empty() {
                 continue;
             }
@@ -173,7 +196,10 @@ impl World {
     pub(crate) fn check(&self) {
         for pair in self.taken.windows(2) {
             if pair[0].0 == pair[1].0 {
-                assert!(pair[0].1 < pair[1].1, "records of an epoch are taken in order, once");
+                assert!(
+                    pair[0].1 < pair[1].1,
+                    "records of an epoch are taken in order, once"
+                );
             }
         }
     }
@@ -182,7 +208,11 @@ impl World {
         let key = object_key(key);
         let resource_version = self.fresh_id().to_string();
         let json = Bytes::from(vec![value; usize::from(value) + 1]);
-        let content = Content { uid: format!("uid-{}", key.name), resource_version, json };
+        let content = Content {
+            uid: format!("uid-{}", key.name),
+            resource_version,
+            json,
+        };
         self.cluster.insert(key.clone(), content.clone());
         self.log.put(key, content);
         self.log_changed();
@@ -213,7 +243,15 @@ impl World {
             ..HubConfig::new(NODE, self.log.epoch())
         };
         let session = HubSession::new(config, self.now);
-        self.connections.insert(0, Connection { id, session, to_hub: VecDeque::new(), open: true });
+        self.connections.insert(
+            0,
+            Connection {
+                id,
+                session,
+                to_hub: VecDeque::new(),
+                open: true,
+            },
+        );
         self.connections.truncate(4);
         self.connection = Some(id);
         self.edge_event(EdgeEvent::TransportUp(self.edge));
@@ -263,9 +301,13 @@ impl World {
     }
 
     fn deliver_to_hub(&mut self, which: usize, keep: bool) {
-        let Some(connection) = pick(&mut self.connections, which) else { return };
+        let Some(connection) = pick(&mut self.connections, which) else {
+            return;
+        };
         let id = connection.id;
-        let Some(bytes) = connection.to_hub.front().cloned() else { return };
+        let Some(bytes) = connection.to_hub.front().cloned() else {
+            return;
+        };
         if !keep {
             connection.to_hub.pop_front();
         }
@@ -274,7 +316,9 @@ impl World {
     }
 
     fn deliver_to_edge(&mut self, keep: bool) {
-        let Some(bytes) = self.to_edge.front().cloned() else { return };
+        let Some(bytes) = self.to_edge.front().cloned() else {
+            return;
+        };
         if !keep {
             self.to_edge.pop_front();
         }
@@ -283,7 +327,9 @@ impl World {
     }
 
     fn hub_event(&mut self, id: u64, event: HubEvent) {
-        let Some(index) = self.connections.iter().position(|c| c.id == id && c.open) else { return };
+        let Some(index) = self.connections.iter().position(|c| c.id == id && c.open) else {
+            return;
+        };
         for effect in self.connections[index].session.step(event, self.now) {
             self.hub_effect(id, effect);
         }
@@ -305,8 +351,17 @@ impl World {
                 let part = self.log.read_snapshot(cursor.as_ref(), max_bytes);
                 self.hub_event(id, HubEvent::Snapshot(part));
             }
-            HubEffect::Handle { epoch, after, records } => {
-                self.operations.push_back(HubOperation::Handle { connection: id, epoch, after, records });
+            HubEffect::Handle {
+                epoch,
+                after,
+                records,
+            } => {
+                self.operations.push_back(HubOperation::Handle {
+                    connection: id,
+                    epoch,
+                    after,
+                    records,
+                });
             }
             HubEffect::Close(_) => {
                 if let Some(connection) = self.connections.iter_mut().find(|c| c.id == id) {
@@ -327,12 +382,23 @@ impl World {
             Some(HubOperation::Open(id, hello)) => {
                 self.position = self.position.greet(hello.edge_epoch, hello.last_sequence);
                 let taken = self.position.sequence;
-                for other in self.connections.iter().map(|c| c.id).filter(|c| *c < id).collect::<Vec<_>>() {
+                for other in self
+                    .connections
+                    .iter()
+                    .map(|c| c.id)
+                    .filter(|c| *c < id)
+                    .collect::<Vec<_>>()
+                {
                     self.hub_event(other, HubEvent::End(RefuseReason::Replaced));
                 }
                 self.hub_event(id, HubEvent::Opened { taken });
             }
-            Some(HubOperation::Handle { connection, epoch, after, records }) => {
+            Some(HubOperation::Handle {
+                connection,
+                epoch,
+                after,
+                records,
+            }) => {
                 // A session of a former epoch may have left this behind.
                 if epoch != self.position.epoch {
                     return;
@@ -340,11 +406,21 @@ impl World {
                 match self.position.admit(epoch, after, &records) {
                     Ok(admitted) => {
                         let new = records.into_iter().skip(admitted.skip);
-                        self.taken.extend(new.map(|r| (epoch, r.sequence, r.payload)));
+                        self.taken
+                            .extend(new.map(|r| (epoch, r.sequence, r.payload)));
                         self.position = admitted.position;
-                        self.hub_event(connection, HubEvent::Handled { through: admitted.position.sequence });
+                        self.hub_event(
+                            connection,
+                            HubEvent::Handled {
+                                through: admitted.position.sequence,
+                            },
+                        );
                     }
-                    Err(_) => self.connections.iter_mut().filter(|c| c.id == connection).for_each(|c| c.open = false),
+                    Err(_) => self
+                        .connections
+                        .iter_mut()
+                        .filter(|c| c.id == connection)
+                        .for_each(|c| c.open = false),
                 }
             }
         }
@@ -370,7 +446,12 @@ impl World {
     /// The edge's store does the next thing that it was asked for.
     fn edge_store(&mut self) {
         match self.edge_operations.pop_front() {
-            Some(EdgeEffect::Apply { epoch, revision, snapshot, changes }) => {
+            Some(EdgeEffect::Apply {
+                epoch,
+                revision,
+                snapshot,
+                changes,
+            }) => {
                 if snapshot {
                     self.objects.clear();
                 }
@@ -389,11 +470,21 @@ impl World {
                 let forgotten: Vec<_> = self.outbox.range(..=through).map(|(s, _)| *s).collect();
                 for sequence in forgotten {
                     self.outbox.remove(&sequence);
-                    let held = self.taken.iter().any(|(e, s, _)| *e == epoch && *s == sequence);
-                    assert!(held, "the edge forgot record {sequence}, which the hub does not hold");
+                    let held = self
+                        .taken
+                        .iter()
+                        .any(|(e, s, _)| *e == epoch && *s == sequence);
+                    assert!(
+                        held,
+                        "the edge forgot record {sequence}, which the hub does not hold"
+                    );
                 }
             }
-            Some(EdgeEffect::Fetch { after, max_records, max_bytes }) => {
+            Some(EdgeEffect::Fetch {
+                after,
+                max_records,
+                max_bytes,
+            }) => {
                 let mut bytes = 0;
                 let mut records = Vec::new();
                 for (sequence, payload) in self.outbox.range(after + 1..).take(max_records) {
@@ -401,7 +492,10 @@ impl World {
                     if !records.is_empty() && bytes > max_bytes {
                         break;
                     }
-                    records.push(UpRecord { sequence: *sequence, payload: payload.clone() });
+                    records.push(UpRecord {
+                        sequence: *sequence,
+                        payload: payload.clone(),
+                    });
                 }
                 self.edge_event(EdgeEvent::Fetched(records));
             }
@@ -412,9 +506,17 @@ impl World {
 
 fn pick(connections: &mut [Connection], which: usize) -> Option<&mut Connection> {
     let count = connections.len();
-    if count == 0 { None } else { connections.get_mut(which % count) }
+    if count == 0 {
+        None
+    } else {
+        connections.get_mut(which % count)
+    }
 }
 
 fn object_key(number: u8) -> ObjectKey {
-    ObjectKey { kind: "Device".into(), namespace: "default".into(), name: format!("device-{number}") }
+    ObjectKey {
+        kind: "Device".into(),
+        namespace: "default".into(),
+        name: format!("device-{number}"),
+    }
 }
