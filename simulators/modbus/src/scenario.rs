@@ -5,7 +5,7 @@ use std::path::Path;
 use longshore_sim_world::{FaultRule, Problem, ScenarioError, WorldSpec, parse};
 use serde::Deserialize;
 
-use crate::builder::{Builder, StartError};
+use crate::builder::{Builder, StartError, modbus};
 use crate::encoding::{Encoding, RawType, WordOrder, write_text};
 use crate::table::{Change, Kind};
 
@@ -148,6 +148,9 @@ impl Scenario {
         let mut problems = Vec::new();
         scenario.check(&mut problems);
         if problems.is_empty() {
+            scenario.try_out(&mut problems)?;
+        }
+        if problems.is_empty() {
             Ok(scenario)
         } else {
             Err(ScenarioError::Content {
@@ -173,6 +176,23 @@ impl Scenario {
                 }
             }
         }
+    }
+
+    /// Builds everything once, so that what only shows then is named with the file as well.
+    fn try_out(&self, problems: &mut Vec<Problem>) -> Result<(), ScenarioError> {
+        match modbus().scenario(self).devices() {
+            Err(StartError::Registers { problems: found }) => problems.extend(found),
+            Err(StartError::World(error)) => problems.extend(
+                error
+                    .problems
+                    .into_iter()
+                    .map(|p| Problem::new(format!("world.{}", p.path), p.message)),
+            ),
+            Err(StartError::Scenario(error)) => return Err(error),
+            // Without listeners nothing else can go wrong.
+            Err(_) | Ok(_) => {}
+        }
+        Ok(())
     }
 
     /// Adds all units to a simulator that is being built.

@@ -109,6 +109,9 @@ where
         let patience = line.patience();
         let mut silent = false;
         tokio::select! {
+            // Bytes that are there count more than a pause that was measured
+            // late, on a busy machine.
+            biased;
             _ = hang_up.changed() => return Ok(()),
             () = sleep_until(due.unwrap_or(now)), if due.is_some() => {
                 waiting.take_due(Instant::now(), &mut out);

@@ -110,7 +110,7 @@ impl LineTotals {
 impl Devices {
     pub(crate) fn new(units: Vec<Unit>, world: World) -> Self {
         let mut places = [None; 256];
-        for (place, unit) in (0u8..).zip(&units) {
+        for (place, unit) in (0u8..=255).zip(&units) {
             places[usize::from(unit.id)] = Some(place);
         }
         Self {

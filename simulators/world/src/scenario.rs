@@ -64,7 +64,9 @@ pub(crate) fn list(problems: &[Problem]) -> String {
 /// [`ScenarioError::Syntax`] with the key path of the first fault.
 pub fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, ScenarioError> {
     let mut track = serde_path_to_error::Track::new();
-    serde_saphyr::with_deserializer_from_str(text, |yaml| {
+    // An excerpt of the file would spread the message over many lines.
+    let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::with_deserializer_from_str_with_options(text, options, |yaml| {
         T::deserialize(serde_path_to_error::Deserializer::new(yaml, &mut track))
     })
     .map_err(|source| ScenarioError::Syntax {

@@ -187,7 +187,7 @@ fn a_wrong_field_is_named_with_file_and_path() {
         (
             "signals: {a: {constant: warm}}",
             "signals.a.constant",
-            "warm",
+            "floating",
         ),
         ("seed: 1\nseed: 2", ".", "seed"),
     ] {

@@ -94,6 +94,22 @@ fn wrong_files_are_named_with_their_key() {
             "units[0].input[0].value",
         ),
         (
+            "units: [{unit: 1, input: [{address: 0, signal: warmth}]}]",
+            "units[0].input[0]",
+        ),
+        (
+            "units: [{unit: 1, input: [{address: 0, count: 3}, {address: 2}]}]",
+            "units[0].input[1]",
+        ),
+        (
+            "units: [{unit: 1, input: [{address: 65535, type: float32}]}]",
+            "units[0].input[0]",
+        ),
+        (
+            "{world: {signals: {a: {sum: [b]}}}, units: [{unit: 1}]}",
+            "world.signals.a.sum.0",
+        ),
+        (
             "units: [{unit: 1, input: [{address: 0, times: 0}]}]",
             "units[0].input[0].times",
         ),
@@ -117,4 +133,15 @@ fn all_problems_are_reported_at_once() {
         panic!("two problems expected");
     };
     assert_eq!(problems.len(), 2);
+}
+
+#[test]
+fn the_readme_shows_a_scenario_that_works() {
+    let readme = include_str!("../../../README.md");
+    let yaml = readme
+        .split("```yaml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .expect("an example");
+    Scenario::parse("README.md", yaml).expect("the example works");
 }

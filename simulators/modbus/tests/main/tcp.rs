@@ -91,7 +91,7 @@ async fn a_slow_answer_holds_up_only_those_behind_it() {
         .register(40_001, 2)
         .start()
         .await;
-    let late = Duration::from_millis(300);
+    let late = Duration::from_millis(600);
     plc.fault(FaultRule::from(Fault::Slow(late)).on_unit(1));
     let mut slow = Client::connect(plc.addr()).await;
     let mut other = Client::connect(plc.addr()).await;
