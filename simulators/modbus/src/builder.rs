@@ -335,6 +335,7 @@ impl Builder {
     }
 
     /// Each answer comes so much after its request; other requests do not wait for it.
+    /// The timer has a grain of a millisecond: never earlier, up to 1.1 ms later.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self

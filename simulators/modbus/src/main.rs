@@ -41,7 +41,7 @@ struct Arguments {
     /// Serve state and faults by HTTP here
     #[arg(long, value_name = "ADDRESS")]
     control: Option<SocketAddr>,
-    /// Answer each request so many milliseconds after it came
+    /// Answer each request so many milliseconds after it came (never earlier, up to 1.1 ms later)
     #[arg(long, value_name = "N", default_value_t = 0)]
     delay_ms: u64,
     /// So many units with so many float32 each that change at each read, from address 0

@@ -63,7 +63,7 @@ impl Kind {
     }
 }
 
-/// When the values of a [`Fill`] change.
+/// When the values of a range change (see `Builder::changing_floats`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Change {
