@@ -183,7 +183,7 @@ impl Line {
 
     /// The unit that is meant. Through TCP a device may be asked without
     /// knowing its unit, as 255 or 0 (Messaging on TCP/IP Implementation Guide
-    /// V1.0b, section 4.4.2).
+    /// V1.0b, section 4.4).
     fn resolve(&self, unit: u8) -> Option<u8> {
         if self.devices.unit(unit).is_some() {
             return Some(unit);
