@@ -37,8 +37,16 @@
 //! # Ok(()) }
 //! ```
 
+mod control;
 mod identity;
+mod patch;
+mod registry;
+mod rest;
+mod schema;
+mod serve;
 mod server;
+mod store;
+mod time;
 
-pub use identity::{AllowMasters, Attributes, Authorizer, Tokens, User};
+pub use identity::{AllowMasters, Attributes, Authorizer, MASTERS, Tokens, User};
 pub use server::{ApiServer, Config, OpenError};

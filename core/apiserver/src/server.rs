@@ -3,7 +3,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use axum::body::Body;
+use http::Request;
+use serde_json::json;
+use tokio_util::task::TaskTracker;
+
 use crate::identity::{AllowMasters, Authorizer, Tokens, User};
+use crate::registry::Registry;
+use crate::rest::{self, Api};
+use crate::store::{DatabaseError, Expect, Key, Limits, Store, Write};
+use crate::{control, serve, time};
 
 /// How many revisions stay readable before they are compacted.
 const HISTORY: u64 = 20_000;
@@ -61,17 +70,48 @@ pub enum OpenError {
         #[source]
         source: rusqlite::Error,
     },
+    /// The operating system gave no thread for the writer.
+    #[error("failed to start the writer of the API database")]
+    Thread {
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// A running API server. Clones share it.
 #[derive(Clone)]
-pub struct ApiServer {}
+pub struct ApiServer {
+    api: Arc<Api>,
+    tasks: TaskTracker,
+}
 
 impl ApiServer {
     /// Opens the database and starts the server's own controllers (namespaces,
     /// garbage collection). Must be called inside a tokio runtime. Binds nothing.
-    pub fn open(_config: Config) -> Result<ApiServer, OpenError> {
-        Ok(ApiServer {})
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened or is no database of this server; it is
+    /// then left as it is.
+    pub fn open(config: Config) -> Result<ApiServer, OpenError> {
+        let limits = Limits { history: config.history, window: config.window, max_bytes: config.max_bytes };
+        let path = config.database;
+        let named = |error: DatabaseError| match error {
+            DatabaseError::Foreign(source) => OpenError::NotADatabase { path: path.clone(), source },
+            DatabaseError::Sqlite(source) => OpenError::Database { path: path.clone(), source },
+            DatabaseError::Thread(source) => OpenError::Thread { source },
+        };
+        let mut registry = Registry::builtin();
+        let (store, definitions) = Store::open(&path, limits, seeds(), DEFINITIONS).map_err(named)?;
+        for definition in definitions {
+            registry.define(&definition.object());
+        }
+        let api = Arc::new(Api::new(store, registry, config.authorizer));
+        let tasks = TaskTracker::new();
+        tasks.spawn(control::run(api.clone()));
+        tasks.close();
+        Ok(ApiServer { api, tasks })
     }
 
     /// The REST face for use inside this process, for example by
@@ -84,24 +124,56 @@ impl ApiServer {
     }
 
     /// Like [`router`](Self::router), for requests without an extension as `user`.
-    pub fn router_for(&self, _user: User) -> axum::Router {
-        axum::Router::new()
+    pub fn router_for(&self, user: User) -> axum::Router {
+        let api = self.api.clone();
+        axum::Router::new().fallback(move |request: Request<Body>| {
+            let (api, user) = (api.clone(), user.clone());
+            async move { rest::handle(api, Some(user), request).await }
+        })
     }
 
     /// Serves the API on `listener` until [`shutdown`](Self::shutdown).
     ///
     /// A bearer token of `tokens`, or the subject of a client certificate that
     /// `tls` verified (CN is the user, O are the groups), says who asks; anyone
-    /// else is answered 401.
+    /// else is answered 401. `tls` should offer `h2` and `http/1.1` by ALPN.
+    ///
+    /// # Errors
+    ///
+    /// None at present; a connection that fails costs only itself.
     pub async fn serve_tls(
         &self,
-        _listener: tokio::net::TcpListener,
-        _tls: Arc<rustls::ServerConfig>,
-        _tokens: Tokens,
+        listener: tokio::net::TcpListener,
+        tls: Arc<rustls::ServerConfig>,
+        tokens: Tokens,
     ) -> std::io::Result<()> {
-        Ok(())
+        serve::serve(self.api.clone(), listener, tls, tokens).await
     }
 
     /// Ends watches and connections, waits for the writer, closes the database.
-    pub async fn shutdown(&self) {}
+    pub async fn shutdown(&self) {
+        self.api.stopping.cancel();
+        self.tasks.wait().await;
+        self.api.store.close().await;
+    }
+}
+
+/// Storage of the definitions that the registry is filled from.
+const DEFINITIONS: &str = "apiextensions.k8s.io/customresourcedefinitions";
+
+/// What a new database begins with.
+fn seeds() -> Vec<Write> {
+    let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"];
+    let seed = |name: &str| Write {
+        key: Key { resource: "/namespaces".into(), namespace: String::new(), name: name.into() },
+        expect: Expect::Absent,
+        object: json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": name, "uid": rest::uid(), "creationTimestamp": time::now(),
+                "labels": {"kubernetes.io/metadata.name": name}},
+            "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
+        }),
+        delete: false,
+    };
+    namespaces.into_iter().map(seed).collect()
 }

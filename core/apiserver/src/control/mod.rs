@@ -1,0 +1,47 @@
+//! The server's own controllers: garbage collection, namespaces, definitions.
+//!
+//! One task compares what is with what should be. What woke it does not matter:
+//! it is woken by changes of ownership, by deletions that are held, and by a
+//! timer in case a step failed.
+
+mod collect;
+mod contents;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::rest::Api;
+
+/// A step that failed is tried again after this.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// Bursts of deletions are handled together.
+const BURST: Duration = Duration::from_millis(20);
+
+/// Runs until the server stops.
+pub(crate) async fn run(api: Arc<Api>) {
+    let mut ownership = api.store.ownership();
+    collect::recover(&api).await;
+    loop {
+        ownership.mark_unchanged();
+        let sweep = async {
+            contents::namespaces(&api).await?;
+            contents::definitions(&api).await?;
+            collect::foreground(&api).await?;
+            collect::dangling(&api).await
+        };
+        let result: Result<(), crate::rest::status::ApiError> = sweep.await;
+        if let Err(error) = result
+            && !api.stopping.is_cancelled()
+        {
+            tracing::warn!(error = %error.status()["message"], "a sweep of the API server failed, it is tried again");
+        }
+        tokio::select! {
+            () = api.stopping.cancelled() => return,
+            changed = ownership.changed() => if changed.is_err() { return },
+            () = api.wake.notified() => {}
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+        tokio::time::sleep(BURST).await;
+    }
+}

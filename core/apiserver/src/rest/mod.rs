@@ -1,0 +1,284 @@
+//! The REST face: from a request to a verb on a resource.
+
+pub(crate) mod base64;
+mod body;
+pub(crate) mod convert;
+pub(crate) mod delete;
+mod discovery;
+pub(crate) mod jsonpath;
+mod openapi;
+mod plain;
+mod protobuf;
+mod read;
+mod request;
+mod review;
+pub(crate) mod rules;
+pub(crate) mod selector;
+pub(crate) mod status;
+mod table;
+mod watch;
+mod write;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use serde_json::Value;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::identity::{Attributes, Authorizer, User};
+use crate::registry::{Class, Registry, Resource};
+use crate::store::{Key, Record, Store, Write, WriteError};
+use request::{Output, Params, ResourcePath, Target};
+pub(crate) use write::uid;
+use status::ApiError;
+
+/// What all requests share.
+pub(crate) struct Api {
+    pub(crate) store: Store,
+    registry: RwLock<Arc<Registry>>,
+    /// Held while a definition is written, so that the registry follows the
+    /// store in order.
+    definitions: tokio::sync::Mutex<()>,
+    authorizer: Arc<dyn Authorizer>,
+    pub(crate) stopping: CancellationToken,
+    /// Wakes the controllers.
+    pub(crate) wake: Notify,
+    /// Objects whose deletion waits for their dependents.
+    pub(crate) foreground: Mutex<BTreeSet<(String, String, String)>>,
+}
+
+impl Api {
+    pub(crate) fn new(store: Store, registry: Registry, authorizer: Arc<dyn Authorizer>) -> Api {
+        Api {
+            store,
+            registry: RwLock::new(Arc::new(registry)),
+            definitions: tokio::sync::Mutex::default(),
+            authorizer,
+            stopping: CancellationToken::new(),
+            wake: Notify::new(),
+            foreground: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn registry(&self) -> Arc<Registry> {
+        self.registry.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Writes, and lets the registry follow when it was a definition.
+    pub(crate) async fn commit(&self, resource: &Resource, write: Write) -> Result<Record, WriteError> {
+        if resource.class != Class::Definition {
+            return self.store.write(write).await;
+        }
+        let _guard = self.definitions.lock().await;
+        let gone = write.delete;
+        let record = self.store.write(write).await?;
+        let mut next = Registry::clone(&self.registry());
+        if gone {
+            next.forget(&record.name);
+        } else {
+            next.define(&record.object());
+        }
+        *self.registry.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        Ok(record)
+    }
+}
+
+/// A request for a resource, taken apart.
+pub(crate) struct Call {
+    pub(crate) api: Arc<Api>,
+    pub(crate) resource: Arc<Resource>,
+    /// `None` for all namespaces and for resources of the cluster.
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) subresource: Option<String>,
+    pub(crate) params: Params,
+    pub(crate) output: Output,
+    pub(crate) headers: http::HeaderMap,
+}
+
+impl Call {
+    pub(crate) fn key(&self, name: &str) -> Key {
+        Key {
+            resource: self.resource.storage.clone(),
+            namespace: self.namespace.clone().unwrap_or_default(),
+            name: name.to_owned(),
+        }
+    }
+
+    pub(crate) fn dry_run(&self) -> Result<bool, ApiError> {
+        match self.params.get("dryRun") {
+            None => Ok(false),
+            Some("All") => Ok(true),
+            Some(other) => Err(ApiError::bad_request(format!(
+                "dryRun: Unsupported value: {other:?}: supported values: \"All\""
+            ))),
+        }
+    }
+
+    /// One object as the answer, in the form that was asked for.
+    pub(crate) fn respond(&self, code: StatusCode, object: Value, warnings: &[String]) -> Response {
+        let body = match self.output {
+            Output::Object => object,
+            Output::Partial => table::partial(&object),
+            Output::Table => table::build(&self.resource, vec![object], &self.params, Value::Null),
+        };
+        let mut response = status::json_response(code, &body);
+        let deprecation = self.resource.deprecation.iter();
+        for warning in warnings.iter().chain(deprecation) {
+            let text = warning.replace('\\', "\\\\").replace('"', "\\\"");
+            if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+                response.headers_mut().append(header::WARNING, value);
+            }
+        }
+        response
+    }
+}
+
+/// Answers one request.
+pub(crate) async fn handle(api: Arc<Api>, fallback_user: Option<User>, request: Request<Body>) -> Response {
+    let user = request.extensions().get::<User>().cloned().or(fallback_user);
+    let Some(user) = user else { return ApiError::unauthorized().into_response() };
+    match route(api, user, request).await {
+        Ok(response) => response,
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn route(api: Arc<Api>, user: User, request: Request<Body>) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let target = Target::parse(parts.uri.path()).ok_or_else(ApiError::no_such_path)?;
+    let params = Params::parse(parts.uri.query().unwrap_or_default());
+    let path = match target {
+        Target::Resource(path) => path,
+        other => {
+            let attributes = Attributes {
+                verb: parts.method.as_str().to_lowercase(),
+                path: parts.uri.path().to_owned(),
+                ..Attributes::default()
+            };
+            authorize(&api, &user, &attributes)?;
+            if !matches!(parts.method, Method::GET | Method::HEAD) {
+                return Err(ApiError::method_not_allowed());
+            }
+            return match other {
+                Target::Plain(path) => plain::answer(&api, &path, &params).await,
+                other => discovery::answer(&api.registry(), &other, &parts.headers),
+            };
+        }
+    };
+    let verb = verb(&parts.method, &path, &params)?;
+    let attributes = Attributes {
+        verb: verb.to_owned(),
+        group: path.group.clone(),
+        resource: path.plural.clone(),
+        subresource: path.subresource.clone(),
+        namespace: path.namespace.clone(),
+        name: path.name.clone(),
+        path: parts.uri.path().to_owned(),
+    };
+    authorize(&api, &user, &attributes)?;
+    if let Some(kind) = review::kind(&path) {
+        let bytes = body::read(body).await?;
+        let given = body::decode(&parts.headers, &bytes)?;
+        return match verb {
+            "create" => Ok(review::answer(&api, &user, kind, given.value)),
+            _ => Err(ApiError::method_not_allowed()),
+        };
+    }
+    let call = call(api, path, params, parts.headers)?;
+    dispatch(call, verb, body).await
+}
+
+fn verb(method: &Method, path: &ResourcePath, params: &Params) -> Result<&'static str, ApiError> {
+    Ok(match (method.as_str(), &path.name) {
+        ("GET" | "HEAD", None) if params.flag("watch") => "watch",
+        ("GET" | "HEAD", None) => "list",
+        ("GET" | "HEAD", Some(_)) if params.flag("watch") => "watch",
+        ("GET" | "HEAD", Some(_)) => "get",
+        ("POST", _) => "create",
+        ("PUT", Some(_)) => "update",
+        ("PATCH", Some(_)) => "patch",
+        ("DELETE", Some(_)) => "delete",
+        ("DELETE", None) => "deletecollection",
+        _ => return Err(ApiError::method_not_allowed()),
+    })
+}
+
+fn call(
+    api: Arc<Api>,
+    path: ResourcePath,
+    params: Params,
+    headers: http::HeaderMap,
+) -> Result<Call, ApiError> {
+    let resource =
+        api.registry().find(&path.group, &path.version, &path.plural).ok_or_else(ApiError::no_such_path)?;
+    let one_without_namespace = resource.namespaced && path.namespace.is_none() && path.name.is_some();
+    if (!resource.namespaced && path.namespace.is_some()) || one_without_namespace {
+        return Err(ApiError::no_such_path());
+    }
+    match path.subresource.as_deref() {
+        None => {}
+        Some("status") if resource.status => {}
+        Some("finalize") if resource.class == Class::Namespace => {}
+        Some(_) => return Err(ApiError::no_such_path()),
+    }
+    let output = Output::negotiate(&headers);
+    Ok(Call {
+        api,
+        resource,
+        namespace: path.namespace,
+        name: path.name,
+        subresource: path.subresource,
+        params,
+        output,
+        headers,
+    })
+}
+
+async fn dispatch(call: Call, verb: &str, body: Body) -> Result<Response, ApiError> {
+    let namespace_missing = call.resource.namespaced && call.namespace.is_none();
+    match verb {
+        "get" => read::get(&call).await,
+        "list" => read::list(&call).await,
+        "watch" => watch::start(call).await,
+        "create" if call.name.is_some() || namespace_missing => Err(ApiError::method_not_allowed()),
+        "create" => write::create(&call, &body::read(body).await?).await,
+        "update" => write::update(&call, &body::read(body).await?).await,
+        "patch" => write::patch(&call, &body::read(body).await?).await,
+        "delete" if call.subresource.is_some() => Err(ApiError::method_not_allowed()),
+        "delete" => delete::one(&call, &body::read(body).await?).await,
+        _ if namespace_missing || call.resource.class == Class::Namespace => Err(ApiError::method_not_allowed()),
+        _ => delete::many(&call, &body::read(body).await?).await,
+    }
+}
+
+fn authorize(api: &Api, user: &User, attributes: &Attributes) -> Result<(), ApiError> {
+    if api.authorizer.allows(user, attributes) {
+        return Ok(());
+    }
+    let Attributes { verb, group, resource, namespace, name, path, .. } = attributes;
+    if resource.is_empty() {
+        let text = format!("forbidden: User {:?} cannot {verb} path {path:?}", user.name);
+        return Err(ApiError::new(403, "Forbidden", text));
+    }
+    let full = if group.is_empty() { resource.clone() } else { format!("{resource}.{group}") };
+    let subject = name.as_ref().map_or(full.clone(), |name| format!("{full} {name:?}"));
+    let scope = match namespace {
+        Some(namespace) => format!("in the namespace {namespace:?}"),
+        None => "at the cluster scope".to_owned(),
+    };
+    let text = format!(
+        "{subject} is forbidden: User {:?} cannot {verb} resource {resource:?} in API group {group:?} {scope}",
+        user.name
+    );
+    Err(ApiError::new(403, "Forbidden", text))
+}
+
+/// Whether `user` may do what a review asks about.
+pub(crate) fn allowed(api: &Api, user: &User, attributes: &Attributes) -> bool {
+    api.authorizer.allows(user, attributes)
+}

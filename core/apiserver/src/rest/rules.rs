@@ -1,0 +1,345 @@
+//! What the server decides about an object before it is stored: its metadata,
+//! the rules of its class, and whether it is valid.
+
+use std::sync::LazyLock;
+
+use regex_lite::Regex;
+use serde_json::{Map, Value, json};
+
+use super::base64;
+use super::status::{ApiError, Cause};
+use crate::registry::{self, Class, Resource};
+use crate::schema;
+use crate::time;
+
+/// Holds a definition until its objects are gone.
+pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+/// Metadata that only the server writes.
+const SERVER_FIELDS: &[&str] = &[
+    "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink",
+    "resourceVersion", "namespace", "name", "generateName",
+];
+
+#[allow(clippy::expect_used, reason = "the patterns are constants and a test uses them")]
+fn pattern(text: &str) -> Regex {
+    Regex::new(text).expect("the pattern is valid")
+}
+
+static SUBDOMAIN: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"));
+static LABEL: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"));
+static LABEL_VALUE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"));
+static QUALIFIED: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$")
+});
+
+/// Checks type and version that a body says it is, and fills them in.
+pub(super) fn check_type(resource: &Resource, object: &mut Value) -> Result<(), ApiError> {
+    let Some(map) = object.as_object_mut() else {
+        return Err(ApiError::bad_request("the body of the request is not an object"));
+    };
+    let wanted = resource.api_version();
+    match map.get("apiVersion").and_then(Value::as_str) {
+        Some(given) if given != wanted => {
+            return Err(ApiError::bad_request(format!(
+                "the API version in the data ({given}) does not match the expected API version ({wanted})"
+            )));
+        }
+        _ => map.insert("apiVersion".into(), json!(wanted)),
+    };
+    match map.get("kind").and_then(Value::as_str) {
+        Some(given) if given != resource.kind => {
+            return Err(ApiError::bad_request(format!(
+                "{given} in version {:?} cannot be handled as a {}: no kind {given:?} is registered for it",
+                resource.version, resource.kind
+            )));
+        }
+        _ => map.insert("kind".into(), json!(resource.kind)),
+    };
+    if !map.get("metadata").is_some_and(Value::is_object) {
+        map.insert("metadata".into(), Value::Object(Map::new()));
+    }
+    Ok(())
+}
+
+/// Removes unknown fields. By `fieldValidation` they are an error, warnings, or
+/// nothing.
+pub(super) fn unknown_fields(
+    resource: &Resource,
+    object: &mut Value,
+    duplicates: &[String],
+    mode: &str,
+) -> Result<Vec<String>, ApiError> {
+    if resource.class != Class::Custom {
+        schema::drop_nulls(object, &resource.schema);
+    }
+    let unknown = schema::prune(object, &resource.schema);
+    let texts: Vec<String> = duplicates
+        .iter()
+        .map(|path| format!("duplicate field {path:?}"))
+        .chain(unknown.iter().map(|path| format!("unknown field {path:?}")))
+        .collect();
+    match mode {
+        "Ignore" => Ok(Vec::new()),
+        "Warn" | "" => Ok(texts),
+        "Strict" if texts.is_empty() => Ok(texts),
+        "Strict" => Err(ApiError::bad_request(format!(
+            "{kind} in version {:?} cannot be handled as a {kind}: strict decoding error: {}",
+            resource.version,
+            texts.join(", "),
+            kind = resource.kind,
+        ))),
+        other => Err(ApiError::bad_request(format!(
+            "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
+        ))),
+    }
+}
+
+/// Makes a new object of what a client gave.
+pub(super) fn prepare(resource: &Resource, object: &mut Value, uid: &str) {
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        for name in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"] {
+            metadata.shift_remove(name);
+        }
+        if !resource.namespaced {
+            metadata.shift_remove("namespace");
+        }
+        metadata.insert("uid".into(), json!(uid));
+        metadata.insert("creationTimestamp".into(), json!(time::now()));
+        if resource.generations() {
+            metadata.insert("generation".into(), json!(1));
+        }
+    }
+    if resource.class == Class::Custom && resource.status {
+        object.as_object_mut().map(|map| map.shift_remove("status"));
+    }
+    schema::apply_defaults(object, &resource.schema);
+    match resource.class {
+        Class::Namespace => {
+            object["spec"] = json!({"finalizers": ["kubernetes"]});
+            object["status"] = json!({"phase": "Active"});
+        }
+        Class::Definition => {
+            object.as_object_mut().map(|map| map.shift_remove("status"));
+            registry::establish_crd(object);
+            add_finalizer(object, CLEANUP);
+        }
+        _ => {}
+    }
+    always(resource, object);
+}
+
+/// Adds a finalizer if it is not there.
+pub(crate) fn add_finalizer(object: &mut Value, name: &str) {
+    let mut list = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+    if !list.iter().any(|item| item == name) {
+        list.push(json!(name));
+        object["metadata"]["finalizers"] = Value::Array(list);
+    }
+}
+
+/// Rules for new and changed objects alike.
+fn always(resource: &Resource, object: &mut Value) {
+    match resource.class {
+        Class::Namespace => {
+            let name = object["metadata"]["name"].clone();
+            if !object["metadata"]["labels"].is_object() {
+                object["metadata"]["labels"] = json!({});
+            }
+            object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
+        }
+        Class::Secret => {
+            let plain = object.as_object_mut().and_then(|map| map.shift_remove("stringData"));
+            if let Some(Value::Object(plain)) = plain {
+                if !object["data"].is_object() {
+                    object["data"] = json!({});
+                }
+                for (name, value) in plain {
+                    let text = value.as_str().unwrap_or_default();
+                    object["data"][name] = json!(base64::encode(text.as_bytes()));
+                }
+            }
+            if object["type"].as_str().is_none_or(str::is_empty) {
+                object["type"] = json!("Opaque");
+            }
+        }
+        _ => {}
+    }
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        for name in ["labels", "annotations", "finalizers", "ownerReferences"] {
+            let empty = metadata.get(name).is_some_and(|value| match value {
+                Value::Null => true,
+                Value::Array(items) => items.is_empty(),
+                Value::Object(map) => map.is_empty(),
+                _ => false,
+            });
+            if empty {
+                metadata.shift_remove(name);
+            }
+        }
+    }
+}
+
+/// Lets only those changes through that may be made here: through the main
+/// resource all but status, through a subresource only its part.
+pub(super) fn settle(resource: &Resource, current: &Value, proposed: &mut Value, subresource: Option<&str>) {
+    let keep = |object: &mut Value, field: &str| match current.get(field) {
+        Some(value) => object[field] = value.clone(),
+        None => {
+            object.as_object_mut().map(|map| map.shift_remove(field));
+        }
+    };
+    match subresource {
+        Some("status") => {
+            let mut next = current.clone();
+            if let Some(status) = proposed.get("status") {
+                next["status"] = status.clone();
+            }
+            if resource.class == Class::Node {
+                next["metadata"] = proposed["metadata"].clone();
+            }
+            next["metadata"]["managedFields"] = proposed["metadata"]["managedFields"].clone();
+            *proposed = next;
+        }
+        Some("finalize") => {
+            let spec = proposed["spec"].clone();
+            *proposed = current.clone();
+            proposed["spec"] = spec;
+        }
+        _ => {
+            if resource.status || resource.class == Class::Namespace {
+                keep(proposed, "status");
+            }
+            if resource.class == Class::Namespace {
+                keep(proposed, "spec");
+            }
+        }
+    }
+    let before = current["metadata"].clone();
+    if let Some(metadata) = proposed["metadata"].as_object_mut() {
+        for name in SERVER_FIELDS {
+            match before.get(*name) {
+                Some(value) => metadata.insert((*name).to_owned(), value.clone()),
+                None => metadata.shift_remove(*name),
+            };
+        }
+        if metadata.get("managedFields").is_some_and(Value::is_null) {
+            metadata.shift_remove("managedFields");
+        }
+    }
+    schema::apply_defaults(proposed, &resource.schema);
+    if resource.class == Class::Definition && subresource.is_none() {
+        registry::establish_crd(proposed);
+    }
+    always(resource, proposed);
+    if resource.generations() && desired_differs(current, proposed) {
+        let generation = before["generation"].as_i64().unwrap_or(0) + 1;
+        proposed["metadata"]["generation"] = json!(generation);
+    }
+}
+
+/// Whether anything but metadata and status differs.
+fn desired_differs(old: &Value, new: &Value) -> bool {
+    let desired = |object: &Value| -> Vec<(String, Value)> {
+        let fields = object.as_object().into_iter().flatten();
+        let mut list: Vec<_> = fields
+            .filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status" | "apiVersion" | "kind"))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        list.sort_by(|a, b| a.0.cmp(&b.0));
+        list
+    };
+    desired(old) != desired(new)
+}
+
+/// All faults of an object that is about to be stored.
+pub(super) fn validate(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let mut faults = metadata(resource, object, old);
+    faults.extend(schema::validate(object, &resource.schema));
+    match resource.class {
+        Class::Definition => faults.extend(registry::check_crd(object, old)),
+        Class::ConfigMap | Class::Secret => {
+            faults.extend(data(resource, object, old));
+        }
+        _ => {}
+    }
+    faults
+}
+
+fn metadata(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let metadata = &object["metadata"];
+    let mut faults = Vec::new();
+    let name = metadata["name"].as_str().unwrap_or_default();
+    if name.is_empty() {
+        faults.push(Cause::missing("metadata.name", "name or generateName is required"));
+    } else if old.is_none() {
+        let (fits, longest) = match resource.class {
+            Class::Namespace => (LABEL.is_match(name), 63),
+            _ => (SUBDOMAIN.is_match(name), 253),
+        };
+        if !fits {
+            let detail = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or \
+                          '.', and must start and end with an alphanumeric character";
+            faults.push(Cause::invalid("metadata.name", &json!(name), detail));
+        } else if name.len() > longest {
+            let detail = format!("must be no more than {longest} characters");
+            faults.push(Cause::invalid("metadata.name", &json!(name), &detail));
+        }
+    }
+    for (key, value) in metadata["labels"].as_object().into_iter().flatten() {
+        if !QUALIFIED.is_match(key) {
+            let detail = "name part must consist of alphanumeric characters, '-', '_' or '.'";
+            faults.push(Cause::invalid("metadata.labels", &json!(key), detail));
+        }
+        let text = value.as_str().unwrap_or_default();
+        if !LABEL_VALUE.is_match(text) || text.len() > 63 {
+            let detail = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or \
+                          '.', no more than 63 of them";
+            faults.push(Cause::invalid("metadata.labels", value, detail));
+        }
+    }
+    if let Some(old) = old.filter(|old| old["metadata"]["deletionTimestamp"].is_string()) {
+        let before = old["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+        let added: Vec<&Value> =
+            metadata["finalizers"].as_array().into_iter().flatten().filter(|item| !before.contains(item)).collect();
+        if !added.is_empty() {
+            let list: Vec<String> = added.iter().map(|item| item.to_string()).collect();
+            let detail = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                list.join(", ")
+            );
+            faults.push(Cause::forbidden("metadata.finalizers", &detail));
+        }
+    }
+    faults
+}
+
+/// ConfigMaps and Secrets: keys, base64, and what was declared immutable.
+fn data(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let mut faults = Vec::new();
+    for field in ["data", "binaryData"] {
+        for (key, value) in object[field].as_object().into_iter().flatten() {
+            if key.is_empty() || !key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
+                let detail = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'";
+                faults.push(Cause::invalid(&format!("{field}[{key}]"), &json!(key), detail));
+            }
+            let encoded = field == "binaryData" || resource.class == Class::Secret;
+            if encoded && value.as_str().is_some_and(|text| base64::decode(text).is_none()) {
+                faults.push(Cause::invalid(&format!("{field}[{key}]"), value, "illegal base64 data"));
+            }
+        }
+    }
+    let Some(old) = old else { return faults };
+    if resource.class == Class::Secret && old["type"] != object["type"] {
+        faults.push(Cause::invalid("type", &object["type"], "field is immutable"));
+    }
+    if old["immutable"] == true {
+        for field in ["data", "binaryData", "immutable"] {
+            if old[field] != object[field] {
+                faults.push(Cause::forbidden(field, "field is immutable when `immutable` is set"));
+            }
+        }
+    }
+    faults
+}

@@ -1,0 +1,266 @@
+//! Failures as clients know them: `Status` objects.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::patch::{Conflicts, PatchError};
+use crate::registry::Resource;
+use crate::store::{ReadError, WriteError};
+
+/// One fault of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cause {
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+    pub(crate) field: String,
+}
+
+fn print(value: &Value) -> String {
+    match value {
+        Value::Object(_) | Value::Array(_) => value.to_string(),
+        Value::String(text) => format!("{text:?}"),
+        plain => plain.to_string(),
+    }
+}
+
+impl Cause {
+    fn new(reason: &'static str, field: &str, message: String) -> Cause {
+        let field = if field.is_empty() { "<nil>" } else { field };
+        Cause { reason, message, field: field.to_owned() }
+    }
+
+    pub(crate) fn invalid(field: &str, value: &Value, detail: &str) -> Cause {
+        Cause::new("FieldValueInvalid", field, format!("Invalid value: {}: {detail}", print(value)))
+    }
+
+    pub(crate) fn required(field: &str) -> Cause {
+        Cause::new("FieldValueRequired", field, "Required value".into())
+    }
+
+    pub(crate) fn missing(field: &str, detail: &str) -> Cause {
+        Cause::new("FieldValueRequired", field, format!("Required value: {detail}"))
+    }
+
+    pub(crate) fn duplicate(field: &str, value: &Value) -> Cause {
+        Cause::new("FieldValueDuplicate", field, format!("Duplicate value: {}", print(value)))
+    }
+
+    pub(crate) fn forbidden(field: &str, detail: &str) -> Cause {
+        Cause::new("FieldValueForbidden", field, format!("Forbidden: {detail}"))
+    }
+
+    pub(crate) fn unsupported(field: &str, value: &Value, allowed: &[Value]) -> Cause {
+        let list: Vec<String> = allowed.iter().map(print).collect();
+        let text = format!("Unsupported value: {}: supported values: {}", print(value), list.join(", "));
+        Cause::new("FieldValueNotSupported", field, text)
+    }
+
+    fn text(&self) -> String {
+        format!("{}: {}", self.field, self.message)
+    }
+
+    fn json(&self) -> Value {
+        json!({"reason": self.reason, "message": self.message, "field": self.field})
+    }
+}
+
+/// A refused request.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiError {
+    code: u16,
+    reason: &'static str,
+    message: String,
+    details: Value,
+}
+
+/// What a request names, for messages: `devices.devices.kubeedge.io "x"`.
+fn qualified(resource: &Resource) -> String {
+    if resource.group.is_empty() { resource.plural.clone() } else { format!("{}.{}", resource.plural, resource.group) }
+}
+
+impl ApiError {
+    pub(crate) fn new(code: u16, reason: &'static str, message: impl Into<String>) -> ApiError {
+        ApiError { code, reason, message: message.into(), details: Value::Null }
+    }
+
+    fn about(mut self, resource: &Resource, name: &str) -> ApiError {
+        self.details = json!({"name": name, "group": resource.group, "kind": resource.plural});
+        self
+    }
+
+    pub(crate) fn code(&self) -> u16 {
+        self.code
+    }
+
+    pub(crate) fn bad_request(message: impl Into<String>) -> ApiError {
+        ApiError::new(400, "BadRequest", message)
+    }
+
+    pub(crate) fn not_found(resource: &Resource, name: &str) -> ApiError {
+        ApiError::new(404, "NotFound", format!("{} {name:?} not found", qualified(resource))).about(resource, name)
+    }
+
+    /// A path that leads nowhere.
+    pub(crate) fn no_such_path() -> ApiError {
+        let mut error = ApiError::new(404, "NotFound", "the server could not find the requested resource");
+        error.details = json!({});
+        error
+    }
+
+    pub(crate) fn already_exists(resource: &Resource, name: &str) -> ApiError {
+        let text = format!("{} {name:?} already exists", qualified(resource));
+        ApiError::new(409, "AlreadyExists", text).about(resource, name)
+    }
+
+    pub(crate) fn conflict(resource: &Resource, name: &str, detail: &str) -> ApiError {
+        let text = format!("Operation cannot be fulfilled on {} {name:?}: {detail}", qualified(resource));
+        ApiError::new(409, "Conflict", text).about(resource, name)
+    }
+
+    /// The object is not at the revision that the client has seen.
+    pub(crate) fn modified(resource: &Resource, name: &str) -> ApiError {
+        let text = "the object has been modified; please apply your changes to the latest version and try again";
+        ApiError::conflict(resource, name, text)
+    }
+
+    pub(crate) fn apply_conflict(conflicts: &Conflicts) -> ApiError {
+        let causes: Vec<Value> = conflicts
+            .0
+            .iter()
+            .map(|(owner, path)| {
+                json!({"reason": "FieldManagerConflict", "message": format!("conflict with {owner}"), "field": path})
+            })
+            .collect();
+        let mut error = ApiError::new(409, "Conflict", conflicts.message());
+        error.details = json!({ "causes": causes });
+        error
+    }
+
+    pub(crate) fn invalid(resource: &Resource, name: &str, causes: &[Cause]) -> ApiError {
+        let kind = if resource.group.is_empty() {
+            resource.kind.clone()
+        } else {
+            format!("{}.{}", resource.kind, resource.group)
+        };
+        let texts: Vec<String> = causes.iter().map(Cause::text).collect();
+        let text = match texts.as_slice() {
+            [only] => only.clone(),
+            many => format!("[{}]", many.join(", ")),
+        };
+        let mut error = ApiError::new(422, "Invalid", format!("{kind} {name:?} is invalid: {text}"));
+        error.details = json!({"name": name, "group": resource.group, "kind": resource.kind,
+            "causes": causes.iter().map(Cause::json).collect::<Vec<_>>()});
+        error
+    }
+
+    pub(crate) fn forbidden(resource: &Resource, name: &str, detail: &str) -> ApiError {
+        let text = format!("{} {name:?} is forbidden: {detail}", qualified(resource));
+        ApiError::new(403, "Forbidden", text).about(resource, name)
+    }
+
+    pub(crate) fn unauthorized() -> ApiError {
+        ApiError::new(401, "Unauthorized", "Unauthorized")
+    }
+
+    pub(crate) fn method_not_allowed() -> ApiError {
+        let mut error = ApiError::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        );
+        error.details = json!({});
+        error
+    }
+
+    pub(crate) fn unsupported_media_type(accepted: &[&str]) -> ApiError {
+        let list = accepted.join(", ");
+        let text =
+            format!("the body of the request was in an unknown format - accepted media types include: {list}");
+        ApiError::new(415, "UnsupportedMediaType", text)
+    }
+
+    pub(crate) fn expired(message: impl Into<String>) -> ApiError {
+        ApiError::new(410, "Expired", message)
+    }
+
+    pub(crate) fn too_new(wanted: u64, current: u64) -> ApiError {
+        let text = format!("Timeout: Too large resource version: {wanted}, current: {current}");
+        let mut error = ApiError::new(504, "Timeout", text);
+        error.details = json!({"retryAfterSeconds": 1, "causes": [
+            {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]});
+        error
+    }
+
+    pub(crate) fn internal(message: impl Into<String>) -> ApiError {
+        ApiError::new(500, "InternalError", format!("Internal error occurred: {}", message.into()))
+    }
+
+    pub(crate) fn unavailable() -> ApiError {
+        ApiError::new(503, "ServiceUnavailable", "the server is shutting down")
+    }
+
+    pub(crate) fn patch(resource: &Resource, name: &str, error: &PatchError) -> ApiError {
+        match error {
+            PatchError::Malformed(text) => ApiError::bad_request(text.clone()),
+            PatchError::Unprocessable(text) => {
+                let text = format!("the server rejected our request due to an error in our request: {text}");
+                ApiError::new(422, "Invalid", text).about(resource, name)
+            }
+        }
+    }
+
+    pub(crate) fn write(resource: &Resource, name: &str, error: &WriteError) -> ApiError {
+        match error {
+            WriteError::Exists => ApiError::already_exists(resource, name),
+            WriteError::Missing => ApiError::not_found(resource, name),
+            WriteError::Changed => ApiError::modified(resource, name),
+            WriteError::Database(source) => ApiError::internal(format!("{error}: {source}")),
+            WriteError::Closed => ApiError::unavailable(),
+        }
+    }
+
+    /// The `Status` object.
+    pub(crate) fn status(&self) -> Value {
+        let mut status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.message, "reason": self.reason,
+        });
+        if !self.details.is_null() {
+            status["details"] = self.details.clone();
+        }
+        status["code"] = json!(self.code);
+        status
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> ApiError {
+        match error {
+            ReadError::Expired { .. } => ApiError::expired(
+                "The provided continue parameter is too old to display a consistent list result. \
+                 You must start a new list without the continue parameter.",
+            ),
+            ReadError::TooNew { wanted, current } => ApiError::too_new(wanted, current),
+            ReadError::Database(source) => ApiError::internal(format!("the database refused a read: {source}")),
+            ReadError::Closed => ApiError::unavailable(),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let code = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = json_response(code, &self.status());
+        if self.code == 504 || self.code == 503 {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// A JSON body with its content type.
+pub(crate) fn json_response(code: StatusCode, body: &Value) -> Response {
+    let bytes = serde_json::to_vec(body).unwrap_or_default();
+    (code, [(header::CONTENT_TYPE, "application/json")], bytes).into_response()
+}
