@@ -38,24 +38,24 @@ pub const STATUS_INTERNAL: i32 = 11;
 
 /// [`Value`] types: no value.
 pub const TYPE_NONE: u8 = 0;
-/// `as.boolean`, 0 or 1.
+/// `payload.boolean`, 0 or 1.
 pub const TYPE_BOOL: u8 = 1;
-/// `as.int64`.
+/// `payload.int64`.
 pub const TYPE_INT64: u8 = 2;
-/// `as.uint64`.
+/// `payload.uint64`.
 pub const TYPE_UINT64: u8 = 3;
-/// `as.float64`.
+/// `payload.float64`.
 pub const TYPE_FLOAT64: u8 = 4;
-/// `as.bytes`, UTF-8.
+/// `payload.bytes`, UTF-8.
 pub const TYPE_STRING: u8 = 5;
-/// `as.bytes`.
+/// `payload.bytes`.
 pub const TYPE_BYTES: u8 = 6;
 
 /// Read from the device, no doubt about it.
 pub const QUALITY_GOOD: u8 = 0;
 /// A value that should be used with care (for example substituted or old).
 pub const QUALITY_UNCERTAIN: u8 = 1;
-/// No usable value. The sample has [`TYPE_NONE`] and `as.bytes` may hold a
+/// No usable value. The sample has [`TYPE_NONE`] and `payload.bytes` may hold a
 /// message in UTF-8 that says why.
 pub const QUALITY_BAD: u8 = 2;
 
