@@ -1,8 +1,10 @@
 //! The surface: commands and their arguments.
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
 
-use crate::up;
+use crate::{describe, get, profile, set, up, watch};
 
 /// Runs devices and pods on edge nodes that are small, far away and often offline.
 #[derive(Debug, Parser)]
@@ -20,4 +22,60 @@ pub enum Command {
     Up(up::UpArgs),
     /// Show what runs where
     Status(up::StatusArgs),
+    /// List devices, models or nodes
+    Get(get::GetArgs),
+    /// Show all that is known of a device
+    #[command(subcommand)]
+    Describe(Describe),
+    /// Follow the values of a device
+    #[command(subcommand)]
+    Watch(Watch),
+    /// Change desired values
+    #[command(subcommand)]
+    Set(Set),
+    /// Test without hardware
+    #[command(subcommand)]
+    Test(Test),
+}
+
+/// What to describe.
+#[derive(Debug, Subcommand)]
+pub enum Describe {
+    /// Each property of a device: desired, reported, quality, times, last error, last write
+    Device(describe::DescribeArgs),
+}
+
+/// What to watch.
+#[derive(Debug, Subcommand)]
+pub enum Watch {
+    /// A line for each change of a device, until Ctrl-C
+    Device(watch::WatchArgs),
+}
+
+/// What to set.
+#[derive(Debug, Subcommand)]
+pub enum Set {
+    /// Set desired values of a device, checked against its model first
+    Device(set::SetArgs),
+}
+
+/// What to test.
+#[derive(Debug, Subcommand)]
+pub enum Test {
+    /// Check a device profile against a simulated device with given registers
+    Profile(profile::ProfileArgs),
+}
+
+/// Which API server, and where in it.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ApiArgs {
+    /// Kubeconfig [default: $KUBECONFIG, then .longshore/kubeconfig here or above, then ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Namespace [default: that of the context]
+    #[arg(short, long, value_name = "NAME")]
+    pub namespace: Option<String>,
 }

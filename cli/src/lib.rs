@@ -5,15 +5,36 @@
 //! several objects at once (`describe`, `watch`) and checks before a change
 //! is sent (`set`). `up` runs the demo, `test profile` proves a device profile
 //! without hardware.
+//!
+//! What a command prints is a pure function of the objects it has read and of
+//! the time; only reading and writing them is not.
 
 pub mod args;
+pub mod describe;
+pub mod get;
+pub mod profile;
+pub mod set;
 pub mod up;
+pub mod watch;
+
+mod api;
+mod http;
+mod output;
+mod table;
+mod view;
+
+use std::process::ExitCode;
 
 /// Runs one command and returns the exit code.
-pub fn run(args: args::Args) -> std::process::ExitCode {
-    use args::Command;
+pub fn run(args: args::Args) -> ExitCode {
+    use args::{Command, Describe, Set, Test, Watch};
     match args.command {
         Command::Up(args) => up::up(args),
         Command::Status(args) => up::status(args),
+        Command::Get(args) => output::block_on(get::run(args)),
+        Command::Describe(Describe::Device(args)) => output::block_on(describe::run(args)),
+        Command::Watch(Watch::Device(args)) => output::block_on(watch::run(args)),
+        Command::Set(Set::Device(args)) => output::block_on(set::run(args)),
+        Command::Test(Test::Profile(args)) => output::block_on(profile::run(args)),
     }
 }

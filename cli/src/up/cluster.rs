@@ -16,7 +16,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Connects with the kubeconfig that the hub wrote.
 pub(super) async fn connect(kubeconfig: &Path) -> Result<Client> {
-    let read = Kubeconfig::read_from(kubeconfig).with_context(|| format!("failed to read {}", kubeconfig.display()))?;
+    let read = Kubeconfig::read_from(kubeconfig)
+        .with_context(|| format!("failed to read {}", kubeconfig.display()))?;
     let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
 }
@@ -33,23 +34,36 @@ pub(super) async fn apply(client: &Client, manifests: &[String]) -> Result<()> {
 }
 
 fn documents(manifest: &str) -> Result<Vec<Json>> {
-    Ok(serde_saphyr::from_multiple::<Json>(manifest)?.into_iter().filter(|document| !document.is_null()).collect())
+    Ok(serde_saphyr::from_multiple::<Json>(manifest)?
+        .into_iter()
+        .filter(|document| !document.is_null())
+        .collect())
 }
 
 async fn apply_one(client: &Client, document: Json) -> Result<()> {
     let object: DynamicObject = serde_json::from_value(document)?;
-    let kind = object.types.as_ref().map(|types| types.kind.clone()).unwrap_or_default();
+    let kind = object
+        .types
+        .as_ref()
+        .map(|types| types.kind.clone())
+        .unwrap_or_default();
     let name = object.metadata.name.clone().unwrap_or_default();
     let what = format!("{kind} {name}");
     let resource = resource(&kind);
-    let namespace = object.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned());
+    let namespace = object
+        .metadata
+        .namespace
+        .clone()
+        .unwrap_or_else(|| "default".to_owned());
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         match api.create(&PostParams::default(), &object).await {
             Ok(_) => return Ok(()),
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                let Some(url) = object.data.pointer("/spec/protocol/configData/url") else { return Ok(()) };
+                let Some(url) = object.data.pointer("/spec/protocol/configData/url") else {
+                    return Ok(());
+                };
                 let patch = json!({"spec": {"protocol": {"configData": {"url": url}}}});
                 api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))
                     .await
@@ -57,7 +71,9 @@ async fn apply_one(client: &Client, document: Json) -> Result<()> {
                 return Ok(());
             }
             // The hub brings the resources at its start.
-            Err(kube::Error::Api(status)) if status.code == 404 && tokio::time::Instant::now() < deadline => {
+            Err(kube::Error::Api(status))
+                if status.code == 404 && tokio::time::Instant::now() < deadline =>
+            {
                 tokio::time::sleep(PAUSE).await;
             }
             Err(error) => return Err(error).with_context(|| format!("failed to create {what}")),

@@ -12,8 +12,10 @@ use super::{
 pub(crate) const NODE: &str = "edge-1";
 
 const SCENARIO: &str = include_str!("../../../simulators/modbus/scenarios/demo.yaml");
-const DEVICES: [&str; 2] =
-    [include_str!("../../../devices/demo/boiler.yaml"), include_str!("../../../devices/demo/meter.yaml")];
+const DEVICES: [&str; 2] = [
+    include_str!("../../../devices/demo/boiler.yaml"),
+    include_str!("../../../devices/demo/meter.yaml"),
+];
 /// The address in the example devices, replaced by that of the simulator.
 const EXAMPLE_URL: &str = "tcp://127.0.0.1:5020";
 
@@ -34,19 +36,26 @@ impl Demo<'_> {
 
     /// The device manifests with the simulator's address.
     pub(crate) fn manifests(&self) -> Vec<String> {
-        DEVICES.iter().map(|yaml| yaml.replace(EXAMPLE_URL, &self.simulator_url())).collect()
+        DEVICES
+            .iter()
+            .map(|yaml| yaml.replace(EXAMPLE_URL, &self.simulator_url()))
+            .collect()
     }
 
     pub(crate) fn simulator(&self) -> io::Result<Program> {
         let scenario = self.home.run("simulator.yaml");
         fs::write(&scenario, SCENARIO)?;
-        self.program("simulator", "sim-modbus", [
-            text(&scenario),
-            "--tcp".into(),
-            self.address(Service::Simulator),
-            "--control".into(),
-            self.address(Service::SimulatorControl),
-        ])
+        self.program(
+            "simulator",
+            "sim-modbus",
+            [
+                text(&scenario),
+                "--tcp".into(),
+                self.address(Service::Simulator),
+                "--control".into(),
+                self.address(Service::SimulatorControl),
+            ],
+        )
     }
 
     pub(crate) fn hub(&self) -> io::Result<Program> {
@@ -95,7 +104,12 @@ impl Demo<'_> {
         )
     }
 
-    fn program<const N: usize>(&self, name: &'static str, binary: &str, arguments: [String; N]) -> io::Result<Program> {
+    fn program<const N: usize>(
+        &self,
+        name: &'static str,
+        binary: &str,
+        arguments: [String; N],
+    ) -> io::Result<Program> {
         Ok(Program {
             name,
             binary: self.home.binary(binary)?,

@@ -25,7 +25,9 @@ impl Home {
         });
         let upwards = || {
             let here = std::env::current_dir().ok()?;
-            here.ancestors().map(|folder| folder.join(NAME)).find(|folder| folder.is_dir())
+            here.ancestors()
+                .map(|folder| folder.join(NAME))
+                .find(|folder| folder.is_dir())
         };
         of_binary.or_else(upwards).map(Self)
     }
@@ -40,11 +42,16 @@ impl Home {
         if path.is_file() {
             return Ok(path);
         }
-        Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is missing\n\nhint: make build", path.display())))
+        Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("{} is missing\n\nhint: make build", path.display()),
+        ))
     }
 
     pub(crate) fn mapper(&self, name: &str) -> PathBuf {
-        self.0.join("lib/mappers").join(format!("libmapper_{name}.so"))
+        self.0
+            .join("lib/mappers")
+            .join(format!("libmapper_{name}.so"))
     }
 
     pub(crate) fn kubeconfig(&self) -> PathBuf {

@@ -7,7 +7,7 @@
 
 mod cluster;
 mod demo;
-mod home;
+pub(crate) mod home;
 mod ports;
 mod process;
 mod run;
@@ -41,9 +41,15 @@ const NO_HOME: &str = "no .longshore folder here or above\n\nhint: run `make up`
 
 /// Runs the demo.
 pub fn up(_: UpArgs) -> ExitCode {
-    let Some(home) = Home::find() else { return fail(NO_HOME) };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run::run(&home)));
+    let Some(home) = Home::find() else {
+        return fail(NO_HOME);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let result = runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(run::run(&home)));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{error:#}")),
@@ -52,7 +58,9 @@ pub fn up(_: UpArgs) -> ExitCode {
 
 /// Shows what runs. The exit code tells scripts whether the demo is up.
 pub fn status(args: StatusArgs) -> ExitCode {
-    let Some(home) = Home::find() else { return fail(NO_HOME) };
+    let Some(home) = Home::find() else {
+        return fail(NO_HOME);
+    };
     let Some(written) = status::Written::read(&home) else {
         return fail("longshore has not been started here\n\nhint: make up");
     };
@@ -61,7 +69,11 @@ pub fn status(args: StatusArgs) -> ExitCode {
         Output::Table => say(&status::table(&status)),
         Output::Json => say(&format!("{status:#}\n")),
     }
-    if status["state"] == "running" { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if status["state"] == "running" {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 #[allow(clippy::print_stdout, reason = "this is the command's output")]

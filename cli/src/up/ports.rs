@@ -22,8 +22,15 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Bus, Self::Api, Self::Link, Self::EdgeMetrics, Self::HubMetrics, Self::Simulator, Self::SimulatorControl];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Bus,
+        Self::Api,
+        Self::Link,
+        Self::EdgeMetrics,
+        Self::HubMetrics,
+        Self::Simulator,
+        Self::SimulatorControl,
+    ];
 
     /// The key in the remembered choice, and the word for people.
     pub(crate) fn name(self) -> &'static str {
@@ -76,19 +83,33 @@ impl Ports {
     /// Takes the ports of the last run where they are free, so that addresses
     /// that people have pasted somewhere stay true.
     pub(crate) fn choose(remembered: &Path) -> Result<Self, NoPort> {
-        let former: BTreeMap<String, u16> =
-            std::fs::read(remembered).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let former: BTreeMap<String, u16> = std::fs::read(remembered)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
         let mut ports = Self::default();
         let mut taken = HashSet::new();
         for service in Service::ALL {
-            let wanted = former.get(service.name()).copied().unwrap_or(service.usual());
+            let wanted = former
+                .get(service.name())
+                .copied()
+                .unwrap_or(service.usual());
             let last = wanted.saturating_add(TRIES);
             let port = (wanted..=last)
                 .find(|port| !taken.contains(port) && is_free(*port))
-                .ok_or(NoPort { service: service.name(), first: wanted, last })?;
+                .ok_or(NoPort {
+                    service: service.name(),
+                    first: wanted,
+                    last,
+                })?;
             if port != wanted {
-                let owner = owner(wanted).map(|owner| format!(" by {owner}")).unwrap_or_default();
-                ports.notes.push(format!("port {wanted} is taken{owner}: the {} listens on {port}", service.name()));
+                let owner = owner(wanted)
+                    .map(|owner| format!(" by {owner}"))
+                    .unwrap_or_default();
+                ports.notes.push(format!(
+                    "port {wanted} is taken{owner}: the {} listens on {port}",
+                    service.name()
+                ));
             }
             taken.insert(port);
             ports.chosen.insert(service.name(), port);
@@ -109,23 +130,33 @@ fn is_free(port: u16) -> bool {
 /// The process that listens on a port of this machine, as `name (pid)`.
 /// Source: proc(5), `/proc/net/tcp` and `/proc/[pid]/fd`.
 fn owner(port: u16) -> Option<String> {
-    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
-        let table = std::fs::read_to_string(table).ok()?;
-        table.lines().skip(1).find_map(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let local_port = u16::from_str_radix(fields.get(1)?.rsplit(':').next()?, 16).ok()?;
-            // 0A is LISTEN.
-            (local_port == port && *fields.get(3)? == "0A").then(|| fields.get(9).map(|inode| (*inode).to_owned()))?
-        })
-    })?;
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .find_map(|table| {
+            let table = std::fs::read_to_string(table).ok()?;
+            table.lines().skip(1).find_map(|line| {
+                let fields: Vec<&str> = line.split_whitespace().collect();
+                let local_port =
+                    u16::from_str_radix(fields.get(1)?.rsplit(':').next()?, 16).ok()?;
+                // 0A is LISTEN.
+                (local_port == port && *fields.get(3)? == "0A")
+                    .then(|| fields.get(9).map(|inode| (*inode).to_owned()))?
+            })
+        })?;
     let socket = format!("socket:[{inode}]");
-    std::fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
-        let pid: u32 = process.file_name().to_str()?.parse().ok()?;
-        let mut descriptors = std::fs::read_dir(process.path().join("fd")).ok()?.flatten();
-        descriptors.find(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == socket.as_str()))?;
-        let name = std::fs::read_to_string(process.path().join("comm")).ok()?;
-        Some(format!("{} (pid {pid})", name.trim()))
-    })
+    std::fs::read_dir("/proc")
+        .ok()?
+        .flatten()
+        .find_map(|process| {
+            let pid: u32 = process.file_name().to_str()?.parse().ok()?;
+            let mut descriptors = std::fs::read_dir(process.path().join("fd")).ok()?.flatten();
+            descriptors.find(|fd| {
+                std::fs::read_link(fd.path())
+                    .is_ok_and(|target| target.as_os_str() == socket.as_str())
+            })?;
+            let name = std::fs::read_to_string(process.path().join("comm")).ok()?;
+            Some(format!("{} (pid {pid})", name.trim()))
+        })
 }
 
 #[cfg(test)]
@@ -141,9 +172,19 @@ mod tests {
         std::fs::write(&file, format!("{{\"MQTT bus\": {port}}}")).unwrap();
         let ports = Ports::choose(&file).unwrap();
         assert!(ports.get(Service::Bus) > port);
-        let note = ports.notes.iter().find(|note| note.contains("MQTT bus")).unwrap();
-        assert!(note.starts_with(&format!("port {port} is taken by ")), "{note}");
-        assert!(note.contains(&format!("(pid {})", std::process::id())), "{note}");
+        let note = ports
+            .notes
+            .iter()
+            .find(|note| note.contains("MQTT bus"))
+            .unwrap();
+        assert!(
+            note.starts_with(&format!("port {port} is taken by ")),
+            "{note}"
+        );
+        assert!(
+            note.contains(&format!("(pid {})", std::process::id())),
+            "{note}"
+        );
     }
 
     #[test]
@@ -153,6 +194,10 @@ mod tests {
         let first = Ports::choose(&file).unwrap();
         first.remember(&file).unwrap();
         let second = Ports::choose(&file).unwrap();
-        assert!(second.notes.is_empty() || second.chosen != first.chosen, "{:?}", second.notes);
+        assert!(
+            second.notes.is_empty() || second.chosen != first.chosen,
+            "{:?}",
+            second.notes
+        );
     }
 }

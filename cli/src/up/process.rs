@@ -64,7 +64,11 @@ pub(crate) async fn supervise(
             running.restarts += 1;
             running.last_end = Some(how.clone());
         });
-        pause = if started.elapsed() > SETTLED { Duration::ZERO } else { (pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE) };
+        pause = if started.elapsed() > SETTLED {
+            Duration::ZERO
+        } else {
+            (pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE)
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = asked(&mut stop) => return Ok(()),
@@ -89,12 +93,22 @@ fn spawn(program: &Program) -> std::io::Result<Child> {
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| std::io::Error::new(error.kind(), format!("failed to start {}: {error}", program.binary.display())))
+        .map_err(|error| {
+            std::io::Error::new(
+                error.kind(),
+                format!("failed to start {}: {error}", program.binary.display()),
+            )
+        })
 }
 
 fn log(program: &Program) -> std::io::Result<File> {
     let full = std::fs::metadata(&program.log).is_ok_and(|known| known.len() > LOG_LIMIT);
-    OpenOptions::new().create(true).append(!full).write(true).truncate(full).open(&program.log)
+    OpenOptions::new()
+        .create(true)
+        .append(!full)
+        .write(true)
+        .truncate(full)
+        .open(&program.log)
 }
 
 async fn end(mut child: Child) -> std::io::Result<()> {

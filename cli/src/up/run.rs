@@ -42,17 +42,26 @@ pub(super) async fn run(home: &Home) -> Result<()> {
     let begun = Instant::now();
     for folder in ["run", "log", "state"] {
         let folder = home.path().join(folder);
-        fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("failed to create {}", folder.display()))?;
     }
     end_leftovers(home).await?;
     let ports = Ports::choose(&home.state("ports.json"))?;
-    ports.remember(&home.state("ports.json")).context("failed to keep the ports")?;
+    ports
+        .remember(&home.state("ports.json"))
+        .context("failed to keep the ports")?;
     for note in &ports.notes {
         say(&format!("{note}\n"));
     }
-    let demo = Demo { home, ports: &ports };
+    let demo = Demo {
+        home,
+        ports: &ports,
+    };
     let mut running = Vec::new();
-    let mut signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut signals = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     let result = tokio::select! {
         result = serve(home, &demo, &mut running, begun) => result,
         _ = signals.0.recv() => Ok(()),
@@ -69,14 +78,23 @@ pub(super) async fn run(home: &Home) -> Result<()> {
     result
 }
 
-async fn serve(home: &Home, demo: &Demo<'_>, running: &mut Vec<Supervised>, begun: Instant) -> Result<()> {
-    let write = |running: &[Supervised], state: &str| written(home, demo, running, state).write(home);
+async fn serve(
+    home: &Home,
+    demo: &Demo<'_>,
+    running: &mut Vec<Supervised>,
+    begun: Instant,
+) -> Result<()> {
+    let write =
+        |running: &[Supervised], state: &str| written(home, demo, running, state).write(home);
     running.push(start(demo.simulator()?));
     step("simulator", &demo.simulator_url());
     running.push(start(demo.hub()?));
     write(running, "starting")?;
     ready(&http(demo, Service::HubMetrics), "/readyz", running).await?;
-    step("hub", &format!("Kubernetes API on https://{}", demo.address(Service::Api)));
+    step(
+        "hub",
+        &format!("Kubernetes API on https://{}", demo.address(Service::Api)),
+    );
     issue_certificate(home, demo).await?;
     let client = cluster::connect(&home.kubeconfig()).await?;
     cluster::apply(&client, &demo.manifests()).await?;
@@ -86,7 +104,13 @@ async fn serve(home: &Home, demo: &Demo<'_>, running: &mut Vec<Supervised>, begu
     let started = Instant::now();
     ready(&http(demo, Service::EdgeMetrics), "/readyz", running).await?;
     first_reading(demo, running).await?;
-    step("edge node", &format!("{NODE}, first reading after {} ms", started.elapsed().as_millis()));
+    step(
+        "edge node",
+        &format!(
+            "{NODE}, first reading after {} ms",
+            started.elapsed().as_millis()
+        ),
+    );
     write(running, "running")?;
     say(&what_to_try(home, demo, begun));
     watch_processes(running, |running| write(running, "running")).await
@@ -96,7 +120,12 @@ fn start(program: Program) -> Supervised {
     let (sender, state) = watch::channel(Running::default());
     let (stop, stopped) = watch::channel(false);
     let task = tokio::spawn(supervise(program.clone(), sender, stopped));
-    Supervised { program, state, stop, task }
+    Supervised {
+        program,
+        state,
+        stop,
+        task,
+    }
 }
 
 fn step(what: &str, detail: &str) {
@@ -110,7 +139,10 @@ fn http(demo: &Demo<'_>, service: Service) -> String {
 /// Waits until a process says that it is ready; its log is named if it does not.
 async fn ready(base: &str, path: &str, running: &[Supervised]) -> Result<()> {
     let process = running.last().context("nothing was started")?;
-    wait(process, || status::get(base, path).is_some_and(|(code, _)| code == 200)).await
+    wait(process, || {
+        status::get(base, path).is_some_and(|(code, _)| code == 200)
+    })
+    .await
 }
 
 async fn first_reading(demo: &Demo<'_>, running: &[Supervised]) -> Result<()> {
@@ -132,18 +164,30 @@ async fn wait(process: &Supervised, mut condition: impl FnMut() -> bool) -> Resu
         let state = process.state.borrow().clone();
         let log = process.program.log.display().to_string();
         if process.task.is_finished() || state.restarts > 3 {
-            let how = state.last_end.unwrap_or_else(|| "it could not be started".to_owned());
-            bail!("{} does not stay up: {how}\n{}\n\nhint: see {log}", process.program.name, tail(&process.program.log));
+            let how = state
+                .last_end
+                .unwrap_or_else(|| "it could not be started".to_owned());
+            bail!(
+                "{} does not stay up: {how}\n{}\n\nhint: see {log}",
+                process.program.name,
+                tail(&process.program.log)
+            );
         }
         if Instant::now() > deadline {
-            bail!("{} is not ready after {} s\n\nhint: see {log}", process.program.name, READY.as_secs());
+            bail!(
+                "{} is not ready after {} s\n\nhint: see {log}",
+                process.program.name,
+                READY.as_secs()
+            );
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
 fn tail(log: &Path) -> String {
-    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let text = fs::read(log)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(5)..].join("\n")
 }
@@ -164,47 +208,82 @@ async fn issue_certificate(home: &Home, _demo: &Demo<'_>) -> Result<()> {
         .output()
         .await?;
     if !output.status.success() {
-        bail!("the hub issued no certificate for {NODE}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "the hub issued no certificate for {NODE}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(())
 }
 
 /// Writes the status anew whenever a process ends or starts; never returns
 /// while all can be started.
-async fn watch_processes(running: &mut [Supervised], write: impl Fn(&[Supervised]) -> std::io::Result<()>) -> Result<()> {
-    let mut known: Vec<Running> = running.iter().map(|supervised| supervised.state.borrow().clone()).collect();
+async fn watch_processes(
+    running: &mut [Supervised],
+    write: impl Fn(&[Supervised]) -> std::io::Result<()>,
+) -> Result<()> {
+    let mut known: Vec<Running> = running
+        .iter()
+        .map(|supervised| supervised.state.borrow().clone())
+        .collect();
     loop {
-        let changes = running.iter_mut().map(|supervised| Box::pin(supervised.state.changed()));
+        let changes = running
+            .iter_mut()
+            .map(|supervised| Box::pin(supervised.state.changed()));
         let (changed, _, _) = futures::future::select_all(changes).await;
         for (supervised, known) in running.iter().zip(&mut known) {
             let now = supervised.state.borrow().clone();
             if now != *known && now.pid.is_none() {
                 let how = now.last_end.as_deref().unwrap_or("unknown");
-                say(&format!("{} ended ({how}), starting it again\n", supervised.program.name));
+                say(&format!(
+                    "{} ended ({how}), starting it again\n",
+                    supervised.program.name
+                ));
             }
             *known = now;
         }
         write(running)?;
         if changed.is_err() {
-            bail!("a process of the demo can no longer be started\n\nhint: see {}", running[0].program.log.display());
+            bail!(
+                "a process of the demo can no longer be started\n\nhint: see {}",
+                running[0].program.log.display()
+            );
         }
     }
 }
 
 /// Another supervisor is an error; processes whose supervisor was killed are ended.
 async fn end_leftovers(home: &Home) -> Result<()> {
-    let Some(former) = Written::read(home) else { return Ok(()) };
+    let Some(former) = Written::read(home) else {
+        return Ok(());
+    };
     if former.is_alive() {
-        bail!("longshore is already up here (pid {})\n\nhint: longshore status", former.pid);
+        bail!(
+            "longshore is already up here (pid {})\n\nhint: longshore status",
+            former.pid
+        );
     }
-    let alive = |process: &&status::Process| process.pid.is_some_and(|pid| status::runs(pid, &process.binary));
-    for pid in former.processes.iter().filter(alive).filter_map(|process| process.pid) {
+    let alive = |process: &&status::Process| {
+        process
+            .pid
+            .is_some_and(|pid| status::runs(pid, &process.binary))
+    };
+    for pid in former
+        .processes
+        .iter()
+        .filter(alive)
+        .filter_map(|process| process.pid)
+    {
         process::terminate(pid);
     }
     let deadline = Instant::now() + LEFTOVERS;
     while let Some(process) = former.processes.iter().find(alive) {
         if Instant::now() > deadline {
-            bail!("{} of a former run does not end (pid {})", process.name, process.pid.unwrap_or_default());
+            bail!(
+                "{} of a former run does not end (pid {})",
+                process.name,
+                process.pid.unwrap_or_default()
+            );
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -216,7 +295,12 @@ fn written(home: &Home, demo: &Demo<'_>, running: &[Supervised], state: &str) ->
         let now = supervised.state.borrow();
         status::Process {
             name: supervised.program.name.to_owned(),
-            binary: supervised.program.binary.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            binary: supervised
+                .program
+                .binary
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
             pid: now.pid,
             restarts: now.restarts,
             last_end: now.last_end.clone(),
@@ -230,9 +314,16 @@ fn written(home: &Home, demo: &Demo<'_>, running: &[Supervised], state: &str) ->
             url: format!("https://{}", demo.address(Service::Api)),
             kubeconfig: home.kubeconfig().display().to_string(),
         },
-        bus: status::Address { url: format!("mqtt://{}", demo.address(Service::Bus)) },
-        link: status::Address { url: format!("wss://{}", demo.address(Service::Link)) },
-        metrics: status::Metrics { edge: http(demo, Service::EdgeMetrics), hub: http(demo, Service::HubMetrics) },
+        bus: status::Address {
+            url: format!("mqtt://{}", demo.address(Service::Bus)),
+        },
+        link: status::Address {
+            url: format!("wss://{}", demo.address(Service::Link)),
+        },
+        metrics: status::Metrics {
+            edge: http(demo, Service::EdgeMetrics),
+            hub: http(demo, Service::HubMetrics),
+        },
         simulators: vec![status::Simulator {
             name: "modbus".to_owned(),
             address: demo.simulator_url(),
@@ -245,7 +336,12 @@ fn written(home: &Home, demo: &Demo<'_>, running: &[Supervised], state: &str) ->
 
 fn what_to_try(home: &Home, demo: &Demo<'_>, begun: Instant) -> String {
     let here = std::env::current_dir().unwrap_or_default();
-    let short = |path: &Path| path.strip_prefix(&here).unwrap_or(path).display().to_string();
+    let short = |path: &Path| {
+        path.strip_prefix(&here)
+            .unwrap_or(path)
+            .display()
+            .to_string()
+    };
     let kubeconfig = short(&home.kubeconfig());
     let cli = short(&home.path().join("bin/longshore"));
     let bus = demo.ports.get(Service::Bus);

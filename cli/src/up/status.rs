@@ -89,17 +89,33 @@ impl Written {
 
 /// Whether `pid` is a process of this name (proc(5): `comm` has 15 characters).
 pub(crate) fn runs(pid: u32, name: &str) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == &name[..name.len().min(15)])
+    std::fs::read_to_string(format!("/proc/{pid}/comm"))
+        .is_ok_and(|comm| comm.trim() == &name[..name.len().min(15)])
 }
 
 /// Everything, asked of those who know it.
 pub(crate) fn collect(written: &Written) -> Json {
     let alive = written.is_alive();
-    let state = if alive { written.state.as_str() } else { "stopped" };
-    let process = |name: &str| written.processes.iter().find(|process| process.name == name);
+    let state = if alive {
+        written.state.as_str()
+    } else {
+        "stopped"
+    };
+    let process = |name: &str| {
+        written
+            .processes
+            .iter()
+            .find(|process| process.name == name)
+    };
     let up = |name: &str| alive && process(name).is_some_and(|process| process.pid.is_some());
-    let edge = if alive { get_json(&written.metrics.edge, "/status") } else { None }.unwrap_or(Json::Null);
-    let hub_ready = alive && get(&written.metrics.hub, "/readyz").is_some_and(|(code, _)| code == 200);
+    let edge = if alive {
+        get_json(&written.metrics.edge, "/status")
+    } else {
+        None
+    }
+    .unwrap_or(Json::Null);
+    let hub_ready =
+        alive && get(&written.metrics.hub, "/readyz").is_some_and(|(code, _)| code == 200);
     let word = |ok: bool| if ok { "up" } else { "down" };
     let part = |name: &str| edge.get(name).cloned().unwrap_or(Json::Null);
     serde_json::json!({
@@ -123,31 +139,71 @@ pub(crate) fn collect(written: &Written) -> Json {
 
 /// The same for people.
 pub(crate) fn table(status: &Json) -> String {
-    let text = |pointer: &str| status.pointer(pointer).and_then(Json::as_str).unwrap_or("-").to_owned();
+    let text = |pointer: &str| {
+        status
+            .pointer(pointer)
+            .and_then(Json::as_str)
+            .unwrap_or("-")
+            .to_owned()
+    };
     let mut rows = vec![
-        ("kubernetes api".to_owned(), text("/apiServer/state"), text("/apiServer/url")),
+        (
+            "kubernetes api".to_owned(),
+            text("/apiServer/state"),
+            text("/apiServer/url"),
+        ),
         ("mqtt bus".to_owned(), text("/bus/state"), text("/bus/url")),
-        ("cloud-edge link".to_owned(), text("/link/state"), text("/link/url")),
+        (
+            "cloud-edge link".to_owned(),
+            text("/link/state"),
+            text("/link/url"),
+        ),
     ];
-    let list = |key: &str| status.get(key).and_then(Json::as_array).cloned().unwrap_or_default();
-    let of = |json: &Json, key: &str| json.get(key).and_then(Json::as_str).unwrap_or("-").to_owned();
+    let list = |key: &str| {
+        status
+            .get(key)
+            .and_then(Json::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
+    let of = |json: &Json, key: &str| {
+        json.get(key)
+            .and_then(Json::as_str)
+            .unwrap_or("-")
+            .to_owned()
+    };
     for simulator in list("simulators") {
-        rows.push((format!("simulator {}", of(&simulator, "name")), of(&simulator, "state"), of(&simulator, "address")));
+        rows.push((
+            format!("simulator {}", of(&simulator, "name")),
+            of(&simulator, "state"),
+            of(&simulator, "address"),
+        ));
     }
     for node in list("nodes") {
         let devices = node.get("devices").and_then(Json::as_u64).unwrap_or(0);
-        rows.push((format!("node {}", of(&node, "name")), of(&node, "state"), format!("{devices} devices")));
+        rows.push((
+            format!("node {}", of(&node, "name")),
+            of(&node, "state"),
+            format!("{devices} devices"),
+        ));
     }
     for mapper in list("mappers") {
         let restarts = mapper.get("restarts").and_then(Json::as_u64).unwrap_or(0);
-        rows.push((format!("mapper {}", of(&mapper, "name")), of(&mapper, "state"), format!("{restarts} restarts")));
+        rows.push((
+            format!("mapper {}", of(&mapper, "name")),
+            of(&mapper, "state"),
+            format!("{restarts} restarts"),
+        ));
     }
     let mut out = format!("longshore is {}\n\n", text("/state"));
     let width = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
     for (what, state, detail) in rows {
         out.push_str(&format!("  {what:width$}  {state:9}  {detail}\n"));
     }
-    out.push_str(&format!("\n  kubeconfig: {}\n", text("/apiServer/kubeconfig")));
+    out.push_str(&format!(
+        "\n  kubeconfig: {}\n",
+        text("/apiServer/kubeconfig")
+    ));
     out
 }
 
@@ -156,7 +212,12 @@ pub(crate) fn get(base: &str, path: &str) -> Option<(u16, Vec<u8>)> {
     let address = base.strip_prefix("http://")?;
     let mut stream = TcpStream::connect_timeout(&address.parse().ok()?, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
+    stream
+        .write_all(
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
+                .as_bytes(),
+        )
+        .ok()?;
     let mut answer = Vec::new();
     stream.take(LIMIT).read_to_end(&mut answer).ok()?;
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;

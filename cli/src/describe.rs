@@ -1,0 +1,350 @@
+//! `longshore describe device`: all that is known of a device in one text.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+use longshore_types::{
+    Timestamp,
+    device::{DeviceProperty, Extensions, PropertyReport},
+    effective::EffectiveProperty,
+};
+
+use crate::{
+    api::Connection,
+    args::ApiArgs,
+    output::say,
+    table::or_dash,
+    view::{DeviceView, age_of, moment, now, with_unit},
+};
+
+/// Arguments of `longshore describe device`.
+#[derive(Debug, clap::Args)]
+pub struct DescribeArgs {
+    /// Name of the device
+    name: String,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: DescribeArgs) -> Result<bool> {
+    let view = Connection::open(&args.api).await?.view(&args.name).await?;
+    say(&render(&view, now()));
+    Ok(true)
+}
+
+/// The text.
+pub(crate) fn render(view: &DeviceView, now: Timestamp) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_all(&mut out, view, now);
+    out
+}
+
+fn write_all(out: &mut String, view: &DeviceView, now: Timestamp) -> std::fmt::Result {
+    let device = &view.device;
+    let extensions = view.extensions();
+    let last_online = view
+        .status
+        .as_ref()
+        .map(|status| status.status.last_online_time.as_str())
+        .unwrap_or_default();
+    writeln!(out, "Name:         {}", device.metadata.name)?;
+    writeln!(out, "Namespace:    {}", view.namespace())?;
+    writeln!(out, "Node:         {}", or_dash(&device.spec.node_name))?;
+    writeln!(out, "Model:        {}", or_dash(device.model_name()))?;
+    writeln!(out, "Protocol:     {}", protocol(view))?;
+    writeln!(out, "State:        {}", view.state())?;
+    if !last_online.is_empty() {
+        writeln!(
+            out,
+            "Last online:  {last_online} ({} ago)",
+            age_of(last_online, now)
+        )?;
+    }
+    conditions(out, &extensions, now)?;
+    let effective = view.effective();
+    writeln!(out, "Properties:")?;
+    if device.spec.properties.is_empty() {
+        writeln!(out, "  none")?;
+    }
+    for property in &device.spec.properties {
+        let merged = effective
+            .as_ref()
+            .ok()
+            .and_then(|effective| effective.property(&property.name));
+        one(
+            out,
+            view,
+            property,
+            merged,
+            extensions.property(&property.name),
+            now,
+        )?;
+    }
+    warnings(out, view, &extensions)
+}
+
+fn protocol(view: &DeviceView) -> String {
+    let (name, config) = match view.effective() {
+        Ok(effective) => (effective.protocol, effective.protocol_config),
+        Err(_) => {
+            let protocol = &view.device.spec.protocol;
+            (protocol.protocol_name.clone(), protocol.config_data.clone())
+        }
+    };
+    let url = config.get("url").and_then(|url| url.as_str());
+    let unit = config.get("unit").or_else(|| config.get("slaveID"));
+    let mut text = or_dash(&name);
+    if let Some(url) = url {
+        text.push(' ');
+        text.push_str(url);
+    }
+    if let Some(unit) = unit {
+        text.push_str(&format!(" unit {unit}"));
+    }
+    text
+}
+
+fn conditions(out: &mut String, extensions: &Extensions, now: Timestamp) -> std::fmt::Result {
+    if extensions.conditions.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "Conditions:")?;
+    for condition in &extensions.conditions {
+        write!(out, "  {:<12} {}", condition.condition, condition.status)?;
+        if let Some(since) = condition.last_transition_time {
+            write!(out, " for {}", crate::view::age(since, now))?;
+        }
+        if !condition.reason.is_empty() {
+            write!(out, ", {}", condition.reason)?;
+        }
+        if !condition.message.is_empty() {
+            write!(out, ": {}", condition.message)?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn one(
+    out: &mut String,
+    view: &DeviceView,
+    property: &DeviceProperty,
+    merged: Option<&EffectiveProperty>,
+    report: Option<&PropertyReport>,
+    now: Timestamp,
+) -> std::fmt::Result {
+    let unit = view
+        .model_property(&property.name)
+        .map(|model| model.unit.as_str())
+        .unwrap_or_default();
+    write!(out, "  {}", property.name)?;
+    match merged {
+        Some(merged) => {
+            write!(out, "  {}, {}", merged.value_type, merged.access)?;
+            let range = merged.range_text();
+            if !range.is_empty() {
+                write!(out, ", {range}")?;
+            }
+            writeln!(out)?;
+        }
+        None => writeln!(out)?,
+    }
+    let reported = view
+        .twin(&property.name)
+        .and_then(|twin| twin.reported.as_ref());
+    let reported = reported
+        .map(|reported| reported.value.as_str())
+        .unwrap_or_default();
+    let desired = property
+        .desired_value()
+        .or_else(|| report.and_then(|report| report.desired.as_deref()));
+    let mut line =
+        |name: &str, value: &str| writeln!(out, "    {:<13} {value}", format!("{name}:"));
+    line("Reported", &or_dash(&with_unit(reported, unit)))?;
+    line(
+        "Desired",
+        &or_dash(&with_unit(desired.unwrap_or_default(), unit)),
+    )?;
+    if let Some(broken) = merged.and_then(|merged| merged.broken.as_deref()) {
+        line("Unusable", broken)?;
+    }
+    let Some(report) = report else {
+        return line("Quality", "not reported yet");
+    };
+    let quality = match report.reason {
+        longshore_types::Reason::None => report.quality.to_string(),
+        reason => format!("{}, {}", report.quality, reason.as_str()),
+    };
+    let when =
+        |time: Option<Timestamp>| time.map_or_else(|| "-".to_owned(), |time| moment(time, now));
+    line("Quality", &quality)?;
+    line("Source time", &when(report.source_time))?;
+    line("Last read", &when(report.last_read))?;
+    line("Last error", report.last_error.as_deref().unwrap_or("-"))?;
+    let write = match &report.write {
+        None => "-".to_owned(),
+        Some(write) => {
+            let mut text = write.state.to_string();
+            if let Some(time) = write.time {
+                text.push_str(&format!(" {}", moment(time, now)));
+            }
+            if !write.message.is_empty() {
+                text.push_str(&format!(": {}", write.message));
+            }
+            text
+        }
+    };
+    line("Last write", &write)
+}
+
+/// What the edge has said, and what can be seen from here.
+fn warnings(out: &mut String, view: &DeviceView, extensions: &Extensions) -> std::fmt::Result {
+    let mut all: Vec<String> = extensions
+        .warnings
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let seen = match view.effective() {
+        Ok(effective) => effective.faults,
+        Err(faults) => faults,
+    };
+    for fault in seen.iter().map(ToString::to_string) {
+        if !all.contains(&fault) {
+            all.push(fault);
+        }
+    }
+    if all.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "Warnings:")?;
+    all.iter()
+        .try_for_each(|warning| writeln!(out, "  {warning}"))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_732_000_000_000);
+
+    /// The boiler of the demo with a status as the hub writes it.
+    pub(crate) fn boiler() -> DeviceView {
+        let text = include_str!("../../devices/demo/boiler.yaml");
+        let manifests = longshore_types::Manifests::from_text("boiler.yaml".as_ref(), text);
+        assert_eq!(manifests.faults, []);
+        let mut device = manifests.devices[0].object.clone();
+        device.metadata.creation_timestamp = Some("2024-11-19T05:06:40Z".into());
+        device.spec.properties.truncate(3);
+        device.spec.properties[1].desired = Some(longshore_types::device::TwinProperty {
+            value: "60".into(),
+            ..Default::default()
+        });
+        let mut model = manifests.models[0].object.clone();
+        model.metadata.creation_timestamp = device.metadata.creation_timestamp.clone();
+        let status = serde_json::from_value(json!({
+            "metadata": {"name": "boiler", "namespace": "default"},
+            "status": {
+                "state": "online", "lastOnlineTime": "2024-11-19T07:06:38Z",
+                "twins": [
+                    {"propertyName": "temperature", "reported": {"value": "21.5"}},
+                    {"propertyName": "setpoint", "reported": {"value": "60"}, "observedDesired": {"value": "60"}},
+                ],
+                "extensions": {
+                    "conditions": [
+                        {"type": "Reachable", "status": "True", "lastTransitionTime": "2024-11-19T07:00:00.000Z"},
+                        {"type": "ConfigValid", "status": "False", "reason": "Faults", "message": "1 fault"},
+                    ],
+                    "properties": [
+                        {"name": "temperature", "quality": "good", "sourceTime": "2024-11-19T07:06:39.500Z",
+                         "lastRead": "2024-11-19T07:06:39.900Z"},
+                        {"name": "setpoint", "quality": "uncertain", "reason": "stale",
+                         "sourceTime": "2024-11-19T07:05:00.000Z", "lastError": "no answer within 1 s", "desired": "60",
+                         "write": {"state": "confirmed", "time": "2024-11-19T07:04:00.000Z"}},
+                    ],
+                    "warnings": [{"path": "spec.protocol.configData.colour", "message": "unknown key", "level": "warning"}],
+                },
+            },
+        }))
+        .unwrap();
+        DeviceView {
+            device,
+            model: Some(model),
+            status: Some(status),
+        }
+    }
+
+    #[test]
+    fn all_that_is_known() {
+        insta::assert_snapshot!(render(&boiler(), NOW), @r"
+        Name:         boiler
+        Namespace:    default
+        Node:         edge-1
+        Model:        boiler
+        Protocol:     modbus tcp://127.0.0.1:5020 unit 1
+        State:        online
+        Last online:  2024-11-19T07:06:38Z (2s ago)
+        Conditions:
+          Reachable    True for 6m
+          ConfigValid  False, Faults: 1 fault
+        Properties:
+          temperature  FLOAT, ReadOnly
+            Reported:     21.5 °C
+            Desired:      -
+            Quality:      good
+            Source time:  2024-11-19T07:06:39.500Z (0s ago)
+            Last read:    2024-11-19T07:06:39.900Z (0s ago)
+            Last error:   -
+            Last write:   -
+          setpoint  FLOAT, ReadWrite, 20 to 90 °C
+            Reported:     60 °C
+            Desired:      60 °C
+            Quality:      uncertain, stale
+            Source time:  2024-11-19T07:05:00.000Z (100s ago)
+            Last read:    -
+            Last error:   no answer within 1 s
+            Last write:   confirmed 2024-11-19T07:04:00.000Z (2m ago)
+          heating  BOOLEAN, ReadWrite
+            Reported:     -
+            Desired:      -
+            Quality:      not reported yet
+        Warnings:
+          spec.protocol.configData.colour: unknown key
+        ");
+    }
+
+    #[test]
+    fn a_device_without_model_and_status() {
+        let view = DeviceView {
+            model: None,
+            status: None,
+            ..boiler()
+        };
+        insta::assert_snapshot!(render(&view, NOW), @r"
+        Name:         boiler
+        Namespace:    default
+        Node:         edge-1
+        Model:        boiler
+        Protocol:     modbus tcp://127.0.0.1:5020 unit 1
+        State:        unknown
+        Properties:
+          temperature
+            Reported:     -
+            Desired:      -
+            Quality:      not reported yet
+          setpoint
+            Reported:     -
+            Desired:      60
+            Quality:      not reported yet
+          heating
+            Reported:     -
+            Desired:      -
+            Quality:      not reported yet
+        Warnings:
+          spec.deviceModelRef: model `boiler` does not exist in namespace `default`
+        ");
+    }
+}

@@ -1,0 +1,43 @@
+//! One GET at a time, for the loopback pages of our own processes: a client
+//! library would be larger than all else here.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value as Json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// Fetches a page that answers with JSON.
+pub(crate) async fn get_json(address: SocketAddr, path: &str) -> Result<Json> {
+    let what = || format!("failed to get http://{address}{path}");
+    let mut stream = TcpStream::connect(address).await.with_context(what)?;
+    let request =
+        format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\n\r\n");
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .with_context(what)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.with_context(what)?;
+    parse(&answer).with_context(what)
+}
+
+fn parse(answer: &[u8]) -> Result<Json> {
+    let end = answer
+        .windows(4)
+        .position(|part| part == b"\r\n\r\n")
+        .context("the answer has no end of its head")?;
+    let head = std::str::from_utf8(&answer[..end])?;
+    let status = head
+        .lines()
+        .next()
+        .and_then(|line| line.split(' ').nth(1))
+        .unwrap_or_default();
+    if status != "200" {
+        bail!("answered with status {status}");
+    }
+    Ok(serde_json::from_slice(&answer[end + 4..])?)
+}

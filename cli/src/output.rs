@@ -1,0 +1,68 @@
+//! How a command ends: what it prints, and how it says what went wrong.
+
+use std::{future::Future, io::Write, process::ExitCode};
+
+/// An error that people can do something about.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Advised {
+    message: String,
+    hint: String,
+}
+
+/// An error with what to do next.
+pub(crate) fn advised(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+    Advised {
+        message: message.into(),
+        hint: hint.into(),
+    }
+    .into()
+}
+
+/// Runs a command to its end. `Ok(false)` is a failure that has been told.
+pub(crate) fn block_on(command: impl Future<Output = anyhow::Result<bool>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(command))
+    {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // Nothing is left to do where even this cannot be written.
+            let _ = std::io::stderr().write_all(explain(&error).as_bytes());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error with its causes, and the hint after a blank line.
+pub(crate) fn explain(error: &anyhow::Error) -> String {
+    let mut text = format!("error: {error}");
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        // Some libraries print the cause inside of their own message.
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text.push('\n');
+    if let Some(advised) = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Advised>())
+    {
+        text.push_str(&format!("\nhint: {}\n", advised.hint));
+    }
+    text
+}
+
+/// Prints. A reader that went away (`| head`) is no fault.
+pub(crate) fn say(text: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .is_ok()
+}

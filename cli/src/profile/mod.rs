@@ -1,0 +1,297 @@
+//! `longshore test profile`: proves a device profile with no hardware.
+//!
+//! A profile is a file with a DeviceModel and a Device; beside it,
+//! `NAME.test.yaml` says which words a device sends and which values shall
+//! come out of them. The real edge core and the real mapper read these words
+//! from a simulated device, so that what passes here is what will run.
+
+mod report;
+mod spec;
+mod stage;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use longshore_types::{Device, DeviceModel, EffectiveDevice, Manifests};
+
+use self::{
+    report::Row,
+    spec::TestFile,
+    stage::{Stage, Tools},
+};
+use crate::output::{advised, explain, say};
+
+/// Arguments of `longshore test profile`.
+#[derive(Debug, clap::Args)]
+pub struct ProfileArgs {
+    /// Profiles (NAME.yaml) or their tests (NAME.test.yaml)
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Seconds until the values must be there
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    timeout: u64,
+    /// Folder of edgecore and sim-modbus [default: that of this program]
+    #[arg(long, value_name = "FOLDER")]
+    bin_dir: Option<PathBuf>,
+    /// Folder of the mappers' libraries [default: found near the programs]
+    #[arg(long, value_name = "FOLDER")]
+    mapper_dir: Option<PathBuf>,
+}
+
+/// A profile and its test.
+struct Case {
+    device: Device,
+    model: DeviceModel,
+    test: TestFile,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: ProfileArgs) -> Result<bool> {
+    let tools = Tools::find(args.bin_dir.as_deref(), args.mapper_dir.as_deref())?;
+    let patience = std::time::Duration::from_secs(args.timeout);
+    let mut failed = Vec::new();
+    for file in &args.files {
+        say(&format!("{}\n", file.display()));
+        let result = async { prove(&tools, &load(file)?, patience).await }.await;
+        let (text, passed) = match &result {
+            Ok(rows) => (report::table(rows), rows.iter().all(Row::passed)),
+            Err(error) => (explain(error), false),
+        };
+        say(&format!("{text}\n"));
+        if !passed {
+            failed.push(file.display().to_string());
+        }
+    }
+    say(&match failed.as_slice() {
+        [] => format!("{} passed\n", report::count(args.files.len(), "profile")),
+        some => format!(
+            "{} failed: {}\n",
+            report::count(some.len(), "profile"),
+            some.join(", ")
+        ),
+    });
+    Ok(failed.is_empty())
+}
+
+/// Sets the stage, waits for the values, then for what is written.
+async fn prove(tools: &Tools, case: &Case, patience: std::time::Duration) -> Result<Vec<Row>> {
+    let mut stage = Stage::set(tools, case).await?;
+    let mut rows = stage.expect_values(&case.test.expect, patience).await?;
+    for write in &case.test.write {
+        rows.extend(stage.expect_write(case, write, patience).await?);
+    }
+    stage.strike().await;
+    Ok(rows)
+}
+
+/// Reads a test and the profile that it is about.
+fn load(file: &Path) -> Result<Case> {
+    let (profile, test_file) = pair(file);
+    let text = std::fs::read_to_string(&test_file).map_err(|error| {
+        advised(
+            format!("failed to read {}: {error}", test_file.display()),
+            format!(
+                "the test of {} stands beside it under this name",
+                profile.display()
+            ),
+        )
+    })?;
+    let test = TestFile::parse(&text).with_context(|| format!("in {}", test_file.display()))?;
+    let profile = test
+        .profile
+        .as_ref()
+        .map_or(profile, |named| test_file.with_file_name(named));
+    let manifests = Manifests::load(&profile)
+        .with_context(|| format!("failed to read {}", profile.display()))?;
+    if let Some(fault) = manifests.errors().next() {
+        anyhow::bail!("{fault}");
+    }
+    let device = choose(&manifests, &test, &profile)?;
+    let named = device.model_name();
+    let model = manifests
+        .models
+        .iter()
+        .find(|model| model.object.metadata.name == named);
+    let Some(model) = model.map(|model| model.object.clone()) else {
+        anyhow::bail!(
+            "{} has no model `{named}`, which device `{}` refers to",
+            profile.display(),
+            device.metadata.name
+        );
+    };
+    let case = Case {
+        device,
+        model,
+        test,
+    };
+    check(&case).with_context(|| format!("in {}", test_file.display()))?;
+    Ok(case)
+}
+
+/// `boiler.yaml` and `boiler.test.yaml`, whichever of them was named.
+fn pair(file: &Path) -> (PathBuf, PathBuf) {
+    let name = file
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let base = [".test.yaml", ".test.yml", ".yaml", ".yml"]
+        .iter()
+        .find_map(|end| name.strip_suffix(end))
+        .unwrap_or(&name);
+    if name.contains(".test.") {
+        return (file.with_file_name(format!("{base}.yaml")), file.to_owned());
+    }
+    (
+        file.to_owned(),
+        file.with_file_name(format!("{base}.test.yaml")),
+    )
+}
+
+fn choose(manifests: &Manifests, test: &TestFile, profile: &Path) -> Result<Device> {
+    let names: Vec<&str> = manifests
+        .devices
+        .iter()
+        .map(|device| device.object.metadata.name.as_str())
+        .collect();
+    let found = match (&test.device, manifests.devices.as_slice()) {
+        (None, [only]) => Some(only),
+        (None, _) => None,
+        (Some(name), devices) => devices
+            .iter()
+            .find(|device| device.object.metadata.name == *name),
+    };
+    found.map(|device| device.object.clone()).ok_or_else(|| {
+        advised(
+            format!("no device to test in {}", profile.display()),
+            format!(
+                "`device:` in the test must name one of its devices: {}",
+                names.join(", ")
+            ),
+        )
+    })
+}
+
+/// What can be known to be wrong before anything runs.
+fn check(case: &Case) -> Result<()> {
+    let effective = EffectiveDevice::build(&case.device, &case.model).map_err(|faults| {
+        anyhow::anyhow!(
+            "{}",
+            faults
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; ")
+        )
+    })?;
+    if effective.protocol != "modbus" {
+        return Err(advised(
+            format!("no simulator for protocol `{}`", effective.protocol),
+            "profiles of protocol modbus can be tested without hardware",
+        ));
+    }
+    if let Some(fault) = effective.faults.iter().find(|fault| fault.is_error()) {
+        anyhow::bail!("device `{}`: {fault}", case.device.metadata.name);
+    }
+    let sets = case.test.write.iter().flat_map(|write| write.set.keys());
+    for name in case.test.expect.keys().chain(sets) {
+        if effective.property(name).is_none() {
+            let known: Vec<&str> = effective
+                .properties
+                .iter()
+                .map(|property| property.name.as_str())
+                .collect();
+            return Err(advised(
+                format!(
+                    "device `{}` has no property `{name}`",
+                    case.device.metadata.name
+                ),
+                format!("its properties are {}", known.join(", ")),
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn devices() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../devices")
+    }
+
+    /// All that can be said without running anything: files are there, load
+    /// strictly, and name properties that exist.
+    #[test]
+    fn the_profiles_are_sound_and_each_has_its_test() {
+        let mut count = 0;
+        for folder in ["demo", "modbus"] {
+            for entry in std::fs::read_dir(devices().join(folder)).unwrap() {
+                let file = entry.unwrap().path();
+                let (profile, test) = pair(&file);
+                assert!(
+                    profile.is_file() && test.is_file(),
+                    "{} has no counterpart",
+                    file.display()
+                );
+                let case =
+                    load(&file).unwrap_or_else(|error| panic!("{}: {error:#}", file.display()));
+                let untested: Vec<_> = case
+                    .device
+                    .spec
+                    .properties
+                    .iter()
+                    .filter(|property| !case.test.expect.contains_key(&property.name))
+                    .map(|property| property.name.as_str())
+                    .collect();
+                assert!(
+                    untested.is_empty(),
+                    "{} does not test {untested:?}",
+                    test.display()
+                );
+                count += 1;
+            }
+        }
+        assert_eq!(count, 10);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_before_anything_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let profile = std::fs::read_to_string(devices().join("demo/boiler.yaml")).unwrap();
+        let try_it = |profile: &str, test: &str| {
+            std::fs::write(folder.path().join("a.yaml"), profile).unwrap();
+            std::fs::write(folder.path().join("a.test.yaml"), test).unwrap();
+            let error = explain(&load(&folder.path().join("a.yaml")).err().expect("an error"));
+            error.replace(&folder.path().display().to_string(), "DIR")
+        };
+        let given = "given: {unit: 1, registers: {\"ir:0\": [1]}}\n";
+        let told = [
+            try_it(&profile, &format!("{given}expect: {{colour: red}}\n")),
+            try_it(
+                &profile.replace("modbus", "opcua"),
+                &format!("{given}expect: {{temperature: 1}}\n"),
+            ),
+            try_it(
+                &profile,
+                "given: {unit: 1, registers: {\"xr:0\": [1]}}\nexpect: {temperature: 1}\n",
+            ),
+            try_it(&profile, "given: {unit: 1}\nexpects: {temperature: 1}\n"),
+            try_it(
+                &profile.replace("kind: Device\n", "kind: Gadget\n"),
+                &format!("{given}expect: {{temperature: 1}}\n"),
+            ),
+        ];
+        insta::assert_snapshot!(told.join(""), @r"
+        error: in DIR/a.test.yaml: device `boiler` has no property `colour`
+
+        hint: its properties are temperature, setpoint, heating, burner, pressure, flow, burnerSeconds
+        error: in DIR/a.test.yaml: no simulator for protocol `opcua`
+
+        hint: profiles of protocol modbus can be tested without hardware
+        error: in DIR/a.test.yaml: given.registers.xr:0: `xr` is not a table, expected co, di, ir or hr
+        error: in DIR/a.test.yaml: missing field `registers` at line 1, column 9
+        error: DIR/a.yaml:71 (document 2): kind: unknown kind `Gadget`, expected Device or DeviceModel
+        ");
+    }
+}

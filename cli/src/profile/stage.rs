@@ -1,0 +1,456 @@
+//! The stage of a profile's test: a simulated device, the edge core with the
+//! real mapper, and a folder of manifests between them.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use longshore_types::{
+    Device,
+    device::{FreeObject, TwinProperty, WriteState},
+};
+use serde_json::{Value as Json, json};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::Instant,
+};
+
+use super::{
+    Case,
+    report::{Row, agree, text},
+    spec::{Table, WriteTest},
+};
+use crate::{http, output::advised};
+
+/// The node that the device hangs on during the test.
+const NODE: &str = "profile-test";
+/// Time between two reads: short, so that a test takes no longer than it must.
+const CYCLE_MS: i64 = 100;
+/// Time between two looks at the twins.
+const LOOK: Duration = Duration::from_millis(50);
+/// Time for a program to start, slow machines included.
+const START: Duration = Duration::from_secs(20);
+/// Keys of `protocol.configData` that say which line the device hangs on; the
+/// simulated one hangs on TCP.
+const LINE_KEYS: [&str; 11] = [
+    "url",
+    "unit",
+    "slaveID",
+    "communicateMode",
+    "ip",
+    "port",
+    "serialPort",
+    "baudRate",
+    "dataBits",
+    "parity",
+    "stopBits",
+];
+
+/// The programs that a test runs.
+#[derive(Debug, Clone)]
+pub(super) struct Tools {
+    simulator: PathBuf,
+    edge: PathBuf,
+    mapper: PathBuf,
+}
+
+/// A test's processes and files. Dropping it ends and removes them.
+pub(super) struct Stage {
+    folder: tempfile::TempDir,
+    device: Device,
+    simulator: Child,
+    edge: Child,
+    control: SocketAddr,
+    twins: SocketAddr,
+    path: String,
+}
+
+impl Tools {
+    /// Finds them beside this program (`.longshore/bin`, `target/debug`).
+    pub(super) fn find(bin: Option<&Path>, mappers: Option<&Path>) -> Result<Self> {
+        let own = std::env::current_exe().context("failed to find this program's own folder")?;
+        let bin = bin
+            .map(Path::to_owned)
+            .or_else(|| own.parent().map(Path::to_owned))
+            .unwrap_or_default();
+        let library = "libmapper_modbus.so";
+        let mut folders: Vec<PathBuf> = mappers.map(Path::to_owned).into_iter().collect();
+        if folders.is_empty() {
+            folders = vec![bin.join("../lib/mappers"), bin.clone(), bin.join("deps")];
+        }
+        let mapper = folders
+            .iter()
+            .map(|folder| folder.join(library))
+            .find(|file| file.is_file());
+        let program = |name: &str| Some(bin.join(name)).filter(|file| file.is_file());
+        let missing = |name: &str, flag: &str| {
+            advised(
+                format!("`{name}` not found near {}", bin.display()),
+                format!("`make build` brings it, or name its folder with {flag}"),
+            )
+        };
+        Ok(Self {
+            simulator: program("sim-modbus").ok_or_else(|| missing("sim-modbus", "--bin-dir"))?,
+            edge: program("edgecore").ok_or_else(|| missing("edgecore", "--bin-dir"))?,
+            mapper: mapper.ok_or_else(|| missing(library, "--mapper-dir"))?,
+        })
+    }
+}
+
+impl Stage {
+    /// Starts the simulated device, then the edge core.
+    pub(super) async fn set(tools: &Tools, case: &Case) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("longshore-profile-")
+            .tempdir()?;
+        let scenario = folder.path().join("scenario.yaml");
+        fs::write(&scenario, case.test.scenario()?.to_string())?;
+        let mut simulator = Command::new(&tools.simulator)
+            .arg(&scenario)
+            .args(["--tcp", "127.0.0.1:0", "--control", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("failed to start {}", tools.simulator.display()))?;
+        let ready = first_line(&mut simulator).await?;
+        let address = |key: &str| -> Result<SocketAddr> {
+            let found = ready[key]
+                .as_str()
+                .with_context(|| format!("the simulator did not tell its `{key}` address"))?;
+            Ok(found.parse()?)
+        };
+        let device = placed(case, address("tcp")?)?;
+        let config = configure(folder.path(), tools, case, &device)?;
+        let log = fs::File::create(folder.path().join("edgecore.log"))?;
+        let mut edge = Command::new(&tools.edge)
+            .arg("--config")
+            .arg(&config)
+            .stdout(Stdio::from(log.try_clone()?))
+            .stderr(Stdio::from(log))
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("failed to start {}", tools.edge.display()))?;
+        let twins = metrics_address(folder.path(), &mut edge).await?;
+        let path = format!(
+            "/twins?device={}/{}",
+            device.metadata.namespace_or_default(),
+            device.metadata.name
+        );
+        Ok(Self {
+            control: address("control")?,
+            folder,
+            device,
+            simulator,
+            edge,
+            twins,
+            path,
+        })
+    }
+
+    /// Waits until the twins are as the test says; else says how they are.
+    pub(super) async fn expect_values(
+        &mut self,
+        expect: &BTreeMap<String, Json>,
+        patience: Duration,
+    ) -> Result<Vec<Row>> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let twins = self.twins().await?;
+            let rows: Vec<Row> = expect
+                .iter()
+                .map(|(name, value)| compare(name, value, &twins))
+                .collect();
+            if rows.iter().all(Row::passed) || Instant::now() >= deadline {
+                return Ok(rows);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Sets desired values and waits until the device holds them.
+    pub(super) async fn expect_write(
+        &mut self,
+        case: &Case,
+        write: &WriteTest,
+        patience: Duration,
+    ) -> Result<Vec<Row>> {
+        for (name, value) in &write.set {
+            let property = self
+                .device
+                .spec
+                .properties
+                .iter_mut()
+                .find(|property| property.name == *name);
+            if let Some(property) = property {
+                property.desired = Some(TwinProperty {
+                    value: text(value),
+                    ..TwinProperty::default()
+                });
+            }
+        }
+        write_manifest(self.folder.path(), &self.device)?;
+        let deadline = Instant::now() + patience;
+        loop {
+            let twins = self.twins().await?;
+            let writes = http::get_json(self.control, "/state").await?;
+            let mut rows: Vec<Row> = write
+                .set
+                .iter()
+                .map(|(name, value)| confirmed(name, &text(value), &twins))
+                .collect();
+            for (table, address, word) in write.words()? {
+                rows.push(written(
+                    table,
+                    address,
+                    word,
+                    case.test.given.unit,
+                    &writes["writes"],
+                ));
+            }
+            if rows.iter().all(Row::passed) || Instant::now() >= deadline {
+                return Ok(rows);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Ends the processes.
+    pub(super) async fn strike(mut self) {
+        for child in [&mut self.edge, &mut self.simulator] {
+            // A process that has ended by itself is as good.
+            let _ = child.kill().await;
+        }
+    }
+
+    /// The device's twins by property.
+    async fn twins(&mut self) -> Result<BTreeMap<String, Json>> {
+        if let Some(status) = self.edge.try_wait()? {
+            return Err(ended(self.folder.path(), status));
+        }
+        let answer = match http::get_json(self.twins, &self.path).await {
+            Ok(answer) => answer,
+            // Not there yet: the manifests are read after the start.
+            Err(error) if error.to_string().contains("404") => return Ok(BTreeMap::new()),
+            Err(error) => return Err(error),
+        };
+        Ok(by_property(&answer))
+    }
+}
+
+/// The properties in an answer of `/twins`, wherever the device stands in it.
+fn by_property(answer: &Json) -> BTreeMap<String, Json> {
+    match answer {
+        Json::Array(devices) => devices.iter().flat_map(by_property).collect(),
+        Json::Object(object) => {
+            if let Some(devices) = object.get("devices") {
+                return by_property(devices);
+            }
+            match object.get("properties").or_else(|| object.get("twins")) {
+                Some(Json::Object(properties)) => properties
+                    .iter()
+                    .map(|(name, twin)| (name.clone(), twin.clone()))
+                    .collect(),
+                Some(Json::Array(properties)) => properties
+                    .iter()
+                    .filter_map(|twin| Some((twin["name"].as_str()?.to_owned(), twin.clone())))
+                    .collect(),
+                // Devices by name.
+                _ => object
+                    .values()
+                    .filter(|value| value.is_object())
+                    .flat_map(by_property)
+                    .collect(),
+            }
+        }
+        _ => BTreeMap::new(),
+    }
+}
+
+/// The device of the profile on the simulator's line.
+fn placed(case: &Case, simulator: SocketAddr) -> Result<Device> {
+    let mut device = case.device.clone();
+    device.spec.node_name = NODE.to_owned();
+    let config: &mut FreeObject = &mut device.spec.protocol.config_data;
+    for key in LINE_KEYS {
+        config.shift_remove(key);
+    }
+    config.insert("url".into(), json!(format!("tcp://{simulator}")));
+    config.insert("unit".into(), json!(case.test.given.unit));
+    for property in &mut device.spec.properties {
+        property.collect_cycle = CYCLE_MS;
+        property.desired = None;
+    }
+    Ok(device)
+}
+
+/// Writes manifests and configuration; gives the configuration's file.
+fn configure(folder: &Path, tools: &Tools, case: &Case, device: &Device) -> Result<PathBuf> {
+    fs::create_dir(folder.join("manifests"))?;
+    let mut model = case.model.clone();
+    if let Some(config) = &mut model.spec.protocol_config_data {
+        for key in LINE_KEYS {
+            config.shift_remove(key);
+        }
+    }
+    fs::write(
+        folder.join("manifests/model.json"),
+        serde_json::to_vec(&model)?,
+    )?;
+    write_manifest(folder, device)?;
+    let config = json!({
+        "node": NODE,
+        "stateDir": folder.join("state"),
+        "mappers": [{"name": "modbus", "file": fs::canonicalize(&tools.mapper)?}],
+        "bus": {"mode": "off"},
+        "manifests": folder.join("manifests"),
+        "metrics": {"listen": "127.0.0.1:0"},
+        "log": {"level": "info"},
+    });
+    let file = folder.join("edgecore.yaml");
+    fs::write(&file, config.to_string())?;
+    Ok(file)
+}
+
+/// Replaced as a whole, so that the edge never reads half of it.
+fn write_manifest(folder: &Path, device: &Device) -> Result<()> {
+    let new = folder.join("device.json.new");
+    fs::write(&new, serde_json::to_vec(device)?)?;
+    fs::rename(&new, folder.join("manifests/device.json"))?;
+    Ok(())
+}
+
+/// The line of JSON that says that the simulator is ready.
+async fn first_line(simulator: &mut Child) -> Result<Json> {
+    let out = simulator
+        .stdout
+        .take()
+        .context("the simulator has no output")?;
+    let mut line = String::new();
+    let mut reader = BufReader::new(out);
+    tokio::time::timeout(START, reader.read_line(&mut line))
+        .await
+        .context("the simulator does not start")?
+        .context("failed to read from the simulator")?;
+    serde_json::from_str(&line).context("the simulator ended before it was ready")
+}
+
+/// Waits for the edge core's `run.json`.
+async fn metrics_address(folder: &Path, edge: &mut Child) -> Result<SocketAddr> {
+    let deadline = Instant::now() + START;
+    loop {
+        if let Some(status) = edge.try_wait()? {
+            return Err(ended(folder, status));
+        }
+        let run = fs::read(folder.join("state/run.json")).ok();
+        let run: Option<Json> = run.and_then(|run| serde_json::from_slice(&run).ok());
+        if let Some(address) = run.and_then(|run| run["metrics"].as_str()?.parse().ok()) {
+            return Ok(address);
+        }
+        if Instant::now() >= deadline {
+            bail!(
+                "edgecore is not ready after {} s: {}",
+                START.as_secs(),
+                log(folder)
+            );
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn ended(folder: &Path, status: std::process::ExitStatus) -> anyhow::Error {
+    anyhow::anyhow!("edgecore has ended ({status}): {}", log(folder))
+}
+
+/// The last lines of the edge core's log.
+fn log(folder: &Path) -> String {
+    let log = fs::read_to_string(folder.join("edgecore.log")).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(10)..].join("\n")
+}
+
+fn compare(name: &str, value: &Json, twins: &BTreeMap<String, Json>) -> Row {
+    let expected = text(value);
+    let twin = twins.get(name).unwrap_or(&Json::Null);
+    let got = text(&twin["value"]);
+    let quality = twin["quality"].as_str().unwrap_or("not reported");
+    let mut remark = String::new();
+    if quality != "good" {
+        remark.push_str(quality);
+        for more in ["reason", "lastError"] {
+            if let Some(more) = twin[more].as_str().filter(|more| *more != "none") {
+                remark.push_str(", ");
+                remark.push_str(more);
+            }
+        }
+    }
+    let agree = quality == "good" && agree(&expected, &got);
+    Row {
+        name: name.to_owned(),
+        expected,
+        got: crate::table::or_dash(&got),
+        remark,
+        agree,
+    }
+}
+
+fn confirmed(name: &str, expected: &str, twins: &BTreeMap<String, Json>) -> Row {
+    let twin = twins.get(name).unwrap_or(&Json::Null);
+    let write = &twin["write"];
+    let state = write["state"]
+        .as_str()
+        .or_else(|| write.as_str())
+        .unwrap_or("not written");
+    let got = text(&twin["value"]);
+    let done = state == WriteState::Confirmed.as_str();
+    let remark = match (done, write["message"].as_str()) {
+        (true, _) => String::new(),
+        (false, Some(message)) if !message.is_empty() => format!("{state}, {message}"),
+        (false, _) => state.to_owned(),
+    };
+    let agree = done && agree(expected, &got);
+    Row {
+        name: format!("{name} := {expected}"),
+        expected: expected.to_owned(),
+        got: crate::table::or_dash(&got),
+        remark,
+        agree,
+    }
+}
+
+/// The last word that was written to a register.
+fn written(table: Table, address: u16, word: u16, unit: u8, writes: &Json) -> Row {
+    let covers = |write: &&Json| {
+        let first = write["address"].as_u64().unwrap_or(u64::MAX);
+        let count = write["values"].as_array().map_or(0, Vec::len) as u64;
+        let named = write["table"]
+            .as_str()
+            .is_some_and(|found| found.starts_with(table.name().trim_end_matches('s')));
+        named && write["unit"] == unit && (first..first + count).contains(&u64::from(address))
+    };
+    let last = writes
+        .as_array()
+        .and_then(|writes| writes.iter().rev().find(covers));
+    let got = last.and_then(|write| {
+        let offset = u64::from(address) - write["address"].as_u64()?;
+        write["values"].get(offset as usize)?.as_u64()
+    });
+    Row {
+        name: format!("  {} {address}", table.name()),
+        expected: format!("{word:#06x}"),
+        got: got.map_or_else(|| "-".to_owned(), |got| format!("{got:#06x}")),
+        remark: if got.is_none() {
+            "not written".to_owned()
+        } else {
+            String::new()
+        },
+        agree: got == Some(u64::from(word)),
+    }
+}
