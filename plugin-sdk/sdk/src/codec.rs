@@ -239,7 +239,7 @@ pub struct Bits {
 }
 
 /// The way between the bytes of one point and its value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Codec {
     kind: Kind,
     size: u16,

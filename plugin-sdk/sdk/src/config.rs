@@ -39,12 +39,14 @@ pub struct Section<'a> {
     map: &'a Map<String, Value>,
     used: RefCell<Vec<&'static str>>,
     faults: RefCell<Vec<Fault>>,
+    warnings: RefCell<Vec<Fault>>,
 }
 
 impl<'a> Section<'a> {
     /// The object `map`, which stands at `path` of the whole configuration.
     pub fn new(path: impl Into<String>, map: &'a Map<String, Value>) -> Self {
-        Self { path: path.into(), map, used: RefCell::default(), faults: RefCell::default() }
+        let (used, faults, warnings) = Default::default();
+        Self { path: path.into(), map, used, faults, warnings }
     }
 
     /// The path of a key in this section.
@@ -142,18 +144,24 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Takes over the faults of a section within this one; gives its warnings.
-    pub fn absorb(&self, inner: Section<'_>) -> Vec<Fault> {
+    /// Takes over the faults and warnings of a section within this one.
+    pub fn absorb(&self, inner: Section<'_>) {
         let (faults, warnings) = inner.finish();
         self.faults.borrow_mut().extend(faults);
-        warnings
+        self.warnings.borrow_mut().extend(warnings);
+    }
+
+    /// Notes something that is accepted but doubtful at a key.
+    pub fn warn(&self, key: &str, message: impl Into<String>) {
+        self.warnings.borrow_mut().push(Fault { path: self.path_of(key), message: message.into() });
     }
 
     /// The faults, and a warning for each key that nobody asked for.
     pub fn finish(self) -> (Vec<Fault>, Vec<Fault>) {
         let used = self.used.into_inner();
         let path = |key: &str| if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
-        let warnings = self
+        let mut warnings = self.warnings.into_inner();
+        let unknown = self
             .map
             .keys()
             .filter(|key| !used.contains(&key.as_str()))
@@ -163,8 +171,8 @@ impl<'a> Section<'a> {
                     Some(near) => format!("unknown key, ignored; did you mean `{near}`?"),
                     None => "unknown key, ignored".to_owned(),
                 },
-            })
-            .collect();
+            });
+        warnings.extend(unknown);
         (self.faults.into_inner(), warnings)
     }
 }

@@ -73,7 +73,7 @@ impl<P: Protocol> Mapper for ProtocolMapper<P> {
         let (commands, queue) = mpsc::channel(QUEUE);
         let cancel = CancellationToken::new();
         let emitter = Emitter::new(host);
-        let (done, ended) = std_mpsc::channel();
+        let (done, ended) = std_mpsc::sync_channel(1);
         let router = Router::new(protocol, queue, emitter.clone(), cancel.clone());
         let thread = std::thread::Builder::new()
             .name("mapper".to_owned())

@@ -1,0 +1,473 @@
+//! Where a point is: `hr:3#CDAB`, `di:10`, `hr:5.3:4`, `40001`, or the long form.
+
+use std::{fmt, ops::RangeInclusive};
+
+use longshore_sdk::{
+    PointConfig,
+    codec::{Bits, ByteOrder, Codec, RawType, StringOrder},
+    config::Section,
+};
+use serde_json::Value;
+
+use crate::{
+    bus::DEFAULTS,
+    pdu::{MAX_WRITE_BITS, MAX_WRITE_REGISTERS, function},
+};
+
+/// The four tables of the data model (Application Protocol V1.1b3, section 4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Table {
+    /// Bits, writable.
+    Coils,
+    /// Bits, read-only.
+    DiscreteInputs,
+    /// Registers, read-only.
+    InputRegisters,
+    /// Registers, writable.
+    HoldingRegisters,
+}
+
+const TABLES: &[(&str, Table)] = &[
+    ("co", Table::Coils),
+    ("di", Table::DiscreteInputs),
+    ("ir", Table::InputRegisters),
+    ("hr", Table::HoldingRegisters),
+    ("coil", Table::Coils),
+    ("coils", Table::Coils),
+    ("discrete", Table::DiscreteInputs),
+    ("discreteInput", Table::DiscreteInputs),
+    ("input", Table::InputRegisters),
+    ("inputRegister", Table::InputRegisters),
+    ("holding", Table::HoldingRegisters),
+    ("holdingRegister", Table::HoldingRegisters),
+];
+
+/// KubeEdge's names of the tables.
+const REGISTERS: &[(&str, Table)] = &[
+    ("CoilRegister", Table::Coils),
+    ("DiscreteInputRegister", Table::DiscreteInputs),
+    ("InputRegister", Table::InputRegisters),
+    ("HoldingRegister", Table::HoldingRegisters),
+];
+
+impl Table {
+    /// Whether it holds bits and not registers.
+    pub fn is_bits(self) -> bool {
+        matches!(self, Self::Coils | Self::DiscreteInputs)
+    }
+
+    /// Whether its content can be written.
+    pub fn is_writable(self) -> bool {
+        matches!(self, Self::Coils | Self::HoldingRegisters)
+    }
+
+    /// The function that reads it.
+    pub fn read_function(self) -> u8 {
+        match self {
+            Self::Coils => function::READ_COILS,
+            Self::DiscreteInputs => function::READ_DISCRETE_INPUTS,
+            Self::InputRegisters => function::READ_INPUT_REGISTERS,
+            Self::HoldingRegisters => function::READ_HOLDING_REGISTERS,
+        }
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Coils => "coil",
+            Self::DiscreteInputs => "discrete input",
+            Self::InputRegisters => "input register",
+            Self::HoldingRegisters => "holding register",
+        })
+    }
+}
+
+/// A validated point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Point {
+    /// Its table.
+    pub table: Table,
+    /// Its first register or bit.
+    pub address: u16,
+    /// How many registers or bits.
+    pub count: u16,
+    /// How the content reads.
+    pub coding: Coding,
+    /// Whether to write even one register or coil with functions 16 and 15.
+    pub write_multiple: bool,
+}
+
+/// How the content of a point reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    /// A bit of a bit table as a truth value.
+    Bit,
+    /// Bits of a bit table as a number, the first in the lowest place.
+    Number,
+    /// Registers.
+    Registers {
+        /// The coding of the bytes from `skip` on.
+        codec: Codec,
+        /// 1 for a single byte in the low half of its register.
+        skip: u8,
+    },
+}
+
+/// The parts of an address as they were written.
+#[derive(Debug, Default, Clone)]
+struct Written {
+    table: Option<Table>,
+    address: Option<i64>,
+    bit: Option<i64>,
+    length: Option<i64>,
+    order: Option<ByteOrder>,
+    string: Option<StringOrder>,
+}
+
+const STRING_ORDERS: &[(&str, StringOrder)] = &[("high", StringOrder::High), ("low", StringOrder::Low)];
+const WRITE_FUNCTIONS: &[(&str, bool)] = &[("single", false), ("multiple", true)];
+const ADDRESSES: RangeInclusive<i64> = 0..=65_535;
+
+/// Reads the visitor of a point. Faults are noted in the section.
+pub(crate) fn parse(section: &Section<'_>, point: &PointConfig, base: i64) -> Option<Point> {
+    let written = if section.has("register") { kubeedge(section) } else { ours(section, base) };
+    let raw = raw_type(section, point, &written);
+    let multiple = section.choice("writeFunction", WRITE_FUNCTIONS);
+    // The twin engine's; named here for those who run the mapper without it.
+    let _ = (section.value("scale"), section.value("offset"));
+    if !section.is_sound() {
+        return None;
+    }
+    let (Some(table), Some(address)) = (written.table, written.address) else {
+        section.fault("address", "no address: write for example `hr:3`, or table and offset");
+        return None;
+    };
+    let (count, coding) = coding(section, point, &written, table, raw?)?;
+    if address + i64::from(count) > 65_536 || address < 0 {
+        let last = address + i64::from(count) - 1;
+        section.fault("address", format!("{table}s {address}…{last} are outside of 0…65535"));
+        return None;
+    }
+    let limit = if table.is_bits() { DEFAULTS.max_bits } else { DEFAULTS.max_registers };
+    if count > limit {
+        section.fault("address", format!("{count} {table}s do not fit one request, which has {limit} at most"));
+        return None;
+    }
+    let write_limit = if table.is_bits() { MAX_WRITE_BITS } else { MAX_WRITE_REGISTERS };
+    if point.writable && count > write_limit {
+        section.fault("address", format!("{count} {table}s cannot be written at once, only {write_limit}"));
+        return None;
+    }
+    if multiple == Some(false) && count > 1 {
+        section.fault("writeFunction", format!("single writes one {table}, but the point has {count}"));
+        return None;
+    }
+    if point.writable && !table.is_writable() {
+        section.warn("address", format!("{table}s cannot be written: writes to this property will be refused"));
+    }
+    Some(Point { table, address: address as u16, count, coding, write_multiple: multiple == Some(true) })
+}
+
+/// `register`, `offset`, `limit`, `isSwap`, `isRegisterSwap`.
+fn kubeedge(section: &Section<'_>) -> Written {
+    let bytes = section.boolean("isSwap").unwrap_or(false);
+    let words = section.boolean("isRegisterSwap").unwrap_or(false);
+    let explicit = order(section, "byteOrder");
+    Written {
+        table: section.choice("register", REGISTERS),
+        address: section.integer("offset", ADDRESSES).or(Some(0)),
+        bit: section.integer("bit", 0..=63),
+        // Samples have `limit: 0` where they mean one value.
+        length: section.integer("limit", 0..=2000).filter(|limit| *limit > 0),
+        order: explicit.or_else(|| (bytes || words).then(|| ByteOrder::from_swaps(bytes, words))),
+        string: section.choice("stringOrder", STRING_ORDERS),
+    }
+}
+
+/// The compact form, the long form, or the long form's keys in the visitor itself.
+fn ours(section: &Section<'_>, base: i64) -> Written {
+    let mut written = match section.value("address") {
+        Some(Value::String(text)) => compact(section, text, base),
+        Some(Value::Number(number)) => compact(section, &number.to_string(), base),
+        Some(Value::Object(map)) => {
+            let inner = Section::new(section.path_of("address"), map);
+            let written = long(&inner, base);
+            section.absorb(inner);
+            written
+        }
+        Some(_) => {
+            section.fault("address", "expected a text such as `hr:3`, or an object");
+            Written::default()
+        }
+        None if section.has("table") => long(section, base),
+        None => Written::default(),
+    };
+    written.order = order(section, "byteOrder").or(written.order);
+    written.string = section.choice("stringOrder", STRING_ORDERS).or(written.string);
+    written
+}
+
+fn long(section: &Section<'_>, base: i64) -> Written {
+    Written {
+        table: section.choice("table", TABLES),
+        address: section.integer("offset", base..=65_535 + base).map(|offset| offset - base),
+        bit: section.integer("bit", 0..=63),
+        length: section.integer("length", 1..=2000),
+        order: order(section, "order"),
+        string: section.choice("string", STRING_ORDERS),
+    }
+}
+
+fn order(section: &Section<'_>, key: &'static str) -> Option<ByteOrder> {
+    let text = section.text(key)?;
+    text.parse().map_err(|error: longshore_sdk::codec::CodecError| section.fault(key, error.to_string())).ok()
+}
+
+/// `[table:]number[.bit][:length][#order]`.
+fn compact(section: &Section<'_>, text: &str, base: i64) -> Written {
+    let mut written = Written::default();
+    let fault = |message: String| section.fault("address", message);
+    let (place, order) = match text.trim().split_once('#') {
+        Some((place, order)) => (place, Some(order)),
+        None => (text.trim(), None),
+    };
+    match order.map(str::parse::<ByteOrder>) {
+        Some(Ok(order)) => written.order = Some(order),
+        Some(Err(error)) => fault(error.to_string()),
+        None => {}
+    }
+    let mut parts = place.split(':');
+    let mut first = parts.next().unwrap_or_default();
+    let has_table = !first.starts_with(|c: char| c.is_ascii_digit());
+    if has_table {
+        match TABLES.iter().find(|(name, _)| name.eq_ignore_ascii_case(first)) {
+            Some((_, table)) => written.table = Some(*table),
+            None => fault(format!("`{first}` is not a table; write hr, ir, co or di")),
+        }
+        first = parts.next().unwrap_or_default();
+    }
+    let (number, bit) = match first.split_once('.') {
+        Some((number, bit)) => (number, Some(bit)),
+        None => (first, None),
+    };
+    if let Some(bit) = bit {
+        written.bit = bit.parse().ok().filter(|bit| (0..=63).contains(bit));
+        if written.bit.is_none() {
+            fault(format!("`{bit}` is not a bit number; write 0 to 15, or up to 63 in wider integers"));
+        }
+    }
+    if let Some(length) = parts.next() {
+        written.length = length.parse().ok().filter(|length| (1..=2000).contains(length));
+        if written.length.is_none() {
+            fault(format!("`{length}` is not a length"));
+        }
+    }
+    if let Some(rest) = parts.next() {
+        fault(format!("`:{rest}` is too much; write table:number.bit:length#order"));
+    }
+    if has_table {
+        match number.parse::<i64>() {
+            Ok(number) if (base..=65_535 + base).contains(&number) => written.address = Some(number - base),
+            Ok(number) => fault(format!("{number} is outside of {base}…{}", 65_535 + base)),
+            Err(_) => fault(format!("`{number}` is not a number; write for example hr:3")),
+        }
+    } else {
+        match reference(number) {
+            Some((table, address)) => (written.table, written.address) = (Some(table), Some(address)),
+            None => fault(format!("`{number}` is neither a reference such as 40001 nor has it a table such as hr:3")),
+        }
+    }
+    written
+}
+
+/// The classic references of five or six digits: the first one is the table,
+/// the rest counts from one.
+fn reference(text: &str) -> Option<(Table, i64)> {
+    if !matches!(text.len(), 5 | 6) || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let table = match &text[..1] {
+        "0" => Table::Coils,
+        "1" => Table::DiscreteInputs,
+        "3" => Table::InputRegisters,
+        "4" => Table::HoldingRegisters,
+        _ => return None,
+    };
+    let number: i64 = text[1..].parse().ok()?;
+    (1..=65_536).contains(&number).then_some((table, number - 1))
+}
+
+/// What the configuration says of the type of the content.
+enum Raw {
+    Explicit(RawType),
+    /// KubeEdge's `dataType` or the type of the twin, which say what the value
+    /// is for and not how many registers it has.
+    Loose(Loose),
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Loose {
+    /// KubeEdge reads integers as unsigned.
+    Unsigned,
+    Signed,
+    Float,
+    Double,
+    Bool,
+    String,
+    Bytes,
+}
+
+const DATA_TYPES: &[(&str, Loose)] = &[
+    ("int", Loose::Unsigned),
+    ("float", Loose::Float),
+    ("double", Loose::Double),
+    ("boolean", Loose::Bool),
+    ("bool", Loose::Bool),
+    ("string", Loose::String),
+    ("bytes", Loose::Bytes),
+];
+
+fn raw_type(section: &Section<'_>, point: &PointConfig, written: &Written) -> Option<Raw> {
+    if let Some(text) = section.text("rawType") {
+        return match text.parse() {
+            Ok(raw) => Some(Raw::Explicit(raw)),
+            Err(error) => {
+                section.fault("rawType", error.to_string());
+                None
+            }
+        };
+    }
+    if let Some(loose) = section.choice("dataType", DATA_TYPES) {
+        return Some(Raw::Loose(loose));
+    }
+    let is_kubeedge = section.has("register");
+    Some(Raw::Loose(match point.twin_type.as_str() {
+        "FLOAT" => Loose::Float,
+        "DOUBLE" => Loose::Double,
+        "BOOLEAN" => Loose::Bool,
+        "STRING" => Loose::String,
+        "BYTES" => Loose::Bytes,
+        _ if is_kubeedge || written.bit.is_some() => Loose::Unsigned,
+        _ => Loose::Signed,
+    }))
+}
+
+fn coding(
+    section: &Section<'_>,
+    point: &PointConfig,
+    written: &Written,
+    table: Table,
+    raw: Raw,
+) -> Option<(u16, Coding)> {
+    let length = written.length.map(|length| length as u16);
+    if table.is_bits() {
+        return bit_coding(section, point, written, length, &raw);
+    }
+    let order = written.order.clone().unwrap_or_default();
+    let noted = |error: &dyn fmt::Display| section.fault("address", error.to_string());
+    if let Some(bit) = written.bit {
+        let raw = match raw {
+            Raw::Explicit(RawType::Bool) | Raw::Loose(_) => {
+                let last = bit + i64::from(length.unwrap_or(1)) - 1;
+                if last < 16 { RawType::Uint16 } else { RawType::Uint32 }
+            }
+            Raw::Explicit(raw) => raw,
+        };
+        let is_numeric = matches!(point.twin_type.as_str(), "INT" | "FLOAT" | "DOUBLE");
+        let bits = Bits { first: bit as u8, length: length.unwrap_or(1).min(255) as u8 };
+        let codec = Codec::bits(raw, &order, bits, is_numeric).map_err(|error| noted(&error)).ok()?;
+        return Some((registers(codec.size()), Coding::Registers { codec, skip: u8::from(codec.size() == 1) }));
+    }
+    let raw = match raw {
+        Raw::Explicit(raw) => raw,
+        Raw::Loose(loose) => by_length(section, loose, length)?,
+    };
+    match raw {
+        RawType::String | RawType::Bytes => {
+            let Some(length) = length.or((raw == RawType::Bytes).then_some(1)) else {
+                section.fault("address", "a text needs its length in registers, for example `hr:20:8`");
+                return None;
+            };
+            let codec = match raw {
+                RawType::String => Codec::text(length * 2, written.string.unwrap_or_default()),
+                _ => Codec::bytes(length * 2),
+            };
+            Some((length, Coding::Registers { codec, skip: 0 }))
+        }
+        RawType::Int8 | RawType::Uint8 => {
+            // A byte is in the low half of its register unless the bytes are swapped.
+            let is_high = matches!(order.to_string().as_str(), "BA" | "BADC" | "DCBA");
+            let codec = Codec::number(raw, &ByteOrder::default()).map_err(|error| noted(&error)).ok()?;
+            Some((1, Coding::Registers { codec, skip: u8::from(!is_high) }))
+        }
+        number => {
+            let codec = Codec::number(number, &order).map_err(|error| noted(&error)).ok()?;
+            let count = registers(codec.size());
+            match length {
+                Some(length) if length != count => {
+                    section.fault("address", format!("{number} has {count} registers, not {length}"));
+                    None
+                }
+                _ => Some((count, Coding::Registers { codec, skip: 0 })),
+            }
+        }
+    }
+}
+
+fn bit_coding(
+    section: &Section<'_>,
+    point: &PointConfig,
+    written: &Written,
+    length: Option<u16>,
+    raw: &Raw,
+) -> Option<(u16, Coding)> {
+    if written.bit.is_some() {
+        section.fault("address", "coils and discrete inputs are bits themselves: a bit number belongs to registers");
+        return None;
+    }
+    let count = length.unwrap_or(1);
+    let is_numeric = match raw {
+        Raw::Explicit(RawType::Bool) | Raw::Loose(Loose::Bool) => false,
+        Raw::Explicit(RawType::Uint8 | RawType::Uint16 | RawType::Uint32 | RawType::Uint64) => true,
+        Raw::Explicit(raw) => {
+            section.fault("rawType", format!("{raw} does not lie in bits; use bool, or an unsigned integer for several"));
+            return None;
+        }
+        Raw::Loose(_) => matches!(point.twin_type.as_str(), "INT" | "FLOAT" | "DOUBLE"),
+    };
+    match (count, is_numeric) {
+        (1, false) => Some((1, Coding::Bit)),
+        (1..=64, _) => Some((count, Coding::Number)),
+        _ => {
+            section.fault("address", format!("{count} bits do not fit a number of 64"));
+            None
+        }
+    }
+}
+
+/// The type of so many registers.
+fn by_length(section: &Section<'_>, loose: Loose, length: Option<u16>) -> Option<RawType> {
+    let raw = match (loose, length) {
+        (Loose::String, _) => RawType::String,
+        (Loose::Bytes, _) => RawType::Bytes,
+        (Loose::Bool, None | Some(1)) => RawType::Bool,
+        (Loose::Signed, None | Some(1)) => RawType::Int16,
+        (Loose::Signed, Some(2)) => RawType::Int32,
+        (Loose::Signed, Some(4)) => RawType::Int64,
+        (Loose::Unsigned, None | Some(1)) | (Loose::Float | Loose::Double, Some(1)) => RawType::Uint16,
+        (Loose::Unsigned, Some(2)) => RawType::Uint32,
+        (Loose::Unsigned, Some(4)) => RawType::Uint64,
+        (Loose::Float, None) | (Loose::Float | Loose::Double, Some(2)) => RawType::Float32,
+        (Loose::Double, None) | (Loose::Float | Loose::Double, Some(4)) => RawType::Float64,
+        (_, Some(length)) => {
+            section.fault("address", format!("no number has {length} registers; write 1, 2 or 4, or a rawType"));
+            return None;
+        }
+    };
+    Some(raw)
+}
+
+fn registers(bytes: usize) -> u16 {
+    bytes.div_ceil(2) as u16
+}

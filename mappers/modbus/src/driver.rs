@@ -1,0 +1,435 @@
+//! The open line to a bus: one request, one answer. The only file that awaits.
+
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
+
+use longshore_sdk::{Connection, RequestError, SampleValue, Samples};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, sleep_until, timeout_at},
+};
+use tokio_serial::{SerialPortBuilderExt, SerialStream};
+
+use crate::{
+    address::{Coding, Point, Table},
+    bus::{Bus, Endpoint, Framing, Parity, Serial, Unit},
+    config::Modbus,
+    frame::{self, Found},
+    pdu::{self, Exception},
+    plan,
+};
+
+/// How long to wait for another frame after a spoiled one.
+const AFTER_SPOILED: Duration = Duration::from_millis(100);
+/// Requests in a row without any answer after which a TCP connection is taken for dead.
+const SILENT: u8 = 2;
+/// How long a serial answer that was given up is still expected.
+const LATE: Duration = Duration::from_secs(5);
+
+enum Io {
+    Tcp(TcpStream),
+    Serial(SerialStream),
+}
+
+/// An open line.
+pub struct Line {
+    bus: Bus,
+    io: Io,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    transaction: u16,
+    /// Requests in a row that nothing answered.
+    silent: u8,
+    broken: bool,
+    /// When the line was last in use.
+    last_use: Instant,
+    /// A request on a serial line that was given up: its answer may still come
+    /// and look like the answer to the next one.
+    given_up: Option<(u8, pdu::Request, Instant)>,
+    /// Units that have shown that they do not know function 22.
+    without_mask: [bool; 256],
+    /// Bytes that belonged to no answer.
+    dropped: u64,
+}
+
+impl Line {
+    /// Opens the bus.
+    ///
+    /// # Errors
+    /// `Line`, with what the system says.
+    pub async fn open(bus: Bus) -> Result<Self, RequestError> {
+        let io = match &bus.endpoint {
+            Endpoint::Tcp { host, port } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await;
+                let stream = stream.map_err(|error| RequestError::Line(error.to_string()))?;
+                // A request is one small segment; waiting for more would only delay it.
+                stream.set_nodelay(true).map_err(|error| RequestError::Line(error.to_string()))?;
+                Io::Tcp(stream)
+            }
+            Endpoint::Serial(serial) => Io::Serial(open_serial(serial)?),
+        };
+        tokio::time::sleep(bus.pause_after_connect).await;
+        Ok(Self {
+            bus,
+            io,
+            input: Vec::with_capacity(frame::MAX_FRAME + 64),
+            output: Vec::with_capacity(frame::MAX_FRAME),
+            transaction: 0,
+            silent: 0,
+            broken: false,
+            last_use: Instant::now(),
+            given_up: None,
+            without_mask: [false; 256],
+            dropped: 0,
+        })
+    }
+
+    /// Bytes that came and belonged to no answer, since the line was opened.
+    pub fn dropped_bytes(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Sends a request and waits for its answer; gives where the answer's PDU stands in `input`.
+    async fn exchange(&mut self, unit: &Unit, request: &pdu::Request) -> Result<(usize, usize), RequestError> {
+        self.await_turn(unit).await;
+        self.discard_input()?;
+        self.transaction = self.transaction.wrapping_add(1);
+        frame::encode(self.bus.framing, unit.id, self.transaction, request, &mut self.output);
+        let timeout = Duration::from_millis(u64::from(unit.settings.timeout_ms));
+        let deadline = Instant::now() + self.bus.time_of(self.output.len() as u32) + timeout;
+        match timeout_at(deadline, self.io.write_all(&self.output)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(self.broke(&error)),
+            Err(_) => return Err(self.broke(&io::Error::from(io::ErrorKind::TimedOut))),
+        }
+        let answer = self.await_answer(unit, request, deadline).await;
+        self.last_use = Instant::now();
+        match &answer {
+            Ok(_) => self.silent = 0,
+            Err(RequestError::Timeout(_)) => {
+                self.silent = self.silent.saturating_add(1);
+                self.given_up = Some((unit.id, request.clone(), self.last_use + LATE));
+            }
+            Err(_) => self.given_up = Some((unit.id, request.clone(), self.last_use + LATE)),
+        }
+        answer
+    }
+
+    /// The silence between frames, and what the device needs on top.
+    async fn await_turn(&self, unit: &Unit) {
+        let gap = Duration::from_millis(u64::from(unit.settings.request_gap_ms)).max(self.bus.silence());
+        if !gap.is_zero() {
+            sleep_until(self.last_use + gap).await;
+        }
+    }
+
+    /// What has come since the last answer is late or noise. Over TCP the
+    /// transaction id tells, and the stream must stay in step.
+    fn discard_input(&mut self) -> Result<(), RequestError> {
+        if self.bus.framing == Framing::Mbap {
+            return Ok(());
+        }
+        self.dropped += self.input.len() as u64;
+        self.input.clear();
+        let mut rubbish = [0; 512];
+        loop {
+            match self.io.try_read(&mut rubbish) {
+                Ok(0) => return Err(self.broke(&io::Error::from(io::ErrorKind::UnexpectedEof))),
+                Ok(count) => self.dropped += count as u64,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.broke(&error)),
+            }
+        }
+    }
+
+    async fn await_answer(
+        &mut self,
+        unit: &Unit,
+        request: &pdu::Request,
+        deadline: Instant,
+    ) -> Result<(usize, usize), RequestError> {
+        let framing = self.bus.framing;
+        let mut until = deadline;
+        let mut spoiled = false;
+        let mut came = false;
+        if framing == Framing::Mbap && !self.input.is_empty() {
+            // The answer before may have left the start of a late one.
+            came = true;
+        }
+        loop {
+            match timeout_at(until, self.io.read(&mut self.input)).await {
+                Ok(Ok(0)) => return Err(self.broke(&io::Error::from(io::ErrorKind::UnexpectedEof))),
+                Ok(Ok(_)) => came = true,
+                Ok(Err(error)) => return Err(self.broke(&error)),
+                Err(_) if spoiled => return Err(RequestError::Garbled("wrong checksum or contents".to_owned())),
+                Err(_) if came && !self.input.is_empty() => {
+                    // In the middle of a frame a TCP stream cannot be picked up again.
+                    self.broken |= framing == Framing::Mbap;
+                    return Err(RequestError::Garbled(format!("only {} bytes of it came", self.input.len())));
+                }
+                Err(_) => {
+                    return Err(RequestError::Timeout(format!("within {} ms", unit.settings.timeout_ms)));
+                }
+            }
+            loop {
+                let found =
+                    frame::decode(framing, unit.id, self.transaction, request, &mut self.input, &mut self.dropped);
+                match found {
+                    Found::Answer { start, length } if self.is_late(unit.id, request, start, length) => {
+                        self.dropped += (start + length) as u64;
+                        self.input.drain(..start + length);
+                    }
+                    Found::Answer { start, length } => return Ok((start, length)),
+                    Found::Incomplete => break,
+                    Found::Spoiled => {
+                        spoiled = true;
+                        until = deadline.min(Instant::now() + AFTER_SPOILED);
+                        break;
+                    }
+                    Found::NotModbus => {
+                        self.broken = true;
+                        return Err(RequestError::Line("what comes is not Modbus TCP".to_owned()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether an answer on a serial line may be that of the request given up
+    /// before: then it is dropped once, and the own one awaited.
+    fn is_late(&mut self, unit: u8, request: &pdu::Request, start: usize, length: usize) -> bool {
+        if self.bus.framing == Framing::Mbap {
+            return false;
+        }
+        let Some((of, other, until)) = self.given_up.take() else { return false };
+        let fits = of == unit && other != *request && other.is_answered_by(&self.input[start..start + length]);
+        fits && Instant::now() < until
+    }
+
+    fn broke(&mut self, error: &io::Error) -> RequestError {
+        self.broken = true;
+        RequestError::Line(match error.kind() {
+            io::ErrorKind::UnexpectedEof => "closed by the device".to_owned(),
+            _ => error.to_string(),
+        })
+    }
+
+    /// Exchanges, and takes the answer apart; the answer stays in `input`.
+    async fn ask(&mut self, unit: &Unit, request: &pdu::Request) -> Result<Result<(usize, usize), Exception>, RequestError> {
+        let (start, length) = self.exchange(unit, request).await?;
+        match request.open(&self.input[start..start + length]) {
+            Ok(data) => {
+                let skip = length - data.len();
+                Ok(Ok((start + skip, start + length)))
+            }
+            Err(exception) => {
+                self.consume(start + length);
+                if exception.is_of_gateway() {
+                    // The gateway is well, the unit behind it is not.
+                    return Err(RequestError::Timeout(exception.to_string()));
+                }
+                Ok(Err(exception))
+            }
+        }
+    }
+
+    /// Forgets an answer that was used.
+    fn consume(&mut self, end: usize) {
+        // ASCII keeps only the decoded answer, RTU nothing behind a frame.
+        if self.bus.framing == Framing::Mbap {
+            self.input.drain(..end.min(self.input.len()));
+        } else {
+            self.input.clear();
+        }
+    }
+
+    async fn command(&mut self, unit: &Unit, request: &pdu::Request) -> Result<Result<(), Exception>, RequestError> {
+        let answer = self.ask(unit, request).await?;
+        if let Ok((_, end)) = answer {
+            self.consume(end);
+        }
+        Ok(answer.map(drop))
+    }
+
+    async fn write_bits(&mut self, unit: &Unit, point: &Point, value: &SampleValue) -> Result<(), RequestError> {
+        let number = bits_of(point, value)?;
+        if point.count == 1 && !point.write_multiple {
+            let single = pdu::Request::write_coil(point.address, number == 1);
+            match self.command(unit, &single).await? {
+                Err(Exception::ILLEGAL_FUNCTION) => {}
+                result => return result.map_err(refused),
+            }
+        }
+        let packed = number.to_le_bytes();
+        let packed = &packed[..usize::from(point.count).div_ceil(8)];
+        let request = pdu::Request::write_coils(point.address, point.count, packed);
+        self.command(unit, &request).await?.map_err(refused)
+    }
+
+    async fn write_registers(&mut self, unit: &Unit, point: &Point, value: &SampleValue) -> Result<(), RequestError> {
+        let Coding::Registers { codec, skip } = point.coding else {
+            return Err(RequestError::InvalidValue("the point has no registers".to_owned()));
+        };
+        let encode = |registers: &mut [u8], value: &SampleValue| {
+            codec.encode(value, &mut registers[usize::from(skip)..]).map_err(|error| RequestError::InvalidValue(error.to_string()))
+        };
+        let is_part = codec.bit_range().is_some() || codec.size() == 1;
+        let mut registers = vec![0; usize::from(point.count) * 2];
+        encode(&mut registers, value)?;
+        if is_part && point.count == 1 && !self.without_mask[usize::from(unit.id)] {
+            let mut and = [0xFF, 0xFF];
+            encode(&mut and, &SampleValue::Uint(0))?;
+            let or = u16::from_be_bytes([registers[0], registers[1]]);
+            let request = pdu::Request::mask_write(point.address, u16::from_be_bytes(and), or);
+            match self.command(unit, &request).await? {
+                Err(Exception::ILLEGAL_FUNCTION) => self.without_mask[usize::from(unit.id)] = true,
+                result => return result.map_err(refused),
+            }
+        }
+        if is_part {
+            // Another client may write between the two; function 22 is there to avoid that.
+            let request = pdu::Request::read(Table::HoldingRegisters.read_function(), point.address, point.count);
+            let (start, end) = self.ask(unit, &request).await?.map_err(refused)?;
+            registers.copy_from_slice(&self.input[start..end]);
+            self.consume(end);
+            encode(&mut registers, value)?;
+        }
+        if let ([high, low], false) = (&registers[..], point.write_multiple) {
+            let single = pdu::Request::write_register(point.address, u16::from_be_bytes([*high, *low]));
+            match self.command(unit, &single).await? {
+                Err(Exception::ILLEGAL_FUNCTION) => {}
+                result => return result.map_err(refused),
+            }
+        }
+        let request = pdu::Request::write_registers(point.address, &registers);
+        self.command(unit, &request).await?.map_err(refused)
+    }
+}
+
+impl Connection<Modbus> for Line {
+    async fn read(&mut self, unit: &Unit, request: &plan::Request, samples: &mut Samples) -> Result<(), RequestError> {
+        let ask = pdu::Request::read(request.table.read_function(), request.address, request.count);
+        let (start, end) = match self.ask(unit, &ask).await? {
+            Ok(place) => place,
+            // Which of the addresses it is that the device minds, or whether
+            // it is their number, only smaller requests can tell.
+            Err(exception @ (Exception::ILLEGAL_DATA_ADDRESS | Exception::ILLEGAL_DATA_VALUE)) => {
+                return Err(RequestError::RefusedTogether(exception.to_string()));
+            }
+            Err(exception) => return Err(refused(exception)),
+        };
+        decode(request, &self.input[start..end], now_ns(), samples);
+        self.consume(end);
+        Ok(())
+    }
+
+    async fn write(&mut self, unit: &Unit, point: &Point, value: &SampleValue) -> Result<(), RequestError> {
+        match point.table {
+            Table::Coils => self.write_bits(unit, point, value).await,
+            Table::HoldingRegisters => self.write_registers(unit, point, value).await,
+            table => Err(RequestError::InvalidValue(format!("{table}s are read-only"))),
+        }
+    }
+
+    fn usable(&self) -> bool {
+        let is_tcp = matches!(self.bus.endpoint, Endpoint::Tcp { .. });
+        !self.broken && !(is_tcp && self.silent >= SILENT)
+    }
+}
+
+/// Puts one sample for each field of a request into `samples`.
+pub fn decode(request: &plan::Request, data: &[u8], time_ns: i64, samples: &mut Samples) {
+    samples.reserve(request.fields.len());
+    for field in &request.fields {
+        let offset = usize::from(field.offset);
+        match &field.coding {
+            Coding::Registers { codec, .. } => {
+                codec.decode(field.point, data.get(offset..).unwrap_or_default(), time_ns, samples);
+            }
+            Coding::Bit => samples.push_bool(field.point, bit(data, offset), time_ns),
+            Coding::Number => {
+                let bits = (0..usize::from(field.bits)).rev();
+                let number = bits.fold(0, |number, index| number << 1 | u64::from(bit(data, offset + index)));
+                samples.push_u64(field.point, number, time_ns);
+            }
+        }
+    }
+}
+
+/// Eight to a byte, the first in the lowest bit (Application Protocol V1.1b3, section 6.1).
+fn bit(data: &[u8], index: usize) -> bool {
+    data.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1)
+}
+
+/// The value of a point of a bit table as its bits.
+fn bits_of(point: &Point, value: &SampleValue) -> Result<u64, RequestError> {
+    let invalid = |message: String| RequestError::InvalidValue(message);
+    let number = match value {
+        SampleValue::Bool(truth) => u64::from(*truth),
+        SampleValue::Uint(number) => *number,
+        SampleValue::Int(number) => {
+            u64::try_from(*number).map_err(|_| invalid(format!("{number} does not fit {} coils", point.count)))?
+        }
+        SampleValue::Float(number) if number.fract() == 0.0 && (0.0..1.8e19).contains(number) => *number as u64,
+        _ => return Err(invalid("expected a truth value or a whole number for coils".to_owned())),
+    };
+    if point.count < 64 && number >> point.count != 0 {
+        return Err(invalid(format!("{number} does not fit {} coils", point.count)));
+    }
+    Ok(number)
+}
+
+fn refused(exception: Exception) -> RequestError {
+    RequestError::Refused(exception.to_string())
+}
+
+fn now_ns() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn open_serial(serial: &Serial) -> Result<SerialStream, RequestError> {
+    let builder = tokio_serial::new(&serial.path, serial.baud)
+        .data_bits(if serial.data_bits == 7 { tokio_serial::DataBits::Seven } else { tokio_serial::DataBits::Eight })
+        .stop_bits(if serial.stop_bits == 2 { tokio_serial::StopBits::Two } else { tokio_serial::StopBits::One })
+        .parity(match serial.parity {
+            Parity::None => tokio_serial::Parity::None,
+            Parity::Even => tokio_serial::Parity::Even,
+            Parity::Odd => tokio_serial::Parity::Odd,
+        });
+    builder.open_native_async().map_err(|error| {
+        let hint = match error.kind() {
+            tokio_serial::ErrorKind::NoDevice => " (is it plugged in, and is no one else using it?)",
+            _ => "",
+        };
+        RequestError::Line(format!("failed to open the serial port: {error}{hint}"))
+    })
+}
+
+impl Io {
+    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        // No flush: of a serial port it would block the thread until all is sent.
+        match self {
+            Self::Tcp(stream) => stream.write_all(bytes).await,
+            Self::Serial(port) => port.write_all(bytes).await,
+        }
+    }
+
+    async fn read(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read_buf(into).await,
+            Self::Serial(port) => port.read_buf(into).await,
+        }
+    }
+
+    fn try_read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read(into),
+            Self::Serial(port) => port.try_read(into),
+        }
+    }
+}
