@@ -1,1 +1,5 @@
+//! The machine against a simulated bus, in virtual time.
 
+mod bench;
+mod properties;
+mod stories;

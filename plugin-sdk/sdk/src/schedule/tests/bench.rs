@@ -1,0 +1,288 @@
+//! A protocol of numbered registers, and a bus that answers in virtual time.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{
+    Completion, Connection, DeviceConfig, DeviceState, Fault, Parsed, PlanPoint, Planned, Protocol, Reading, Reason,
+    RequestError, SampleValue, Samples,
+    schedule::{
+        emitter::Output,
+        machine::{BusCommand, BusCommandKind, Input, Job, Machine, Next},
+        unit::{Device, Now, Slot},
+    },
+};
+
+pub(super) struct Registers;
+
+/// Registers from `first` to `last`.
+pub(super) struct Span {
+    pub(super) first: u16,
+    pub(super) last: u16,
+}
+
+pub(super) struct NoConnection;
+
+const LONGEST: u16 = 10;
+const GAP: u16 = 4;
+
+impl Protocol for Registers {
+    type Bus = &'static str;
+    type Unit = u8;
+    type Point = u16;
+    type Request = Span;
+    type Connection = NoConnection;
+
+    fn new(_config: &Value) -> Result<Self, Vec<Fault>> {
+        Ok(Self)
+    }
+
+    fn parse(&self, _device: &DeviceConfig) -> Result<Parsed<Self>, Vec<Fault>> {
+        Err(Vec::new())
+    }
+
+    fn plan(&self, _bus: &&'static str, _unit: &u8, points: &[PlanPoint<'_, u16>]) -> Vec<Planned<Span>> {
+        let mut sorted: Vec<_> = points.iter().collect();
+        sorted.sort_by_key(|point| *point.point);
+        let mut planned: Vec<Planned<Span>> = Vec::new();
+        let mut closed = true;
+        for point in sorted {
+            let address = *point.point;
+            match planned.last_mut() {
+                Some(Planned { request, points })
+                    if !closed
+                        && !point.alone
+                        && !point.cut
+                        && address <= request.last + GAP
+                        && address < request.first + LONGEST =>
+                {
+                    request.last = address;
+                    points.push(point.id);
+                }
+                _ => {
+                    planned.push(Planned { request: Span { first: address, last: address }, points: vec![point.id] });
+                    closed = point.alone;
+                }
+            }
+        }
+        planned
+    }
+
+    async fn connect(&self, _bus: &&'static str) -> Result<NoConnection, RequestError> {
+        Ok(NoConnection)
+    }
+
+    fn timeout(&self, _bus: &&'static str, _unit: &u8) -> Duration {
+        Duration::from_secs(1)
+    }
+}
+
+impl Connection<Registers> for NoConnection {
+    async fn read(&mut self, _: &u8, _: &Span, _: &mut Samples) -> Result<(), RequestError> {
+        Ok(())
+    }
+
+    async fn write(&mut self, _: &u8, _: &u16, _: &SampleValue) -> Result<(), RequestError> {
+        Ok(())
+    }
+}
+
+/// What the bus does; tests change it between runs.
+pub(super) struct World {
+    pub(super) latency: Duration,
+    pub(super) timeout: Duration,
+    pub(super) dead: BTreeSet<u8>,
+    pub(super) illegal: BTreeSet<u16>,
+    pub(super) is_down: bool,
+}
+
+pub(super) struct Exchange {
+    pub(super) at: Duration,
+    pub(super) unit: u8,
+    pub(super) is_write: bool,
+}
+
+pub(super) struct Bench {
+    machine: Machine<Registers>,
+    out: Output,
+    start: Instant,
+    pub(super) at: Duration,
+    next: Next<Registers>,
+    pub(super) world: World,
+    commands: VecDeque<(Duration, BusCommand<Registers>)>,
+    pub(super) exchanges: Vec<Exchange>,
+    pub(super) dials: Vec<Duration>,
+    pub(super) reads: Vec<(Duration, u32)>,
+    pub(super) bad: Vec<(Duration, u32, Reason)>,
+    pub(super) completions: Vec<(Duration, Completion)>,
+    pub(super) states: Vec<(Duration, DeviceState)>,
+    pub(super) logs: Vec<String>,
+}
+
+/// A device of points `(id, address, interval in milliseconds)`.
+pub(super) fn device(id: u32, unit: u8, points: &[(u32, u16, u64)]) -> Arc<Device<Registers>> {
+    let slots = points.iter().map(|(point, address, interval)| Slot {
+        id: *point,
+        name: format!("p{point}").into(),
+        writable: true,
+        interval: (*interval > 0).then(|| Duration::from_millis(*interval)),
+        point: *address,
+    });
+    Arc::new(Device { id, name: format!("default/d{id}"), unit, slots: slots.collect(), broken: Vec::new() })
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        let start = Instant::now();
+        Self {
+            machine: Machine::new(Arc::new(Registers), "bus", 7, start),
+            out: Output::default(),
+            start,
+            at: Duration::ZERO,
+            next: Next::Wait(None),
+            world: World {
+                latency: Duration::from_millis(1),
+                timeout: Duration::from_millis(500),
+                dead: BTreeSet::new(),
+                illegal: BTreeSet::new(),
+                is_down: false,
+            },
+            commands: VecDeque::new(),
+            exchanges: Vec::new(),
+            dials: Vec::new(),
+            reads: Vec::new(),
+            bad: Vec::new(),
+            completions: Vec::new(),
+            states: Vec::new(),
+            logs: Vec::new(),
+        }
+    }
+
+    /// Gives a command at a time from the start; times must not go back.
+    pub(super) fn command(&mut self, at: Duration, token: u64, device: u32, kind: BusCommandKind<Registers>) {
+        let deadline = self.start + at + Duration::from_secs(3);
+        self.commands.push_back((at, BusCommand { token: Some(token), deadline, device, kind }));
+    }
+
+    pub(super) fn configure(&mut self, device: Arc<Device<Registers>>) {
+        let id = device.id;
+        self.command(self.at, u64::from(id), id, BusCommandKind::Configure { device, message: String::new() });
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Now { instant: self.start + self.at, unix_ns: self.at.as_nanos() as i64 }
+    }
+
+    /// One input, and the record of what comes out.
+    pub(super) fn step(&mut self, input: Input<Registers>) {
+        let now = self.now();
+        self.next = self.machine.step(input, now, &mut self.out);
+        for sample in self.out.event.samples.iter() {
+            match sample.reading {
+                Reading::Bad { reason, .. } => self.bad.push((self.at, sample.point, reason.unwrap())),
+                _ => self.reads.push((self.at, sample.point)),
+            }
+        }
+        self.out.event.samples.clear();
+        let at = self.at;
+        self.completions.extend(self.out.event.completions.drain(..).map(|completion| (at, completion)));
+        self.states.extend(self.out.event.states.drain(..).map(|state| (at, state)));
+        self.logs.extend(self.out.logs.drain(..).map(|(_, line)| line));
+    }
+
+    /// Lets time pass until `end`, while the machine and the bus do as they do.
+    pub(super) fn run_until(&mut self, end: Duration) {
+        while self.at < end {
+            match std::mem::replace(&mut self.next, Next::Wait(None)) {
+                Next::Dial => {
+                    self.dials.push(self.at);
+                    self.pass(self.world.latency);
+                    let down = || Err(RequestError::Line("connection refused".to_owned()));
+                    let result = if self.world.is_down { down() } else { Ok(()) };
+                    self.step(Input::Dialled(result));
+                }
+                Next::Run(job) => self.exchange(&job),
+                Next::Busy(_) => panic!("nothing is under way"),
+                Next::Wait(until) => {
+                    let until = until.map_or(end, |until| until.saturating_duration_since(self.start)).max(self.at);
+                    match self.commands.front().map(|(at, _)| *at) {
+                        Some(at) if at <= until.min(end) => {
+                            self.at = self.at.max(at);
+                            let (_, command) = self.commands.pop_front().unwrap();
+                            self.step(Input::Command(command));
+                        }
+                        _ if until >= end => {
+                            self.next = Next::Wait(Some(self.start + until));
+                            self.at = end;
+                        }
+                        _ => {
+                            self.at = until;
+                            self.step(Input::Tick);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Time passes during a dial or an exchange; commands come meanwhile.
+    fn pass(&mut self, time: Duration) {
+        let end = self.at + time;
+        while self.commands.front().is_some_and(|(at, _)| *at <= end) {
+            let (at, command) = self.commands.pop_front().unwrap();
+            self.at = self.at.max(at);
+            self.step(Input::Command(command));
+            assert!(matches!(self.next, Next::Busy(_)), "the bus is in use");
+        }
+        self.at = end;
+    }
+
+    fn exchange(&mut self, job: &Job<Registers>) {
+        let (unit, span) = match job {
+            Job::Read { unit, planned } => (*unit, Some(planned)),
+            Job::Write { unit, .. } => (*unit, None),
+        };
+        self.exchanges.push(Exchange { at: self.at, unit, is_write: span.is_none() });
+        let result = if self.world.is_down {
+            self.pass(self.world.latency);
+            Err(RequestError::Line("closed".to_owned()))
+        } else if self.world.dead.contains(&unit) {
+            self.pass(self.world.timeout);
+            Err(RequestError::Timeout("within 500 ms".to_owned()))
+        } else {
+            self.pass(self.world.latency);
+            match span {
+                Some(planned) if self.world.illegal.range(planned.request.first..=planned.request.last).count() > 0 => {
+                    Err(RequestError::RefusedTogether("illegal address".to_owned()))
+                }
+                Some(planned) => {
+                    for point in &planned.points {
+                        self.out.read.push_u64(*point, 1, self.at.as_nanos() as i64);
+                    }
+                    Ok(())
+                }
+                None => Ok(()),
+            }
+        };
+        let usable = !self.world.is_down;
+        self.step(Input::Done { result, usable });
+    }
+
+    /// When a point was read.
+    pub(super) fn reads_of(&self, point: u32) -> Vec<Duration> {
+        self.reads.iter().filter(|(_, of)| *of == point).map(|(at, _)| *at).collect()
+    }
+
+    pub(super) fn completion(&self, token: u64) -> Option<&(Duration, Completion)> {
+        self.completions.iter().find(|(_, completion)| completion.token == token)
+    }
+}
+
+pub(super) fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}

@@ -1,0 +1,161 @@
+//! What holds whatever happens.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use proptest::{collection::vec, prelude::*};
+
+use crate::{
+    RequestError, SampleValue,
+    schedule::{
+        machine::{BusCommandKind, Input},
+        tests::bench::{Bench, device, ms},
+    },
+};
+
+/// Devices as lists of (unit, points as (address, interval)).
+fn devices() -> impl Strategy<Value = Vec<(u8, Vec<(u16, u64)>)>> {
+    let interval = prop_oneof![Just(100_u64), Just(200), Just(250), Just(500), Just(1000)];
+    let points = vec((0..200_u16, interval), 1..12);
+    vec((1..4_u8, points), 1..6)
+}
+
+/// Any input, also such as make no sense at the moment.
+#[derive(Debug, Clone)]
+enum Anything {
+    Configure(u32, u8, Vec<(u16, u64)>),
+    Remove(u32),
+    Read(u32, u32),
+    Write(u32, u32),
+    Dialled(bool),
+    Done(u8, bool),
+    Pass(u64),
+}
+
+fn anything() -> impl Strategy<Value = Anything> {
+    let points = vec((0..30_u16, prop_oneof![Just(0_u64), Just(100), Just(1000)]), 0..6);
+    prop_oneof![
+        (0..4_u32, 1..4_u8, points).prop_map(|(id, unit, points)| Anything::Configure(id, unit, points)),
+        (0..4_u32).prop_map(Anything::Remove),
+        (0..4_u32, 0..40_u32).prop_map(|(device, point)| Anything::Read(device, point)),
+        (0..4_u32, 0..40_u32).prop_map(|(device, point)| Anything::Write(device, point)),
+        any::<bool>().prop_map(Anything::Dialled),
+        (0..7_u8, any::<bool>()).prop_map(|(result, usable)| Anything::Done(result, usable)),
+        (0..5000_u64).prop_map(Anything::Pass),
+    ]
+}
+
+fn result(code: u8) -> Result<(), RequestError> {
+    let text = || "x".to_owned();
+    match code {
+        0 => Ok(()),
+        1 => Err(RequestError::Refused(text())),
+        2 => Err(RequestError::RefusedTogether(text())),
+        3 => Err(RequestError::Timeout(text())),
+        4 => Err(RequestError::Garbled(text())),
+        5 => Err(RequestError::Line(text())),
+        _ => Err(RequestError::InvalidValue(text())),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn each_point_is_read_exactly_once_in_each_period(devices in devices()) {
+        let mut bench = Bench::new();
+        let mut intervals = BTreeMap::new();
+        let mut next = 0;
+        for (index, (unit, points)) in devices.iter().enumerate() {
+            let points: Vec<_> = points.iter().map(|(address, interval)| {
+                next += 1;
+                intervals.insert(next, *interval);
+                (next, *address, *interval)
+            }).collect();
+            bench.configure(device(index as u32, *unit, &points));
+        }
+        bench.run_until(Duration::from_millis(2050));
+        bench.reads.clear();
+        bench.run_until(Duration::from_millis(12_050));
+        for (point, interval) in intervals {
+            let reads = bench.reads_of(point);
+            let expected = (10_000 / interval) as i64;
+            // A period that is cut by the edge of the window may count or not.
+            prop_assert!((reads.len() as i64 - expected).abs() <= 1, "point {point}: {} of {expected}", reads.len());
+            for pair in reads.windows(2) {
+                let gap = pair[1] - pair[0];
+                prop_assert!(gap <= ms(interval + 70), "point {point} of {interval} ms: {gap:?}");
+                prop_assert!(gap + ms(70) >= ms(interval), "point {point} of {interval} ms: {gap:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_dead_unit_costs_others_one_timeout_at_a_time(dead in 1..4_u8, devices in devices()) {
+        let mut bench = Bench::new();
+        bench.world.dead.insert(dead);
+        let mut next = 0;
+        let mut alive = Vec::new();
+        for (index, (unit, points)) in devices.iter().enumerate() {
+            let points: Vec<_> = points.iter().map(|(address, interval)| {
+                next += 1;
+                if *unit != dead {
+                    alive.push((next, *interval));
+                }
+                (next, *address, *interval)
+            }).collect();
+            bench.configure(device(index as u32, *unit, &points));
+        }
+        bench.run_until(Duration::from_secs(30));
+        for (point, interval) in alive {
+            let reads = bench.reads_of(point);
+            let longest = reads.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
+            prop_assert!(longest <= ms(interval.max(500) + 500 + 100), "point {point} of {interval} ms: {longest:?}");
+        }
+    }
+
+    #[test]
+    fn no_order_of_events_panics_and_each_command_ends_once(events in vec(anything(), 0..200)) {
+        let mut bench = Bench::new();
+        let mut token = 0;
+        for event in events {
+            token += 1;
+            let now = bench.now().instant;
+            let mut command = |device, kind| {
+                bench.step(Input::Command(crate::schedule::machine::BusCommand {
+                    token: Some(token),
+                    deadline: now + Duration::from_secs(2),
+                    device,
+                    kind,
+                }));
+            };
+            match event {
+                Anything::Configure(id, unit, points) => {
+                    let points: Vec<_> = points.iter().enumerate()
+                        .map(|(index, (address, interval))| (id * 10 + index as u32, *address, *interval)).collect();
+                    command(id, BusCommandKind::Configure { device: device(id, unit, &points), message: String::new() });
+                }
+                Anything::Remove(id) => command(id, BusCommandKind::Remove),
+                Anything::Read(id, point) => command(id, BusCommandKind::Read { point }),
+                Anything::Write(id, point) => command(id, BusCommandKind::Write { point, value: SampleValue::Bool(true) }),
+                Anything::Dialled(up) => {
+                    token -= 1;
+                    let result = if up { Ok(()) } else { Err(RequestError::Line("x".to_owned())) };
+                    bench.step(Input::Dialled(result));
+                }
+                Anything::Done(code, usable) => {
+                    token -= 1;
+                    bench.step(Input::Done { result: result(code), usable });
+                }
+                Anything::Pass(time) => {
+                    token -= 1;
+                    bench.at += ms(time);
+                    bench.step(Input::Tick);
+                }
+            }
+        }
+        bench.step(Input::Stop);
+        let mut tokens: Vec<_> = bench.completions.iter().map(|(_, completion)| completion.token).collect();
+        tokens.sort_unstable();
+        prop_assert_eq!(tokens, (1..=token).collect::<Vec<_>>());
+    }
+}
