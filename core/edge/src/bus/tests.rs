@@ -87,6 +87,7 @@ async fn answer(mut inbox: twin::TwinInbox, mut device: DeviceTwin) {
                 device.state = state;
                 drop(reply.send(Ok(())));
             }
+            Request::Stats { reply } => drop(reply.send(twin::EngineStats::default())),
         }
     }
 }

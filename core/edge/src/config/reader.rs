@@ -200,7 +200,9 @@ fn key_line(lines: &[&str], from: usize, to: usize, key: &str) -> Option<(usize,
     let level = (from..to).filter_map(|i| indent(lines[i])).min()?;
     let line = (from..to).find(|i| {
         let content = lines[*i].trim_start_matches([' ', '-']);
-        indent(lines[*i]) == Some(level) && content.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with(':'))
+        // JSON is YAML too; its keys have quotes.
+        let rest = content.trim_start_matches('"').strip_prefix(key);
+        indent(lines[*i]) == Some(level) && rest.is_some_and(|rest| rest.trim_start_matches(['"', ' ']).starts_with(':'))
     })?;
     let end = (line + 1..to).find(|i| indent(lines[*i]).is_some_and(|n| n <= level)).unwrap_or(to);
     Some((line, end))

@@ -16,7 +16,7 @@ pub enum StoreError {
     },
     /// The file is not a database, or it is damaged.
     #[error(
-        "`{path}` is not a usable database (not SQLite, or damaged)\n\nhint: move the file away; edgecore then starts with an empty store and the hub sends everything again"
+        "`{path}` is not a database, or a damaged one\n\nhint: move the file away; edgecore then starts with an empty store and the hub sends everything again"
     )]
     NotADatabase {
         /// The file.

@@ -18,9 +18,6 @@ use super::{
 /// plenty; callers wait (or keep their things dirty) when it is full.
 const QUEUE: usize = 64;
 
-/// Bytes of records that may wait for the hub before old telemetry is dropped.
-pub const DEFAULT_OUTBOX_BUDGET: u64 = 64 * 1024 * 1024;
-
 /// Who gave an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Source {
@@ -194,7 +191,16 @@ impl StoreHandle {
     /// Each kind of unusable file has its own [`StoreError`] that says what to do.
     pub fn open(folder: &Path, outbox_budget: u64) -> Result<Self, StoreError> {
         let path = folder.join("edge.db");
-        let connection = schema::open(folder, &path)?;
+        Self::with_connection(schema::open(folder, &path)?, &path, outbox_budget)
+    }
+
+    /// Takes over a connection that [`schema::open`] gave.
+    pub(super) fn with_connection(
+        connection: rusqlite::Connection,
+        path: &Path,
+        outbox_budget: u64,
+    ) -> Result<Self, StoreError> {
+        let path = path.to_owned();
         let mut writer = Writer::new(connection, path.clone(), outbox_budget)?;
         let signals = Arc::new(Signals {
             objects: watch::Sender::new(0),
@@ -210,7 +216,7 @@ impl StoreHandle {
             .name("store".to_owned())
             .stack_size(512 * 1024)
             .spawn(move || writer.run(queue, &for_thread))
-            .map_err(|source| StoreError::Folder { path: folder.to_owned(), source: Arc::new(source) })?;
+            .map_err(|source| StoreError::Folder { path: path.clone(), source: Arc::new(source) })?;
         Ok(Self { jobs, signals, epoch, path: Arc::new(path) })
     }
 

@@ -23,6 +23,9 @@ mod writer;
 
 pub use error::StoreError;
 pub use handle::{
-    Apply, Change, DesiredRow, HubPosition, NewRecord, Object, ObjectKey, OutboxRecord, OutboxSize, RecordClass, Source,
+    Answer, Apply, Change, DesiredRow, HubPosition, NewRecord, Object, ObjectKey, OutboxRecord, OutboxSize, RecordClass, Source,
     StoreHandle, StoreHealth, TwinBlob,
 };
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use longshore_types::{DeviceName, Quality, Reason, Value};
+use longshore_types::{DeviceName, Fault, Quality, Reason, Value};
 use tokio::sync::{mpsc, oneshot};
 
 /// Requests that may wait for the engine; callers wait when it is full.
@@ -22,8 +22,8 @@ pub struct DeviceTwin {
     pub last_online_ms: Option<i64>,
     /// What an operator should know.
     pub conditions: Vec<Condition>,
-    /// Things that are accepted but doubtful.
-    pub warnings: Vec<String>,
+    /// Faults of its configuration, and doubts about it, at their key paths.
+    pub warnings: Vec<Fault>,
     /// The properties, in the order of the Device.
     pub properties: Vec<PropertyTwin>,
 }
@@ -157,6 +157,31 @@ pub struct UpdateError {
     pub reason: String,
 }
 
+/// What the engine counted since start, and what it holds now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EngineStats {
+    /// Devices served.
+    pub devices: u64,
+    /// Their properties.
+    pub properties: u64,
+    /// Desired values that are neither confirmed nor refused.
+    pub unsettled: u64,
+    /// Readings taken.
+    pub samples: u64,
+    /// Readings of points that are not there any more.
+    pub strays: u64,
+    /// Reported changes, heartbeats included.
+    pub changes: u64,
+    /// Batch messages handed to the bus.
+    pub payloads: u64,
+    /// Desired values that were confirmed.
+    pub writes_confirmed: u64,
+    /// Desired values that were refused or failed.
+    pub writes_failed: u64,
+    /// Commands sent to mappers.
+    pub commands: u64,
+}
+
 /// What the engine's task gets from [`TwinHandle`]s.
 #[derive(Debug)]
 pub(crate) enum Request {
@@ -164,6 +189,7 @@ pub(crate) enum Request {
     List { reply: oneshot::Sender<Vec<DeviceTwin>> },
     Update { device: DeviceName, updates: Vec<LocalUpdate>, reply: oneshot::Sender<Result<DeviceTwin, UpdateError>> },
     SetState { device: DeviceName, state: DeviceState, reply: oneshot::Sender<Result<(), UpdateError>> },
+    Stats { reply: oneshot::Sender<EngineStats> },
 }
 
 /// The twin engine, for everybody else. Cheap to clone.
@@ -200,6 +226,11 @@ impl TwinHandle {
     /// A client says whether a device is there (KubeEdge's `state/update`).
     pub async fn set_state(&self, device: DeviceName, state: DeviceState) -> Result<(), UpdateError> {
         self.ask(|reply| Request::SetState { device, state, reply }).await.unwrap_or_else(|| Err(stopping()))
+    }
+
+    /// What the engine counted; `None` when it is stopping.
+    pub async fn stats(&self) -> Option<EngineStats> {
+        self.ask(|reply| Request::Stats { reply }).await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {

@@ -1,0 +1,101 @@
+//! Devices and models from files on the node itself, for nodes that work alone.
+//!
+//! The folder is looked at once a second; what changed is loaded and applied
+//! to the store in one transaction, like the hub's objects, which win where
+//! both name the same thing.
+//!
+//! While a file has a fault, nothing is deleted: a slip of the pen must not
+//! take a device away. What loads is applied all the same.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use longshore_types::manifest::Manifests;
+use tokio::sync::watch;
+
+use crate::store::{Apply, Change, ObjectKey, Source, StoreHandle};
+
+/// How often the folder is looked at.
+const POLL: Duration = Duration::from_secs(1);
+
+/// Name, size and time of each file: what tells that something changed.
+type Fingerprint = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
+
+/// Keeps the store in step with the folder until `stop` is true. Without a
+/// folder, what a former configuration left is taken away.
+pub async fn run(folder: Option<PathBuf>, store: StoreHandle, mut stop: watch::Receiver<bool>) {
+    let Some(folder) = folder else {
+        let none = Apply { source: Source::Manifest, position: None, replace: true, changes: Vec::new() };
+        if let Err(error) = store.apply(none).await {
+            tracing::warn!(%error, "objects of former manifests could not be taken away");
+        }
+        return;
+    };
+    let mut applied: Option<Fingerprint> = None;
+    loop {
+        let found = fingerprint(&folder);
+        if applied.as_ref() != Some(&found) && apply(&folder, &store).await {
+            applied = Some(found);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(POLL) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// True when it need not be tried again before something changes.
+async fn apply(folder: &Path, store: &StoreHandle) -> bool {
+    let loaded = match Manifests::load(folder) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            tracing::error!(folder = %folder.display(), %error, "manifests cannot be read; what was applied before stays");
+            return true;
+        }
+    };
+    for fault in &loaded.faults {
+        tracing::warn!(%fault, "fault in a manifest");
+    }
+    let faulty = loaded.errors().next().is_some();
+    let models = loaded.models.iter().map(|m| put("DeviceModel", &m.object.metadata.namespace, &m.object.metadata.name, &m.object));
+    let devices = loaded.devices.iter().map(|d| put("Device", &d.object.metadata.namespace, &d.object.metadata.name, &d.object));
+    let changes: Vec<_> = models.chain(devices).collect();
+    let count = changes.len();
+    match store.apply(Apply { source: Source::Manifest, position: None, replace: !faulty, changes }).await {
+        Ok(()) => {
+            tracing::info!(folder = %folder.display(), objects = count, faulty, "manifests applied");
+            true
+        }
+        Err(error) => {
+            tracing::error!(folder = %folder.display(), %error, "manifests could not be stored; tried again");
+            false
+        }
+    }
+}
+
+fn put(kind: &str, namespace: &str, name: &str, object: &impl serde::Serialize) -> Change {
+    Change::Put {
+        key: ObjectKey { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() },
+        uid: String::new(),
+        resource_version: String::new(),
+        // Objects that were read from text have a JSON form.
+        json: serde_json::to_string(object).unwrap_or_default(),
+    }
+}
+
+fn fingerprint(folder: &Path) -> Fingerprint {
+    let mut found = Fingerprint::new();
+    let mut note = |path: PathBuf| {
+        if let Ok(metadata) = path.metadata() {
+            found.insert(path, (metadata.len(), metadata.modified().ok()));
+        }
+    };
+    match std::fs::read_dir(folder) {
+        Ok(entries) => entries.flatten().for_each(|entry| note(entry.path())),
+        Err(_) => note(folder.to_owned()),
+    }
+    found
+}

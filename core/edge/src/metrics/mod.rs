@@ -1,0 +1,155 @@
+//! Health, metrics and twins over HTTP, for whoever sits at the node.
+//!
+//! Small by intent: GET only, one answer per connection, a bounded number of
+//! connections, no framework in the edge's binary.
+
+mod http;
+mod text;
+mod twins;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use longshore_types::{DeviceName, NodeName};
+use tokio::{net::TcpListener, sync::watch};
+
+use self::http::{Request, Response};
+use crate::{
+    bus::Bus,
+    mappers::Mappers,
+    ports::{BusPort, LinkState},
+    store::StoreHandle,
+    sync::LinkCounters,
+    twin::TwinHandle,
+};
+
+/// What there is to tell.
+pub struct Sources {
+    /// This node.
+    pub node: NodeName,
+    /// The twin engine.
+    pub twin: TwinHandle,
+    /// The store.
+    pub store: StoreHandle,
+    /// The mappers.
+    pub mappers: Arc<Mappers>,
+    /// The bus, if there is one.
+    pub bus: Option<Arc<Bus>>,
+    /// The link.
+    pub link: watch::Receiver<LinkState>,
+    /// What the link did, if there is a hub.
+    pub link_counters: Option<Arc<LinkCounters>>,
+}
+
+/// The port cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to listen for metrics on {address}")]
+pub struct ListenError {
+    address: SocketAddr,
+    #[source]
+    source: std::io::Error,
+}
+
+/// Binds the port.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    TcpListener::bind(address).await.map_err(|source| ListenError { address, source })
+}
+
+/// Serves until `stop` is true.
+pub async fn serve(listener: TcpListener, sources: Sources, stop: watch::Receiver<bool>) {
+    let sources = Arc::new(sources);
+    let answer = move |request: Request| {
+        let sources = Arc::clone(&sources);
+        async move { sources.answer(&request).await }
+    };
+    http::serve(listener, answer, stop).await;
+}
+
+impl Sources {
+    async fn answer(&self, request: &Request) -> Response {
+        match request.path() {
+            "/healthz" => Response::text(200, "ok\n"),
+            "/readyz" => self.ready(),
+            "/metrics" => Response::metrics(text::metrics(self).await),
+            "/twins" => self.twins(request).await,
+            "/status" => self.status().await,
+            _ => Response::text(404, "not found; try /healthz, /readyz, /metrics, /twins or /status\n"),
+        }
+    }
+
+    /// Ready means that devices are served and nothing is lost. A hub that is
+    /// away is normal and only told.
+    fn ready(&self) -> Response {
+        let faults = self.faults();
+        let link = format!("link: {}\n", *self.link.borrow());
+        if faults.is_empty() {
+            return Response::text(200, format!("ready\n{link}"));
+        }
+        Response::text(503, format!("not ready\n{}\n{link}", faults.join("\n")))
+    }
+
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if let Some(fault) = self.store.health().fault {
+            faults.push(format!("store: {}", fault.lines().next().unwrap_or_default()));
+        }
+        if let Some(Err(why)) = self.bus.as_ref().map(|bus| bus.ready()) {
+            faults.push(format!("bus: {why}"));
+        }
+        for mapper in self.mappers.iter() {
+            let (state, why) = crate::mappers::describe(&mapper.state());
+            if state != "Running" {
+                faults.push(format!("mapper {}: {state} {why}", mapper.name()));
+            }
+        }
+        faults
+    }
+
+    /// The node in short, for programs.
+    async fn status(&self) -> Response {
+        let stats = self.twin.stats().await.unwrap_or_default();
+        let faults = self.faults();
+        let mappers = self.mappers.iter().map(|mapper| {
+            let ((state, message), stats) = (crate::mappers::describe(&mapper.state()), mapper.stats());
+            serde_json::json!({
+                "name": mapper.name(), "protocol": mapper.protocol(), "version": mapper.version(),
+                "state": state, "message": message, "pid": stats.process_id, "restarts": stats.restarts,
+            })
+        });
+        let bus = self.bus.as_ref().map(|bus| {
+            let ready = bus.ready();
+            serde_json::json!({ "ready": ready.is_ok(), "message": ready.err(), "address": bus.address().map(|a| a.to_string()) })
+        });
+        let link = self.link.borrow().clone();
+        let word = match &link {
+            LinkState::NoHub => "none",
+            LinkState::Connecting { .. } => "connecting",
+            LinkState::Connected => "connected",
+        };
+        let outbox = self.store.outbox_size();
+        let status = serde_json::json!({
+            "node": self.node.as_str(),
+            "ready": faults.is_empty(),
+            "faults": faults,
+            "devices": stats.devices,
+            "properties": stats.properties,
+            "mappers": mappers.collect::<Vec<_>>(),
+            "bus": bus,
+            "link": { "state": word, "message": link.to_string() },
+            "outbox": { "records": outbox.records, "bytes": outbox.bytes },
+        });
+        Response::json(status.to_string().into_bytes())
+    }
+
+    async fn twins(&self, request: &Request) -> Response {
+        let Some(wanted) = request.query("device") else {
+            return Response::json(twins::list(&self.node, &self.twin.list().await));
+        };
+        let Ok(name) = wanted.parse::<DeviceName>() else {
+            return Response::text(400, format!("`{wanted}` is no device, expected `namespace/name`\n"));
+        };
+        match self.twin.get(name).await {
+            Some(twin) => Response::json(twins::one(&twin)),
+            None => Response::text(404, format!("device `{wanted}` is not on this node\n")),
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The task around the engine: mappers, store, local clients and time.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use longshore_host::{Batch, MapperEvent};
+use longshore_types::NodeName;
+use tokio::{
+    sync::{mpsc, watch},
+    time::MissedTickBehavior,
+};
+
+use super::{
+    engine::{Engine, MapperInfo, Now},
+    handle::{EngineStats, Request, TwinInbox},
+    point::Reading,
+    reconcile::Reconciliation,
+    saver::Saver,
+};
+use crate::{
+    clock,
+    mappers::Mappers,
+    ports::{BusPort, LinkState},
+    store::{Object, StoreHandle},
+};
+
+/// How often the engine looks at the time. Commands and payloads do not wait
+/// for it.
+const TICK: Duration = Duration::from_millis(50);
+/// Events taken at once before others get their turn.
+const EVENTS: usize = 64;
+
+/// What the engine's task is made of.
+pub struct Parts {
+    /// This node.
+    pub node: NodeName,
+    /// Requests of local clients.
+    pub inbox: TwinInbox,
+    /// The bus, or [`crate::ports::NoBus`].
+    pub bus: Arc<dyn BusPort>,
+    /// The store.
+    pub store: StoreHandle,
+    /// The mappers, started already.
+    pub mappers: Arc<Mappers>,
+    /// What they emit.
+    pub events: mpsc::Receiver<MapperEvent>,
+    /// The link's state; [`LinkState::NoHub`] means that nothing is reported.
+    pub link: watch::Receiver<LinkState>,
+    /// True ends the task.
+    pub stop: watch::Receiver<bool>,
+}
+
+struct Driver {
+    parts: Parts,
+    engine: Engine,
+    saver: Saver,
+    objects: watch::Receiver<u64>,
+    began: Instant,
+    /// The generation of each mapper that is up.
+    generations: Vec<Option<u64>>,
+    reconciled: bool,
+}
+
+/// Runs the engine until it is told to stop; saves everything at the end.
+pub async fn run(parts: Parts) {
+    let infos = parts.mappers.iter().map(|mapper| MapperInfo {
+        name: mapper.name().to_owned(),
+        protocol: mapper.protocol().to_ascii_lowercase(),
+    });
+    let infos: Vec<_> = infos.collect();
+    let reports = *parts.link.borrow() != LinkState::NoHub;
+    let mut driver = Driver {
+        engine: Engine::new(parts.bus.clone(), infos, reports),
+        saver: Saver::new(parts.store.clone()),
+        objects: parts.store.objects_changed(),
+        began: Instant::now(),
+        generations: vec![None; parts.mappers.iter().count()],
+        reconciled: false,
+        parts,
+    };
+    driver.restore().await;
+    driver.work().await;
+    let now = driver.now();
+    driver.engine.tick(now);
+    let outputs = driver.engine.take_outputs();
+    driver.saver.queue(outputs.desired, outputs.forgotten);
+    driver.saver.finish(&mut driver.engine, now).await;
+}
+
+impl Driver {
+    fn now(&self) -> Now {
+        // From 1 on, so that 0 can mean never.
+        let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        Now { ms, unix_ms: clock::now_ms() }
+    }
+
+    async fn restore(&mut self) {
+        let twins = self.parts.store.twins().await;
+        let desired = self.parts.store.desired().await;
+        match (twins, desired) {
+            (Ok(twins), Ok(desired)) => self.engine.restore(twins, desired),
+            (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "twins of before could not be read"),
+        }
+        for (mapper, failure) in self.parts.mappers.failures() {
+            let now = self.now();
+            self.engine.mapper_down(mapper, &failure, now);
+        }
+        self.reconcile().await;
+    }
+
+    async fn work(&mut self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stop = self.parts.stop.clone();
+        // Without any mapper there is nothing to wait for there.
+        let mut mappers = true;
+        loop {
+            tokio::select! {
+                event = self.parts.events.recv(), if mappers => match event {
+                    Some(event) => self.events(event),
+                    None => mappers = false,
+                },
+                Some(request) = self.parts.inbox.0.recv() => self.request(request),
+                Ok(()) = self.objects.changed() => self.reconcile().await,
+                _ = tick.tick() => self.tick(),
+                () = told(&mut stop) => return,
+            }
+            self.flush();
+            if *self.parts.stop.borrow() {
+                return;
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        let linked = self.parts.link.borrow().is_connected();
+        self.engine.set_linked(linked);
+        self.engine.tick(now);
+        self.saver.work(&mut self.engine, now);
+        if !self.reconciled {
+            // The store could not be read before; level-triggered, so once more.
+            self.objects.mark_changed();
+        }
+    }
+
+    fn events(&mut self, first: MapperEvent) {
+        self.event(first);
+        for _ in 1..EVENTS {
+            let Ok(event) = self.parts.events.try_recv() else { break };
+            self.event(event);
+        }
+        let now = self.now();
+        self.engine.pump(now);
+    }
+
+    fn event(&mut self, event: MapperEvent) {
+        let now = self.now();
+        match event {
+            MapperEvent::Up { mapper, generation } => {
+                let Some(index) = self.parts.mappers.position(&mapper) else { return };
+                tracing::info!(%mapper, generation, "mapper is up");
+                self.generations[index] = Some(generation);
+                self.engine.mapper_up(index, now);
+            }
+            MapperEvent::Batch { mapper, generation, batch } => {
+                let Some(index) = self.parts.mappers.position(&mapper) else { return };
+                // What a former instance left in the queue means nothing any more.
+                if self.generations[index] == Some(generation) {
+                    self.batch(index, &batch, now);
+                }
+            }
+            MapperEvent::Down { mapper, generation, reason } => {
+                let Some(index) = self.parts.mappers.position(&mapper) else { return };
+                if self.generations[index].is_none_or(|current| current == generation) {
+                    self.generations[index] = None;
+                    self.engine.mapper_down(index, &reason, now);
+                }
+            }
+        }
+    }
+
+    fn batch(&mut self, mapper: usize, batch: &Batch, now: Now) {
+        for state in batch.states() {
+            self.engine.device_state(mapper, state.device, state.online, state.message, now);
+        }
+        let readings = batch.samples().map(|sample| {
+            let reading = Reading {
+                quality: sample.quality,
+                reason: sample.reason,
+                source_time_ns: sample.source_time_ns,
+                value: sample.value,
+                message: sample.message,
+            };
+            (sample.point, reading)
+        });
+        self.engine.samples(mapper, readings, now);
+        for completion in batch.completions() {
+            self.engine.completion(mapper, completion.token, completion.status, completion.message, now);
+        }
+    }
+
+    async fn reconcile(&mut self) {
+        self.objects.mark_unchanged();
+        let objects = match self.parts.store.objects().await {
+            Ok(objects) => objects,
+            Err(error) => {
+                tracing::error!(%error, "objects could not be read from the store");
+                return;
+            }
+        };
+        self.apply(&objects);
+    }
+
+    fn apply(&mut self, objects: &[Object]) {
+        let now = self.now();
+        let seen = Reconciliation::new(&self.parts.node, objects).run(&mut self.engine, now);
+        self.engine.retain_devices(|name| seen.contains(name), now);
+        if !std::mem::replace(&mut self.reconciled, true) {
+            self.engine.forget_orphans();
+        }
+        self.engine.pump(now);
+    }
+
+    fn request(&mut self, request: Request) {
+        let now = self.now();
+        // An answer that nobody waits for any more is no error.
+        match request {
+            Request::Get { device, reply } => drop(reply.send(self.engine.get(&device))),
+            Request::List { reply } => drop(reply.send(self.engine.list())),
+            Request::Update { device, updates, reply } => {
+                drop(reply.send(self.engine.update(&device, &updates, now)));
+            }
+            Request::SetState { device, state, reply } => drop(reply.send(self.engine.set_state(&device, state, now))),
+            Request::Stats { reply } => drop(reply.send(self.stats())),
+        }
+    }
+
+    fn stats(&self) -> EngineStats {
+        let counters = self.engine.counters();
+        let (devices, properties, unsettled) = self.engine.sizes();
+        EngineStats {
+            devices: devices as u64,
+            properties: properties as u64,
+            unsettled: unsettled as u64,
+            samples: counters.samples,
+            strays: counters.strays,
+            changes: counters.changes,
+            payloads: counters.payloads,
+            writes_confirmed: counters.writes_confirmed,
+            writes_failed: counters.writes_failed,
+            commands: counters.commands,
+        }
+    }
+
+    /// Carries out what the engine asks for.
+    fn flush(&mut self) {
+        // Giving commands back may ask for more.
+        for _ in 0..4 {
+            let mut outputs = self.engine.take_outputs();
+            self.saver.queue(outputs.desired, outputs.forgotten);
+            if outputs.commands.is_empty() {
+                return;
+            }
+            outputs.commands.sort_by_key(|(mapper, _)| *mapper);
+            let mut commands = outputs.commands.into_iter().peekable();
+            while let Some((mapper, first)) = commands.next() {
+                let mut group = vec![first];
+                while let Some((_, command)) = commands.next_if(|(next, _)| *next == mapper) {
+                    group.push(command);
+                }
+                let tokens: Vec<u64> = group.iter().map(|command| command.token).collect();
+                if let Err(error) = self.parts.mappers.submit(mapper, group) {
+                    tracing::debug!(%error, mapper, "commands were not taken; tried again");
+                    let now = self.now();
+                    self.engine.not_submitted(&tokens, now);
+                }
+            }
+        }
+    }
+}
+
+async fn told(stop: &mut watch::Receiver<bool>) {
+    // Whoever could tell is gone: that is an end too.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

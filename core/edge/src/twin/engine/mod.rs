@@ -1,0 +1,336 @@
+//! The twin engine: state, inputs and the time in; messages for the bus,
+//! commands for the mappers and rows for the store out. No I/O, no clock.
+//!
+//! Points are a dense table and their ids are its indexes, so that a sample
+//! finds its place without a search. A batch is taken in one pass; nothing is
+//! allocated for a sample that carries a number.
+
+mod devices;
+mod samples;
+mod updates;
+mod view;
+mod writes;
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use longshore_host::Command;
+use longshore_types::{DeviceName, Fault};
+
+use super::{
+    blob::SavedDevice,
+    handle::{Condition, DeviceState},
+    point::{Point, Rules},
+};
+use crate::{
+    ports::BusPort,
+    store::{DesiredRow, TwinBlob},
+};
+
+/// Pause between two reports of a device to the hub, for each 250 properties
+/// or part of them: a report is the whole device.
+const REPORT_MS: u64 = 1_000;
+const PROPERTIES_PER_REPORT: u64 = 250;
+/// The same without a link: then reports only replace each other on the disk.
+const REPORT_OFFLINE_MS: u64 = 10_000;
+/// Pause between two snapshots of a device. A reading is worth little after
+/// that time, and flash wears out.
+const SNAPSHOT_MS: u64 = 10_000;
+/// An id of a removed point is not given out again for so long, since readings
+/// of the former point may still be on their way.
+const REUSE_MS: u64 = 60_000;
+/// Configurations under way in one mapper.
+const CONFIGURES_UNDER_WAY: usize = 64;
+/// Writes and reads under way in one mapper.
+const WRITES_UNDER_WAY: usize = 256;
+
+/// The time, twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Now {
+    /// Since start; never goes back.
+    pub(crate) ms: u64,
+    /// Wall clock, milliseconds since 1970.
+    pub(crate) unix_ms: i64,
+}
+
+/// What the engine is told of a mapper once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MapperInfo {
+    pub(crate) name: String,
+    /// The `protocolName` of the devices that it serves, lower case.
+    pub(crate) protocol: String,
+}
+
+/// What the driver has to carry out, besides what went to the bus already.
+#[derive(Debug, Default)]
+pub(crate) struct Outputs {
+    /// Mapper (its index) and command, in order.
+    pub(crate) commands: Vec<(usize, Command)>,
+    /// Rows to save.
+    pub(crate) desired: Vec<DesiredRow>,
+    /// Rows to delete: devices that are gone.
+    pub(crate) forgotten: Vec<TwinBlob>,
+}
+
+/// What was counted since start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    pub(crate) samples: u64,
+    /// Readings of points that are not (or no longer) there.
+    pub(crate) strays: u64,
+    pub(crate) changes: u64,
+    pub(crate) payloads: u64,
+    pub(crate) writes_confirmed: u64,
+    pub(crate) writes_failed: u64,
+    pub(crate) commands: u64,
+}
+
+struct MapperSlot {
+    info: MapperInfo,
+    up: bool,
+    /// Why it is down, for people.
+    down_reason: String,
+    /// Devices to configure.
+    queue: VecDeque<u32>,
+    configures: usize,
+    writes: usize,
+}
+
+/// A command that awaits its completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct UnderWay {
+    mapper: usize,
+    what: What,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Configure(u32),
+    Remove,
+    /// A write or the read back of this point.
+    Point(u32),
+}
+
+/// How far a device's configuration has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Setup {
+    /// No mapper, or nothing to configure.
+    Idle,
+    /// Waits in its mapper's queue, not before this time.
+    Queued { not_before: u64 },
+    /// Sent.
+    Sent { token: u64 },
+    /// The mapper has it.
+    Done,
+    /// The mapper refused it; until it changes.
+    Refused,
+}
+
+struct Device {
+    name: DeviceName,
+    uid: String,
+    fingerprint: u64,
+    topic: Arc<str>,
+    mapper: Option<usize>,
+    names: Vec<Arc<str>>,
+    points: Vec<u32>,
+    /// `COMMAND_CONFIGURE` of it; the host keeps none, so it is needed again
+    /// whenever the mapper comes up.
+    config: Box<str>,
+    setup: Setup,
+    report_state: bool,
+    state: DeviceState,
+    /// The mapper says whether the device answers; until then readings do.
+    state_by_mapper: bool,
+    last_online_ms: Option<i64>,
+    reachable: Condition,
+    config_valid: Condition,
+    served: Condition,
+    /// Faults of the manifests, then those that the mapper found.
+    faults: Vec<Fault>,
+    /// How many of them are of the manifests.
+    own_faults: usize,
+    /// What the bus wanted when it was asked last.
+    interest: u64,
+    wants_batch: bool,
+    wants_changes: bool,
+    last_report: Option<u64>,
+    report_due: Option<u64>,
+    snapshot_due: Option<u64>,
+}
+
+/// A desired value from a former life.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct SavedDesired {
+    text: String,
+    local: bool,
+    of_device: Option<String>,
+    given_ms: i64,
+    write: String,
+    refused: bool,
+    message: String,
+    since_ms: i64,
+}
+
+/// The engine. See the module.
+pub(crate) struct Engine {
+    bus: Arc<dyn BusPort>,
+    reports: bool,
+    linked: bool,
+    mappers: Vec<MapperSlot>,
+    devices: Vec<Option<Box<Device>>>,
+    by_name: HashMap<DeviceName, u32>,
+    points: Vec<Point>,
+    /// Uptime of each point's last reading, apart from the points so that the
+    /// search for stale ones stays in the cache.
+    seen: Vec<u32>,
+    stale_after: Vec<u32>,
+    retired_points: VecDeque<(u32, u64)>,
+    retired_devices: VecDeque<(u32, u64)>,
+    /// Points whose desired value needs time or events.
+    active: BTreeSet<u32>,
+    under_way: HashMap<u64, UnderWay>,
+    next_token: u64,
+    interned: HashMap<String, Arc<Rules>>,
+    /// Devices with a report or a snapshot due.
+    dirty: BTreeSet<u32>,
+    saved: HashMap<String, SavedDevice>,
+    saved_desired: HashMap<String, HashMap<String, SavedDesired>>,
+    next_stale_scan: u64,
+    scratch: samples::Scratch,
+    out: Outputs,
+    counters: Counters,
+}
+
+impl Engine {
+    /// An engine without devices. `reports` says whether there is a hub at all.
+    pub(crate) fn new(bus: Arc<dyn BusPort>, mappers: Vec<MapperInfo>, reports: bool) -> Self {
+        let slot = |info| MapperSlot {
+            info,
+            up: false,
+            down_reason: "the mapper is starting".to_owned(),
+            queue: VecDeque::new(),
+            configures: 0,
+            writes: 0,
+        };
+        Self {
+            bus,
+            reports,
+            linked: false,
+            mappers: mappers.into_iter().map(slot).collect(),
+            devices: Vec::new(),
+            by_name: HashMap::new(),
+            points: Vec::new(),
+            seen: Vec::new(),
+            stale_after: Vec::new(),
+            retired_points: VecDeque::new(),
+            retired_devices: VecDeque::new(),
+            active: BTreeSet::new(),
+            under_way: HashMap::new(),
+            next_token: 1,
+            interned: HashMap::new(),
+            dirty: BTreeSet::new(),
+            saved: HashMap::new(),
+            saved_desired: HashMap::new(),
+            next_stale_scan: 0,
+            scratch: samples::Scratch::default(),
+            out: Outputs::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Hands over what a former life left. Before the first device comes.
+    pub(crate) fn restore(&mut self, twins: Vec<TwinBlob>, desired: Vec<DesiredRow>) {
+        self.saved = twins.into_iter().map(|blob| (blob.device, super::blob::unpack(&blob.data))).collect();
+        for row in desired {
+            let saved = row.json.as_deref().and_then(|json| serde_json::from_str(json).ok());
+            if let Some(saved) = saved {
+                self.saved_desired.entry(row.device).or_default().insert(row.property, saved);
+            }
+        }
+    }
+
+    /// What is to be carried out since the last call.
+    pub(crate) fn take_outputs(&mut self) -> Outputs {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Whether there is a link now: reports are rarer without.
+    pub(crate) fn set_linked(&mut self, linked: bool) {
+        self.linked = linked;
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Devices, properties, and desired values that are not confirmed.
+    pub(crate) fn sizes(&self) -> (usize, usize, usize) {
+        (self.by_name.len(), self.points.len() - self.retired_points.len(), self.active.len())
+    }
+
+    fn device(&self, id: u32) -> Option<&Device> {
+        self.devices.get(id as usize)?.as_deref()
+    }
+
+    fn device_mut(&mut self, id: u32) -> Option<&mut Device> {
+        self.devices.get_mut(id as usize)?.as_deref_mut()
+    }
+
+    fn token(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token
+    }
+
+    /// The device has news: a report and a snapshot become due.
+    fn touch(&mut self, id: u32, now: Now) {
+        let (reports, linked) = (self.reports, self.linked);
+        let Some(device) = self.device_mut(id) else { return };
+        if device.snapshot_due.is_none() {
+            device.snapshot_due = Some(now.ms + SNAPSHOT_MS);
+        }
+        if reports && device.report_due.is_none() {
+            let pause = device.report_pause(linked);
+            let due = device.last_report.map_or(now.ms, |last| (last + pause).max(now.ms));
+            device.report_due = Some(due);
+        }
+        self.dirty.insert(id);
+    }
+}
+
+impl Device {
+    fn report_pause(&self, linked: bool) -> u64 {
+        if linked {
+            REPORT_MS * (1 + self.points.len() as u64 / PROPERTIES_PER_REPORT)
+        } else {
+            REPORT_OFFLINE_MS
+        }
+    }
+
+    /// Index of a property within the device.
+    fn position(&self, property: &str) -> Option<usize> {
+        self.names.iter().position(|name| &**name == property)
+    }
+}
+
+impl Condition {
+    fn new(kind: &'static str) -> Self {
+        Self { kind, status: None, reason: "Unknown", message: String::new(), since_ms: 0 }
+    }
+
+    /// True when the status or its reason is another one than before.
+    fn set(&mut self, status: Option<bool>, reason: &'static str, message: impl Into<String>, now: Now) -> bool {
+        let message = message.into();
+        let changed = self.status != status || self.reason != reason || self.message != message;
+        if self.status != status || self.since_ms == 0 {
+            self.since_ms = now.unix_ms;
+        }
+        (self.status, self.reason, self.message) = (status, reason, message);
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+//! The hot path: a batch of readings in, one message per device out.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use longshore_types::{Quality, Value};
+
+use super::{Engine, Now};
+use crate::{
+    ports::{DeviceChange, PropertyChange},
+    twin::{
+        desired::Event,
+        format,
+        handle::{DeviceState, PropertyTwin},
+        point::{FREE, Reading},
+    },
+};
+
+/// How often the table is searched for stale values.
+const STALE_SCAN: Duration = Duration::from_millis(1_000);
+
+/// Buffers that are used again for each batch.
+#[derive(Default)]
+pub(super) struct Scratch {
+    values: Vec<u8>,
+    quality: Vec<u8>,
+    changes: Vec<PropertyChange>,
+    /// Points with a desired value that got a reading in this batch.
+    desired: Vec<u32>,
+    /// Size of the last payload, a good guess for the next one.
+    size: usize,
+}
+
+/// The readings of one device that stand together in a batch.
+#[derive(Clone, Copy)]
+struct Group {
+    device: u32,
+    served: bool,
+    wants_batch: bool,
+    wants_changes: bool,
+    reported: bool,
+    good: bool,
+    time_ns: i64,
+}
+
+const NO_GROUP: Group = Group {
+    device: FREE,
+    served: false,
+    wants_batch: false,
+    wants_changes: false,
+    reported: false,
+    good: false,
+    time_ns: 0,
+};
+
+impl Engine {
+    /// Takes the readings of a batch in. Readings of one device that stand
+    /// together become one message.
+    pub(crate) fn samples<'a>(
+        &mut self,
+        mapper: usize,
+        readings: impl Iterator<Item = (u32, Reading<'a>)>,
+        now: Now,
+    ) {
+        let now_ms = now.ms as u32;
+        let mut group = NO_GROUP;
+        for (id, reading) in readings {
+            self.counters.samples += 1;
+            let Some(device) = self.points.get(id as usize).map(|point| point.device) else {
+                self.counters.strays += 1;
+                continue;
+            };
+            if device != group.device {
+                self.end_group(group, now);
+                group = self.begin_group(device, Some(mapper));
+            }
+            if !group.served {
+                self.counters.strays += 1;
+                continue;
+            }
+            self.sample(id, &reading, now_ms, &mut group);
+        }
+        self.end_group(group, now);
+        self.desired_readings(now);
+    }
+
+    #[inline]
+    fn sample(&mut self, id: u32, reading: &Reading<'_>, now_ms: u32, group: &mut Group) {
+        let point = &mut self.points[id as usize];
+        self.seen[id as usize] = now_ms;
+        let last = if group.wants_changes { Some((point.value.clone(), point.source_time_ns)) } else { None };
+        let report = point.apply(reading, now_ms);
+        group.good |= point.quality == Quality::Good;
+        if point.desired.is_some() {
+            self.scratch.desired.push(id);
+        }
+        if !report {
+            return;
+        }
+        self.counters.changes += 1;
+        group.reported = true;
+        group.time_ns = group.time_ns.max(point.source_time_ns);
+        if group.wants_batch {
+            if point.quality != Quality::Bad
+                && let Some(value) = &point.value
+            {
+                self.scratch.values.extend_from_slice(point.fragment.as_bytes());
+                format::value(&mut self.scratch.values, value.borrow(), point.rules.single);
+                self.scratch.values.push(b',');
+            }
+            if point.quality != Quality::Good {
+                self.scratch.quality.extend_from_slice(point.fragment.as_bytes());
+                format::string(&mut self.scratch.quality, point.quality.as_str());
+                self.scratch.quality.push(b',');
+            }
+        }
+        if let Some((value, source_time_ns)) = last {
+            self.note_change(group.device, id, value, source_time_ns);
+        }
+    }
+
+    fn note_change(&mut self, device: u32, id: u32, value: Option<Value>, source_time_ns: i64) {
+        if let Some(current) = self.property_twin(device, id) {
+            let source_time_ms = (source_time_ns != 0).then_some(source_time_ns / 1_000_000);
+            let last = PropertyTwin { value, source_time_ms, ..current.clone() };
+            self.scratch.changes.push(PropertyChange { last, current });
+        }
+    }
+
+    fn begin_group(&mut self, device: u32, mapper: Option<usize>) -> Group {
+        let interest = self.bus.interest();
+        let bus = self.bus.clone();
+        let Some(entry) = self.device_mut(device) else { return Group { device, ..NO_GROUP } };
+        if entry.interest != interest {
+            entry.interest = interest;
+            entry.wants_batch = bus.wanted(&entry.topic);
+            entry.wants_changes = bus.wants_changes(&entry.name);
+        }
+        Group {
+            device,
+            served: mapper.is_none() || entry.mapper == mapper,
+            wants_batch: entry.wants_batch,
+            wants_changes: entry.wants_changes,
+            ..NO_GROUP
+        }
+    }
+
+    fn end_group(&mut self, group: Group, now: Now) {
+        if !group.served {
+            return;
+        }
+        if group.good {
+            self.heard_of(group.device, now);
+        }
+        if !group.reported {
+            return;
+        }
+        self.touch(group.device, now);
+        self.publish(group);
+    }
+
+    fn publish(&mut self, group: Group) {
+        let scratch = &mut self.scratch;
+        let Some(device) = self.devices.get(group.device as usize).and_then(Option::as_deref) else { return };
+        if group.wants_batch && !(scratch.values.is_empty() && scratch.quality.is_empty()) {
+            let mut payload = Vec::with_capacity(scratch.size.max(64 + scratch.values.len() + scratch.quality.len()));
+            payload.extend_from_slice(b"{\"timestamp\":");
+            format::whole(&mut payload, group.time_ns / 1_000_000);
+            payload.extend_from_slice(b",\"values\":{");
+            scratch.values.pop();
+            payload.extend_from_slice(&scratch.values);
+            payload.push(b'}');
+            if !scratch.quality.is_empty() {
+                scratch.quality.pop();
+                payload.extend_from_slice(b",\"quality\":{");
+                payload.extend_from_slice(&scratch.quality);
+                payload.push(b'}');
+            }
+            payload.push(b'}');
+            self.counters.payloads += 1;
+            self.bus.publish(&device.topic, Bytes::from(payload));
+        }
+        scratch.values.clear();
+        scratch.quality.clear();
+        if !scratch.changes.is_empty() {
+            let properties = std::mem::take(&mut scratch.changes);
+            self.bus.changed(DeviceChange { device: device.name.clone(), properties });
+        }
+    }
+
+    /// A good reading came: the device is there, unless its mapper knows better.
+    fn heard_of(&mut self, id: u32, now: Now) {
+        let Some(device) = self.device_mut(id) else { return };
+        device.last_online_ms = Some(now.unix_ms);
+        if device.state != DeviceState::Online && !device.state_by_mapper {
+            self.set_device_state(id, DeviceState::Online, "", now);
+        }
+    }
+
+    /// Shows the desired values what was read. Their samples are all in by now.
+    fn desired_readings(&mut self, now: Now) {
+        let mut ids = std::mem::take(&mut self.scratch.desired);
+        for id in ids.drain(..) {
+            let point = &self.points[id as usize];
+            if point.quality == Quality::Bad || !point.is_active() {
+                continue;
+            }
+            let matches = point.shows_desired();
+            self.step_desired(id, &Event::Reading { matches }, now);
+        }
+        self.scratch.desired = ids;
+    }
+
+    /// One reading outside of a mapper's batch: a local client measured by itself.
+    pub(super) fn one_reading(&mut self, id: u32, reading: &Reading<'_>, now: Now) {
+        let device = self.points[id as usize].device;
+        let mut group = self.begin_group(device, None);
+        self.sample(id, reading, now.ms as u32, &mut group);
+        self.end_group(group, now);
+        self.desired_readings(now);
+    }
+
+    /// Marks what was not read for too long. Costs nothing per sample.
+    pub(super) fn scan_stale(&mut self, now: Now) {
+        if now.ms < self.next_stale_scan {
+            return;
+        }
+        self.next_stale_scan = now.ms + STALE_SCAN.as_millis() as u64;
+        let now_ms = now.ms as u32;
+        let mut stale = Vec::new();
+        for (id, (seen, after)) in self.seen.iter().zip(&self.stale_after).enumerate() {
+            if now_ms.wrapping_sub(*seen) > *after && self.points[id].quality == Quality::Good {
+                stale.push(id as u32);
+            }
+        }
+        let mut group = NO_GROUP;
+        for id in stale {
+            let device = self.points[id as usize].device;
+            if device == FREE {
+                continue;
+            }
+            if device != group.device {
+                self.end_group(group, now);
+                group = self.begin_group(device, None);
+            }
+            self.stale(id, now_ms, &mut group);
+        }
+        self.end_group(group, now);
+    }
+
+    fn stale(&mut self, id: u32, now_ms: u32, group: &mut Group) {
+        let point = &mut self.points[id as usize];
+        if !point.go_stale(now_ms) {
+            return;
+        }
+        group.reported = true;
+        group.time_ns = group.time_ns.max(point.source_time_ns);
+        if group.wants_batch {
+            self.scratch.quality.extend_from_slice(point.fragment.as_bytes());
+            self.scratch.quality.extend_from_slice(b"\"uncertain\",");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What local clients ask for: all of it or nothing.
+
+use longshore_types::{DeviceName, Quality, Reason, Value};
+
+use super::{Engine, Now};
+use crate::twin::{
+    handle::{DeviceState, DeviceTwin, LocalUpdate, UpdateError},
+    point::Reading,
+};
+
+/// A checked update.
+struct Checked {
+    point: u32,
+    expected: Option<(String, Value)>,
+    actual: Option<Value>,
+}
+
+impl Engine {
+    /// See [`crate::twin::TwinHandle::update`].
+    pub(crate) fn update(
+        &mut self,
+        name: &DeviceName,
+        updates: &[LocalUpdate],
+        now: Now,
+    ) -> Result<DeviceTwin, UpdateError> {
+        let id = self.known(name)?;
+        let checked = updates.iter().map(|update| self.check(id, update)).collect::<Result<Vec<_>, _>>()?;
+        for update in checked {
+            if let Some(value) = &update.actual {
+                // The point takes raw values; a client speaks of the twin.
+                let point = &self.points[update.point as usize];
+                let raw = point.rules.invert(value, point.raw_whole).unwrap_or_else(|_| value.clone());
+                let reading = Reading {
+                    quality: Quality::Good,
+                    reason: Reason::None,
+                    source_time_ns: now.unix_ms.saturating_mul(1_000_000),
+                    value: Some(raw.borrow()),
+                    message: "",
+                };
+                self.one_reading(update.point, &reading, now);
+            }
+            if let Some((text, value)) = update.expected {
+                self.set_local_desired(id, update.point, &text, value, now);
+            }
+        }
+        self.device_twin(id).ok_or_else(|| unknown(name))
+    }
+
+    /// See [`crate::twin::TwinHandle::set_state`].
+    pub(crate) fn set_state(&mut self, name: &DeviceName, state: DeviceState, now: Now) -> Result<(), UpdateError> {
+        let id = self.known(name)?;
+        self.set_device_state(id, state, "said by a local client", now);
+        Ok(())
+    }
+
+    fn known(&self, name: &DeviceName) -> Result<u32, UpdateError> {
+        self.by_name.get(name).copied().ok_or_else(|| unknown(name))
+    }
+
+    fn check(&self, id: u32, update: &LocalUpdate) -> Result<Checked, UpdateError> {
+        let refuse = |code, reason: String| UpdateError { code, reason };
+        let device = self.device(id).ok_or_else(|| refuse(404, "the device is gone".to_owned()))?;
+        let position = device.position(&update.property).ok_or_else(|| {
+            refuse(404, format!("device `{}` has no property `{}`", device.name, update.property))
+        })?;
+        let point = device.points[position];
+        let rules = &self.points[point as usize].rules;
+        if let Some(why) = &rules.broken {
+            return Err(refuse(400, format!("property `{}` cannot be used: {why}", update.property)));
+        }
+        let expected = match &update.expected {
+            None => None,
+            Some(text) => {
+                let property = rules.as_property(&update.property);
+                let value = property.check_text(text).map_err(|error| refuse(400, error.to_string()))?;
+                Some((value.to_string(), value))
+            }
+        };
+        let actual = match &update.actual {
+            None => None,
+            Some(text) => Some(
+                Value::parse_as(rules.value_type, text)
+                    .map_err(|error| refuse(400, format!("property `{}`: {error}", update.property)))?,
+            ),
+        };
+        Ok(Checked { point, expected, actual })
+    }
+}
+
+fn unknown(name: &DeviceName) -> UpdateError {
+    UpdateError { code: 404, reason: format!("device `{name}` is not on this node") }
+}

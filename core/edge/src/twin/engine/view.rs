@@ -1,0 +1,142 @@
+//! What others see of the engine: twins, reports for the hub, snapshots.
+
+use longshore_types::DeviceName;
+
+use super::{Engine, Now, SNAPSHOT_MS};
+use crate::{
+    store::TwinBlob,
+    twin::{
+        blob,
+        handle::{DesiredTwin, DeviceTwin, PropertyTwin},
+    },
+};
+
+impl Engine {
+    /// One device as it is now.
+    pub(crate) fn get(&self, name: &DeviceName) -> Option<DeviceTwin> {
+        self.device_twin(*self.by_name.get(name)?)
+    }
+
+    /// All devices as they are now, by name.
+    pub(crate) fn list(&self) -> Vec<DeviceTwin> {
+        let mut devices: Vec<_> = self.by_name.values().filter_map(|id| self.device_twin(*id)).collect();
+        devices.sort_by(|a, b| a.name.cmp(&b.name));
+        devices
+    }
+
+    pub(super) fn device_twin(&self, id: u32) -> Option<DeviceTwin> {
+        let device = self.device(id)?;
+        Some(DeviceTwin {
+            name: device.name.clone(),
+            uid: device.uid.clone(),
+            state: device.state,
+            last_online_ms: device.last_online_ms,
+            conditions: vec![device.reachable.clone(), device.config_valid.clone(), device.served.clone()],
+            warnings: device.faults.clone(),
+            properties: device.points.iter().filter_map(|point| self.property_twin(id, *point)).collect(),
+        })
+    }
+
+    /// One property as it is now.
+    pub(super) fn property_twin(&self, device: u32, id: u32) -> Option<PropertyTwin> {
+        let device = self.device(device)?;
+        let point = self.points.get(id as usize)?;
+        let position = device.points.binary_search(&id).ok().or_else(|| device.points.iter().position(|p| *p == id))?;
+        let millis = |ns: i64| (ns != 0).then_some(ns / 1_000_000);
+        Some(PropertyTwin {
+            name: device.names[position].clone(),
+            kind: point.rules.value_type.as_str(),
+            writable: point.rules.access == longshore_types::device::AccessMode::ReadWrite,
+            report_to_cloud: point.rules.report_to_cloud,
+            value: point.value.clone(),
+            quality: point.quality,
+            reason: point.reason,
+            source_time_ms: millis(point.source_time_ns),
+            last_read_ms: millis(point.good_ns),
+            last_error: point.error.as_deref().map(str::to_owned),
+            desired: point.desired.as_deref().map(|desired| DesiredTwin {
+                value: desired.text.to_string(),
+                time_ms: desired.given_ms,
+                local: desired.local,
+                write: desired.shown(),
+                message: desired.message.to_string(),
+                since_ms: desired.since_ms,
+                version: u64::from(desired.version),
+            }),
+            version: u64::from(point.version),
+        })
+    }
+
+    /// Reports that are due, at most `most`. They count as made; give those
+    /// that could not be kept back with [`Engine::report_again`].
+    pub(crate) fn due_reports(&mut self, now: Now, most: usize) -> Vec<(u32, DeviceTwin)> {
+        let due = |id: &&u32| self.device(**id).is_some_and(|d| d.report_due.is_some_and(|due| due <= now.ms));
+        let ids: Vec<u32> = self.dirty.iter().filter(due).take(most).copied().collect();
+        let mut reports = Vec::with_capacity(ids.len());
+        for id in ids {
+            let twin = self.device_twin(id);
+            let Some(device) = self.device_mut(id) else { continue };
+            device.report_due = None;
+            device.last_report = Some(now.ms);
+            let (clean, report_state) = (device.snapshot_due.is_none(), device.report_state);
+            if clean {
+                self.dirty.remove(&id);
+            }
+            if let Some(mut twin) = twin {
+                twin.properties.retain(|property| property.report_to_cloud);
+                if report_state || !twin.properties.is_empty() {
+                    reports.push((id, twin));
+                }
+            }
+        }
+        reports
+    }
+
+    /// These reports could not be kept: they are due again.
+    pub(crate) fn report_again(&mut self, ids: &[u32], not_before: u64) {
+        for id in ids {
+            if let Some(device) = self.device_mut(*id) {
+                device.report_due = Some(not_before);
+                self.dirty.insert(*id);
+            }
+        }
+    }
+
+    /// Snapshots that are due, at most `most`; all that changed when `all`.
+    pub(crate) fn due_snapshots(&mut self, now: Now, most: usize, all: bool) -> Vec<(u32, TwinBlob)> {
+        let due = |id: &&u32| self.device(**id).is_some_and(|d| d.snapshot_due.is_some_and(|due| all || due <= now.ms));
+        let ids: Vec<u32> = self.dirty.iter().filter(due).take(most).copied().collect();
+        let mut blobs = Vec::with_capacity(ids.len());
+        for id in ids {
+            let Some(device) = self.device(id) else { continue };
+            let values = device.names.iter().zip(&device.points).filter_map(|(name, point)| {
+                let point = &self.points[*point as usize];
+                Some((&**name, point.value.as_ref()?, point.source_time_ns, point.good_ns))
+            });
+            let data = blob::pack(&device.uid, values);
+            blobs.push((id, TwinBlob { device: device.name.to_string(), data }));
+            if let Some(device) = self.device_mut(id) {
+                device.snapshot_due = None;
+                if device.report_due.is_none() {
+                    self.dirty.remove(&id);
+                }
+            }
+        }
+        blobs
+    }
+
+    /// These snapshots could not be kept: they are due again.
+    pub(crate) fn snapshot_again(&mut self, ids: &[u32], now: Now) {
+        for id in ids {
+            if let Some(device) = self.device_mut(*id) {
+                device.snapshot_due = Some(now.ms + SNAPSHOT_MS);
+                self.dirty.insert(*id);
+            }
+        }
+    }
+
+    /// Fingerprint of the objects that a device was made from.
+    pub(crate) fn fingerprint(&self, name: &DeviceName) -> Option<u64> {
+        self.device(*self.by_name.get(name)?).map(|device| device.fingerprint)
+    }
+}

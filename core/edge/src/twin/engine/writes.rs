@@ -1,0 +1,303 @@
+//! Desired values: where they come from, and their way into the device.
+
+use std::time::Duration;
+
+use longshore_host::{CommandKind, Status};
+use longshore_types::{
+    EffectiveDevice, Value,
+    effective::{Desired, EffectiveProperty},
+    policy::Confirm,
+};
+
+use super::{Engine, Now, SavedDesired, Setup, WRITES_UNDER_WAY, What};
+use crate::{
+    ports::{DeviceChange, PropertyChange},
+    store::DesiredRow,
+    twin::{
+        desired::{Action, Context, DesiredValue, Event, Outcome, State},
+        handle::{PropertyTwin, WriteState},
+    },
+};
+
+/// Time for reading a value back.
+const READ_BUDGET: Duration = Duration::from_secs(3);
+
+impl Engine {
+    /// Takes over the desired values of a Device. A local one stands until the
+    /// Device's own changes: the last word counts.
+    pub(super) fn set_all_desired(&mut self, id: u32, effective: &EffectiveDevice, now: Now) {
+        let points = self.device(id).map(|device| device.points.clone()).unwrap_or_default();
+        let mut saved = self.saved_desired.remove(effective.name.as_str()).unwrap_or_default();
+        for (property, point) in effective.properties.iter().zip(points) {
+            let before = self.property_twin(id, point);
+            let chosen = self.choose(point, property, saved.remove(&property.name), now);
+            let former = self.points[point as usize].desired.take();
+            let text_of = |desired: &Option<Box<DesiredValue>>| desired.as_ref().map(|d| d.text.clone());
+            let changed = text_of(&former) != text_of(&chosen);
+            self.points[point as usize].desired = chosen;
+            self.update_active(point);
+            if changed {
+                if self.points[point as usize].desired.is_none() {
+                    self.save_desired(id, point);
+                }
+                self.tell_desired(id, point, before);
+            }
+        }
+        for property in saved.into_keys() {
+            let device = effective.name.to_string();
+            self.out.desired.push(DesiredRow { device, property, json: None });
+        }
+    }
+
+    fn choose(
+        &mut self,
+        point: u32,
+        property: &EffectiveProperty,
+        saved: Option<SavedDesired>,
+        now: Now,
+    ) -> Option<Box<DesiredValue>> {
+        let (text, target): (Option<Box<str>>, _) = match &property.desired {
+            Desired::None => (None, Err(Box::default())),
+            Desired::Value(value) => (Some(value.to_string().into()), Ok(value.clone())),
+            Desired::Refused { text, message } => (Some(text.as_str().into()), Err(message.as_str().into())),
+        };
+        let check = |text: &str| match &property.broken {
+            Some(message) => Err(message.as_str().into()),
+            None => property.check_text(text).map_err(|error| error.to_string().into()),
+        };
+        let existing = self.points[point as usize].desired.as_deref();
+        let version = existing.map_or(0, |desired| desired.version);
+        if let Some(existing) = existing
+            && existing.of_device == text
+            && (existing.local || text.is_some())
+        {
+            let target = if existing.local { check(&existing.text) } else { target };
+            if target == existing.target {
+                return self.points[point as usize].desired.take();
+            }
+            // The model changed: the same text means something else now.
+            let mut again = DesiredValue::new(&existing.text, target, existing.local, existing.given_ms, version);
+            again.of_device = text;
+            return Some(Box::new(again));
+        }
+        if let (None, Some(saved)) = (existing, saved)
+            && saved.of_device.as_deref() == text.as_deref()
+            && (saved.local || text.is_some())
+        {
+            let target = if saved.local { check(&saved.text) } else { target };
+            let mut resumed = DesiredValue::new(&saved.text, target, saved.local, saved.given_ms, version);
+            let write = match saved.write.as_str() {
+                "confirmed" => WriteState::Confirmed,
+                "failed" => WriteState::Failed,
+                _ => WriteState::Pending,
+            };
+            resumed.resume(write, saved.refused, &saved.message, saved.since_ms);
+            resumed.of_device = text;
+            return Some(Box::new(resumed));
+        }
+        // Withdrawn by the Device: a local one that came later still stands.
+        if text.is_none()
+            && let Some(local) = existing.filter(|existing| existing.local)
+        {
+            let mut local = local.clone();
+            local.of_device = None;
+            return Some(Box::new(local));
+        }
+        let mut fresh = DesiredValue::new(text.as_deref()?, target, false, now.unix_ms, version + 1);
+        fresh.of_device = text;
+        Some(Box::new(fresh))
+    }
+
+    /// A local client's desired value.
+    pub(super) fn set_local_desired(&mut self, id: u32, point: u32, text: &str, target: Value, now: Now) {
+        let before = self.property_twin(id, point);
+        let entry = &mut self.points[point as usize];
+        let former = entry.desired.as_deref();
+        let mut fresh = DesiredValue::new(text, Ok(target), true, now.unix_ms, former.map_or(0, |d| d.version) + 1);
+        fresh.of_device = former.and_then(|desired| desired.of_device.clone());
+        entry.desired = Some(Box::new(fresh));
+        self.update_active(point);
+        self.save_desired(id, point);
+        self.tell_desired(id, point, before);
+        self.touch(id, now);
+        self.step_desired(point, &Event::Tick, now);
+    }
+
+    /// Clients of the KubeEdge topics hear of a new desired value (delta).
+    fn tell_desired(&mut self, id: u32, point: u32, before: Option<PropertyTwin>) {
+        let wants = self.device(id).is_some_and(|device| self.bus.wants_changes(&device.name));
+        if !wants {
+            return;
+        }
+        let current = self.property_twin(id, point);
+        if let (Some(last), Some(current), Some(device)) = (before, current, self.device(id)) {
+            let properties = vec![PropertyChange { last, current }];
+            self.bus.changed(DeviceChange { device: device.name.clone(), properties });
+        }
+    }
+
+    fn update_active(&mut self, point: u32) {
+        let active = self.points[point as usize].desired.as_ref().is_some_and(|desired| !desired.is_settled());
+        if active {
+            self.active.insert(point);
+        } else {
+            self.active.remove(&point);
+        }
+    }
+
+    /// One step of a point's desired value, and what follows from it.
+    pub(super) fn step_desired(&mut self, id: u32, event: &Event<'_>, now: Now) {
+        let Some(point) = self.points.get(id as usize) else { return };
+        if point.desired.is_none() {
+            return;
+        }
+        let device_id = point.device;
+        let Some(device) = self.device(device_id) else { return };
+        let mapper = device.mapper;
+        let ready = device.setup == Setup::Done
+            && mapper.is_some_and(|m| self.mappers[m].up && self.mappers[m].writes < WRITES_UNDER_WAY);
+        let policy = point.rules.policy.write;
+        let token = self.token();
+        let context = Context {
+            now_ms: now.ms,
+            unix_ms: now.unix_ms,
+            ready,
+            timeout_ms: u64::try_from(policy.timeout.as_millis()).unwrap_or(u64::MAX),
+            retries: policy.retries,
+            read_back: policy.confirm == Confirm::Readback,
+            token,
+        };
+        let Some(desired) = self.points[id as usize].desired.as_deref_mut() else { return };
+        let (action, mut changed) = desired.step(event, &context);
+        if action != Action::Nothing {
+            changed |= self.act(device_id, id, action, token, policy.timeout, now);
+        }
+        self.update_active(id);
+        if changed {
+            self.note_outcome(id);
+            self.save_desired(device_id, id);
+            self.touch(device_id, now);
+        }
+    }
+
+    /// Carries out what a step asks for. True when what people see has changed.
+    fn act(&mut self, device: u32, id: u32, action: Action, token: u64, timeout: Duration, now: Now) -> bool {
+        let Some(mapper) = self.device(device).and_then(|device| device.mapper) else { return false };
+        let point = &self.points[id as usize];
+        let Some(desired) = point.desired.as_deref() else { return false };
+        let (kind, budget) = match (action, &desired.target) {
+            (Action::Write, Ok(target)) => match point.rules.invert(target, point.raw_whole) {
+                Ok(value) => (CommandKind::Write { point: id, value }, timeout),
+                Err(why) => return self.refuse(id, why, now),
+            },
+            (Action::Read, _) => (CommandKind::Read { point: id }, READ_BUDGET),
+            _ => return false,
+        };
+        self.mappers[mapper].writes += 1;
+        self.send(mapper, token, device, budget, kind, What::Point(id));
+        false
+    }
+
+    /// There is no raw value for it: the device is not asked at all.
+    fn refuse(&mut self, id: u32, why: String, now: Now) -> bool {
+        if let Some(desired) = self.points[id as usize].desired.as_deref_mut() {
+            desired.state = State::Refused;
+            desired.message = why.into();
+            desired.since_ms = now.unix_ms;
+        }
+        true
+    }
+
+    pub(super) fn point_completed(&mut self, id: u32, token: u64, status: Status, message: &str, now: Now) {
+        let text = if message.is_empty() { status_text(status) } else { message };
+        let outcome = match status {
+            Status::Ok => Outcome::Done,
+            Status::Busy => Outcome::Busy,
+            Status::Refused | Status::InvalidArgument | Status::InvalidConfig | Status::Unsupported => {
+                Outcome::Refused(text)
+            }
+            _ => Outcome::Line(text),
+        };
+        let point = &self.points[id as usize];
+        let seen = match (&point.value, point.error.as_deref()) {
+            (_, Some(error)) => error.to_owned(),
+            (Some(value), None) => value.to_string(),
+            (None, None) => "nothing".to_owned(),
+        };
+        self.step_desired(id, &Event::Completed { token, outcome, seen: &seen }, now);
+        // A mapper need not emit a sample for a value that did not change.
+        if status == Status::Ok && self.points[id as usize].shows_desired() && self.is_confirming(id) {
+            self.step_desired(id, &Event::Reading { matches: true }, now);
+        }
+    }
+
+    fn is_confirming(&self, id: u32) -> bool {
+        let state = self.points[id as usize].desired.as_ref().map(|desired| desired.state);
+        // Without a token the read back is done, and its sample is in.
+        matches!(state, Some(State::Confirming { token: None, .. }))
+    }
+
+    fn note_outcome(&mut self, id: u32) {
+        match self.points[id as usize].desired.as_ref().map(|desired| desired.shown()) {
+            Some(WriteState::Confirmed) => self.counters.writes_confirmed += 1,
+            Some(WriteState::Failed) => self.counters.writes_failed += 1,
+            _ => {}
+        }
+    }
+
+    fn save_desired(&mut self, device: u32, id: u32) {
+        let Some(device) = self.device(device) else { return };
+        let Some(position) = device.points.iter().position(|point| *point == id) else { return };
+        let json = self.points[id as usize].desired.as_deref().map(|desired| {
+            let saved = SavedDesired {
+                text: desired.text.to_string(),
+                local: desired.local,
+                of_device: desired.of_device.as_deref().map(str::to_owned),
+                given_ms: desired.given_ms,
+                write: desired.shown().as_str().to_owned(),
+                refused: desired.state == State::Refused,
+                message: desired.message.to_string(),
+                since_ms: desired.since_ms,
+            };
+            // A struct of texts and numbers always has a JSON form.
+            serde_json::to_string(&saved).unwrap_or_default()
+        });
+        let row = DesiredRow { device: device.name.to_string(), property: device.names[position].to_string(), json };
+        self.out.desired.push(row);
+    }
+
+    fn tick_desired(&mut self, now: Now) {
+        let ids: Vec<u32> = self.active.iter().copied().collect();
+        for id in ids {
+            self.step_desired(id, &Event::Tick, now);
+        }
+    }
+
+    /// Time passes: whatever is due is done.
+    pub(crate) fn tick(&mut self, now: Now) {
+        self.scan_stale(now);
+        self.pump(now);
+    }
+
+    /// Commands whose turn has come.
+    pub(crate) fn pump(&mut self, now: Now) {
+        self.pump_configurations(now);
+        self.tick_desired(now);
+    }
+}
+
+fn status_text(status: Status) -> &'static str {
+    match status {
+        Status::Ok => "done",
+        Status::InvalidArgument => "the mapper does not know the point or the type of value",
+        Status::InvalidConfig => "the point's configuration is wrong",
+        Status::Unsupported => "the mapper cannot do that",
+        Status::Timeout => "no answer in time",
+        Status::Line => "the line is down",
+        Status::Refused => "the device refused",
+        Status::Panic => "the mapper panicked",
+        Status::Stopped => "the mapper is stopped",
+        Status::Busy => "the mapper's queue is full",
+        _ => "the mapper failed",
+    }
+}

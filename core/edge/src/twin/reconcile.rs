@@ -1,0 +1,147 @@
+//! Objects of the store → what the engine should serve.
+//!
+//! Level-triggered: it looks at what is, never at what happened, so the order
+//! in which devices, models and mappers come does not matter. A device whose
+//! object and model are as before is passed over, which keeps a pass over
+//! 10,000 devices cheap.
+
+use std::{
+    collections::{HashMap, HashSet, hash_map::DefaultHasher},
+    hash::{Hash, Hasher},
+};
+
+use longshore_types::{Device, DeviceModel, DeviceName, EffectiveDevice, NodeName};
+
+use super::engine::{Engine, Now};
+use crate::store::{Object, Source};
+
+/// What a Device object comes to.
+#[derive(Debug)]
+pub(crate) enum Planned {
+    /// As before.
+    Same,
+    /// To be served.
+    Serve(Box<EffectiveDevice>),
+    /// Not usable as a whole: one word, and the text for people.
+    Broken { uid: String, reason: &'static str, message: String },
+}
+
+/// The devices of this node among some objects.
+pub(crate) struct Reconciliation<'a> {
+    node: &'a NodeName,
+    models: HashMap<(&'a str, &'a str), &'a Object>,
+    parsed: HashMap<(&'a str, &'a str), Result<DeviceModel, String>>,
+    devices: Vec<&'a Object>,
+}
+
+impl<'a> Reconciliation<'a> {
+    pub(crate) fn new(node: &'a NodeName, objects: &'a [Object]) -> Self {
+        let of_kind = |kind: &'static str| objects.iter().filter(move |object| object.key.kind == kind);
+        Self {
+            node,
+            models: of_kind("DeviceModel").map(|o| ((o.key.namespace.as_str(), o.key.name.as_str()), o)).collect(),
+            parsed: HashMap::new(),
+            devices: of_kind("Device").collect(),
+        }
+    }
+
+    /// Gives the devices of this node to the engine, one by one, so that only
+    /// one is in memory in its long form. Returns all that there are.
+    pub(crate) fn run(mut self, engine: &mut Engine, now: Now) -> HashSet<DeviceName> {
+        let mut seen = HashSet::with_capacity(self.devices.len());
+        for object in std::mem::take(&mut self.devices) {
+            let Ok(name) = DeviceName::new(&object.key.namespace, &object.key.name) else {
+                tracing::warn!(object = %object.key, "a device with an invalid name is passed over");
+                continue;
+            };
+            if let Some((fingerprint, planned)) = self.device(object, engine.fingerprint(&name)) {
+                seen.insert(name.clone());
+                engine.set_device(name, fingerprint, planned, now);
+            }
+        }
+        seen
+    }
+
+    /// `None` when the device belongs to another node.
+    fn device(&mut self, object: &'a Object, known: Option<u64>) -> Option<(u64, Planned)> {
+        let Ok(reference) = serde_json::from_str::<Reference>(&object.json) else {
+            let message = "the object cannot be read as a Device".to_owned();
+            return Some((hash(&object.json), Planned::Broken { uid: object.uid.clone(), reason: "Unreadable", message }));
+        };
+        let of_node = reference.spec.node_name.unwrap_or_default();
+        // A manifest lies on the node itself and need not say which one that is.
+        let ours = of_node == self.node.as_str() || (of_node.is_empty() && object.source == Source::Manifest);
+        if !ours {
+            return None;
+        }
+        let model_name = reference.spec.device_model_ref.map(|r| r.name).unwrap_or_default();
+        let key = (object.key.namespace.as_str(), model_name.as_str());
+        let model = self.models.get(&key).copied();
+        let fingerprint = hash(&(&object.json, &object.uid, model.map(|model| &model.json)));
+        if known == Some(fingerprint) {
+            return Some((fingerprint, Planned::Same));
+        }
+        let broken = |reason, message| Planned::Broken { uid: object.uid.clone(), reason, message };
+        let planned = match model {
+            None if model_name.is_empty() => {
+                broken("ModelMissing", "spec.deviceModelRef.name: the device names no model".to_owned())
+            }
+            None => broken(
+                "ModelNotFound",
+                format!("model `{model_name}` does not exist in namespace `{}`; the device is served as soon as it does", key.0),
+            ),
+            Some(model) => self.build(object, model).unwrap_or_else(|(reason, message)| broken(reason, message)),
+        };
+        Some((fingerprint, planned))
+    }
+
+    fn build(&mut self, object: &Object, model: &'a Object) -> Result<Planned, (&'static str, String)> {
+        let mut device: Device =
+            serde_json::from_str(&object.json).map_err(|error| ("Unreadable", format!("the Device cannot be read: {error}")))?;
+        // The store's key is what the hub or the manifest means; the text may leave it out.
+        device.metadata.namespace.clone_from(&object.key.namespace);
+        device.metadata.name.clone_from(&object.key.name);
+        device.metadata.uid.clone_from(&object.uid);
+        let key = (model.key.namespace.as_str(), model.key.name.as_str());
+        let model = self
+            .parsed
+            .entry(key)
+            .or_insert_with(|| serde_json::from_str(&model.json).map_err(|error| error.to_string()))
+            .as_ref()
+            .map_err(|error| ("ModelUnreadable", format!("model `{}` cannot be read: {error}", key.1)))?;
+        match EffectiveDevice::build(&device, model) {
+            Ok(effective) => Ok(Planned::Serve(Box::new(effective))),
+            Err(faults) => {
+                let texts: Vec<_> = faults.iter().map(ToString::to_string).collect();
+                Err(("Invalid", texts.join("; ")))
+            }
+        }
+    }
+}
+
+/// The little of a Device that tells whether it has to be read as a whole.
+#[derive(serde::Deserialize)]
+struct Reference {
+    #[serde(default)]
+    spec: ReferenceSpec,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReferenceSpec {
+    node_name: Option<String>,
+    device_model_ref: Option<ReferenceName>,
+}
+
+#[derive(serde::Deserialize)]
+struct ReferenceName {
+    #[serde(default)]
+    name: String,
+}
+
+/// Fingerprints live only as long as the process, so any hasher will do.
+pub(crate) fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,207 @@
+//! Takes the engine's rows and records to the store, one job of each kind at
+//! a time. What the store cannot take now stays dirty in the engine and comes
+//! again: a full disk costs nothing but time.
+
+use std::collections::BTreeMap;
+
+use longshore_link::{Condition, ConditionStatus, PropertyReport, Reported, Up, WritePhase, WriteReport};
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::{
+    engine::{Engine, Now},
+    handle::{self, DeviceTwin, PropertyTwin, WriteState},
+};
+use crate::store::{Answer, DesiredRow, NewRecord, RecordClass, StoreError, StoreHandle, TwinBlob};
+
+/// Devices of one job.
+const DEVICES: usize = 256;
+/// Pause after the store refused.
+const PAUSE_MS: u64 = 1_000;
+
+/// See the module.
+pub(crate) struct Saver {
+    store: StoreHandle,
+    waiting: BTreeMap<(String, String), Option<String>>,
+    forgotten: Vec<TwinBlob>,
+    desired: Option<(Answer<()>, Vec<DesiredRow>)>,
+    snapshots: Option<(Answer<()>, Vec<u32>, Vec<TwinBlob>)>,
+    reports: Option<(Answer<()>, Vec<u32>)>,
+    pause_until: u64,
+}
+
+impl Saver {
+    pub(crate) fn new(store: StoreHandle) -> Self {
+        Self {
+            store,
+            waiting: BTreeMap::new(),
+            forgotten: Vec::new(),
+            desired: None,
+            snapshots: None,
+            reports: None,
+            pause_until: 0,
+        }
+    }
+
+    /// Takes rows over; they are kept until the store has them.
+    pub(crate) fn queue(&mut self, desired: Vec<DesiredRow>, forgotten: Vec<TwinBlob>) {
+        self.waiting.extend(desired.into_iter().map(|row| ((row.device, row.property), row.json)));
+        self.forgotten.extend(forgotten);
+    }
+
+    /// Collects answers and hands out what is due.
+    pub(crate) fn work(&mut self, engine: &mut Engine, now: Now) {
+        self.collect(engine, now);
+        if now.ms >= self.pause_until {
+            self.start(engine, now, false);
+        }
+    }
+
+    /// Saves all that is not saved, for the last time.
+    pub(crate) async fn finish(&mut self, engine: &mut Engine, now: Now) {
+        loop {
+            if let Err(error) = self.store.flush().await {
+                tracing::error!(%error, "twins could not be saved at the end");
+                return;
+            }
+            self.collect(engine, now);
+            self.start(engine, now, true);
+            if self.desired.is_none() && self.snapshots.is_none() && self.reports.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn collect(&mut self, engine: &mut Engine, now: Now) {
+        if let Some(result) = self.desired.as_mut().and_then(|(answer, _)| answered(answer)) {
+            let rows = self.desired.take().map(|(_, rows)| rows).unwrap_or_default();
+            if self.failed(result, now) {
+                for row in rows {
+                    // A newer row of the same property wins.
+                    self.waiting.entry((row.device, row.property)).or_insert(row.json);
+                }
+            }
+        }
+        if let Some(result) = self.snapshots.as_mut().and_then(|(answer, ..)| answered(answer)) {
+            let (ids, forgotten) = self.snapshots.take().map(|(_, ids, gone)| (ids, gone)).unwrap_or_default();
+            if self.failed(result, now) {
+                engine.snapshot_again(&ids, now);
+                self.forgotten.extend(forgotten);
+            }
+        }
+        if let Some(result) = self.reports.as_mut().and_then(|(answer, _)| answered(answer)) {
+            let ids = self.reports.take().map(|(_, ids)| ids).unwrap_or_default();
+            if self.failed(result, now) {
+                engine.report_again(&ids, now.ms + PAUSE_MS);
+            }
+        }
+    }
+
+    fn failed(&mut self, result: Result<(), StoreError>, now: Now) -> bool {
+        if let Err(error) = result {
+            // The store itself says so in the log, once.
+            tracing::debug!(%error, "store refused; tried again");
+            self.pause_until = now.ms + PAUSE_MS;
+            return true;
+        }
+        false
+    }
+
+    fn start(&mut self, engine: &mut Engine, now: Now, all: bool) {
+        if self.desired.is_none() && !self.waiting.is_empty() {
+            let rows = std::mem::take(&mut self.waiting).into_iter();
+            let rows: Vec<_> = rows.map(|((device, property), json)| DesiredRow { device, property, json }).collect();
+            match self.store.try_save_desired(rows.clone()) {
+                Ok(answer) => self.desired = Some((answer, rows)),
+                Err(_) => self.queue(rows, Vec::new()),
+            }
+        }
+        if self.snapshots.is_none() {
+            let due = engine.due_snapshots(now, DEVICES, all);
+            let forgotten = std::mem::take(&mut self.forgotten);
+            let (ids, mut blobs): (Vec<u32>, Vec<TwinBlob>) = due.into_iter().unzip();
+            // Deletions first: a device may have been made anew under its name.
+            blobs.splice(0..0, forgotten.iter().cloned());
+            if !blobs.is_empty() {
+                match self.store.try_save_twins(blobs) {
+                    Ok(answer) => self.snapshots = Some((answer, ids, forgotten)),
+                    Err(_) => {
+                        engine.snapshot_again(&ids, now);
+                        self.forgotten.extend(forgotten);
+                    }
+                }
+            }
+        }
+        if self.reports.is_none() {
+            let due = engine.due_reports(now, DEVICES);
+            let ids: Vec<u32> = due.iter().map(|(id, _)| *id).collect();
+            let records: Vec<_> = due.into_iter().map(|(_, twin)| record(twin)).collect();
+            if !records.is_empty() {
+                match self.store.try_put(records) {
+                    Ok(answer) => self.reports = Some((answer, ids)),
+                    Err(_) => engine.report_again(&ids, now.ms + PAUSE_MS),
+                }
+            }
+        }
+    }
+}
+
+fn answered(answer: &mut Answer<()>) -> Option<Result<(), StoreError>> {
+    match answer.try_recv() {
+        Ok(result) => Some(result),
+        Err(TryRecvError::Empty) => None,
+        Err(TryRecvError::Closed) => Some(Err(StoreError::Closed)),
+    }
+}
+
+/// A device's report as a record of the outbox.
+fn record(twin: DeviceTwin) -> NewRecord {
+    let up = Up::Reported(Reported {
+        uid: twin.uid,
+        state: twin.state.as_str().to_owned(),
+        last_online_ms: twin.last_online_ms,
+        properties: twin.properties.into_iter().map(property).collect(),
+        conditions: twin.conditions.into_iter().map(condition).collect(),
+        warnings: twin.warnings,
+        device: twin.name,
+    });
+    let class = up.key().map_or(RecordClass::Confirmation, RecordClass::Latest);
+    NewRecord { class, payload: up.encode().to_vec() }
+}
+
+fn property(twin: PropertyTwin) -> PropertyReport {
+    PropertyReport {
+        name: twin.name.to_string(),
+        text: twin.value.as_ref().map(ToString::to_string).unwrap_or_default(),
+        value: twin.value,
+        data_type: twin.kind.to_owned(),
+        quality: twin.quality,
+        reason: twin.reason,
+        source_time_ms: twin.source_time_ms,
+        last_read_ms: twin.last_read_ms,
+        last_error: twin.last_error,
+        write: twin.desired.as_ref().map(|desired| WriteReport {
+            phase: match desired.write {
+                WriteState::Pending => WritePhase::Pending,
+                WriteState::Confirmed => WritePhase::Confirmed,
+                WriteState::Failed => WritePhase::Failed,
+            },
+            message: desired.message.clone(),
+            time_ms: desired.since_ms,
+        }),
+        desired: twin.desired.map(|desired| desired.value),
+    }
+}
+
+fn condition(condition: handle::Condition) -> Condition {
+    Condition {
+        kind: condition.kind.to_owned(),
+        status: match condition.status {
+            Some(true) => ConditionStatus::True,
+            Some(false) => ConditionStatus::False,
+            None => ConditionStatus::Unknown,
+        },
+        reason: condition.reason.to_owned(),
+        message: condition.message,
+        since_ms: condition.since_ms,
+    }
+}
