@@ -1,0 +1,159 @@
+//! What the kernel knows about processes and threads.
+
+use std::{
+    fs,
+    ops::{Add, Sub},
+    path::Path,
+    time::Duration,
+};
+
+/// Memory of a process, or of several together, in KiB.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Resident, shared pages counted in each process.
+    pub rss: u64,
+    /// Resident and its own: heap, stacks, written data.
+    pub anonymous: u64,
+    /// Resident, shared pages counted by their share.
+    pub pss: u64,
+}
+
+impl Add for Memory {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            rss: self.rss + other.rss,
+            anonymous: self.anonymous + other.anonymous,
+            pss: self.pss + other.pss,
+        }
+    }
+}
+
+/// The memory of a process now; nothing if it is gone.
+pub fn memory(pid: u32) -> Memory {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    Memory {
+        rss: field(&rollup, "Rss:"),
+        anonymous: field(&rollup, "Anonymous:"),
+        pss: field(&rollup, "Pss:"),
+    }
+}
+
+fn field(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Processor time of all threads of a process. Threads that have ended are not
+/// in it; those of the edge live as long as the process.
+pub fn cpu(pid: u32) -> Duration {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Duration::ZERO;
+    };
+    tasks.flatten().map(|task| on_cpu(&task.path())).sum()
+}
+
+/// Processor time of one thread of this process.
+pub fn thread_cpu(tid: u32) -> Duration {
+    on_cpu(Path::new(&format!("/proc/self/task/{tid}")))
+}
+
+/// `schedstat` counts nanoseconds where `stat` counts hundredths of a second.
+fn on_cpu(task: &Path) -> Duration {
+    let text = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
+    let nanoseconds = text
+        .split_whitespace()
+        .next()
+        .and_then(|number| number.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or(0))
+}
+
+/// The calling thread's id.
+pub fn thread_id() -> u32 {
+    let link = fs::read_link("/proc/thread-self").unwrap_or_default();
+    let name = link.file_name().and_then(|name| name.to_str());
+    name.and_then(|name| name.parse().ok()).unwrap_or(0)
+}
+
+/// The children of a process.
+pub fn children(parent: u32) -> Vec<u32> {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    processes
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| parent_of(*pid) == Some(parent))
+        .collect()
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold blanks and brackets; what follows it does not.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// How many threads a process has.
+pub fn threads(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
+}
+
+/// Processor time that the whole machine has used, in hundredths of a second,
+/// stolen time apart.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Machine {
+    busy: u64,
+    stolen: u64,
+}
+
+impl Machine {
+    /// So far.
+    pub fn now() -> Self {
+        let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let line = text.lines().next().unwrap_or_default();
+        let number = |text: &str| text.parse::<u64>().unwrap_or(0);
+        let parts: Vec<u64> = line.split_whitespace().skip(1).map(number).collect();
+        let at = |index: usize| parts.get(index).copied().unwrap_or(0);
+        // user nice system idle iowait irq softirq steal
+        Self {
+            busy: at(0) + at(1) + at(2) + at(5) + at(6),
+            stolen: at(7),
+        }
+    }
+
+    /// Used by anybody.
+    pub fn busy(self) -> Duration {
+        Duration::from_millis(self.busy * 10)
+    }
+
+    /// Taken away by the host of this virtual machine.
+    pub fn stolen(self) -> Duration {
+        Duration::from_millis(self.stolen * 10)
+    }
+}
+
+impl Sub for Machine {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            busy: self.busy.saturating_sub(other.busy),
+            stolen: self.stolen.saturating_sub(other.stolen),
+        }
+    }
+}
+
+/// The processor, its count and the kernel, for the head of the report.
+pub fn describe() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let info = read("/proc/cpuinfo");
+    let model = info.lines().find_map(|line| line.strip_prefix("model name"));
+    let model = model.map_or("unknown processor", |rest| rest.trim_start_matches([':', ' ', '\t']));
+    let cores = info.lines().filter(|line| line.starts_with("processor")).count();
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let gib = field(&read("/proc/meminfo"), "MemTotal:").div_ceil(1024 * 1024);
+    format!("{cores} × {model}, {gib} GiB, Linux {}", kernel.trim())
+}
