@@ -1,0 +1,122 @@
+//! The definitions of the device API: there before anything else begins.
+//!
+//! A definition that carries the hub's label is kept up to date. One that
+//! somebody else applied (KubeEdge, or a person with other rights than the
+//! hub) is used as it is.
+
+use std::time::{Duration, Instant};
+
+use kube::{
+    Client,
+    api::{DynamicObject, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use tracing::info;
+
+use super::{ClusterError, kinds};
+
+const LABEL: &str = "app.kubernetes.io/managed-by";
+const OWNER: &str = "longshore";
+const ESTABLISHED_WITHIN: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(100);
+
+/// Applies the definitions, if allowed, and waits until they are served.
+pub(crate) async fn ensure(client: &Client, manage: bool) -> Result<(), ClusterError> {
+    for crd in longshore_types::crd::all() {
+        let mut object = crd.object;
+        object["metadata"]["labels"][LABEL] = json!(OWNER);
+        let name = object["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        ensure_one(client, &name, object, manage).await?;
+    }
+    Ok(())
+}
+
+async fn ensure_one(
+    client: &Client,
+    name: &str,
+    object: Value,
+    manage: bool,
+) -> Result<(), ClusterError> {
+    let api = kinds::all(client, &kinds::definition());
+    let failed = |verb: &'static str| {
+        let name = name.to_owned();
+        move |source: kube::Error| {
+            let (source, forbidden) = (Box::new(source), 403);
+            if kinds::has_code(&source, forbidden) {
+                ClusterError::CrdForbidden { verb, name, source }
+            } else {
+                ClusterError::Crd { verb, name, source }
+            }
+        }
+    };
+    let present = match api.get_opt(name).await {
+        Ok(present) => present,
+        // An account that may use the kinds may still not look at their
+        // definitions; then the watches tell whether they are served.
+        Err(error) if !manage && kinds::has_code(&error, 403) => return Ok(()),
+        Err(error) => return Err(failed("read")(error)),
+    };
+    match present {
+        None if !manage => {
+            return Err(ClusterError::CrdMissing {
+                name: name.to_owned(),
+            });
+        }
+        None => {
+            let object: DynamicObject = serde_json::from_value(object)
+                .map_err(|source| failed("make")(kube::Error::SerdeError(source)))?;
+            match api.create(&PostParams::default(), &object).await {
+                Ok(_) => info!(definition = name, "definition created"),
+                Err(error) if kinds::has_code(&error, 409) => {}
+                Err(error) => return Err(failed("create")(error)),
+            }
+        }
+        Some(present) => {
+            let labels = present.metadata.labels.unwrap_or_default();
+            if manage && labels.get(LABEL).is_some_and(|owner| owner == OWNER) {
+                let spec = json!({"spec": object["spec"]});
+                let params = PatchParams {
+                    field_manager: Some(kinds::MANAGER.to_owned()),
+                    ..PatchParams::default()
+                };
+                api.patch(name, &params, &Patch::Merge(&spec))
+                    .await
+                    .map_err(failed("update"))?;
+            }
+        }
+    }
+    wait_established(&api, name)
+        .await
+        .map_err(|error| match error {
+            Some(source) => failed("read")(source),
+            None => ClusterError::CrdNotEstablished {
+                name: name.to_owned(),
+                seconds: ESTABLISHED_WITHIN.as_secs(),
+            },
+        })
+}
+
+async fn wait_established(
+    api: &kube::Api<DynamicObject>,
+    name: &str,
+) -> Result<(), Option<kube::Error>> {
+    let deadline = Instant::now() + ESTABLISHED_WITHIN;
+    loop {
+        let object = api.get(name).await.map_err(Some)?;
+        let conditions = object.data["status"]["conditions"].as_array();
+        let established = conditions.is_some_and(|list| {
+            list.iter()
+                .any(|c| c["type"] == "Established" && c["status"] == "True")
+        });
+        if established {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(None);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}

@@ -1,0 +1,79 @@
+//! The kinds that the hub works on.
+
+use kube::{
+    Api, Client,
+    core::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta},
+};
+
+/// Who writes, in `managedFields`.
+pub(crate) const MANAGER: &str = "longshore-hub";
+
+pub(crate) fn device() -> ApiResource {
+    resource("devices.kubeedge.io", "v1beta1", "Device", "devices")
+}
+
+pub(crate) fn device_model() -> ApiResource {
+    resource(
+        "devices.kubeedge.io",
+        "v1beta1",
+        "DeviceModel",
+        "devicemodels",
+    )
+}
+
+pub(crate) fn device_status() -> ApiResource {
+    resource(
+        "devices.kubeedge.io",
+        "v1beta1",
+        "DeviceStatus",
+        "devicestatuses",
+    )
+}
+
+pub(crate) fn node() -> ApiResource {
+    resource("", "v1", "Node", "nodes")
+}
+
+pub(crate) fn lease() -> ApiResource {
+    resource("coordination.k8s.io", "v1", "Lease", "leases")
+}
+
+pub(crate) fn definition() -> ApiResource {
+    resource(
+        "apiextensions.k8s.io",
+        "v1",
+        "CustomResourceDefinition",
+        "customresourcedefinitions",
+    )
+}
+
+/// All objects of a kind, or those without a namespace.
+pub(crate) fn all(client: &Client, resource: &ApiResource) -> Api<DynamicObject> {
+    Api::all_with(client.clone(), resource)
+}
+
+/// All objects of a kind, but only their metadata.
+pub(crate) fn all_metadata(
+    client: &Client,
+    resource: &ApiResource,
+) -> Api<PartialObjectMeta<DynamicObject>> {
+    Api::all_with(client.clone(), resource)
+}
+
+/// The objects of a kind in a namespace.
+pub(crate) fn within(
+    client: &Client,
+    namespace: &str,
+    resource: &ApiResource,
+) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), namespace, resource)
+}
+
+fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+}
+
+/// Whether the API server said this code.
+pub(crate) fn has_code(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
+}

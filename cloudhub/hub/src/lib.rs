@@ -1,0 +1,56 @@
+//! The hub: brings devices from Kubernetes to their edges, and what the edges
+//! report back into Kubernetes.
+//!
+//! Everything on the Kubernetes side goes through one `kube::Client`, be it of
+//! a real cluster or of the embedded API server; nothing after the start knows
+//! which. Everything on the edges' side goes through one port with mutual
+//! TLS, driven by [`longshore_link`]'s session.
+//!
+//! ```text
+//! Device, DeviceModel ─ watch ─► catalog ─► log of each node ─► session ─► edge
+//! DeviceStatus ◄─ bounded rate ◄─ latest reports ◄─ hub.db ◄── session ◄── edge
+//! Node, Lease ◄───────────────── table of nodes ◄───────────── session
+//! ```
+//!
+//! # Guarantees
+//!
+//! - A record is acknowledged when the hub's database holds it, not before, and
+//!   taken once.
+//! - A node gets and changes what is bound to it, nothing else; its name comes
+//!   from its certificate.
+//! - What the hub writes it can compute again: a DeviceStatus or Node that was
+//!   deleted comes back, a hub that was killed goes on.
+//! - Nothing is sent to an edge before the hub knows all devices.
+
+mod catalog;
+mod cluster;
+pub mod config;
+pub mod identity;
+mod metrics;
+mod nodes;
+mod run;
+mod sessions;
+mod state;
+mod status;
+mod store;
+
+pub use cluster::ClusterError;
+pub use config::{Config, ConfigError};
+pub use run::{Addresses, RunningHub, StartError};
+pub use store::StoreError;
+
+/// An error with its causes, in one line.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Some libraries repeat the cause in their own message.
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,129 @@
+//! `cloudhub`: parse, build, run, wait, drain.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use longshore_hub::{
+    Config, RunningHub, error_chain,
+    identity::{self, Authority},
+};
+use longshore_types::NodeName;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Brings devices from Kubernetes to their edges, and their state back.
+#[derive(Parser)]
+#[command(name = "cloudhub", version, args_conflicts_with_subcommands = true)]
+struct Command {
+    #[command(flatten)]
+    run: Location,
+    /// Check the configuration and exit
+    #[arg(long)]
+    check_config: bool,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Args)]
+struct Location {
+    /// Configuration file (YAML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Make the certificate of a node: ca.crt, node.crt and node.key
+    IssueNode {
+        /// Name of the node
+        node: NodeName,
+        /// Folder for the files
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        #[command(flatten)]
+        location: Location,
+        /// The hub's state folder, instead of the one of the configuration
+        #[arg(long, value_name = "DIR")]
+        state_dir: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let command = Command::parse();
+    match act(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint_error(&error_chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(command: Command) -> anyhow::Result<()> {
+    match command.action {
+        Some(Action::IssueNode {
+            node,
+            out,
+            location,
+            state_dir,
+        }) => {
+            let state_dir = match state_dir {
+                Some(folder) => folder,
+                None => load(&location)?.state_dir().to_owned(),
+            };
+            let authority = Authority::open(&state_dir)?;
+            identity::write_node(&authority, &node, &out)?;
+            Ok(())
+        }
+        None => {
+            let config = load(&command.run)?;
+            if command.check_config {
+                return Ok(());
+            }
+            serve(&config)
+        }
+    }
+}
+
+fn load(location: &Location) -> anyhow::Result<Config> {
+    Ok(match &location.config {
+        Some(file) => Config::load(file)?,
+        None => Config::parse("", ".".as_ref(), "defaults".as_ref())?,
+    })
+}
+
+fn serve(config: &Config) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&config.log().level)?;
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if config.log().json {
+        logs.json().init();
+    } else {
+        logs.init();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let hub = tokio::select! {
+            hub = RunningHub::start(config) => hub?,
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        hub.stop().await;
+        Ok(())
+    })
+}
+
+/// The one thing that is said outside of the log: why there is none.
+#[allow(clippy::print_stderr)]
+fn eprint_error(text: &str) {
+    eprintln!("error: {text}");
+}

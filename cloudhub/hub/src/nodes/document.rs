@@ -1,0 +1,182 @@
+//! Node and Lease as JSON. Pure.
+
+use kube::api::DynamicObject;
+use longshore_link::NodeReport;
+use longshore_types::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{Presence, Task};
+
+/// Marks a Node as the hub's.
+pub(super) const LABEL: &str = "longshore.dev/edge";
+
+/// Seconds that a lease holds; as a kubelet writes it.
+const LEASE_SECONDS: u32 = 40;
+
+/// A node as it is registered. It takes no pods by itself: a pod that is meant
+/// for the edge tolerates the taint.
+pub(super) fn new_node(node: &str, report: &NodeReport) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": node, "labels": labels(node, report)},
+        "spec": {"taints": [{"key": LABEL, "effect": "NoSchedule"}]},
+    })
+}
+
+pub(super) fn is_ours(node: &DynamicObject) -> bool {
+    let labels = node.metadata.labels.as_ref();
+    labels.is_some_and(|labels| labels.contains_key(LABEL))
+}
+
+/// What the labels lack, if anything. Labels of others stay.
+pub(super) fn labels_patch(present: &DynamicObject, report: &NodeReport) -> Option<Value> {
+    let name = present.metadata.name.as_deref().unwrap_or_default();
+    let have = present.metadata.labels.clone().unwrap_or_default();
+    let missing: Map<String, Value> = labels(name, report)
+        .into_iter()
+        .filter(|(key, value)| have.get(key).map(String::as_str) != value.as_str())
+        .collect();
+    (!missing.is_empty()).then(|| json!({"metadata": {"labels": missing}}))
+}
+
+/// The status that a node should have.
+pub(super) fn status(task: &Task, present: &DynamicObject, now: Timestamp) -> Value {
+    let report = &task.report;
+    let now = now.to_seconds_string();
+    let (ready, reason, message) = match task.presence {
+        Presence::Connected => ("True", "EdgeConnected", "the edge is connected to the hub"),
+        _ => (
+            "Unknown",
+            "NodeStatusUnknown",
+            "the edge is not connected to the hub; it goes on by itself",
+        ),
+    };
+    let conditions = present.data["status"]["conditions"].as_array();
+    let former = conditions.and_then(|list| list.iter().find(|c| c["type"] == "Ready"));
+    let since = former
+        .filter(|former| former["status"] == ready)
+        .and_then(|former| former["lastTransitionTime"].as_str())
+        .unwrap_or(&now);
+    let heartbeat = match task.presence {
+        Presence::Connected => Some(now.as_str()),
+        _ => former.and_then(|former| former["lastHeartbeatTime"].as_str()),
+    };
+    let mut condition = json!({
+        "type": "Ready", "status": ready, "reason": reason, "message": message,
+        "lastTransitionTime": since,
+    });
+    if let Some(heartbeat) = heartbeat {
+        condition["lastHeartbeatTime"] = json!(heartbeat);
+    }
+    let addresses: Vec<Value> = report
+        .addresses
+        .iter()
+        .map(|address| json!({"type": address.kind, "address": address.address}))
+        .collect();
+    let capacity = json!({
+        "cpu": report.cpus.to_string(),
+        "memory": format!("{}Ki", report.memory_bytes / 1024),
+        "pods": "0",
+    });
+    json!({"status": {
+        "conditions": [condition],
+        "addresses": addresses,
+        "capacity": capacity,
+        "allocatable": capacity,
+        "nodeInfo": {
+            "machineID": report.machine_id,
+            "systemUUID": report.machine_id,
+            "bootID": report.boot_id,
+            "kernelVersion": report.kernel,
+            "osImage": report.os_image,
+            "containerRuntimeVersion": "",
+            "kubeletVersion": report.version,
+            "kubeProxyVersion": "",
+            "operatingSystem": report.os,
+            "architecture": report.architecture,
+        },
+    }})
+}
+
+pub(super) fn new_lease(node: &str, now: Timestamp) -> Value {
+    let mut lease = lease_patch(node, now);
+    lease["apiVersion"] = json!("coordination.k8s.io/v1");
+    lease["kind"] = json!("Lease");
+    lease["metadata"] = json!({"name": node});
+    lease
+}
+
+pub(super) fn lease_patch(node: &str, now: Timestamp) -> Value {
+    let text = now.to_string();
+    // A MicroTime has exactly six digits after the point.
+    let renewed = format!("{}000Z", text.trim_end_matches('Z'));
+    json!({"spec": {
+        "holderIdentity": node,
+        "leaseDurationSeconds": LEASE_SECONDS,
+        "renewTime": renewed,
+    }})
+}
+
+fn labels(node: &str, report: &NodeReport) -> Map<String, Value> {
+    let mut labels = Map::new();
+    for (key, value) in &report.labels {
+        // A node may not call itself a control plane, or take another's name.
+        if !key.contains("kubernetes.io/") {
+            labels.insert(key.clone(), json!(value));
+        }
+    }
+    labels.insert("kubernetes.io/hostname".to_owned(), json!(node));
+    for (key, value) in [
+        ("kubernetes.io/os", &report.os),
+        ("kubernetes.io/arch", &report.architecture),
+    ] {
+        if !value.is_empty() {
+            labels.insert(key.to_owned(), json!(value));
+        }
+    }
+    labels.insert("node-role.kubernetes.io/edge".to_owned(), json!(""));
+    labels.insert(LABEL.to_owned(), json!(""));
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(presence: Presence) -> Task {
+        Task {
+            node: "n".to_owned(),
+            presence,
+            report: NodeReport::default(),
+            write_status: true,
+            renew_lease: false,
+        }
+    }
+
+    #[test]
+    fn the_time_of_a_transition_stays_until_the_next() {
+        let present: DynamicObject = serde_json::from_value(json!({
+            "metadata": {"name": "n"},
+            "status": {"conditions": [{"type": "Ready", "status": "True",
+                "lastTransitionTime": "2024-01-01T00:00:00Z", "lastHeartbeatTime": "2024-01-02T00:00:00Z"}]},
+        }))
+        .unwrap();
+        let now = Timestamp::from_millis(1_732_000_000_123);
+        let same = status(&task(Presence::Connected), &present, now);
+        let condition = &same["status"]["conditions"][0];
+        assert_eq!(condition["lastTransitionTime"], "2024-01-01T00:00:00Z");
+        assert_eq!(condition["lastHeartbeatTime"], "2024-11-19T07:06:40Z");
+        let lost = status(&task(Presence::Lost), &present, now);
+        let condition = &lost["status"]["conditions"][0];
+        assert_eq!(condition["status"], "Unknown");
+        assert_eq!(condition["lastTransitionTime"], "2024-11-19T07:06:40Z");
+        assert_eq!(condition["lastHeartbeatTime"], "2024-01-02T00:00:00Z");
+    }
+
+    #[test]
+    fn a_lease_has_micro_seconds() {
+        let lease = lease_patch("n", Timestamp::from_millis(1_732_000_000_123));
+        assert_eq!(lease["spec"]["renewTime"], "2024-11-19T07:06:40.123000Z");
+    }
+}

@@ -1,0 +1,141 @@
+//! Keeps the Node and the Lease of each edge true to its session.
+//!
+//! Level-triggered: what should be is computed from the table, whatever woke
+//! the task. A node is never deleted; one that somebody deleted comes back
+//! while its edge is connected. A Node that the hub did not make and that does
+//! not carry its label belongs to a kubelet, and is left alone.
+
+mod document;
+mod table;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use kube::{
+    Client,
+    api::{DynamicObject, Patch, PatchParams, PostParams},
+};
+use serde_json::Value;
+use tracing::{info, warn};
+
+pub(crate) use table::{Attached, NodeTable, Presence, Task};
+
+use crate::{
+    cluster::kinds::{self, has_code},
+    state::Hub,
+};
+
+const LEASE_NAMESPACE: &str = "kube-node-lease";
+
+/// So many nodes are written at once.
+const CONCURRENCY: usize = 16;
+
+/// How often the table is looked at when nothing wakes the task.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Runs for ever.
+pub(crate) async fn run(client: Client, hub: Arc<Hub>) {
+    loop {
+        let due = hub.nodes.due(std::time::Instant::now());
+        for node in &due.changed {
+            hub.mark_devices_of(node);
+        }
+        futures::stream::iter(due.tasks)
+            .for_each_concurrent(CONCURRENCY, |task| perform(&client, &hub, task))
+            .await;
+        tokio::select! {
+            () = hub.nodes.woken() => {}
+            () = tokio::time::sleep(TICK) => {}
+        }
+    }
+}
+
+async fn perform(client: &Client, hub: &Hub, task: Task) {
+    let outcome = async {
+        if task.write_status {
+            write_node(client, hub, &task).await?;
+        }
+        if task.renew_lease {
+            renew_lease(client, &task.node).await?;
+        }
+        Ok::<(), kube::Error>(())
+    };
+    let outcome = outcome.await;
+    if let Err(error) = &outcome {
+        hub.metrics.node_errors.increment();
+        let error = crate::error_chain(error);
+        warn!(
+            node = task.node,
+            error, "node could not be written, trying again"
+        );
+    }
+    hub.nodes
+        .done(&task, outcome.is_ok(), std::time::Instant::now());
+}
+
+async fn write_node(client: &Client, hub: &Hub, task: &Task) -> Result<(), kube::Error> {
+    let api = kinds::all(client, &kinds::node());
+    let node = task.node.as_str();
+    let present = match api.get_opt(node).await? {
+        Some(present) => present,
+        // A node that was deleted while its edge is away does not come back for that.
+        None if task.presence != Presence::Connected => return Ok(()),
+        None => match api
+            .create(
+                &PostParams::default(),
+                &object(document::new_node(node, &task.report)),
+            )
+            .await
+        {
+            Ok(created) => {
+                info!(node, "node registered");
+                hub.nodes.set_exists(node, true);
+                created
+            }
+            Err(error) if has_code(&error, 409) => api.get(node).await?,
+            Err(error) => return Err(error),
+        },
+    };
+    if !document::is_ours(&present) {
+        warn!(
+            node,
+            label = document::LABEL,
+            "a node of this name exists that is not an edge; it is left alone\n\nhint: rename the edge, or give the node the label"
+        );
+        return Ok(());
+    }
+    if let Some(labels) = document::labels_patch(&present, &task.report) {
+        api.patch(node, &params(), &Patch::Merge(&labels)).await?;
+    }
+    let status = document::status(task, &present, crate::state::now());
+    api.patch_status(node, &params(), &Patch::Merge(&status))
+        .await?;
+    Ok(())
+}
+
+async fn renew_lease(client: &Client, node: &str) -> Result<(), kube::Error> {
+    let api = kinds::within(client, LEASE_NAMESPACE, &kinds::lease());
+    let patch = document::lease_patch(node, crate::state::now());
+    match api.patch(node, &params(), &Patch::Merge(&patch)).await {
+        Err(error) if has_code(&error, 404) => {
+            let lease = document::new_lease(node, crate::state::now());
+            match api.create(&PostParams::default(), &object(lease)).await {
+                Err(error) if !has_code(&error, 409) => Err(error),
+                _ => Ok(()),
+            }
+        }
+        outcome => outcome.map(drop),
+    }
+}
+
+fn object(value: Value) -> DynamicObject {
+    // The documents of this module are objects; one that is not is empty and refused.
+    serde_json::from_value(value).unwrap_or_else(|_| DynamicObject::new("", &kinds::node()))
+}
+
+fn params() -> PatchParams {
+    PatchParams {
+        field_manager: Some(kinds::MANAGER.to_owned()),
+        ..PatchParams::default()
+    }
+}

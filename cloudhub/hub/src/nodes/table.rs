@@ -1,0 +1,388 @@
+//! The nodes that the hub knows: who is connected, who was, who never.
+//!
+//! Pure but for its lock: time is an argument.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use longshore_link::{NodeReport, RefuseReason, Up};
+use tokio::sync::{Notify, oneshot};
+
+use crate::{
+    config::NodesConfig,
+    state::{lock, now},
+    store::StoredNode,
+};
+
+/// A connected node's status is written so often even if nothing changed, in
+/// units of the lease's interval: enough for people, little for etcd.
+const HEARTBEAT_LEASES: u32 = 30;
+
+/// A write that failed is tried again after so long.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Whether a node is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Presence {
+    /// Neither a Node nor an edge of this name was ever seen.
+    Unknown,
+    /// There is a Node, but its edge was never here.
+    NeverConnected,
+    /// It has a session, or had one a moment ago. A hub that just started
+    /// counts each node that it knows as such until the grace period is over,
+    /// so that its restart makes no node flap.
+    Connected,
+    /// Silent for longer than the grace period.
+    Lost,
+}
+
+/// Something to write for a node.
+#[derive(Debug, Clone)]
+pub(crate) struct Task {
+    pub(crate) node: String,
+    pub(crate) presence: Presence,
+    pub(crate) report: NodeReport,
+    pub(crate) write_status: bool,
+    pub(crate) renew_lease: bool,
+}
+
+/// What is due.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    pub(crate) tasks: Vec<Task>,
+    /// Nodes whose presence changed.
+    pub(crate) changed: Vec<String>,
+}
+
+/// A session's hold of its node's place. Another session takes it by ending this one.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) id: u64,
+    pub(crate) ended: oneshot::Receiver<RefuseReason>,
+}
+
+#[derive(Debug)]
+pub(crate) struct NodeTable {
+    config: NodesConfig,
+    inner: Mutex<Inner>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    next_id: u64,
+    nodes: HashMap<String, Entry>,
+    existing: HashSet<String>,
+    closing: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    session: Option<(u64, oneshot::Sender<RefuseReason>)>,
+    report: NodeReport,
+    last_seen: Instant,
+    presence: Presence,
+    since_ms: i64,
+    dirty: bool,
+    next_lease: Instant,
+    next_status: Instant,
+    not_before: Instant,
+}
+
+impl NodeTable {
+    pub(crate) fn new(
+        config: NodesConfig,
+        known: HashMap<String, StoredNode>,
+        now: Instant,
+    ) -> Self {
+        let nodes = known.into_iter().map(|(name, stored)| {
+            let report = match Up::decode(&stored.report) {
+                Ok(Up::Node(report)) => report,
+                _ => NodeReport::default(),
+            };
+            let mut entry = Entry::new(now);
+            entry.report = report;
+            // Nothing is written for it before it is back or the grace is over.
+            entry.dirty = false;
+            (name, entry)
+        });
+        let inner = Inner {
+            nodes: nodes.collect(),
+            ..Inner::default()
+        };
+        Self {
+            config,
+            inner: Mutex::new(inner),
+            wake: Notify::new(),
+        }
+    }
+
+    /// A session takes the node's place; the former one is told to end.
+    pub(crate) fn attach(&self, node: &str, now: Instant) -> Attached {
+        let (sender, ended) = oneshot::channel();
+        let mut inner = lock(&self.inner);
+        inner.next_id += 1;
+        let id = inner.next_id;
+        if inner.closing {
+            // The hub goes away: the session learns it at once.
+            let _ = sender.send(RefuseReason::Unavailable);
+            return Attached { id, ended };
+        }
+        let entry = inner
+            .nodes
+            .entry(node.to_owned())
+            .or_insert_with(|| Entry::new(now));
+        if let Some((_, former)) = entry.session.replace((id, sender)) {
+            // It may have ended by itself.
+            let _ = former.send(RefuseReason::Replaced);
+        }
+        entry.dirty = true;
+        entry.next_lease = now;
+        drop(inner);
+        self.wake.notify_one();
+        Attached { id, ended }
+    }
+
+    /// A session ends. It leaves the place if it still has it.
+    pub(crate) fn detach(&self, node: &str, id: u64, now: Instant) {
+        let mut inner = lock(&self.inner);
+        if let Some(entry) = inner.nodes.get_mut(node)
+            && entry.session.as_ref().is_some_and(|(own, _)| *own == id)
+        {
+            entry.session = None;
+            entry.last_seen = now;
+        }
+    }
+
+    /// Ends all sessions.
+    pub(crate) fn end_all(&self) {
+        let mut inner = lock(&self.inner);
+        inner.closing = true;
+        for entry in inner.nodes.values_mut() {
+            if let Some((_, session)) = entry.session.take() {
+                // It may have ended by itself.
+                let _ = session.send(RefuseReason::Unavailable);
+            }
+        }
+    }
+
+    /// A node said what it is.
+    pub(crate) fn set_report(&self, node: &str, report: NodeReport) {
+        let mut inner = lock(&self.inner);
+        if let Some(entry) = inner.nodes.get_mut(node)
+            && entry.report != report
+        {
+            entry.report = report;
+            entry.dirty = true;
+            drop(inner);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Whether a node is there, and since when.
+    pub(crate) fn presence(&self, node: &str) -> (Presence, i64) {
+        let inner = lock(&self.inner);
+        match inner.nodes.get(node) {
+            Some(entry) => (entry.presence, entry.since_ms),
+            None if inner.existing.contains(node) => (Presence::NeverConnected, 0),
+            None => (Presence::Unknown, 0),
+        }
+    }
+
+    /// These are all Node objects. Gives the names of which that is news.
+    pub(crate) fn set_existing(&self, names: HashSet<String>) -> Vec<String> {
+        let mut inner = lock(&self.inner);
+        let news: Vec<String> = names
+            .symmetric_difference(&inner.existing)
+            .cloned()
+            .collect();
+        inner.existing = names;
+        for node in &news {
+            inner.existence_changed(node);
+        }
+        drop(inner);
+        self.wake.notify_one();
+        news
+    }
+
+    /// A Node object is there or not. True if that is news.
+    pub(crate) fn set_exists(&self, node: &str, exists: bool) -> bool {
+        let mut inner = lock(&self.inner);
+        let news = if exists {
+            inner.existing.insert(node.to_owned())
+        } else {
+            inner.existing.remove(node)
+        };
+        if news {
+            inner.existence_changed(node);
+            drop(inner);
+            self.wake.notify_one();
+        }
+        news
+    }
+
+    /// Number of nodes with a session.
+    pub(crate) fn connected_count(&self) -> usize {
+        let inner = lock(&self.inner);
+        inner
+            .nodes
+            .values()
+            .filter(|entry| entry.session.is_some())
+            .count()
+    }
+
+    /// Waits until something changed.
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// What must be written now.
+    pub(crate) fn due(&self, at: Instant) -> Due {
+        let mut due = Due::default();
+        let mut inner = lock(&self.inner);
+        for (node, entry) in &mut inner.nodes {
+            let connected = entry.session.is_some();
+            if connected {
+                entry.last_seen = at;
+            }
+            let presence = if at.duration_since(entry.last_seen) < self.config.grace {
+                Presence::Connected
+            } else {
+                Presence::Lost
+            };
+            if presence != entry.presence {
+                entry.presence = presence;
+                entry.since_ms = now().as_millis();
+                entry.dirty = true;
+                due.changed.push(node.clone());
+            }
+            let write_status = entry.dirty || (connected && at >= entry.next_status);
+            let renew_lease = connected && at >= entry.next_lease;
+            if (write_status || renew_lease) && at >= entry.not_before {
+                entry.dirty = false;
+                due.tasks.push(Task {
+                    node: node.clone(),
+                    presence,
+                    report: entry.report.clone(),
+                    write_status,
+                    renew_lease,
+                });
+            }
+        }
+        due
+    }
+
+    /// A task is through.
+    pub(crate) fn done(&self, task: &Task, succeeded: bool, at: Instant) {
+        let mut inner = lock(&self.inner);
+        let Some(entry) = inner.nodes.get_mut(&task.node) else {
+            return;
+        };
+        if !succeeded {
+            entry.dirty |= task.write_status;
+            entry.not_before = at + RETRY;
+            return;
+        }
+        if task.write_status {
+            entry.next_status = at + self.config.lease_interval * HEARTBEAT_LEASES;
+        }
+        if task.renew_lease {
+            entry.next_lease = at + self.config.lease_interval;
+        }
+    }
+}
+
+impl Inner {
+    fn existence_changed(&mut self, node: &str) {
+        if let Some(entry) = self.nodes.get_mut(node)
+            && !self.existing.contains(node)
+        {
+            // Somebody deleted it: it comes back if its edge is here.
+            entry.dirty |= entry.session.is_some();
+        }
+    }
+}
+
+impl Entry {
+    fn new(at: Instant) -> Self {
+        Self {
+            session: None,
+            report: NodeReport::default(),
+            last_seen: at,
+            presence: Presence::Connected,
+            since_ms: now().as_millis(),
+            dirty: true,
+            next_lease: at,
+            next_status: at,
+            not_before: at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(known: &[&str], at: Instant) -> NodeTable {
+        let config = NodesConfig {
+            grace: Duration::from_secs(40),
+            lease_interval: Duration::from_secs(10),
+        };
+        let known = known
+            .iter()
+            .map(|name| ((*name).to_owned(), StoredNode::default()))
+            .collect();
+        NodeTable::new(config, known, at)
+    }
+
+    #[test]
+    fn a_restarted_hub_waits_before_it_calls_a_node_lost() {
+        let start = Instant::now();
+        let table = table(&["n"], start);
+        assert!(table.due(start + Duration::from_secs(39)).tasks.is_empty());
+        assert_eq!(table.presence("n").0, Presence::Connected);
+        let due = table.due(start + Duration::from_secs(40));
+        assert_eq!((due.tasks.len(), due.changed.len()), (1, 1));
+        assert_eq!(table.presence("n").0, Presence::Lost);
+        table.done(&due.tasks[0], true, start + Duration::from_secs(40));
+        assert!(table.due(start + Duration::from_secs(400)).tasks.is_empty());
+    }
+
+    #[test]
+    fn a_lease_is_renewed_while_there_is_a_session() {
+        let start = Instant::now();
+        let table = table(&[], start);
+        assert_eq!(table.presence("n").0, Presence::Unknown);
+        let session = table.attach("n", start);
+        let due = table.due(start);
+        assert!(due.tasks[0].renew_lease && due.tasks[0].write_status);
+        table.done(&due.tasks[0], true, start);
+        assert!(table.due(start + Duration::from_secs(9)).tasks.is_empty());
+        let due = table.due(start + Duration::from_secs(10));
+        assert!(due.tasks[0].renew_lease && !due.tasks[0].write_status);
+        table.detach("n", session.id, start + Duration::from_secs(11));
+        assert!(table.due(start + Duration::from_secs(30)).tasks.is_empty());
+        let due = table.due(start + Duration::from_secs(51));
+        assert_eq!(due.tasks[0].presence, Presence::Lost);
+    }
+
+    #[test]
+    fn a_second_session_ends_the_first() {
+        let start = Instant::now();
+        let table = table(&[], start);
+        let mut first = table.attach("n", start);
+        let second = table.attach("n", start);
+        assert_eq!(first.ended.try_recv(), Ok(RefuseReason::Replaced));
+        table.detach("n", first.id, start);
+        assert_eq!(
+            table.connected_count(),
+            1,
+            "the first has no place to leave"
+        );
+        table.detach("n", second.id, start);
+        assert_eq!(table.connected_count(), 0);
+    }
+}

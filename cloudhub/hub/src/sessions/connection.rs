@@ -1,0 +1,327 @@
+//! One edge's connection: drives its session against the catalog and the store.
+
+use std::{
+    collections::VecDeque,
+    future::pending,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures::{
+    SinkExt, StreamExt,
+    future::BoxFuture,
+    stream::{SplitSink, SplitStream},
+};
+use longshore_link::{
+    CloseReason, DecodeError, Epoch, Frame, Hello, HubConfig, HubEffect, HubEvent, HubSession, Up,
+    UpRecord,
+};
+use longshore_types::NodeName;
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tracing::{debug, info, warn};
+
+use super::Socket;
+use crate::{
+    nodes::Attached,
+    state::Hub,
+    store::{StoreError, Write},
+};
+
+/// Messages that may wait for the line. The windows of the link keep far fewer
+/// under way; a queue that is full means that the line is dead.
+const QUEUE: usize = 256;
+
+/// What may remain to be sent at the end gets so long.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("the edge closed the connection")]
+    Closed,
+    #[error("the connection broke")]
+    Broken(#[source] Box<tungstenite::Error>),
+    #[error(transparent)]
+    Session(CloseReason),
+    #[error("the line does not take what is to be sent")]
+    Congested,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+type Operation = BoxFuture<'static, Result<Done, StoreError>>;
+
+/// What an operation came to.
+enum Done {
+    Opened(u64, Attached),
+    Handled(u64),
+}
+
+struct Connection<'a> {
+    hub: &'a Arc<Hub>,
+    node: &'a NodeName,
+    session: HubSession,
+    lines: mpsc::Sender<Bytes>,
+    /// What the session asked for that takes time, in order; one at a time.
+    waiting: VecDeque<HubEffect>,
+    running: Option<Operation>,
+    attached: Option<Attached>,
+    connected: bool,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn run(hub: &Arc<Hub>, node: &NodeName, socket: Socket, address: SocketAddr) {
+    let (sink, stream) = socket.split();
+    let (lines, queue) = mpsc::channel(QUEUE);
+    let mut writer = tokio::spawn(write(sink, queue));
+    let config = HubConfig::new(node.as_str(), hub.catalog().epoch());
+    let mut connection = Connection {
+        hub,
+        node,
+        session: HubSession::new(config, Instant::now()),
+        lines,
+        waiting: VecDeque::new(),
+        running: None,
+        attached: None,
+        connected: false,
+    };
+    let end = tokio::select! {
+        end = connection.run(stream) => end,
+        ended = &mut writer => match ended {
+            Ok(Err(error)) => End::Broken(Box::new(error)),
+            _ => End::Closed,
+        },
+    };
+    if let Some(attached) = &connection.attached {
+        hub.nodes.detach(node.as_str(), attached.id, Instant::now());
+    }
+    let was_connected = connection.connected;
+    drop(connection);
+    hub.log_signal_dropped(node.as_str());
+    let reason = crate::error_chain(&end);
+    match &end {
+        _ if was_connected => info!(%node, %address, reason, "edge disconnected"),
+        End::Session(_) => {
+            hub.metrics.link_refused.increment();
+            warn!(%node, %address, reason, "connection refused");
+        }
+        _ => debug!(%node, %address, reason, "connection ended before its session began"),
+    }
+    // The queue is closed now: the writer sends what is left, and ends.
+    if !writer.is_finished() && tokio::time::timeout(GOODBYE, &mut writer).await.is_err() {
+        writer.abort();
+    }
+}
+
+async fn write(
+    mut sink: SplitSink<Socket, Message>,
+    mut queue: mpsc::Receiver<Bytes>,
+) -> Result<(), tungstenite::Error> {
+    while let Some(line) = queue.recv().await {
+        sink.feed(Message::Binary(line)).await?;
+        while let Ok(line) = queue.try_recv() {
+            sink.feed(Message::Binary(line)).await?;
+        }
+        sink.flush().await?;
+    }
+    sink.close().await
+}
+
+impl Connection<'_> {
+    async fn run(&mut self, mut stream: SplitStream<Socket>) -> End {
+        let mut log = self.hub.log_signal(self.node.as_str());
+        loop {
+            self.begin();
+            let wake_at = self.session.wake_at();
+            let event = tokio::select! {
+                message = stream.next() => match message {
+                    Some(Ok(Message::Binary(bytes))) => match Frame::decode(bytes) {
+                        Ok(frame) => HubEvent::Frame(frame),
+                        Err(error) => return undecodable(error),
+                    },
+                    Some(Ok(Message::Close(_))) | None => return End::Closed,
+                    // Pings of the WebSocket itself are answered by its library.
+                    Some(Ok(_)) => continue,
+                    Some(Err(error)) => return End::Broken(Box::new(error)),
+                },
+                done = finish(&mut self.running) => match done {
+                    Ok(Done::Opened(taken, attached)) => {
+                        self.attached = Some(attached);
+                        HubEvent::Opened { taken }
+                    }
+                    Ok(Done::Handled(through)) => HubEvent::Handled { through },
+                    Err(error) => return End::Store(error),
+                },
+                // The hub holds the sender as long as there is a receiver.
+                Ok(()) = log.changed() => HubEvent::LogChanged,
+                Some(reason) = ended(&mut self.attached) => HubEvent::End(reason),
+                () = sleep_until(wake_at) => HubEvent::Tick,
+            };
+            if let Err(end) = self.step(event) {
+                return end;
+            }
+        }
+    }
+
+    /// Carries out what takes no time, at once; reading the log is such.
+    fn step(&mut self, event: HubEvent) -> Result<(), End> {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for effect in self.session.step(event, Instant::now()) {
+                match effect {
+                    HubEffect::Send(frame) => {
+                        let sent = self.lines.try_send(frame.encode());
+                        sent.map_err(|_| End::Congested)?;
+                    }
+                    HubEffect::ReadChanges { after, max_bytes } => {
+                        let mut catalog = self.hub.catalog();
+                        let log = catalog.log(self.node.as_str());
+                        events.push_back(HubEvent::Read(log.read_after(after, max_bytes)));
+                    }
+                    HubEffect::ReadSnapshot { cursor, max_bytes } => {
+                        let mut catalog = self.hub.catalog();
+                        let log = catalog.log(self.node.as_str());
+                        let part = log.read_snapshot(cursor.as_ref(), max_bytes);
+                        events.push_back(HubEvent::Snapshot(part));
+                    }
+                    HubEffect::Connected => {
+                        self.connected = true;
+                        self.hub.metrics.sessions.increment();
+                        self.hub.mark_devices_of(self.node.as_str());
+                        info!(node = %self.node, "edge connected");
+                    }
+                    HubEffect::Delivered { revision } => {
+                        self.hub.metrics.delivered.increment();
+                        debug!(node = %self.node, revision, "edge holds revision");
+                    }
+                    HubEffect::Close(reason) => return Err(End::Session(reason)),
+                    HubEffect::Open(_) | HubEffect::Handle { .. } => self.waiting.push_back(effect),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self) {
+        if self.running.is_some() {
+            return;
+        }
+        let (hub, node) = (Arc::clone(self.hub), self.node.clone());
+        match self.waiting.pop_front() {
+            Some(HubEffect::Open(hello)) => self.running = Some(Box::pin(open(hub, node, hello))),
+            Some(HubEffect::Handle {
+                epoch,
+                after,
+                records,
+            }) => self.running = Some(Box::pin(handle(hub, node, epoch, after, records))),
+            _ => {}
+        }
+    }
+}
+
+/// Waits until the node's log is whole, takes the node's place, and looks up
+/// where its records go on.
+async fn open(hub: Arc<Hub>, node: NodeName, hello: Hello) -> Result<Done, StoreError> {
+    // An error means that the hub is gone, and this task with it.
+    let _ = hub.complete().wait_for(|complete| *complete).await;
+    let attached = hub.nodes.attach(node.as_str(), Instant::now());
+    let taken = hub
+        .store
+        .open_node(node.as_str(), hello.edge_epoch, hello.last_sequence)
+        .await;
+    if taken.is_err() {
+        hub.nodes.detach(node.as_str(), attached.id, Instant::now());
+    }
+    Ok(Done::Opened(taken?, attached))
+}
+
+/// Stores records and remembers them. A node has a say in what is bound to it,
+/// and in itself; all else is dropped and counted, but taken, or it would
+/// block what comes after it.
+async fn handle(
+    hub: Arc<Hub>,
+    node: NodeName,
+    epoch: Epoch,
+    after: u64,
+    records: Vec<UpRecord>,
+) -> Result<Done, StoreError> {
+    let writes: Vec<Write> = records
+        .iter()
+        .map(|record| write_of(&hub, &node, record))
+        .collect();
+    let count = records.len();
+    let (through, repeated) = hub
+        .store
+        .take(node.as_str(), epoch, after, records, writes.clone())
+        .await?;
+    hub.metrics.records.add((count - repeated) as u64);
+    hub.metrics.records_repeated.add(repeated as u64);
+    for write in writes.into_iter().skip(repeated) {
+        match write {
+            Write::Report(device, payload) => hub.reported(device, node.as_str(), payload),
+            Write::Node(payload) => {
+                if let Ok(Up::Node(report)) = Up::decode(&payload) {
+                    hub.nodes.set_report(node.as_str(), report);
+                }
+            }
+            Write::Nothing => {}
+        }
+    }
+    Ok(Done::Handled(through))
+}
+
+fn write_of(hub: &Hub, node: &NodeName, record: &UpRecord) -> Write {
+    match Up::decode(&record.payload) {
+        Ok(Up::Reported(reported)) => {
+            let catalog = hub.catalog();
+            let entry = catalog.device(&reported.device);
+            if entry.is_some_and(|e| e.node == node.as_str() && e.uid == reported.uid) {
+                return Write::Report(reported.device, record.payload.clone());
+            }
+            hub.metrics.records_dropped.increment();
+            debug!(%node, device = %reported.device, "report of a device that is not this node's");
+            Write::Nothing
+        }
+        Ok(Up::Node(_)) => Write::Node(record.payload.clone()),
+        Ok(_) => {
+            hub.metrics.records_unknown.increment();
+            Write::Nothing
+        }
+        Err(error) => {
+            hub.metrics.records_unknown.increment();
+            let error = crate::error_chain(&error);
+            warn!(%node, sequence = record.sequence, error, "record cannot be understood");
+            Write::Nothing
+        }
+    }
+}
+
+fn undecodable(error: DecodeError) -> End {
+    End::Session(CloseReason::Undecodable(error))
+}
+
+async fn finish(running: &mut Option<Operation>) -> Result<Done, StoreError> {
+    let Some(operation) = running else {
+        return pending().await;
+    };
+    let outcome = operation.await;
+    *running = None;
+    outcome
+}
+
+async fn ended(attached: &mut Option<Attached>) -> Option<longshore_link::RefuseReason> {
+    match attached {
+        Some(attached) => (&mut attached.ended).await.ok(),
+        None => pending().await,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,162 @@
+//! What the hub's tasks share.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use longshore_link::{Epoch, Reported, Up};
+use longshore_types::{DeviceName, Timestamp};
+use tokio::sync::watch;
+
+use crate::{
+    catalog::{Catalog, Touched},
+    config::Config,
+    metrics::Metrics,
+    nodes::NodeTable,
+    status::StatusQueue,
+    store::{Contents, Store, StoredReport},
+};
+
+/// The hub's memory. Locks are held for moments, never over an await.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    catalog: Mutex<Catalog>,
+    complete: watch::Sender<bool>,
+    logs: Mutex<HashMap<String, watch::Sender<u64>>>,
+    reports: Mutex<HashMap<DeviceName, StoredReport>>,
+    pub(crate) nodes: NodeTable,
+    pub(crate) status: StatusQueue,
+    pub(crate) store: Store,
+    pub(crate) metrics: Metrics,
+}
+
+impl Hub {
+    pub(crate) fn new(config: &Config, store: Store, contents: Contents, epoch: Epoch) -> Self {
+        let now = Instant::now();
+        let nodes = NodeTable::new(config.nodes(), contents.nodes, now);
+        let status = StatusQueue::new(config.status());
+        // Devices that went while the hub was down are noticed here.
+        status.mark(contents.reports.keys().cloned());
+        Self {
+            catalog: Mutex::new(Catalog::new(epoch)),
+            complete: watch::Sender::new(false),
+            logs: Mutex::default(),
+            reports: Mutex::new(contents.reports),
+            nodes,
+            status,
+            store,
+            metrics: Metrics::default(),
+        }
+    }
+
+    pub(crate) fn catalog(&self) -> MutexGuard<'_, Catalog> {
+        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the catalog and tells all that it concerns.
+    pub(crate) fn catalog_changed(&self, change: impl FnOnce(&mut Catalog) -> Touched) {
+        let (touched, complete) = {
+            let mut catalog = self.catalog();
+            (change(&mut catalog), catalog.is_complete())
+        };
+        self.complete.send_if_modified(|known| {
+            let changed = complete && !*known;
+            *known |= complete;
+            changed
+        });
+        let logs = lock(&self.logs);
+        for node in &touched.nodes {
+            if let Some(signal) = logs.get(node) {
+                signal.send_modify(|count| *count += 1);
+            }
+        }
+        drop(logs);
+        self.status.mark(touched.devices);
+    }
+
+    /// Turns true when all devices and models are known.
+    pub(crate) fn complete(&self) -> watch::Receiver<bool> {
+        self.complete.subscribe()
+    }
+
+    /// Counts up when the log of a node changed.
+    pub(crate) fn log_signal(&self, node: &str) -> watch::Receiver<u64> {
+        let mut logs = lock(&self.logs);
+        logs.entry(node.to_owned())
+            .or_insert_with(|| watch::Sender::new(0))
+            .subscribe()
+    }
+
+    /// Nobody listens for the log of a node any more.
+    pub(crate) fn log_signal_dropped(&self, node: &str) {
+        let mut logs = lock(&self.logs);
+        if logs
+            .get(node)
+            .is_some_and(|signal| signal.receiver_count() == 0)
+        {
+            logs.remove(node);
+        }
+    }
+
+    /// Remembers what the store holds now.
+    pub(crate) fn reported(&self, device: DeviceName, node: &str, payload: Bytes) {
+        let report = StoredReport {
+            node: node.to_owned(),
+            payload,
+        };
+        lock(&self.reports).insert(device.clone(), report);
+        self.status.mark([device]);
+    }
+
+    /// The last report of a device, if it is one of this very device by its node.
+    pub(crate) fn report_of(&self, device: &DeviceName, uid: &str, node: &str) -> Option<Reported> {
+        let stored = lock(&self.reports).get(device).cloned()?;
+        match Up::decode(&stored.payload) {
+            Ok(Up::Reported(reported)) if reported.uid == uid && stored.node == node => {
+                Some(reported)
+            }
+            _ => None,
+        }
+    }
+
+    /// Forgets a device. True if there was anything to forget.
+    pub(crate) fn forget(&self, device: &DeviceName) -> bool {
+        lock(&self.reports).remove(device).is_some()
+    }
+
+    /// The set of Node objects is this.
+    pub(crate) fn nodes_exist(&self, names: HashSet<String>) {
+        for node in self.nodes.set_existing(names) {
+            self.mark_devices_of(&node);
+        }
+    }
+
+    /// A Node object came or went.
+    pub(crate) fn node_exists(&self, node: &str, exists: bool) {
+        if self.nodes.set_exists(node, exists) {
+            self.mark_devices_of(node);
+        }
+    }
+
+    /// Whether a node is there changed: its devices' status says so.
+    pub(crate) fn mark_devices_of(&self, node: &str) {
+        let devices = self.catalog().devices_of(node);
+        self.status.mark(devices);
+    }
+
+    /// Why the hub is not ready yet.
+    pub(crate) fn not_ready(&self) -> Option<&'static str> {
+        (!*self.complete.borrow()).then_some("devices and models are not listed yet")
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn now() -> Timestamp {
+    SystemTime::now().into()
+}

@@ -1,0 +1,265 @@
+//! The status of a device as JSON. Pure.
+
+use std::collections::BTreeMap;
+
+use longshore_link::{
+    Condition as Reported, ConditionStatus as Status, PropertyReport, WritePhase,
+};
+use longshore_types::{
+    DeviceName, Timestamp,
+    device::{
+        Condition, ConditionStatus, DeviceStatusStatus, Extensions, PropertyReport as Property,
+        Twin, TwinProperty, WriteReport, WriteState,
+    },
+};
+use serde_json::{Value, json};
+
+use crate::{catalog::DeviceEntry, nodes::Presence};
+
+/// Who owns the DeviceStatus: with the Device it goes.
+pub(super) fn owner(device: &DeviceName, entry: &DeviceEntry) -> Value {
+    json!({
+        "apiVersion": "devices.kubeedge.io/v1beta1",
+        "kind": "Device",
+        "name": device.name(),
+        "uid": entry.uid,
+    })
+}
+
+/// What is known of a device, from its edge and from here.
+pub(super) fn status(
+    entry: &DeviceEntry,
+    report: Option<&longshore_link::Reported>,
+    presence: (Presence, i64),
+    has_model: bool,
+) -> Value {
+    let mut status = DeviceStatusStatus::default();
+    let mut extensions = Extensions::default();
+    if let Some(report) = report {
+        status.state.clone_from(&report.state);
+        status.twins = report.properties.iter().map(twin).collect();
+        if let Some(time) = report.last_online_ms {
+            status.last_online_time = Timestamp::from_millis(time).to_seconds_string();
+        }
+        extensions.conditions = report.conditions.iter().map(condition).collect();
+        extensions.properties = report.properties.iter().map(property).collect();
+        extensions.warnings.clone_from(&report.warnings);
+    }
+    if presence.0 != Presence::Connected || report.is_none() {
+        // Nobody is there who would know.
+        "unknown".clone_into(&mut status.state);
+    }
+    extensions.conditions.push(node_condition(entry, presence));
+    extensions
+        .conditions
+        .extend(model_condition(entry, has_model));
+    status.set_extensions(extensions);
+    let mut value = serde_json::to_value(&status).unwrap_or_default();
+    // A merge patch keeps what is not named: an empty list must be said.
+    if let Value::Object(keys) = &mut value {
+        for (key, empty) in [
+            ("twins", json!([])),
+            ("state", json!("")),
+            ("lastOnlineTime", json!("")),
+        ] {
+            keys.entry(key).or_insert(empty);
+        }
+        if let Some(Value::Object(extensions)) = keys.get_mut("extensions") {
+            for key in ["summary", "properties", "warnings"] {
+                extensions.entry(key).or_insert(Value::Null);
+            }
+        }
+    }
+    value
+}
+
+/// The same for a status that is not there yet: a merge patch's `null` deletes,
+/// in a new object it would stay.
+pub(super) fn for_creation(mut status: Value) -> Value {
+    if let Some(Value::Object(extensions)) = status.get_mut("extensions") {
+        extensions.retain(|_, value| !value.is_null());
+    }
+    status
+}
+
+fn twin(report: &PropertyReport) -> Twin {
+    let metadata = |time: Option<i64>| {
+        let mut metadata = BTreeMap::new();
+        if let Some(time) = time {
+            metadata.insert("timestamp".to_owned(), time.to_string());
+        }
+        if !report.data_type.is_empty() {
+            metadata.insert("type".to_owned(), report.data_type.clone());
+        }
+        metadata
+    };
+    Twin {
+        property_name: report.name.clone(),
+        reported: report.value.as_ref().map(|_| TwinProperty {
+            value: report.text.clone(),
+            metadata: metadata(report.source_time_ms),
+        }),
+        observed_desired: report.desired.as_ref().map(|desired| TwinProperty {
+            value: desired.clone(),
+            metadata: metadata(report.write.as_ref().map(|write| write.time_ms)),
+        }),
+    }
+}
+
+fn property(report: &PropertyReport) -> Property {
+    Property {
+        name: report.name.clone(),
+        quality: report.quality,
+        reason: report.reason,
+        source_time: report.source_time_ms.map(Timestamp::from_millis),
+        last_read: report.last_read_ms.map(Timestamp::from_millis),
+        last_error: report.last_error.clone(),
+        desired: report.desired.clone(),
+        write: report.write.as_ref().map(|write| WriteReport {
+            state: match write.phase {
+                WritePhase::Pending => WriteState::Pending,
+                WritePhase::Confirmed => WriteState::Confirmed,
+                WritePhase::Failed => WriteState::Failed,
+            },
+            message: write.message.clone(),
+            time: Some(Timestamp::from_millis(write.time_ms)),
+        }),
+    }
+}
+
+fn condition(reported: &Reported) -> Condition {
+    Condition {
+        condition: reported.kind.clone(),
+        status: match reported.status {
+            Status::True => ConditionStatus::True,
+            Status::False => ConditionStatus::False,
+            Status::Unknown => ConditionStatus::Unknown,
+        },
+        reason: reported.reason.clone(),
+        message: reported.message.clone(),
+        last_transition_time: Some(Timestamp::from_millis(reported.since_ms)),
+    }
+}
+
+fn node_condition(entry: &DeviceEntry, (presence, since_ms): (Presence, i64)) -> Condition {
+    let node = &entry.node;
+    let (status, reason, message) = match presence {
+        _ if node.is_empty() => (
+            ConditionStatus::False,
+            "NoNode",
+            "the device is bound to no node: set spec.nodeName".to_owned(),
+        ),
+        Presence::Connected => (
+            ConditionStatus::True,
+            "Connected",
+            format!("node `{node}` is connected"),
+        ),
+        Presence::Unknown => (
+            ConditionStatus::False,
+            "NodeNotFound",
+            format!("there is no node `{node}`: correct spec.nodeName, or let the edge join"),
+        ),
+        Presence::NeverConnected => (
+            ConditionStatus::False,
+            "NodeNeverConnected",
+            format!("node `{node}` never connected to this hub"),
+        ),
+        Presence::Lost => (
+            ConditionStatus::False,
+            "NodeOffline",
+            format!("node `{node}` is not connected; what is shown is the last that it said"),
+        ),
+    };
+    Condition {
+        condition: "NodeConnected".to_owned(),
+        status,
+        reason: reason.to_owned(),
+        message,
+        last_transition_time: (since_ms > 0).then(|| Timestamp::from_millis(since_ms)),
+    }
+}
+
+/// Only said when something is wrong with it.
+fn model_condition(entry: &DeviceEntry, has_model: bool) -> Option<Condition> {
+    let message = match (has_model, entry.model.is_empty()) {
+        (true, _) => return None,
+        (false, true) => "the device names no model: set spec.deviceModelRef.name".to_owned(),
+        (false, false) => format!(
+            "there is no DeviceModel `{}` in the device's namespace",
+            entry.model
+        ),
+    };
+    Some(Condition {
+        condition: "ModelFound".to_owned(),
+        status: ConditionStatus::False,
+        reason: "ModelNotFound".to_owned(),
+        message,
+        last_transition_time: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use longshore_types::{Quality, Value as TwinValue};
+
+    fn entry() -> DeviceEntry {
+        DeviceEntry {
+            uid: "u".to_owned(),
+            resource_version: "1".to_owned(),
+            node: "edge-1".to_owned(),
+            model: "boiler".to_owned(),
+            json: bytes::Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn what_nobody_reported_says_why() {
+        let value = status(&entry(), None, (Presence::Unknown, 0), false);
+        assert_eq!(value["state"], "unknown");
+        assert_eq!(value["twins"], json!([]));
+        let conditions = &value["extensions"]["conditions"];
+        assert_eq!(conditions[0]["reason"], "NodeNotFound");
+        assert_eq!(conditions[1]["reason"], "ModelNotFound");
+    }
+
+    #[test]
+    fn twins_are_as_kubeedge_has_them() {
+        let report = longshore_link::Reported {
+            device: DeviceName::new("default", "boiler").unwrap(),
+            uid: "u".to_owned(),
+            state: "online".to_owned(),
+            last_online_ms: Some(1_732_000_000_123),
+            properties: vec![PropertyReport {
+                name: "temperature".to_owned(),
+                value: Some(TwinValue::Float(21.5)),
+                text: "21.5".to_owned(),
+                data_type: "float".to_owned(),
+                quality: Quality::Good,
+                source_time_ms: Some(1_732_000_000_000),
+                desired: Some("22".to_owned()),
+                ..PropertyReport::default()
+            }],
+            conditions: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let value = status(&entry(), Some(&report), (Presence::Connected, 1), true);
+        assert_eq!(value["state"], "online");
+        assert_eq!(value["lastOnlineTime"], "2024-11-19T07:06:40Z");
+        assert_eq!(
+            value["twins"][0],
+            json!({
+                "propertyName": "temperature",
+                "reported": {"value": "21.5", "metadata": {"timestamp": "1732000000000", "type": "float"}},
+                "observedDesired": {"value": "22", "metadata": {"type": "float"}},
+            })
+        );
+        assert_eq!(value["extensions"]["properties"][0]["quality"], "good");
+        assert_eq!(
+            value["extensions"]["conditions"].as_array().unwrap().len(),
+            1
+        );
+        let lost = status(&entry(), Some(&report), (Presence::Lost, 1), true);
+        assert_eq!(lost["state"], "unknown", "nobody is there who would know");
+    }
+}

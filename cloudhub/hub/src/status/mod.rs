@@ -1,0 +1,304 @@
+//! Writes DeviceStatus: what the edges report, at a rate that etcd can bear.
+//!
+//! Level-triggered: a device is marked, and when it is due its status is
+//! computed from what is known then. Reports that came in between cost
+//! nothing. What is computed here can always be computed again from the hub's
+//! database, so a status that was deleted comes back, and a hub that was
+//! killed writes what it had acknowledged.
+
+mod document;
+mod pace;
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use kube::{
+    Client,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+};
+use longshore_types::DeviceName;
+use serde_json::json;
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    task::JoinSet,
+};
+use tracing::{debug, warn};
+
+use crate::{
+    catalog::DeviceEntry,
+    cluster::kinds::{self, has_code},
+    config::StatusConfig,
+    state::{Hub, lock},
+};
+use pace::{Next, Pace};
+
+/// The devices whose status must be looked at.
+#[derive(Debug)]
+pub(crate) struct StatusQueue {
+    config: StatusConfig,
+    inner: Mutex<Inner>,
+    wake: Notify,
+}
+
+#[derive(Debug)]
+struct Inner {
+    pace: Pace,
+    existing: HashSet<DeviceName>,
+    /// Hash of what was written last, to leave out what would change nothing.
+    written: HashMap<DeviceName, u64>,
+}
+
+impl StatusQueue {
+    pub(crate) fn new(config: StatusConfig) -> Self {
+        let inner = Inner {
+            pace: Pace::new(config.interval),
+            existing: HashSet::new(),
+            written: HashMap::new(),
+        };
+        Self {
+            config,
+            inner: Mutex::new(inner),
+            wake: Notify::new(),
+        }
+    }
+
+    /// These devices' status may have to change.
+    pub(crate) fn mark(&self, devices: impl IntoIterator<Item = DeviceName>) {
+        let now = Instant::now();
+        let mut inner = lock(&self.inner);
+        for device in devices {
+            inner.pace.mark(device, now);
+        }
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// Number of devices that wait.
+    pub(crate) fn pending(&self) -> usize {
+        lock(&self.inner).pace.pending()
+    }
+
+    /// These are all DeviceStatuses that there are.
+    pub(crate) fn existing(&self, names: HashSet<DeviceName>) {
+        let mut inner = lock(&self.inner);
+        let vanished: Vec<_> = inner.existing.difference(&names).cloned().collect();
+        let news: Vec<_> = names.difference(&inner.existing).cloned().collect();
+        for device in &vanished {
+            inner.written.remove(device);
+        }
+        inner.existing = names;
+        drop(inner);
+        self.mark(vanished.into_iter().chain(news));
+    }
+
+    pub(crate) fn appeared(&self, device: Option<DeviceName>) {
+        if let Some(device) = device {
+            lock(&self.inner).existing.insert(device);
+        }
+    }
+
+    pub(crate) fn vanished(&self, device: Option<DeviceName>) {
+        if let Some(device) = device {
+            let mut inner = lock(&self.inner);
+            inner.existing.remove(&device);
+            inner.written.remove(&device);
+            drop(inner);
+            self.mark([device]);
+        }
+    }
+
+    fn next(&self) -> Next {
+        lock(&self.inner).pace.next(Instant::now())
+    }
+
+    fn exists(&self, device: &DeviceName) -> bool {
+        lock(&self.inner).existing.contains(device)
+    }
+
+    fn is_written(&self, device: &DeviceName, hash: u64) -> bool {
+        lock(&self.inner).written.get(device) == Some(&hash)
+    }
+
+    fn done(&self, device: DeviceName, outcome: &Outcome) {
+        let now = Instant::now();
+        let mut inner = lock(&self.inner);
+        match outcome {
+            Outcome::Written(hash) => {
+                inner.written.insert(device.clone(), *hash);
+                inner.existing.insert(device.clone());
+                inner.pace.done(device, now);
+            }
+            Outcome::Unchanged => inner.pace.done(device, now),
+            Outcome::Gone => {
+                inner.written.remove(&device);
+                inner.existing.remove(&device);
+                inner.pace.gone(device, now);
+            }
+            Outcome::Failed => {
+                inner.written.remove(&device);
+                inner.pace.failed(device, now);
+            }
+        }
+        drop(inner);
+        self.wake.notify_one();
+    }
+}
+
+enum Outcome {
+    Written(u64),
+    Unchanged,
+    Gone,
+    Failed,
+}
+
+/// Runs until it is told to stop, and then ends what is under way.
+pub(crate) async fn run(client: Client, hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
+    // Before all devices are known, a device that is missing is not gone.
+    let mut complete = hub.complete();
+    tokio::select! {
+        _ = complete.wait_for(|complete| *complete) => {}
+        _ = stop.wait_for(|stop| *stop) => return,
+    }
+    let permits = Arc::new(Semaphore::new(hub.status.config.concurrency));
+    let mut writes = JoinSet::new();
+    loop {
+        let permit = tokio::select! {
+            permit = Arc::clone(&permits).acquire_owned() => permit,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        // Finished tasks are let go, so that the set stays as small as the permits.
+        while writes.try_join_next().is_some() {}
+        let wait_until = match hub.status.next() {
+            Next::Ready(device) => {
+                let (client, hub) = (client.clone(), Arc::clone(&hub));
+                writes.spawn(async move {
+                    let outcome = reconcile(&client, &hub, &device).await;
+                    hub.status.done(device, &outcome);
+                    drop(permit);
+                });
+                continue;
+            }
+            Next::At(at) => Some(at),
+            Next::Idle => None,
+        };
+        tokio::select! {
+            () = hub.status.wake.notified() => {}
+            () = sleep_until(wait_until) => {}
+            _ = stop.wait_for(|stop| *stop) => break,
+        }
+    }
+    while writes.join_next().await.is_some() {}
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn reconcile(client: &Client, hub: &Hub, device: &DeviceName) -> Outcome {
+    let (entry, has_model) = {
+        let catalog = hub.catalog();
+        let entry = catalog.device(device).cloned();
+        let has_model = entry
+            .as_ref()
+            .is_some_and(|entry| catalog.has_model(device.namespace(), &entry.model));
+        (entry, has_model)
+    };
+    let outcome = match &entry {
+        Some(entry) => write(client, hub, device, entry, has_model).await,
+        None => remove(client, hub, device).await,
+    };
+    outcome.unwrap_or_else(|error| {
+        hub.metrics.status_errors.increment();
+        warn!(device = %device, error, "status could not be written, trying again");
+        Outcome::Failed
+    })
+}
+
+async fn write(
+    client: &Client,
+    hub: &Hub,
+    device: &DeviceName,
+    entry: &DeviceEntry,
+    has_model: bool,
+) -> Result<Outcome, String> {
+    let report = hub.report_of(device, &entry.uid, &entry.node);
+    let presence = hub.nodes.presence(&entry.node);
+    let status = document::status(entry, report.as_ref(), presence, has_model);
+    let owner = document::owner(device, entry);
+    let exists = hub.status.exists(device);
+    let mut hasher = DefaultHasher::new();
+    (status.to_string(), &entry.uid).hash(&mut hasher);
+    let hash = hasher.finish();
+    if exists && hub.status.is_written(device, hash) {
+        hub.metrics.status_unchanged.increment();
+        return Ok(Outcome::Unchanged);
+    }
+    let api = kinds::within(client, device.namespace(), &kinds::device_status());
+    let patch = json!({"metadata": {"ownerReferences": [owner]}, "status": status});
+    hub.metrics.status_writes.increment();
+    if exists {
+        match api
+            .patch(device.name(), &params(), &Patch::Merge(&patch))
+            .await
+        {
+            Ok(_) => return Ok(Outcome::Written(hash)),
+            Err(error) if has_code(&error, 404) => {}
+            Err(error) => return Err(crate::error_chain(&error)),
+        }
+    }
+    let mut object = DynamicObject::new(device.name(), &kinds::device_status())
+        .within(device.namespace())
+        .data(json!({"status": document::for_creation(status)}));
+    object.metadata.owner_references = serde_json::from_value(json!([owner])).ok();
+    let post = PostParams {
+        field_manager: Some(kinds::MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    match api.create(&post, &object).await {
+        Ok(_) => Ok(Outcome::Written(hash)),
+        Err(error) if has_code(&error, 409) => {
+            // It is there after all; the next round patches it.
+            hub.status.appeared(Some(device.clone()));
+            let patched = api
+                .patch(device.name(), &params(), &Patch::Merge(&patch))
+                .await;
+            patched
+                .map(|_| Outcome::Written(hash))
+                .map_err(|error| crate::error_chain(&error))
+        }
+        Err(error) => Err(crate::error_chain(&error)),
+    }
+}
+
+/// The device is gone: so is what was known of it. The garbage collector would
+/// take the DeviceStatus as well, where there is one.
+async fn remove(client: &Client, hub: &Hub, device: &DeviceName) -> Result<Outcome, String> {
+    if hub.forget(device) {
+        debug!(device = %device, "device is gone, its state is forgotten");
+        let forgotten = hub.store.forget(device.clone()).await;
+        forgotten.map_err(|error| crate::error_chain(&error))?;
+    }
+    if hub.status.exists(device) {
+        let api = kinds::within(client, device.namespace(), &kinds::device_status());
+        match api.delete(device.name(), &DeleteParams::default()).await {
+            Ok(_) => {}
+            Err(error) if has_code(&error, 404) => {}
+            Err(error) => return Err(crate::error_chain(&error)),
+        }
+    }
+    Ok(Outcome::Gone)
+}
+
+fn params() -> PatchParams {
+    PatchParams {
+        field_manager: Some(kinds::MANAGER.to_owned()),
+        ..PatchParams::default()
+    }
+}
