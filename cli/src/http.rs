@@ -10,8 +10,8 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Fetches a page that answers with JSON.
-pub(crate) async fn get_json(address: SocketAddr, path: &str) -> Result<Json> {
+/// Fetches a page that answers with JSON; none if there is no such page.
+pub(crate) async fn get_json(address: SocketAddr, path: &str) -> Result<Option<Json>> {
     let what = || format!("failed to get http://{address}{path}");
     let mut stream = TcpStream::connect(address).await.with_context(what)?;
     let request =
@@ -25,7 +25,7 @@ pub(crate) async fn get_json(address: SocketAddr, path: &str) -> Result<Json> {
     parse(&answer).with_context(what)
 }
 
-fn parse(answer: &[u8]) -> Result<Json> {
+fn parse(answer: &[u8]) -> Result<Option<Json>> {
     let end = answer
         .windows(4)
         .position(|part| part == b"\r\n\r\n")
@@ -36,8 +36,9 @@ fn parse(answer: &[u8]) -> Result<Json> {
         .next()
         .and_then(|line| line.split(' ').nth(1))
         .unwrap_or_default();
-    if status != "200" {
-        bail!("answered with status {status}");
+    match status {
+        "200" => Ok(Some(serde_json::from_slice(&answer[end + 4..])?)),
+        "404" => Ok(None),
+        other => bail!("answered with status {other}"),
     }
-    Ok(serde_json::from_slice(&answer[end + 4..])?)
 }

@@ -20,6 +20,8 @@ pub mod watch;
 mod api;
 mod http;
 mod output;
+#[cfg(test)]
+mod reference;
 mod table;
 mod view;
 

@@ -59,9 +59,7 @@ impl TestFile {
     /// Reads a test; addresses are checked too.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let options = serde_saphyr::options! { with_snippet: false };
-        let test: Self = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-            anyhow::anyhow!("{}", error.to_string())
-        })?;
+        let test: Self = serde_saphyr::from_str_with_options(text, options)?;
         if test.given.registers.is_empty() {
             bail!("given.registers: there are none");
         }

@@ -4,5 +4,6 @@ mod crd;
 mod effective;
 mod manifest;
 mod policy;
+mod reference;
 mod roundtrip;
 mod values;
