@@ -130,7 +130,7 @@ pub(super) struct Reading {
 
 impl Reading {
     pub(super) fn now(node: &Node, plant: &Plant, subscriber: &Subscriber) -> Self {
-        let dropped = node.metric("dropped");
+        let dropped = node.metric("bus_dropped");
         let (edge, mapper) = node.cpu();
         Self {
             at: Instant::now(),
