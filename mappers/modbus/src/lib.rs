@@ -47,6 +47,8 @@ pub mod driver;
 pub mod frame;
 pub mod pdu;
 mod plan;
+#[cfg(test)]
+mod tests;
 
 pub use address::{Point, Table};
 pub use bus::{Bus, Endpoint, Framing, Parity, Serial, Settings, Unit};

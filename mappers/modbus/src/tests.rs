@@ -1,0 +1,9 @@
+//! The mapper's parts by themselves, and the whole against simulated and foreign devices.
+
+mod bytes;
+mod configuration;
+mod faults;
+mod peers;
+mod plans;
+mod rig;
+mod transports;
