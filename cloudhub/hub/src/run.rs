@@ -194,14 +194,6 @@ impl RunningHub {
         let _ = std::fs::remove_file(self.state_dir.join("run.json"));
         info!("hub stopped");
     }
-
-    /// Ends at once, without goodbye: what a kill does, for tests.
-    pub fn kill(mut self) {
-        self.workers.abort_all();
-        for watcher in &self.watchers {
-            watcher.abort();
-        }
-    }
 }
 
 async fn bind(config: &Config) -> Result<Ports, StartError> {

@@ -1,0 +1,9 @@
+//! The hub as a whole, over real sockets, with the embedded API server and an
+//! edge that is the link's session and nothing else.
+
+mod devices;
+mod edge;
+mod harness;
+mod identity;
+mod nodes;
+mod restart;
