@@ -98,8 +98,14 @@ impl Batch {
     pub(crate) fn parse(body: Bytes) -> Result<Self, BatchFault> {
         let counts = body.get(..COUNTS).ok_or(BatchFault::Short)?;
         let count = |i: usize| u32_at(counts, i * 4) as usize;
-        let mut batch =
-            Self { samples: count(0), completions: count(1), states: count(2), sample_text: 0, completion_text: 0, body };
+        let mut batch = Self {
+            samples: count(0),
+            completions: count(1),
+            states: count(2),
+            sample_text: 0,
+            completion_text: 0,
+            body,
+        };
         // The counts are 32-bit and the structs have 32 bytes: no overflow in 64 bits.
         let arrays = batch.samples as u64 * SAMPLE as u64
             + batch.completions as u64 * COMPLETION as u64
@@ -107,17 +113,27 @@ impl Batch {
         if arrays > (batch.body.len() - COUNTS) as u64 {
             return Err(BatchFault::Short);
         }
-        let mut texts = Texts { left: &batch.body[batch.text_at()..], taken: 0, count: 0 };
+        let mut texts = Texts {
+            left: &batch.body[batch.text_at()..],
+            taken: 0,
+            count: 0,
+        };
         for (i, sample) in batch.sample_chunks().iter().enumerate() {
             check_sample(sample, i, &mut texts)?;
         }
         let sample_text = texts.taken;
         for completion in batch.completion_chunks() {
-            texts.check_utf8(word_at(completion, offset_of!(abi::Completion, message) + LENGTH_IN_PAYLOAD))?;
+            texts.check_utf8(word_at(
+                completion,
+                offset_of!(abi::Completion, message) + LENGTH_IN_PAYLOAD,
+            ))?;
         }
         let completion_text = texts.taken - sample_text;
         for state in batch.state_chunks() {
-            texts.check_utf8(word_at(state, offset_of!(abi::DeviceState, message) + LENGTH_IN_PAYLOAD))?;
+            texts.check_utf8(word_at(
+                state,
+                offset_of!(abi::DeviceState, message) + LENGTH_IN_PAYLOAD,
+            ))?;
         }
         if !texts.left.is_empty() {
             return Err(BatchFault::Long);
@@ -131,17 +147,34 @@ impl Batch {
     pub(crate) fn from_completions(ended: &[(u64, Status, &str)]) -> Self {
         let mut body = vec![0; COUNTS + ended.len() * COMPLETION];
         body[4..8].copy_from_slice(&(ended.len() as u32).to_ne_bytes());
-        for ((token, status, message), completion) in ended.iter().zip(body[COUNTS..].as_chunks_mut::<COMPLETION>().0) {
-            let mut put = |at: usize, bytes: &[u8]| completion[at..at + bytes.len()].copy_from_slice(bytes);
+        for ((token, status, message), completion) in ended
+            .iter()
+            .zip(body[COUNTS..].as_chunks_mut::<COMPLETION>().0)
+        {
+            let mut put =
+                |at: usize, bytes: &[u8]| completion[at..at + bytes.len()].copy_from_slice(bytes);
             put(offset_of!(abi::Completion, token), &token.to_ne_bytes());
-            put(offset_of!(abi::Completion, status), &status.code().to_ne_bytes());
-            put(offset_of!(abi::Completion, message) + LENGTH_IN_PAYLOAD, &message.len().to_ne_bytes());
+            put(
+                offset_of!(abi::Completion, status),
+                &status.code().to_ne_bytes(),
+            );
+            put(
+                offset_of!(abi::Completion, message) + LENGTH_IN_PAYLOAD,
+                &message.len().to_ne_bytes(),
+            );
         }
         for (_, _, message) in ended {
             body.extend_from_slice(message.as_bytes());
         }
         let completion_text = body.len() - COUNTS - ended.len() * COMPLETION;
-        Self { body: body.into(), samples: 0, completions: ended.len(), states: 0, sample_text: 0, completion_text }
+        Self {
+            body: body.into(),
+            samples: 0,
+            completions: ended.len(),
+            states: 0,
+            sample_text: 0,
+            completion_text,
+        }
     }
 
     /// Number of samples.
@@ -162,24 +195,45 @@ impl Batch {
     /// The samples, in the order in which the mapper has them.
     #[inline]
     pub fn samples(&self) -> impl Iterator<Item = SampleRef<'_>> {
-        let mut texts = Texts { left: &self.body[self.text_at()..], taken: 0, count: 0 };
-        self.sample_chunks().iter().map(move |sample| read_sample(sample, &mut texts))
+        let mut texts = Texts {
+            left: &self.body[self.text_at()..],
+            taken: 0,
+            count: 0,
+        };
+        self.sample_chunks()
+            .iter()
+            .map(move |sample| read_sample(sample, &mut texts))
     }
 
     /// The completions.
     pub fn completions(&self) -> impl Iterator<Item = CompletionRef<'_>> {
-        let mut texts = Texts { left: &self.body[self.text_at() + self.sample_text..], taken: 0, count: 0 };
-        self.completion_chunks().iter().map(move |completion| CompletionRef {
-            token: u64_at(completion, offset_of!(abi::Completion, token)),
-            status: Status::from_code(u32_at(completion, offset_of!(abi::Completion, status)) as i32),
-            message: texts.utf8(word_at(completion, offset_of!(abi::Completion, message) + LENGTH_IN_PAYLOAD)),
-        })
+        let mut texts = Texts {
+            left: &self.body[self.text_at() + self.sample_text..],
+            taken: 0,
+            count: 0,
+        };
+        self.completion_chunks()
+            .iter()
+            .map(move |completion| CompletionRef {
+                token: u64_at(completion, offset_of!(abi::Completion, token)),
+                status: Status::from_code(
+                    u32_at(completion, offset_of!(abi::Completion, status)) as i32
+                ),
+                message: texts.utf8(word_at(
+                    completion,
+                    offset_of!(abi::Completion, message) + LENGTH_IN_PAYLOAD,
+                )),
+            })
     }
 
     /// The device states. They come before the samples.
     pub fn states(&self) -> impl Iterator<Item = StateRef<'_>> {
         let at = self.text_at() + self.sample_text + self.completion_text;
-        let mut texts = Texts { left: &self.body[at..], taken: 0, count: 0 };
+        let mut texts = Texts {
+            left: &self.body[at..],
+            taken: 0,
+            count: 0,
+        };
         self.state_chunks().iter().map(move |state| StateRef {
             device: u32_at(state, offset_of!(abi::DeviceState, device)),
             online: match u32_at(state, offset_of!(abi::DeviceState, state)) {
@@ -188,17 +242,24 @@ impl Batch {
                 _ => None,
             },
             since_ns: u64_at(state, offset_of!(abi::DeviceState, since_ns)) as i64,
-            message: texts.utf8(word_at(state, offset_of!(abi::DeviceState, message) + LENGTH_IN_PAYLOAD)),
+            message: texts.utf8(word_at(
+                state,
+                offset_of!(abi::DeviceState, message) + LENGTH_IN_PAYLOAD,
+            )),
         })
     }
 
     fn sample_chunks(&self) -> &[[u8; SAMPLE]] {
-        self.body[COUNTS..COUNTS + self.samples * SAMPLE].as_chunks().0
+        self.body[COUNTS..COUNTS + self.samples * SAMPLE]
+            .as_chunks()
+            .0
     }
 
     fn completion_chunks(&self) -> &[[u8; COMPLETION]] {
         let start = COUNTS + self.samples * SAMPLE;
-        self.body[start..start + self.completions * COMPLETION].as_chunks().0
+        self.body[start..start + self.completions * COMPLETION]
+            .as_chunks()
+            .0
     }
 
     fn state_chunks(&self) -> &[[u8; STATE]] {
@@ -220,7 +281,10 @@ struct Texts<'a> {
 
 impl<'a> Texts<'a> {
     fn check(&mut self, length: usize) -> Result<&'a [u8], BatchFault> {
-        let (text, left) = self.left.split_at_checked(length).ok_or(BatchFault::Short)?;
+        let (text, left) = self
+            .left
+            .split_at_checked(length)
+            .ok_or(BatchFault::Short)?;
         self.left = left;
         self.taken += length;
         self.count += 1;
@@ -229,7 +293,9 @@ impl<'a> Texts<'a> {
 
     fn check_utf8(&mut self, length: usize) -> Result<(), BatchFault> {
         let text = self.check(length)?;
-        std::str::from_utf8(text).map(drop).map_err(|_| BatchFault::Text(self.count - 1))
+        std::str::from_utf8(text)
+            .map(drop)
+            .map_err(|_| BatchFault::Text(self.count - 1))
     }
 
     /// The next text of a batch that was checked.
@@ -256,8 +322,12 @@ fn check_sample(sample: &[u8; SAMPLE], i: usize, texts: &mut Texts<'_>) -> Resul
     }
     match kind {
         abi::TYPE_BOOL if sample[PAYLOAD] > 1 => Err(BatchFault::Boolean(i)),
-        abi::TYPE_STRING | abi::TYPE_NONE => texts.check_utf8(word_at(sample, PAYLOAD + LENGTH_IN_PAYLOAD)),
-        abi::TYPE_BYTES => texts.check(word_at(sample, PAYLOAD + LENGTH_IN_PAYLOAD)).map(drop),
+        abi::TYPE_STRING | abi::TYPE_NONE => {
+            texts.check_utf8(word_at(sample, PAYLOAD + LENGTH_IN_PAYLOAD))
+        }
+        abi::TYPE_BYTES => texts
+            .check(word_at(sample, PAYLOAD + LENGTH_IN_PAYLOAD))
+            .map(drop),
         _ => Ok(()),
     }
 }

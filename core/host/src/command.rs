@@ -114,8 +114,14 @@ impl CommandKind {
     pub(crate) fn weight(&self) -> usize {
         let text = match self {
             Self::Configure(text) => text.len(),
-            Self::Write { value: Value::String(text), .. } => text.len(),
-            Self::Write { value: Value::Bytes(bytes), .. } => bytes.len(),
+            Self::Write {
+                value: Value::String(text),
+                ..
+            } => text.len(),
+            Self::Write {
+                value: Value::Bytes(bytes),
+                ..
+            } => bytes.len(),
             _ => 0,
         };
         size_of::<Command>() + text

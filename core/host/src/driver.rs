@@ -153,12 +153,19 @@ impl Driver {
         match effect {
             Effect::Spawn => self.spawn(now),
             Effect::Up => {
-                tracing::info!(mapper = &*mapper, generation = self.generation, "mapper is up");
+                tracing::info!(
+                    mapper = &*mapper,
+                    generation = self.generation,
+                    "mapper is up"
+                );
                 self.watchdog = Watchdog::new(self.options.limits(), now);
                 (self.asked, self.retry) = (false, None);
                 self.under_way.clear();
                 self.shared.inbox().accepting = true;
-                self.outbox.push_back(MapperEvent::Up { mapper, generation: self.generation });
+                self.outbox.push_back(MapperEvent::Up {
+                    mapper,
+                    generation: self.generation,
+                });
             }
             Effect::Discard => {
                 self.close_inbox();
@@ -168,7 +175,11 @@ impl Driver {
                 }
             }
             Effect::Down(reason) => {
-                self.outbox.push_back(MapperEvent::Down { mapper, generation: self.generation, reason });
+                self.outbox.push_back(MapperEvent::Down {
+                    mapper,
+                    generation: self.generation,
+                    reason,
+                });
             }
             Effect::AskStop(budget) => {
                 self.close_inbox();
@@ -241,8 +252,14 @@ impl Driver {
     fn handle(&mut self, message: FromMapper, now: Instant) {
         match message {
             FromMapper::Ready => self.step(Input::Ready, now),
-            FromMapper::Failed { permanent: true, message } => self.step(Input::Refused(message.into()), now),
-            FromMapper::Failed { permanent: false, message } => self.step(Input::Gone(message.into()), now),
+            FromMapper::Failed {
+                permanent: true,
+                message,
+            } => self.step(Input::Refused(message.into()), now),
+            FromMapper::Failed {
+                permanent: false,
+                message,
+            } => self.step(Input::Gone(message.into()), now),
             FromMapper::Answer(status) => self.answered(status, now),
             FromMapper::Pong { blocked } => {
                 self.asked = false;
@@ -255,7 +272,11 @@ impl Driver {
             FromMapper::Batch(batch) => self.take_batch(batch),
             FromMapper::Stopped(status) => {
                 if status != abi::STATUS_OK {
-                    tracing::warn!(mapper = &*self.spec.name, status, "mapper failed to stop cleanly");
+                    tracing::warn!(
+                        mapper = &*self.spec.name,
+                        status,
+                        "mapper failed to stop cleanly"
+                    );
                 }
                 self.step(Input::Stopped, now);
             }
@@ -273,11 +294,17 @@ impl Driver {
         if matches!(self.supervisor.state, State::Starting { .. }) {
             return;
         }
-        self.shared.counters.batch(batch.sample_count(), batch.completion_count());
+        self.shared
+            .counters
+            .batch(batch.sample_count(), batch.completion_count());
         for completion in batch.completions() {
             self.watchdog.done(completion.token);
         }
-        self.outbox.push_back(MapperEvent::Batch { mapper: self.spec.name.clone(), generation: self.generation, batch });
+        self.outbox.push_back(MapperEvent::Batch {
+            mapper: self.spec.name.clone(),
+            generation: self.generation,
+            batch,
+        });
     }
 
     fn answered(&mut self, status: i32, now: Instant) {
@@ -287,16 +314,34 @@ impl Driver {
         match status {
             abi::STATUS_OK => {}
             abi::STATUS_BUSY => {
-                frame.iter().for_each(|queued| self.watchdog.done(queued.command.token));
+                frame
+                    .iter()
+                    .for_each(|queued| self.watchdog.done(queued.command.token));
                 self.shared.inbox().put_back(frame);
                 self.retry = Some(now + BUSY_PAUSE);
             }
-            abi::STATUS_PANIC => self.step(Input::Gone("panicked while taking commands".into()), now),
-            abi::STATUS_STOPPED => self.step(Input::Gone("says that it is stopped, though nobody stopped it".into()), now),
+            abi::STATUS_PANIC => {
+                self.step(Input::Gone("panicked while taking commands".into()), now)
+            }
+            abi::STATUS_STOPPED => self.step(
+                Input::Gone("says that it is stopped, though nobody stopped it".into()),
+                now,
+            ),
             other => {
-                frame.iter().for_each(|queued| self.watchdog.done(queued.command.token));
+                frame
+                    .iter()
+                    .for_each(|queued| self.watchdog.done(queued.command.token));
                 let status = Status::from_code(other);
-                let ended: Vec<_> = frame.iter().map(|queued| (queued.command.token, status, "the mapper refused the commands")).collect();
+                let ended: Vec<_> = frame
+                    .iter()
+                    .map(|queued| {
+                        (
+                            queued.command.token,
+                            status,
+                            "the mapper refused the commands",
+                        )
+                    })
+                    .collect();
                 self.complete(&ended);
             }
         }
@@ -305,22 +350,43 @@ impl Driver {
     /// Ends commands that no mapper took.
     fn complete(&mut self, ended: &[(u64, Status, &'static str)]) {
         let batch = Batch::from_completions(ended);
-        self.outbox.push_back(MapperEvent::Batch { mapper: self.spec.name.clone(), generation: self.generation, batch });
+        self.outbox.push_back(MapperEvent::Batch {
+            mapper: self.spec.name.clone(),
+            generation: self.generation,
+            batch,
+        });
     }
 
     /// Shows the state; a function of the supervisor's.
     fn publish(&self) {
-        let Supervisor { state, failures, reason, .. } = &self.supervisor;
+        let Supervisor {
+            state,
+            failures,
+            reason,
+            ..
+        } = &self.supervisor;
         let state = match (state, reason) {
             (State::Waiting { .. } | State::Starting { .. }, Some(reason)) => {
-                MapperState::Restarting { reason: reason.clone(), failures: *failures }
+                MapperState::Restarting {
+                    reason: reason.clone(),
+                    failures: *failures,
+                }
             }
             (State::Waiting { .. }, None) => MapperState::Declared,
             (State::Starting { .. }, None) => MapperState::Loading,
-            (State::Running { .. }, _) => MapperState::Running { generation: self.generation },
+            (State::Running { .. }, _) => MapperState::Running {
+                generation: self.generation,
+            },
             (State::Stopping { .. }, _) => MapperState::Stopping,
             (State::Ended { failed: None }, _) => MapperState::Stopped,
-            (State::Ended { failed: Some(reason) }, _) => MapperState::Failed { reason: reason.clone() },
+            (
+                State::Ended {
+                    failed: Some(reason),
+                },
+                _,
+            ) => MapperState::Failed {
+                reason: reason.clone(),
+            },
         };
         self.state.send_if_modified(|shown| {
             let changed = *shown != state;
@@ -341,16 +407,30 @@ impl Driver {
 
 impl Inbox {
     /// Takes the commands of the next frame; those that cannot be sent go to `refused`.
-    fn next_frame(&mut self, now: Instant, refused: &mut Vec<(u64, Status, &'static str)>) -> Vec<Queued> {
+    fn next_frame(
+        &mut self,
+        now: Instant,
+        refused: &mut Vec<(u64, Status, &'static str)>,
+    ) -> Vec<Queued> {
         let (mut frame, mut bytes) = (Vec::new(), 0);
         while frame.len() < FRAME_COMMANDS && bytes < FRAME_BYTES {
-            let Some(queued) = self.queue.pop_front() else { break };
+            let Some(queued) = self.queue.pop_front() else {
+                break;
+            };
             let weight = queued.command.kind.weight();
             self.weight -= weight;
             if queued.due <= now {
-                refused.push((queued.command.token, Status::Timeout, "its time was over before the mapper took it"));
+                refused.push((
+                    queued.command.token,
+                    Status::Timeout,
+                    "its time was over before the mapper took it",
+                ));
             } else if weight > wire::MAX_FRAME - 2 * FRAME_BYTES {
-                refused.push((queued.command.token, Status::InvalidArgument, "it is too large"));
+                refused.push((
+                    queued.command.token,
+                    Status::InvalidArgument,
+                    "it is too large",
+                ));
             } else {
                 bytes += weight;
                 frame.push(queued);

@@ -21,7 +21,10 @@ impl Emitted<'_> {
     /// has it: null or a batch with arrays as long as their counts and strides
     /// say, and every struct of them initialised.
     pub(crate) unsafe fn new(pointer: &*const abi::EventBatch) -> Emitted<'_> {
-        Emitted { batch: *pointer, lent: PhantomData }
+        Emitted {
+            batch: *pointer,
+            lent: PhantomData,
+        }
     }
 }
 
@@ -53,7 +56,10 @@ struct Array {
 
 impl Gatherer {
     /// Gathers the batch, or the status that says why not.
-    pub(crate) fn gather<'a>(&'a mut self, Emitted { batch, .. }: Emitted<'a>) -> Result<Gathered<'a>, i32> {
+    pub(crate) fn gather<'a>(
+        &'a mut self,
+        Emitted { batch, .. }: Emitted<'a>,
+    ) -> Result<Gathered<'a>, i32> {
         if batch.is_null() {
             return Err(abi::STATUS_INVALID_ARGUMENT);
         }
@@ -68,13 +74,22 @@ impl Gatherer {
         let batch = unsafe { batch.read() };
         let arrays = [
             Array::new::<abi::Sample>(batch.samples, batch.sample_count, batch.sample_stride)?,
-            Array::new::<abi::Completion>(batch.completions, batch.completion_count, batch.completion_stride)?,
+            Array::new::<abi::Completion>(
+                batch.completions,
+                batch.completion_count,
+                batch.completion_stride,
+            )?,
             Array::new::<abi::DeviceState>(batch.states, batch.state_count, batch.state_stride)?,
         ];
         let mut room = abi::MAX_BATCH_BYTES;
         for array in arrays {
-            let bytes = array.count.checked_mul(array.size).ok_or(abi::STATUS_INVALID_ARGUMENT)?;
-            room = room.checked_sub(bytes).ok_or(abi::STATUS_INVALID_ARGUMENT)?;
+            let bytes = array
+                .count
+                .checked_mul(array.size)
+                .ok_or(abi::STATUS_INVALID_ARGUMENT)?;
+            room = room
+                .checked_sub(bytes)
+                .ok_or(abi::STATUS_INVALID_ARGUMENT)?;
         }
         self.text.clear();
         // SAFETY: `Emitted` upholds that the arrays are there; none is null.
@@ -88,15 +103,26 @@ impl Gatherer {
         let mut parts = [&[][..]; 4];
         for ((part, array), packed) in parts.iter_mut().zip(arrays).zip(&self.packed) {
             // SAFETY: as above; the mapper initialises the structs that it emits.
-            *part = if array.stride == array.size { unsafe { array.bytes() } } else { packed };
+            *part = if array.stride == array.size {
+                unsafe { array.bytes() }
+            } else {
+                packed
+            };
         }
         parts[3] = &self.text;
-        Ok(Gathered { header: header(arrays, &parts), parts })
+        Ok(Gathered {
+            header: header(arrays, &parts),
+            parts,
+        })
     }
 
     /// # Safety
     /// The arrays are as [`Gatherer::gather`] has them.
-    unsafe fn collect_texts(&mut self, [samples, completions, states]: [Array; 3], room: usize) -> Result<(), i32> {
+    unsafe fn collect_texts(
+        &mut self,
+        [samples, completions, states]: [Array; 3],
+        room: usize,
+    ) -> Result<(), i32> {
         for i in 0..samples.count {
             let sample = samples.at(i);
             // SAFETY: sample `i` lies within the array. Only the payload's
@@ -104,17 +130,27 @@ impl Gatherer {
             unsafe {
                 let kind = sample.add(offset_of!(abi::Sample, kind)).read();
                 if matches!(kind, abi::TYPE_STRING | abi::TYPE_BYTES | abi::TYPE_NONE) {
-                    let text = sample.add(offset_of!(abi::Sample, payload)).cast::<abi::Bytes>().read_unaligned();
+                    let text = sample
+                        .add(offset_of!(abi::Sample, payload))
+                        .cast::<abi::Bytes>()
+                        .read_unaligned();
                     self.collect(text, room)?;
                 }
             }
         }
-        let messages = [(completions, offset_of!(abi::Completion, message)), (states, offset_of!(abi::DeviceState, message))];
+        let messages = [
+            (completions, offset_of!(abi::Completion, message)),
+            (states, offset_of!(abi::DeviceState, message)),
+        ];
         for (array, message) in messages {
             for i in 0..array.count {
                 // SAFETY: struct `i` lies within the array, the message within the struct.
                 unsafe {
-                    let text = array.at(i).add(message).cast::<abi::Bytes>().read_unaligned();
+                    let text = array
+                        .at(i)
+                        .add(message)
+                        .cast::<abi::Bytes>()
+                        .read_unaligned();
                     self.collect(text, room)?;
                 }
             }
@@ -132,14 +168,20 @@ impl Gatherer {
             return Err(abi::STATUS_INVALID_ARGUMENT);
         }
         // SAFETY: the caller upholds that `length` bytes are readable.
-        self.text.extend_from_slice(unsafe { slice::from_raw_parts(text.pointer, text.length) });
+        self.text
+            .extend_from_slice(unsafe { slice::from_raw_parts(text.pointer, text.length) });
         Ok(())
     }
 }
 
 impl Array {
     fn new<T>(pointer: *const T, count: usize, stride: u32) -> Result<Self, i32> {
-        let array = Self { pointer: pointer.cast(), count, stride: stride as usize, size: size_of::<T>() };
+        let array = Self {
+            pointer: pointer.cast(),
+            count,
+            stride: stride as usize,
+            size: size_of::<T>(),
+        };
         // A shorter struct would be an older contract's; this is the first one.
         let fits = count == 0 || (!pointer.is_null() && array.stride >= array.size);
         fits.then_some(array).ok_or(abi::STATUS_INVALID_ARGUMENT)
@@ -175,7 +217,13 @@ fn header(arrays: [Array; 3], parts: &[&[u8]; 4]) -> [u8; wire::HEADER + COUNTS]
     let length = COUNTS + parts.iter().map(|part| part.len()).sum::<usize>();
     let mut header = [0; wire::HEADER + COUNTS];
     // All are bounded by MAX_BATCH_BYTES, which fits.
-    let numbers = [length as u32, wire::BATCH, arrays[0].count as u32, arrays[1].count as u32, arrays[2].count as u32];
+    let numbers = [
+        length as u32,
+        wire::BATCH,
+        arrays[0].count as u32,
+        arrays[1].count as u32,
+        arrays[2].count as u32,
+    ];
     for (slot, number) in header.chunks_exact_mut(4).zip(numbers) {
         slot.copy_from_slice(&number.to_ne_bytes());
     }
@@ -191,7 +239,13 @@ impl Gathered<'_> {
     /// The frame, for one `writev`.
     pub(crate) fn slices(&self) -> [IoSlice<'_>; 5] {
         let [a, b, c, d] = self.parts;
-        [IoSlice::new(&self.header), IoSlice::new(a), IoSlice::new(b), IoSlice::new(c), IoSlice::new(d)]
+        [
+            IoSlice::new(&self.header),
+            IoSlice::new(a),
+            IoSlice::new(b),
+            IoSlice::new(c),
+            IoSlice::new(d),
+        ]
     }
 
     /// Appends the frame without its first `skip` bytes.

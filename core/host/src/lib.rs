@@ -26,6 +26,35 @@
 //!
 //! In-process, a crash takes the edge down and a hang ends only with the edge;
 //! such a mapper becomes [`MapperState::Failed`]. A library is never unloaded.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use longshore_host::{HostOptions, Isolation, Mapper, MapperEvent, MapperSpec};
+//!
+//! # async fn run() {
+//! let spec = MapperSpec {
+//!     name: "modbus".into(),
+//!     file: "/usr/lib/longshore/libmapper_modbus.so".into(),
+//!     isolation: Isolation::Process,
+//!     config: serde_json::json!({}),
+//! };
+//! // The capacity is the back-pressure: batches that the edge has not taken yet.
+//! let (sender, mut events) = tokio::sync::mpsc::channel(16);
+//! let mapper = Mapper::start(spec, HostOptions::default(), sender);
+//! while let Some(event) = events.recv().await {
+//!     match event {
+//!         MapperEvent::Up { .. } => { /* submit the configuration of every device */ }
+//!         MapperEvent::Batch { batch, .. } => {
+//!             for sample in batch.samples() {
+//!                 let _ = (sample.point, sample.value, sample.quality);
+//!             }
+//!         }
+//!         MapperEvent::Down { reason, .. } => eprintln!("{} is down: {reason}", mapper.name()),
+//!     }
+//! }
+//! # }
+//! ```
 
 mod batch;
 pub mod child;
@@ -46,7 +75,9 @@ mod wire;
 pub use batch::{Batch, CompletionRef, SampleRef, StateRef};
 pub use command::{Command, CommandKind, Status};
 pub use inspect::{Descriptor, InspectError, inspect};
-pub use mapper::{HostOptions, Isolation, Mapper, MapperEvent, MapperSpec, MapperState, SubmitError};
+pub use mapper::{
+    HostOptions, Isolation, Mapper, MapperEvent, MapperSpec, MapperState, SubmitError,
+};
 pub use stats::Stats;
 
 /// An error and its causes, in one line.

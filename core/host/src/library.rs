@@ -26,7 +26,9 @@ pub(crate) enum LoadError {
     Load(#[source] libloading::Error),
     #[error("the library does not export the function `{}`", abi::ENTRY_SYMBOL)]
     NoEntry(#[source] libloading::Error),
-    #[error("the library's table of functions has version {found} of the contract, this host version {expected}")]
+    #[error(
+        "the library's table of functions has version {found} of the contract, this host version {expected}"
+    )]
     Version { expected: u16, found: u16 },
     #[error("the library's table lacks a function")]
     Incomplete,
@@ -47,9 +49,11 @@ impl Library {
         use libloading::os::unix::{Library as Loaded, RTLD_LOCAL, RTLD_NOW};
         // SAFETY: the descriptor says that this is a mapper; that its
         // constructors do no harm is what isolation in a child is for.
-        let library = unsafe { Loaded::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(LoadError::Load)?;
+        let library =
+            unsafe { Loaded::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(LoadError::Load)?;
         // SAFETY: the contract fixes the type of this symbol.
-        let entry = unsafe { library.get::<abi::EntryFn>(abi::ENTRY_SYMBOL.as_bytes()) }.map(|entry| *entry);
+        let entry = unsafe { library.get::<abi::EntryFn>(abi::ENTRY_SYMBOL.as_bytes()) }
+            .map(|entry| *entry);
         // From here on its code may have left something behind: never unload.
         std::mem::forget(library);
         let entry = entry.map_err(LoadError::NoEntry)?;
@@ -59,7 +63,10 @@ impl Library {
             return Err(LoadError::Incomplete);
         };
         if api.abi_major != abi::ABI_MAJOR {
-            return Err(LoadError::Version { expected: abi::ABI_MAJOR, found: api.abi_major });
+            return Err(LoadError::Version {
+                expected: abi::ABI_MAJOR,
+                found: api.abi_major,
+            });
         }
         // The size is looked at first: a shorter table has no such fields.
         let complete = api.size as usize >= size_of::<abi::MapperApi>()
@@ -67,22 +74,47 @@ impl Library {
             && api.submit.is_some()
             && api.stop.is_some()
             && api.destroy.is_some();
-        if complete { Ok(Self { api }) } else { Err(LoadError::Incomplete) }
+        if complete {
+            Ok(Self { api })
+        } else {
+            Err(LoadError::Incomplete)
+        }
     }
 
     /// Makes an instance that calls `host`.
-    pub(crate) fn create(&self, host: &'static abi::HostApi, config: &str) -> Result<Instance, CreateFailed> {
-        let mut error = abi::ErrorText { size: size_of::<abi::ErrorText>() as u32, length: 0, text: [0; 1016] };
+    pub(crate) fn create(
+        &self,
+        host: &'static abi::HostApi,
+        config: &str,
+    ) -> Result<Instance, CreateFailed> {
+        let mut error = abi::ErrorText {
+            size: size_of::<abi::ErrorText>() as u32,
+            length: 0,
+            text: [0; 1016],
+        };
         let mut instance = ptr::null_mut();
         let status = match self.api.create {
             // SAFETY: all pointers are to locals, and `host` lives for ever.
-            Some(create) => unsafe { create(host, abi::Bytes::new(config.as_bytes()), &mut instance, &mut error) },
+            Some(create) => unsafe {
+                create(
+                    host,
+                    abi::Bytes::new(config.as_bytes()),
+                    &mut instance,
+                    &mut error,
+                )
+            },
             None => abi::STATUS_UNSUPPORTED,
         };
         if status == abi::STATUS_OK && !instance.is_null() {
-            return Ok(Instance { api: self.api, instance });
+            return Ok(Instance {
+                api: self.api,
+                instance,
+            });
         }
-        let text = error.text.get(..error.length as usize).unwrap_or(&error.text);
+        let text = error
+            .text
+            .get(..error.length as usize)
+            .unwrap_or(&error.text);
         let message = match String::from_utf8_lossy(text) {
             text if text.is_empty() => format!("the mapper gave no reason (status {status})"),
             text => text.into_owned(),
@@ -164,8 +196,14 @@ fn to_abi(command: &Command) -> abi::Command {
                 Value::Int(v) => (abi::TYPE_INT64, abi::Payload::from_i64(*v)),
                 Value::Uint(v) => (abi::TYPE_UINT64, abi::Payload::from_u64(*v)),
                 Value::Float(v) => (abi::TYPE_FLOAT64, abi::Payload::from_f64(*v)),
-                Value::String(v) => (abi::TYPE_STRING, abi::Payload::from_bytes(abi::Bytes::new(v.as_bytes()))),
-                Value::Bytes(v) => (abi::TYPE_BYTES, abi::Payload::from_bytes(abi::Bytes::new(v))),
+                Value::String(v) => (
+                    abi::TYPE_STRING,
+                    abi::Payload::from_bytes(abi::Bytes::new(v.as_bytes())),
+                ),
+                Value::Bytes(v) => (
+                    abi::TYPE_BYTES,
+                    abi::Payload::from_bytes(abi::Bytes::new(v)),
+                ),
             };
         }
     }

@@ -86,7 +86,11 @@ impl Default for HostOptions {
 
 impl HostOptions {
     pub(crate) fn limits(&self) -> Limits {
-        Limits { completion_grace: self.completion_grace, answer: self.answer_timeout, ping_every: self.ping_interval }
+        Limits {
+            completion_grace: self.completion_grace,
+            answer: self.answer_timeout,
+            ping_every: self.ping_interval,
+        }
     }
 
     fn patience(&self, isolation: Isolation) -> Patience {
@@ -182,9 +186,12 @@ pub struct Mapper {
 
 impl Mapper {
     /// Starts the mapper; what becomes of it is told by `events` and
-    /// [`Mapper::state`]. Call it on the runtime on which the mapper should be
-    /// supervised, from a thread that lives as long: a child dies with it.
-    pub fn start(spec: MapperSpec, options: HostOptions, events: mpsc::Sender<MapperEvent>) -> Self {
+    /// [`Mapper::state`]. Must be called on a tokio runtime with time and I/O.
+    pub fn start(
+        spec: MapperSpec,
+        options: HostOptions,
+        events: mpsc::Sender<MapperEvent>,
+    ) -> Self {
         let now = Instant::now();
         let shared = Arc::new(Shared::default());
         let (state, shown) = watch::channel(MapperState::Declared);
@@ -205,7 +212,12 @@ impl Mapper {
             retry: None,
         };
         tokio::spawn(driver.run());
-        Self { name, descriptor, shared, state: shown }
+        Self {
+            name,
+            descriptor,
+            shared,
+            state: shown,
+        }
     }
 
     /// The mapper's name.
@@ -230,7 +242,12 @@ impl Mapper {
             return Err(SubmitError::Full);
         }
         inbox.weight += weight;
-        inbox.queue.extend(commands.into_iter().map(|command| Queued { due: now + command.budget, command }));
+        inbox
+            .queue
+            .extend(commands.into_iter().map(|command| Queued {
+                due: now + command.budget,
+                command,
+            }));
         drop(inbox);
         self.shared.wake.notify_one();
         Ok(())
@@ -252,7 +269,9 @@ impl Mapper {
         self.request_stop(budget);
         let mut state = self.state.clone();
         // An error means that the task is gone, and with it the mapper.
-        let _ = state.wait_for(|state| matches!(state, MapperState::Stopped | MapperState::Failed { .. })).await;
+        let _ = state
+            .wait_for(|state| matches!(state, MapperState::Stopped | MapperState::Failed { .. }))
+            .await;
     }
 
     fn request_stop(&self, budget: Duration) {

@@ -43,7 +43,8 @@ impl Counters {
     pub(crate) fn started(&self, process_id: Option<u32>) {
         self.starts.fetch_add(1, Relaxed);
         self.process_id.store(process_id.unwrap_or(0), Relaxed);
-        self.blocked_before.store(self.blocked_emits.load(Relaxed), Relaxed);
+        self.blocked_before
+            .store(self.blocked_emits.load(Relaxed), Relaxed);
     }
 
     pub(crate) fn ended(&self) {
@@ -66,7 +67,8 @@ impl Counters {
 
     /// What a child counted since it started.
     pub(crate) fn blocked_in_child(&self, count: u64) {
-        self.blocked_emits.store(self.blocked_before.load(Relaxed) + count, Relaxed);
+        self.blocked_emits
+            .store(self.blocked_before.load(Relaxed) + count, Relaxed);
     }
 
     pub(crate) fn lost_log_lines(&self, count: u64) {

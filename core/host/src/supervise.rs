@@ -86,13 +86,21 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     pub(crate) fn new(patience: Patience, now: Instant, seed: u64) -> Self {
         let random = fastrand::Rng::with_seed(seed);
-        Self { state: State::Waiting { until: now }, failures: 0, reason: None, patience, random }
+        Self {
+            state: State::Waiting { until: now },
+            failures: 0,
+            reason: None,
+            patience,
+            random,
+        }
     }
 
     /// When `Tick` has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Waiting { until: at } | State::Starting { deadline: at } | State::Stopping { deadline: at } => Some(at),
+            State::Waiting { until: at }
+            | State::Starting { deadline: at }
+            | State::Stopping { deadline: at } => Some(at),
             State::Running { .. } | State::Ended { .. } => None,
         }
     }
@@ -100,7 +108,9 @@ impl Supervisor {
     pub(crate) fn step(&mut self, input: Input, now: Instant) -> Vec<Effect> {
         match (&self.state, input) {
             (State::Waiting { until }, Input::Tick) if *until <= now => {
-                self.state = State::Starting { deadline: now + self.patience.start };
+                self.state = State::Starting {
+                    deadline: now + self.patience.start,
+                };
                 vec![Effect::Spawn]
             }
             (State::Starting { deadline }, Input::Tick) if *deadline <= now => {
@@ -113,10 +123,16 @@ impl Supervisor {
                 vec![Effect::Up]
             }
             (State::Starting { .. }, Input::Refused(reason)) => self.end(Some(reason)),
-            (State::Starting { .. } | State::Running { .. }, Input::Gone(reason)) => self.failed(reason, now),
-            (State::Starting { .. } | State::Running { .. }, Input::Hung(reason)) => self.hung(reason, now),
+            (State::Starting { .. } | State::Running { .. }, Input::Gone(reason)) => {
+                self.failed(reason, now)
+            }
+            (State::Starting { .. } | State::Running { .. }, Input::Hung(reason)) => {
+                self.hung(reason, now)
+            }
             (State::Running { .. }, Input::Stop(budget)) => {
-                self.state = State::Stopping { deadline: now + budget + self.patience.stop_grace };
+                self.state = State::Stopping {
+                    deadline: now + budget + self.patience.stop_grace,
+                };
                 vec![Effect::AskStop(budget)]
             }
             (State::Waiting { .. } | State::Starting { .. }, Input::Stop(_)) => self.end(None),
@@ -164,7 +180,9 @@ impl Supervisor {
         }
         self.failures += 1;
         self.reason = Some(reason);
-        self.state = State::Waiting { until: now + self.pause() };
+        self.state = State::Waiting {
+            until: now + self.pause(),
+        };
         effects
     }
 
@@ -175,7 +193,11 @@ impl Supervisor {
             return Duration::ZERO;
         };
         let longest = self.patience.backoff_most;
-        let pause = self.patience.backoff_first.saturating_mul(1 << doublings.min(16)).min(longest);
+        let pause = self
+            .patience
+            .backoff_first
+            .saturating_mul(1 << doublings.min(16))
+            .min(longest);
         pause.mul_f64(0.75 + self.random.f64() * 0.25)
     }
 }
@@ -215,8 +237,14 @@ mod tests {
             now = until;
         }
         assert_eq!(pauses[0], Duration::ZERO);
-        assert!(pauses[1] >= Duration::from_millis(75) && pauses[1] <= Duration::from_millis(100), "{pauses:?}");
-        assert!(pauses.iter().all(|pause| *pause <= Duration::from_secs(1)), "{pauses:?}");
+        assert!(
+            pauses[1] >= Duration::from_millis(75) && pauses[1] <= Duration::from_millis(100),
+            "{pauses:?}"
+        );
+        assert!(
+            pauses.iter().all(|pause| *pause <= Duration::from_secs(1)),
+            "{pauses:?}"
+        );
         assert!(pauses[11] >= Duration::from_millis(750), "{pauses:?}");
 
         // After a quiet while the row is forgotten.
@@ -232,30 +260,113 @@ mod tests {
         supervisor.step(Input::Tick, now);
         let deadline = supervisor.deadline().expect("starting");
         assert_eq!(supervisor.step(Input::Tick, deadline), [Effect::Discard]);
-        assert_eq!(supervisor.reason.as_deref(), Some("did not start within 10 s"));
+        assert_eq!(
+            supervisor.reason.as_deref(),
+            Some("did not start within 10 s")
+        );
         supervisor.step(Input::Tick, deadline);
-        assert_eq!(supervisor.step(Input::Refused("no".into()), deadline), [Effect::Discard]);
-        assert_eq!(supervisor.state, State::Ended { failed: Some("no".into()) });
+        assert_eq!(
+            supervisor.step(Input::Refused("no".into()), deadline),
+            [Effect::Discard]
+        );
+        assert_eq!(
+            supervisor.state,
+            State::Ended {
+                failed: Some("no".into())
+            }
+        );
         assert_eq!(supervisor.step(Input::Tick, deadline + PATIENCE.stable), []);
     }
 
     #[test]
     fn what_cannot_be_killed_is_given_up() {
         let now = Instant::now();
-        let mut supervisor = running(Patience { killable: false, ..PATIENCE }, now);
+        let mut supervisor = running(
+            Patience {
+                killable: false,
+                ..PATIENCE
+            },
+            now,
+        );
         let effects = supervisor.step(Input::Hung("silent".into()), now);
-        assert!(matches!(effects.as_slice(), [Effect::Discard, Effect::Down(_)]));
+        assert!(matches!(
+            effects.as_slice(),
+            [Effect::Discard, Effect::Down(_)]
+        ));
         assert!(matches!(supervisor.state, State::Ended { failed: Some(_) }));
+    }
+
+    #[test]
+    fn no_order_of_inputs_breaks_the_pairs() {
+        let mut random = fastrand::Rng::with_seed(1);
+        for round in 0..2000 {
+            let mut now = Instant::now();
+            let mut supervisor = Supervisor::new(
+                Patience {
+                    killable: round % 2 == 0,
+                    ..PATIENCE
+                },
+                now,
+                round,
+            );
+            let (mut spawned, mut up) = (false, false);
+            for _ in 0..50 {
+                now += Duration::from_millis(random.u64(0..3000));
+                let input = match random.u8(0..20) {
+                    0..8 => Input::Tick,
+                    8..13 => Input::Ready,
+                    13 => Input::Refused("refused".into()),
+                    14..16 => Input::Gone("gone".into()),
+                    16..18 => Input::Hung("hung".into()),
+                    18 => Input::Stopped,
+                    _ => Input::Stop(Duration::from_secs(1)),
+                };
+                for effect in supervisor.step(input, now) {
+                    match effect {
+                        Effect::Spawn => {
+                            assert!(!std::mem::replace(&mut spawned, true), "two at once")
+                        }
+                        Effect::Discard => spawned = false,
+                        Effect::Up => {
+                            assert!(spawned && !std::mem::replace(&mut up, true), "up twice")
+                        }
+                        Effect::Down(_) => {
+                            assert!(std::mem::replace(&mut up, false), "down without up")
+                        }
+                        Effect::AskStop(_) => assert!(spawned && up, "nobody to ask"),
+                    }
+                }
+                let alive = matches!(
+                    supervisor.state,
+                    State::Running { .. } | State::Stopping { .. }
+                );
+                assert_eq!(up, alive, "{:?}", supervisor.state);
+                assert_eq!(
+                    spawned,
+                    alive || matches!(supervisor.state, State::Starting { .. })
+                );
+            }
+        }
     }
 
     #[test]
     fn stops_in_time_or_is_killed() {
         let (now, budget) = (Instant::now(), Duration::from_secs(2));
-        for (input, at) in [(Input::Stopped, now), (Input::Gone("exit".into()), now), (Input::Tick, now + Duration::from_secs(3))] {
+        for (input, at) in [
+            (Input::Stopped, now),
+            (Input::Gone("exit".into()), now),
+            (Input::Tick, now + Duration::from_secs(3)),
+        ] {
             let mut supervisor = running(PATIENCE, now);
-            assert_eq!(supervisor.step(Input::Stop(budget), now), [Effect::AskStop(budget)]);
+            assert_eq!(
+                supervisor.step(Input::Stop(budget), now),
+                [Effect::AskStop(budget)]
+            );
             assert_eq!(supervisor.step(Input::Tick, now + budget), []);
-            assert!(matches!(supervisor.step(input, at).as_slice(), [Effect::Discard, Effect::Down(_)]));
+            assert!(matches!(
+                supervisor.step(input, at).as_slice(),
+                [Effect::Discard, Effect::Down(_)]
+            ));
             assert_eq!(supervisor.state, State::Ended { failed: None });
         }
     }

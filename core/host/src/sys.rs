@@ -72,13 +72,23 @@ pub(crate) struct Ready {
 
 /// Waits until one of the descriptors is ready, for ever without a timeout.
 /// Hang-ups and errors count as readable, so that the next read tells them.
-pub(crate) fn poll<const N: usize>(wanted: [(BorrowedFd<'_>, Ready); N], timeout: Option<Duration>) -> io::Result<[Ready; N]> {
+pub(crate) fn poll<const N: usize>(
+    wanted: [(BorrowedFd<'_>, Ready); N],
+    timeout: Option<Duration>,
+) -> io::Result<[Ready; N]> {
     let mut descriptors = wanted.map(|(descriptor, ready)| {
-        let events = if ready.readable { libc::POLLIN } else { 0 } | if ready.writable { libc::POLLOUT } else { 0 };
-        libc::pollfd { fd: descriptor.as_raw_fd(), events, revents: 0 }
+        let events = if ready.readable { libc::POLLIN } else { 0 }
+            | if ready.writable { libc::POLLOUT } else { 0 };
+        libc::pollfd {
+            fd: descriptor.as_raw_fd(),
+            events,
+            revents: 0,
+        }
     });
     // Rounded up: a wait of 0.4 ms must not spin.
-    let milliseconds = timeout.map_or(-1, |timeout| timeout.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i32);
+    let milliseconds = timeout.map_or(-1, |timeout| {
+        timeout.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i32
+    });
     // SAFETY: the array has N elements and outlives the call.
     if unsafe { libc::poll(descriptors.as_mut_ptr(), N as libc::nfds_t, milliseconds) } < 0 {
         let error = io::Error::last_os_error();

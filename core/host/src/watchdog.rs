@@ -39,7 +39,15 @@ pub(crate) struct Watchdog {
 impl Watchdog {
     pub(crate) fn new(limits: Limits, now: Instant) -> Self {
         let next_ping = now + limits.ping_every;
-        Self { limits, commands: HashMap::new(), deadlines: BinaryHeap::new(), answer_due: None, next_ping, held_since: None, held: Duration::ZERO }
+        Self {
+            limits,
+            commands: HashMap::new(),
+            deadlines: BinaryHeap::new(),
+            answer_due: None,
+            next_ping,
+            held_since: None,
+            held: Duration::ZERO,
+        }
     }
 
     /// A command went to the mapper.
@@ -88,10 +96,22 @@ impl Watchdog {
     pub(crate) fn overdue(&mut self, now: Instant) -> Option<Arc<str>> {
         let clock = self.clock(now);
         if self.answer_due.is_some_and(|due| due <= clock) {
-            return Some(format!("hangs: no answer within {} s", self.limits.answer.as_secs_f32()).into());
+            return Some(
+                format!(
+                    "hangs: no answer within {} s",
+                    self.limits.answer.as_secs_f32()
+                )
+                .into(),
+            );
         }
         let (deadline, token) = self.next_command()?;
-        (deadline <= clock).then(|| format!("hangs: command {token} is overdue by {} s", self.limits.completion_grace.as_secs_f32()).into())
+        (deadline <= clock).then(|| {
+            format!(
+                "hangs: command {token} is overdue by {} s",
+                self.limits.completion_grace.as_secs_f32()
+            )
+            .into()
+        })
     }
 
     /// When to look again; nothing while the edge holds.
@@ -100,7 +120,9 @@ impl Watchdog {
             return None;
         }
         let next = self.answer_due.unwrap_or(self.next_ping);
-        let next = self.next_command().map_or(next, |(deadline, _)| deadline.min(next));
+        let next = self
+            .next_command()
+            .map_or(next, |(deadline, _)| deadline.min(next));
         Some(next + self.held)
     }
 
@@ -124,7 +146,11 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const LIMITS: Limits = Limits { completion_grace: SECOND, answer: Duration::from_secs(2), ping_every: Duration::from_secs(5) };
+    const LIMITS: Limits = Limits {
+        completion_grace: SECOND,
+        answer: Duration::from_secs(2),
+        ping_every: Duration::from_secs(5),
+    };
 
     #[test]
     fn a_command_is_overdue_after_its_budget_and_the_grace() {
@@ -134,7 +160,10 @@ mod tests {
         watchdog.sent(2, SECOND, now);
         assert_eq!(watchdog.deadline(), Some(now + SECOND * 2));
         assert_eq!(watchdog.overdue(now + SECOND), None);
-        assert_eq!(watchdog.overdue(now + SECOND * 2).as_deref(), Some("hangs: command 2 is overdue by 1 s"));
+        assert_eq!(
+            watchdog.overdue(now + SECOND * 2).as_deref(),
+            Some("hangs: command 2 is overdue by 1 s")
+        );
         watchdog.done(2);
         assert_eq!(watchdog.overdue(now + SECOND * 2), None);
         assert_eq!(watchdog.deadline(), Some(now + SECOND * 4));
@@ -148,7 +177,10 @@ mod tests {
         let mut watchdog = Watchdog::new(LIMITS, now);
         watchdog.asked(now);
         watchdog.hold(true, now + SECOND);
-        assert_eq!((watchdog.deadline(), watchdog.overdue(now + SECOND * 100)), (None, None));
+        assert_eq!(
+            (watchdog.deadline(), watchdog.overdue(now + SECOND * 100)),
+            (None, None)
+        );
         watchdog.hold(false, now + SECOND * 100);
         assert_eq!(watchdog.overdue(now + SECOND * 100), None);
         assert_eq!(watchdog.deadline(), Some(now + SECOND * 101));

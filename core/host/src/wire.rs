@@ -116,10 +116,15 @@ impl ToMapper {
 
     pub(crate) fn decode(kind: u32, body: &[u8]) -> Result<Self, WireFault> {
         let message = match kind {
-            START => std::str::from_utf8(body).ok().map(|config| Self::Start(config.to_owned())),
+            START => std::str::from_utf8(body)
+                .ok()
+                .map(|config| Self::Start(config.to_owned())),
             COMMANDS => decode_commands(body).map(Self::Commands),
             PING => Some(Self::Ping),
-            STOP => body.try_into().ok().map(|budget| Self::Stop(Duration::from_nanos(u64::from_ne_bytes(budget)))),
+            STOP => body
+                .try_into()
+                .ok()
+                .map(|budget| Self::Stop(Duration::from_nanos(u64::from_ne_bytes(budget)))),
             other => return Err(WireFault::Kind(other)),
         };
         message.ok_or(WireFault::Malformed(kind))
@@ -131,10 +136,15 @@ impl FromMapper {
     pub(crate) fn encode(&self) -> Vec<u8> {
         match self {
             Self::Ready => frame(READY, &[]),
-            Self::Failed { permanent, message } => frame(FAILED, &[&[u8::from(*permanent)], message.as_bytes()].concat()),
+            Self::Failed { permanent, message } => frame(
+                FAILED,
+                &[&[u8::from(*permanent)], message.as_bytes()].concat(),
+            ),
             Self::Answer(status) => frame(ANSWER, &status.to_ne_bytes()),
             Self::Pong { blocked } => frame(PONG, &blocked.unwrap_or_default().to_ne_bytes()),
-            Self::Log { level, message } => frame(LOG, &[&level.to_ne_bytes(), message.as_bytes()].concat()),
+            Self::Log { level, message } => {
+                frame(LOG, &[&level.to_ne_bytes(), message.as_bytes()].concat())
+            }
             Self::Stopped(status) => frame(STOPPED, &status.to_ne_bytes()),
             // Neither crosses as a frame.
             Self::Batch(_) | Self::Exited { .. } => Vec::new(),
@@ -145,12 +155,24 @@ impl FromMapper {
         let number = || body.as_ref().try_into().ok().map(i32::from_ne_bytes);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let message = match kind {
-            BATCH => return Batch::parse(body).map(Self::Batch).map_err(WireFault::Batch),
+            BATCH => {
+                return Batch::parse(body)
+                    .map(Self::Batch)
+                    .map_err(WireFault::Batch);
+            }
             READY => Some(Self::Ready),
-            FAILED => body.split_first().map(|(permanent, message)| Self::Failed { permanent: *permanent != 0, message: text(message) }),
+            FAILED => body.split_first().map(|(permanent, message)| Self::Failed {
+                permanent: *permanent != 0,
+                message: text(message),
+            }),
             ANSWER => number().map(Self::Answer),
-            PONG => body.as_ref().try_into().ok().map(|blocked| Self::Pong { blocked: Some(u64::from_ne_bytes(blocked)) }),
-            LOG => body.split_first_chunk().map(|(level, message)| Self::Log { level: u32::from_ne_bytes(*level), message: text(message) }),
+            PONG => body.as_ref().try_into().ok().map(|blocked| Self::Pong {
+                blocked: Some(u64::from_ne_bytes(blocked)),
+            }),
+            LOG => body.split_first_chunk().map(|(level, message)| Self::Log {
+                level: u32::from_ne_bytes(*level),
+                message: text(message),
+            }),
             STOPPED => number().map(Self::Stopped),
             other => return Err(WireFault::Kind(other)),
         };
@@ -167,8 +189,15 @@ fn encode_commands(commands: &[Command]) -> Vec<u8> {
     let mut body = Vec::new();
     let mut put = |bytes: &[u8]| body.extend_from_slice(bytes);
     for command in commands {
-        let (kind, point, value_kind, bits, text): (u32, u32, u8, u64, &[u8]) = match &command.kind {
-            CommandKind::Configure(text) => (abi::COMMAND_CONFIGURE, 0, abi::TYPE_NONE, 0, text.as_bytes()),
+        let (kind, point, value_kind, bits, text): (u32, u32, u8, u64, &[u8]) = match &command.kind
+        {
+            CommandKind::Configure(text) => (
+                abi::COMMAND_CONFIGURE,
+                0,
+                abi::TYPE_NONE,
+                0,
+                text.as_bytes(),
+            ),
             CommandKind::Remove => (abi::COMMAND_REMOVE, 0, abi::TYPE_NONE, 0, &[]),
             CommandKind::Read { point } => (abi::COMMAND_READ, *point, abi::TYPE_NONE, 0, &[]),
             CommandKind::Write { point, value } => {
@@ -215,13 +244,23 @@ fn decode_commands(mut body: &[u8]) -> Option<Vec<Command>> {
         let (text, left) = body.split_at_checked(usize::try_from(length).ok()?)?;
         body = left;
         let kind = match kind {
-            abi::COMMAND_CONFIGURE => CommandKind::Configure(std::str::from_utf8(text).ok()?.to_owned()),
+            abi::COMMAND_CONFIGURE => {
+                CommandKind::Configure(std::str::from_utf8(text).ok()?.to_owned())
+            }
             abi::COMMAND_REMOVE => CommandKind::Remove,
             abi::COMMAND_READ => CommandKind::Read { point },
-            abi::COMMAND_WRITE => CommandKind::Write { point, value: decode_value(value_kind, bits, text)? },
+            abi::COMMAND_WRITE => CommandKind::Write {
+                point,
+                value: decode_value(value_kind, bits, text)?,
+            },
             _ => return None,
         };
-        commands.push(Command { token, device, budget, kind });
+        commands.push(Command {
+            token,
+            device,
+            budget,
+            kind,
+        });
     }
     Some(commands)
 }
@@ -256,12 +295,20 @@ mod tests {
             write(Value::String("warm".into())),
             write(Value::Bytes([0, 255].into())),
         ];
-        let commands = kinds.into_iter().zip(7..).map(|(kind, token)| Command { token, device: 1, budget: Duration::from_millis(token), kind });
+        let commands = kinds.into_iter().zip(7..).map(|(kind, token)| Command {
+            token,
+            device: 1,
+            budget: Duration::from_millis(token),
+            kind,
+        });
         let message = ToMapper::Commands(commands.collect());
         let frame = message.encode();
         let (length, kind) = header(&frame).expect("a header").expect("complete");
         assert_eq!(length + HEADER, frame.len());
-        assert_eq!(ToMapper::decode(kind, &frame[HEADER..]).expect("decodes"), message);
+        assert_eq!(
+            ToMapper::decode(kind, &frame[HEADER..]).expect("decodes"),
+            message
+        );
         for cut in HEADER..frame.len() {
             // Never a panic, and never all of the commands.
             if let Ok(part) = ToMapper::decode(kind, &frame[HEADER..cut]) {
@@ -274,7 +321,13 @@ mod tests {
     fn refuses_what_is_no_frame() {
         assert!(header(&[0; 7]).expect("incomplete").is_none());
         assert!(matches!(header(&[0xff; 8]), Err(WireFault::TooLong(_))));
-        assert!(matches!(FromMapper::decode(99, Bytes::new()), Err(WireFault::Kind(99))));
-        assert!(matches!(FromMapper::decode(ANSWER, Bytes::from_static(&[1])), Err(WireFault::Malformed(ANSWER))));
+        assert!(matches!(
+            FromMapper::decode(99, Bytes::new()),
+            Err(WireFault::Kind(99))
+        ));
+        assert!(matches!(
+            FromMapper::decode(ANSWER, Bytes::from_static(&[1])),
+            Err(WireFault::Malformed(ANSWER))
+        ));
     }
 }

@@ -373,9 +373,9 @@ typedef struct {
                     LongshoreBytes config,
                     void **instance,
                     LongshoreErrorText *error);
-  // Takes commands. Never blocks, never does I/O: it copies what it needs.
-  // `STATUS_OK` means that each command will get its completion.
-  // `STATUS_BUSY` and `STATUS_STOPPED` mean that none was taken.
+  // Takes commands. Never waits for a device and never does I/O: it copies
+  // what it needs. `STATUS_OK` means that each command will get its
+  // completion; every other status means that none was taken.
   int32_t (*submit)(void *instance, const LongshoreCommandBatch *batch);
   // Ends all work within `budget_ns`; nothing is emitted afterwards.
   int32_t (*stop)(void *instance, int64_t budget_ns);

@@ -300,10 +300,11 @@ pub struct MapperApi {
             error: *mut ErrorText,
         ) -> i32,
     >,
-    /// Takes commands. Never blocks, never does I/O: it copies what it needs.
-    /// [`STATUS_OK`] means that each command will get its completion.
-    /// [`STATUS_BUSY`] and [`STATUS_STOPPED`] mean that none was taken.
-    pub submit: Option<unsafe extern "C" fn(instance: *mut c_void, batch: *const CommandBatch) -> i32>,
+    /// Takes commands. Never waits for a device and never does I/O: it copies
+    /// what it needs. [`STATUS_OK`] means that each command will get its
+    /// completion; every other status means that none was taken.
+    pub submit:
+        Option<unsafe extern "C" fn(instance: *mut c_void, batch: *const CommandBatch) -> i32>,
     /// Ends all work within `budget_ns`; nothing is emitted afterwards.
     pub stop: Option<unsafe extern "C" fn(instance: *mut c_void, budget_ns: i64) -> i32>,
     /// Frees the instance. Stops it first if need be.
@@ -324,11 +325,17 @@ unsafe impl Sync for Bytes {}
 
 impl Bytes {
     /// No bytes.
-    pub const EMPTY: Self = Self { pointer: core::ptr::null(), length: 0 };
+    pub const EMPTY: Self = Self {
+        pointer: core::ptr::null(),
+        length: 0,
+    };
 
     /// Borrows `bytes`; the caller keeps them alive as long as the contract says.
     pub const fn new(bytes: &[u8]) -> Self {
-        Self { pointer: bytes.as_ptr(), length: bytes.len() }
+        Self {
+            pointer: bytes.as_ptr(),
+            length: bytes.len(),
+        }
     }
 }
 
@@ -336,7 +343,9 @@ impl Bytes {
 // as plain bytes.
 impl Payload {
     /// All bytes zero.
-    pub const ZERO: Self = Self { bytes: Bytes::EMPTY };
+    pub const ZERO: Self = Self {
+        bytes: Bytes::EMPTY,
+    };
 
     /// The payload of [`TYPE_BOOL`].
     #[inline]
@@ -379,7 +388,11 @@ impl Payload {
 
 impl Value {
     /// No value.
-    pub const NONE: Self = Self { kind: TYPE_NONE, reserved: [0; 7], payload: Payload::ZERO };
+    pub const NONE: Self = Self {
+        kind: TYPE_NONE,
+        reserved: [0; 7],
+        payload: Payload::ZERO,
+    };
 }
 
 #[cfg(target_pointer_width = "64")]

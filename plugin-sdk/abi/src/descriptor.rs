@@ -52,14 +52,24 @@ pub struct Descriptor {
 impl Descriptor {
     /// A descriptor of this version of the contract. Longer texts are cut at
     /// the field's end, which a `const` assertion in `export_mapper!` forbids.
-    pub const fn new(name: &str, version: &str, protocol: &str, target: &str, capabilities: u64) -> Self {
+    pub const fn new(
+        name: &str,
+        version: &str,
+        protocol: &str,
+        target: &str,
+        capabilities: u64,
+    ) -> Self {
         Self {
             magic: MAGIC,
             size: size_of::<Self>() as u32,
             abi_major: ABI_MAJOR,
             abi_minor: ABI_MINOR,
             capabilities,
-            flags: if cfg!(panic = "abort") { FLAG_PANIC_ABORTS } else { 0 },
+            flags: if cfg!(panic = "abort") {
+                FLAG_PANIC_ABORTS
+            } else {
+                0
+            },
             reserved: 0,
             name: padded(name),
             version: padded(version),

@@ -23,7 +23,8 @@ fn header_file() -> PathBuf {
 
 /// What cbindgen makes of the sources, with C's habits for names.
 fn generated() -> String {
-    let config = cbindgen::Config::from_file(root().join("cbindgen.toml")).expect("cbindgen.toml is valid");
+    let config =
+        cbindgen::Config::from_file(root().join("cbindgen.toml")).expect("cbindgen.toml is valid");
     let mut header = Vec::new();
     cbindgen::Builder::new()
         .with_config(config)
@@ -37,7 +38,10 @@ fn generated() -> String {
         // cbindgen has one prefix for types and constants.
         let line = line.replace("#define Longshore", "#define LONGSHORE_");
         // Rustdoc's links mean nothing in C.
-        line.replace("[`", "`").replace("`]", "`").trim_end().to_owned()
+        line.replace("[`", "`")
+            .replace("`]", "`")
+            .trim_end()
+            .to_owned()
     });
     let mut text = String::new();
     for line in lines {
@@ -56,10 +60,20 @@ fn header_is_up_to_date() {
         fs::write(header_file(), &generated).expect("the header can be written");
     }
     let written = fs::read_to_string(header_file()).unwrap_or_default();
-    let line = written.lines().zip(generated.lines()).position(|(written, generated)| written != generated);
+    let line = written
+        .lines()
+        .zip(generated.lines())
+        .position(|(written, generated)| written != generated);
     let hint = format!("run {UPDATE}=1 cargo test -p longshore-abi");
-    assert_eq!(line, None, "include/longshore_mapper.h differs from that line on; {hint}");
-    assert_eq!(written.len(), generated.len(), "include/longshore_mapper.h is longer or shorter; {hint}");
+    assert_eq!(
+        line, None,
+        "include/longshore_mapper.h differs from that line on; {hint}"
+    );
+    assert_eq!(
+        written.len(),
+        generated.len(),
+        "include/longshore_mapper.h is longer or shorter; {hint}"
+    );
 }
 
 /// `(expression in C, what Rust has)` for sizes, alignments, offsets and constants.
@@ -112,7 +126,9 @@ fn compile(compiler: &str, arguments: &[&str], source: &Path) -> Output {
         .args(arguments)
         .arg(source)
         .output()
-        .unwrap_or_else(|error| panic!("`{compiler}` is needed for this test (apt-get install gcc g++): {error}"))
+        .unwrap_or_else(|error| {
+            panic!("`{compiler}` is needed for this test (apt-get install gcc g++): {error}")
+        })
 }
 
 #[test]
@@ -123,27 +139,53 @@ fn a_c_compiler_sees_the_same_layout() {
     let mut text = String::from("#include \"longshore_mapper.h\"\n#include <stdio.h>\n");
     let facts = facts();
     for (expression, value) in &facts {
-        writeln!(text, "_Static_assert({expression} == {value}, \"{expression}\");").expect("writes to memory");
+        writeln!(
+            text,
+            "_Static_assert({expression} == {value}, \"{expression}\");"
+        )
+        .expect("writes to memory");
     }
     text.push_str("int main(void) {\n");
     for (expression, _) in &facts {
-        writeln!(text, "  printf(\"%s = %zu\\n\", \"{expression}\", (size_t){expression});").expect("writes to memory");
+        writeln!(
+            text,
+            "  printf(\"%s = %zu\\n\", \"{expression}\", (size_t){expression});"
+        )
+        .expect("writes to memory");
     }
     text.push_str("  return 0;\n}\n");
     fs::write(&source, text).expect("the source can be written");
-    let output = compile("cc", &["-std=c11", "-o", program.to_str().expect("UTF-8")], &source);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = compile(
+        "cc",
+        &["-std=c11", "-o", program.to_str().expect("UTF-8")],
+        &source,
+    );
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let printed = Command::new(&program).output().expect("the program runs");
-    let expected: String = facts.iter().map(|(expression, value)| format!("{expression} = {value}\n")).collect();
+    let expected: String = facts
+        .iter()
+        .map(|(expression, value)| format!("{expression} = {value}\n"))
+        .collect();
     assert_eq!(String::from_utf8_lossy(&printed.stdout), expected);
     fs::remove_dir_all(&folder).expect("the folder can be removed");
 }
 
 #[test]
 fn the_header_is_cpp_as_well() {
-    let output = compile("c++", &["-std=c++11", "-fsyntax-only", "-x", "c++"], &header_file());
+    let output = compile(
+        "c++",
+        &["-std=c++11", "-fsyntax-only", "-x", "c++"],
+        &header_file(),
+    );
     let errors = String::from_utf8_lossy(&output.stderr);
     // The header itself is the main file here.
-    let errors: Vec<_> = errors.lines().filter(|line| line.contains("error")).collect();
+    let errors: Vec<_> = errors
+        .lines()
+        .filter(|line| line.contains("error"))
+        .collect();
     assert!(errors.is_empty(), "{errors:#?}");
 }

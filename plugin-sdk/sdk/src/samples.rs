@@ -1,8 +1,9 @@
 //! A batch of samples on its way to the host.
 
 use longshore_abi::{
-    Bytes, Payload, QUALITY_BAD, QUALITY_GOOD, QUALITY_UNCERTAIN, REASON_CONFIG, REASON_DECODE, REASON_LINE, REASON_NONE,
-    REASON_REFUSED, REASON_TIMEOUT, Sample, TYPE_BOOL, TYPE_BYTES, TYPE_FLOAT64, TYPE_INT64, TYPE_NONE, TYPE_STRING, TYPE_UINT64,
+    Bytes, Payload, QUALITY_BAD, QUALITY_GOOD, QUALITY_UNCERTAIN, REASON_CONFIG, REASON_DECODE,
+    REASON_LINE, REASON_NONE, REASON_REFUSED, REASON_TIMEOUT, Sample, TYPE_BOOL, TYPE_BYTES,
+    TYPE_FLOAT64, TYPE_INT64, TYPE_NONE, TYPE_STRING, TYPE_UINT64,
 };
 
 /// A batch of samples; reused between reads so that the hot path does not allocate.
@@ -79,7 +80,10 @@ pub enum Reading<'a> {
 impl Samples {
     /// An empty batch with room for `count` samples.
     pub fn with_capacity(count: usize) -> Self {
-        Self { samples: Vec::with_capacity(count), ..Self::default() }
+        Self {
+            samples: Vec::with_capacity(count),
+            ..Self::default()
+        }
     }
 
     /// Number of samples.
@@ -111,7 +115,11 @@ impl Samples {
         self.samples.append(&mut other.samples);
         if !other.texts.is_empty() {
             self.arena.append(&mut other.arena);
-            let moved = |text: &Text| Text { sample: text.sample + first, offset: text.offset + offset, ..*text };
+            let moved = |text: &Text| Text {
+                sample: text.sample + first,
+                offset: text.offset + offset,
+                ..*text
+            };
             self.texts.extend(other.texts.iter().map(moved));
             self.point_anew();
         }
@@ -126,7 +134,12 @@ impl Samples {
     /// Adds a floating point number.
     #[inline]
     pub fn push_f64(&mut self, point: u32, value: f64, source_time_ns: i64) {
-        self.push(point, TYPE_FLOAT64, Payload::from_f64(value), source_time_ns);
+        self.push(
+            point,
+            TYPE_FLOAT64,
+            Payload::from_f64(value),
+            source_time_ns,
+        );
     }
 
     /// Adds a signed integer.
@@ -162,20 +175,38 @@ impl Samples {
     /// Says that there is no usable value, and why.
     pub fn push_bad(&mut self, point: u32, reason: Reason, message: &str, source_time_ns: i64) {
         let payload = self.store(message.as_bytes());
-        self.samples.push(Sample { point, kind: TYPE_NONE, quality: QUALITY_BAD, reason: reason.code(), source_time_ns, payload });
+        self.samples.push(Sample {
+            point,
+            kind: TYPE_NONE,
+            quality: QUALITY_BAD,
+            reason: reason.code(),
+            source_time_ns,
+            payload,
+        });
     }
 
     /// Marks the last sample as one to be used with care. Does nothing to a
     /// bad sample or an empty batch.
     pub fn mark_last_uncertain(&mut self) {
-        if let Some(sample) = self.samples.last_mut().filter(|sample| sample.quality == QUALITY_GOOD) {
+        if let Some(sample) = self
+            .samples
+            .last_mut()
+            .filter(|sample| sample.quality == QUALITY_GOOD)
+        {
             sample.quality = QUALITY_UNCERTAIN;
         }
     }
 
     #[inline]
     fn push(&mut self, point: u32, kind: u8, payload: Payload, source_time_ns: i64) {
-        self.samples.push(Sample { point, kind, quality: QUALITY_GOOD, reason: REASON_NONE, source_time_ns, payload });
+        self.samples.push(Sample {
+            point,
+            kind,
+            quality: QUALITY_GOOD,
+            reason: REASON_NONE,
+            source_time_ns,
+            payload,
+        });
     }
 
     /// Copies the text of the next sample into the arena.
@@ -188,14 +219,21 @@ impl Samples {
         if before != self.arena.as_ptr() {
             self.point_anew();
         }
-        let text_at = Text { sample: self.samples.len(), offset: self.arena.len(), length: text.len() };
+        let text_at = Text {
+            sample: self.samples.len(),
+            offset: self.arena.len(),
+            length: text.len(),
+        };
         self.arena.extend_from_slice(text);
         self.texts.push(text_at);
         self.payload(text_at)
     }
 
     fn payload(&self, text: Text) -> Payload {
-        Payload::from_bytes(Bytes { pointer: self.arena.as_ptr().wrapping_add(text.offset), length: text.length })
+        Payload::from_bytes(Bytes {
+            pointer: self.arena.as_ptr().wrapping_add(text.offset),
+            length: text.length,
+        })
     }
 
     fn point_anew(&mut self) {
@@ -208,7 +246,11 @@ impl Samples {
 
 impl Clone for Samples {
     fn clone(&self) -> Self {
-        let mut copy = Self { samples: self.samples.clone(), arena: self.arena.clone(), texts: self.texts.clone() };
+        let mut copy = Self {
+            samples: self.samples.clone(),
+            arena: self.arena.clone(),
+            texts: self.texts.clone(),
+        };
         copy.point_anew();
         copy
     }
@@ -233,7 +275,15 @@ impl Reason {
     }
 
     pub(crate) fn from_code(code: u16) -> Option<Self> {
-        [Self::Line, Self::Timeout, Self::Refused, Self::Config, Self::Decode].into_iter().find(|reason| reason.code() == code)
+        [
+            Self::Line,
+            Self::Timeout,
+            Self::Refused,
+            Self::Config,
+            Self::Decode,
+        ]
+        .into_iter()
+        .find(|reason| reason.code() == code)
     }
 }
 
@@ -255,14 +305,29 @@ mod tests {
         for (i, sample) in copy.iter().step_by(2).enumerate() {
             assert_eq!(sample.reading, Reading::String(&format!("text {i}")));
         }
-        assert_eq!(samples.iter().nth(998).expect("kept").reading, Reading::String("text 499"));
+        assert_eq!(
+            samples.iter().nth(998).expect("kept").reading,
+            Reading::String("text 499")
+        );
         let last = samples.iter().last().expect("pushed");
-        assert_eq!(last.reading, Reading::Bad { reason: Some(Reason::Timeout), message: "no answer" });
+        assert_eq!(
+            last.reading,
+            Reading::Bad {
+                reason: Some(Reason::Timeout),
+                message: "no answer"
+            }
+        );
         let mut whole = copy.clone();
         whole.append(&mut samples);
         assert!(samples.is_empty());
-        assert_eq!(whole.iter().nth(2998).expect("moved").reading, Reading::String("text 499"));
-        assert_eq!(whole.iter().nth(1998).expect("kept").reading, Reading::String("text 999"));
+        assert_eq!(
+            whole.iter().nth(2998).expect("moved").reading,
+            Reading::String("text 499")
+        );
+        assert_eq!(
+            whole.iter().nth(1998).expect("kept").reading,
+            Reading::String("text 999")
+        );
     }
 
     #[test]

@@ -38,7 +38,9 @@ const USAGE: u8 = 64;
 /// Why the child gives up.
 #[derive(Debug, thiserror::Error)]
 enum ChildError {
-    #[error("mapper-host is started by the host, with the arguments NAME FILE and a socket as its standard input")]
+    #[error(
+        "mapper-host is started by the host, with the arguments NAME FILE and a socket as its standard input"
+    )]
     Usage,
     #[error("failed to talk to the host")]
     Socket(#[source] io::Error),
@@ -53,27 +55,45 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&error);
-            ExitCode::from(if matches!(error, ChildError::Usage) { USAGE } else { 1 })
+            ExitCode::from(if matches!(error, ChildError::Usage) {
+                USAGE
+            } else {
+                1
+            })
         }
     }
 }
 
 /// The host forwards standard error to its log.
-#[expect(clippy::print_stderr, reason = "a child has no other way to tell why it ends")]
+#[expect(
+    clippy::print_stderr,
+    reason = "a child has no other way to tell why it ends"
+)]
 fn report(error: &dyn std::error::Error) {
     eprintln!("{}", crate::chain(error));
 }
 
 fn serve(mut arguments: impl Iterator<Item = OsString>) -> Result<(), ChildError> {
-    let (Some(name), Some(file), None) = (arguments.next(), arguments.next(), arguments.next()) else {
+    let (Some(name), Some(file), None) = (arguments.next(), arguments.next(), arguments.next())
+    else {
         return Err(ChildError::Usage);
     };
-    let socket = sys::take_stdin().and_then(socket).map_err(|_| ChildError::Usage)?;
+    let socket = sys::take_stdin()
+        .and_then(socket)
+        .map_err(|_| ChildError::Usage)?;
     sys::name_process(&format!("mapper-{}", name.to_string_lossy()));
     // Leaked: threads of the mapper may use it until the process ends.
-    let outgoing: &'static Outgoing = Box::leak(Box::new(Outgoing::new(socket).map_err(ChildError::Socket)?));
-    let mut child = Child { file: PathBuf::from(file), outgoing, instance: None };
-    let mut incoming = Incoming { outgoing, buffer: Vec::new() };
+    let outgoing: &'static Outgoing =
+        Box::leak(Box::new(Outgoing::new(socket).map_err(ChildError::Socket)?));
+    let mut child = Child {
+        file: PathBuf::from(file),
+        outgoing,
+        instance: None,
+    };
+    let mut incoming = Incoming {
+        outgoing,
+        buffer: Vec::new(),
+    };
     while let Some(message) = incoming.next()? {
         if child.handle(message).map_err(ChildError::Socket)? {
             return Ok(());
@@ -111,12 +131,20 @@ impl Child {
                 self.outgoing.send(&answer)?;
             }
             ToMapper::Commands(commands) => {
-                let status = self.instance.as_ref().map_or(abi::STATUS_STOPPED, |instance| instance.submit(&commands));
+                let status = self
+                    .instance
+                    .as_ref()
+                    .map_or(abi::STATUS_STOPPED, |instance| instance.submit(&commands));
                 self.outgoing.send(&FromMapper::Answer(status))?;
             }
-            ToMapper::Ping => self.outgoing.send(&FromMapper::Pong { blocked: Some(self.outgoing.blocked()) })?,
+            ToMapper::Ping => self.outgoing.send(&FromMapper::Pong {
+                blocked: Some(self.outgoing.blocked()),
+            })?,
             ToMapper::Stop(budget) => {
-                let status = self.instance.as_ref().map_or(abi::STATUS_OK, |instance| instance.stop(budget));
+                let status = self
+                    .instance
+                    .as_ref()
+                    .map_or(abi::STATUS_OK, |instance| instance.stop(budget));
                 self.outgoing.close();
                 if let Some(instance) = self.instance.take() {
                     instance.destroy();
@@ -131,13 +159,25 @@ impl Child {
 }
 
 /// Loads the library and makes the instance, in a child or in-process.
-pub(crate) fn start<S: crate::offer::Sink>(file: &std::path::Path, sink: &'static S, config: &str) -> Result<Instance, FromMapper> {
-    let library = Library::load(file).map_err(|error| FromMapper::Failed { permanent: true, message: crate::chain(&error) })?;
-    library.create(host_api(sink), config).map_err(|failed| FromMapper::Failed {
-        // A wrong configuration stays wrong, and so does a wrong contract.
-        permanent: matches!(failed.status, abi::STATUS_INVALID_CONFIG | abi::STATUS_INVALID_ARGUMENT | abi::STATUS_UNSUPPORTED),
-        message: failed.message,
-    })
+pub(crate) fn start<S: crate::offer::Sink>(
+    file: &std::path::Path,
+    sink: &'static S,
+    config: &str,
+) -> Result<Instance, FromMapper> {
+    let library = Library::load(file).map_err(|error| FromMapper::Failed {
+        permanent: true,
+        message: crate::chain(&error),
+    })?;
+    library
+        .create(host_api(sink), config)
+        .map_err(|failed| FromMapper::Failed {
+            // A wrong configuration stays wrong, and so does a wrong contract.
+            permanent: matches!(
+                failed.status,
+                abi::STATUS_INVALID_CONFIG | abi::STATUS_INVALID_ARGUMENT | abi::STATUS_UNSUPPORTED
+            ),
+            message: failed.message,
+        })
 }
 
 /// Frames of the host.
@@ -170,10 +210,15 @@ impl Incoming {
         let length = self.buffer.len();
         self.buffer.resize(length + READ_SIZE, 0);
         let read = self.outgoing.read(&mut self.buffer[length..]);
-        self.buffer.truncate(length + read.as_ref().map_or(0, |read| *read));
+        self.buffer
+            .truncate(length + read.as_ref().map_or(0, |read| *read));
         match read {
             Ok(read) => Ok(read > 0),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(true),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                Ok(true)
+            }
             // The host died with frames of ours unread.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(false),
             Err(error) => Err(ChildError::Socket(error)),

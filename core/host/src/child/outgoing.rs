@@ -54,7 +54,14 @@ impl Outgoing {
         waker.set_nonblocking(true)?;
         wakened.set_nonblocking(true)?;
         let (stopped, blocked) = (AtomicBool::new(false), AtomicU64::new(0));
-        Ok(Self { socket, buffers: Mutex::default(), waker, wakened, stopped, blocked })
+        Ok(Self {
+            socket,
+            buffers: Mutex::default(),
+            waker,
+            wakened,
+            stopped,
+            blocked,
+        })
     }
 
     /// Number of emits that found no room.
@@ -80,8 +87,20 @@ impl Outgoing {
     pub(super) fn wait_readable(&self) -> io::Result<bool> {
         let writable = !self.lock().flush(&self.socket)?;
         let wanted = [
-            (self.socket.as_fd(), Ready { readable: true, writable }),
-            (self.wakened.as_fd(), Ready { readable: true, writable: false }),
+            (
+                self.socket.as_fd(),
+                Ready {
+                    readable: true,
+                    writable,
+                },
+            ),
+            (
+                self.wakened.as_fd(),
+                Ready {
+                    readable: true,
+                    writable: false,
+                },
+            ),
         ];
         let [socket, wakened] = sys::poll(wanted, None)?;
         if wakened.readable {
@@ -96,7 +115,16 @@ impl Outgoing {
         let end = Instant::now() + limit;
         while !self.lock().flush(&self.socket)? && Instant::now() < end {
             let left = end.saturating_duration_since(Instant::now());
-            sys::poll([(self.socket.as_fd(), Ready { readable: false, writable: true })], Some(left))?;
+            sys::poll(
+                [(
+                    self.socket.as_fd(),
+                    Ready {
+                        readable: false,
+                        writable: true,
+                    },
+                )],
+                Some(left),
+            )?;
         }
         Ok(())
     }
@@ -178,7 +206,13 @@ impl Sink for Outgoing {
                 return abi::STATUS_STOPPED;
             }
             let left = end.saturating_duration_since(Instant::now());
-            let wanted = [(self.socket.as_fd(), Ready { readable: false, writable: true })];
+            let wanted = [(
+                self.socket.as_fd(),
+                Ready {
+                    readable: false,
+                    writable: true,
+                },
+            )];
             match sys::poll(wanted, Some(left)) {
                 Ok([ready]) if ready.readable => return abi::STATUS_STOPPED,
                 Ok([ready]) if ready.writable => match self.lock().flush(&self.socket) {
@@ -206,7 +240,13 @@ impl Sink for Outgoing {
         if lost > 0 {
             line = format!("{line} ({lost} lines before this one were lost)");
         }
-        buffers.rest.extend_from_slice(&FromMapper::Log { level, message: line }.encode());
+        buffers.rest.extend_from_slice(
+            &FromMapper::Log {
+                level,
+                message: line,
+            }
+            .encode(),
+        );
         // An error here shows at the next frame of the control thread.
         if !buffers.flush(&self.socket).unwrap_or(true) {
             let _ = (&self.waker).write(&[1]);

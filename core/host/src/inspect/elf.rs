@@ -103,20 +103,38 @@ struct Section {
 impl<'a> Reader<'a> {
     /// Checks the headers and reads the table of sections.
     pub(super) fn new(file: &'a File, path: &'a Path) -> Result<Self, InspectError> {
-        let read = |source| InspectError::Read { path: path.to_owned(), source };
+        let read = |source| InspectError::Read {
+            path: path.to_owned(),
+            source,
+        };
         let metadata = file.metadata().map_err(read)?;
         if !metadata.is_file() {
             return Err(read(io::Error::other("it is not a regular file")));
         }
-        let mut reader = Self { file, path, length: metadata.len(), sections: Vec::new(), names: None };
+        let mut reader = Self {
+            file,
+            path,
+            length: metadata.len(),
+            sections: Vec::new(),
+            names: None,
+        };
         let ident = reader.start::<IDENT>()?;
         if ident[..4] != *b"\x7fELF" {
-            return Err(InspectError::NotElf { path: path.to_owned() });
+            return Err(InspectError::NotElf {
+                path: path.to_owned(),
+            });
         }
         let start = reader.bytes(0, 20)?;
-        let (found, expected) = (architecture(&start), architecture_name(LAYOUT.class, DATA_LITTLE, MACHINE));
+        let (found, expected) = (
+            architecture(&start),
+            architecture_name(LAYOUT.class, DATA_LITTLE, MACHINE),
+        );
         if found != expected {
-            return Err(InspectError::WrongArchitecture { path: path.to_owned(), expected, found });
+            return Err(InspectError::WrongArchitecture {
+                path: path.to_owned(),
+                expected,
+                found,
+            });
         }
         let other = match number(&start, IDENT, 2) as u16 {
             TYPE_DYNAMIC => None,
@@ -126,7 +144,10 @@ impl<'a> Reader<'a> {
             _ => Some("an unknown kind of ELF file"),
         };
         if let Some(found) = other {
-            return Err(InspectError::NotLibrary { path: path.to_owned(), found });
+            return Err(InspectError::NotLibrary {
+                path: path.to_owned(),
+                found,
+            });
         }
         reader.read_sections()?;
         Ok(reader)
@@ -138,13 +159,23 @@ impl<'a> Reader<'a> {
             return Ok(None);
         };
         let wanted = [name.as_bytes(), &[0]].concat();
-        for section in self.sections.iter().filter(|section| section.kind != SECTION_NOBITS) {
+        for section in self
+            .sections
+            .iter()
+            .filter(|section| section.kind != SECTION_NOBITS)
+        {
             let room = names.size.saturating_sub(section.name);
             if room < wanted.len() as u64 {
                 continue;
             }
-            if self.bytes(names.offset.saturating_add(section.name), wanted.len() as u64)? == wanted {
-                return self.bytes(section.offset, section.size.min(MAX_SECTION_BYTES)).map(Some);
+            if self.bytes(
+                names.offset.saturating_add(section.name),
+                wanted.len() as u64,
+            )? == wanted
+            {
+                return self
+                    .bytes(section.offset, section.size.min(MAX_SECTION_BYTES))
+                    .map(Some);
             }
         }
         Ok(None)
@@ -160,7 +191,10 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         if entry < LAYOUT.section_header as u64 {
-            return Err(InspectError::BadDescriptor { path: self.path.to_owned(), fault: "the table of sections is malformed" });
+            return Err(InspectError::BadDescriptor {
+                path: self.path.to_owned(),
+                fault: "the table of sections is malformed",
+            });
         }
         let bytes = self.bytes(table, entry * count)?;
         for header in bytes.chunks_exact(entry as usize) {
@@ -184,28 +218,49 @@ impl<'a> Reader<'a> {
         let mut bytes = [0; N];
         if self.length < N as u64 {
             let mut short = vec![0; self.length as usize];
-            let magic = self.file.read_exact_at(&mut short, 0).is_ok() && short.starts_with(b"\x7fELF");
+            let magic =
+                self.file.read_exact_at(&mut short, 0).is_ok() && short.starts_with(b"\x7fELF");
             return Err(if magic {
-                InspectError::Truncated { path: self.path.to_owned(), expected: LAYOUT.header as u64, found: self.length }
+                InspectError::Truncated {
+                    path: self.path.to_owned(),
+                    expected: LAYOUT.header as u64,
+                    found: self.length,
+                }
             } else {
-                InspectError::NotElf { path: self.path.to_owned() }
+                InspectError::NotElf {
+                    path: self.path.to_owned(),
+                }
             });
         }
-        self.file.read_exact_at(&mut bytes, 0).map_err(|source| InspectError::Read { path: self.path.to_owned(), source })?;
+        self.file
+            .read_exact_at(&mut bytes, 0)
+            .map_err(|source| InspectError::Read {
+                path: self.path.to_owned(),
+                source,
+            })?;
         Ok(bytes)
     }
 
     fn bytes(&self, offset: u64, length: u64) -> Result<Vec<u8>, InspectError> {
         self.check(offset, length)?;
         let mut bytes = vec![0; length as usize];
-        self.file.read_exact_at(&mut bytes, offset).map_err(|source| InspectError::Read { path: self.path.to_owned(), source })?;
+        self.file
+            .read_exact_at(&mut bytes, offset)
+            .map_err(|source| InspectError::Read {
+                path: self.path.to_owned(),
+                source,
+            })?;
         Ok(bytes)
     }
 
     fn check(&self, offset: u64, length: u64) -> Result<(), InspectError> {
         let expected = offset.saturating_add(length);
         if expected > self.length {
-            return Err(InspectError::Truncated { path: self.path.to_owned(), expected, found: self.length });
+            return Err(InspectError::Truncated {
+                path: self.path.to_owned(),
+                expected,
+                found: self.length,
+            });
         }
         Ok(())
     }
@@ -220,7 +275,11 @@ fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
 
 fn architecture(start: &[u8]) -> String {
     let machine = [start[18], start[19]];
-    let machine = if start[5] == DATA_LITTLE { u16::from_le_bytes(machine) } else { u16::from_be_bytes(machine) };
+    let machine = if start[5] == DATA_LITTLE {
+        u16::from_le_bytes(machine)
+    } else {
+        u16::from_be_bytes(machine)
+    };
     architecture_name(start[4], start[5], machine)
 }
 
@@ -242,6 +301,10 @@ fn architecture_name(class: u8, data: u8, machine: u16) -> String {
         CLASS_64 => "64-bit",
         _ => "unknown class",
     };
-    let order = if data == DATA_LITTLE { "" } else { ", big-endian" };
+    let order = if data == DATA_LITTLE {
+        ""
+    } else {
+        ", big-endian"
+    };
     format!("{name} ({bits}{order})")
 }

@@ -110,8 +110,13 @@ pub enum InspectError {
 /// Reads the descriptor of the mapper library at `path`.
 pub fn inspect(path: &Path) -> Result<Descriptor, InspectError> {
     let file = File::open(path).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => InspectError::NotFound { path: path.to_owned() },
-        _ => InspectError::Read { path: path.to_owned(), source },
+        io::ErrorKind::NotFound => InspectError::NotFound {
+            path: path.to_owned(),
+        },
+        _ => InspectError::Read {
+            path: path.to_owned(),
+            source,
+        },
     })?;
     let section = elf::Reader::new(&file, path)?.section(abi::DESCRIPTOR_SECTION)?;
     parse(section.as_deref(), path)
@@ -122,13 +127,22 @@ pub fn inspect(path: &Path) -> Result<Descriptor, InspectError> {
 fn parse(section: Option<&[u8]>, path: &Path) -> Result<Descriptor, InspectError> {
     use std::mem::offset_of;
     let Some(section) = section else {
-        return Err(InspectError::NoDescriptor { path: path.to_owned() });
+        return Err(InspectError::NoDescriptor {
+            path: path.to_owned(),
+        });
     };
-    let bad = |fault| InspectError::BadDescriptor { path: path.to_owned(), fault };
+    let bad = |fault| InspectError::BadDescriptor {
+        path: path.to_owned(),
+        fault,
+    };
     if !section.starts_with(&abi::MAGIC) {
         return Err(bad("it does not begin with the magic"));
     }
-    let field = |at: usize, length: usize| section.get(at..at + length).ok_or_else(|| bad("it is too short"));
+    let field = |at: usize, length: usize| {
+        section
+            .get(at..at + length)
+            .ok_or_else(|| bad("it is too short"))
+    };
     let number = |at: usize, length: usize| {
         let mut bytes = [0; 8];
         bytes[..length].copy_from_slice(field(at, length)?);
@@ -137,15 +151,24 @@ fn parse(section: Option<&[u8]>, path: &Path) -> Result<Descriptor, InspectError
     };
     let found = number(offset_of!(abi::Descriptor, abi_major), 2)? as u16;
     if found != abi::ABI_MAJOR {
-        return Err(InspectError::WrongVersion { path: path.to_owned(), expected: abi::ABI_MAJOR, found });
+        return Err(InspectError::WrongVersion {
+            path: path.to_owned(),
+            expected: abi::ABI_MAJOR,
+            found,
+        });
     }
     // From here on this is our major version: its first fields are known.
     if (number(offset_of!(abi::Descriptor, size), 4)? as usize) < size_of::<abi::Descriptor>() {
         return Err(bad("its size is smaller than the contract's"));
     }
     let text = |at: usize, length: usize| {
-        let bytes = field(at, length)?.split(|byte| *byte == 0).next().unwrap_or_default();
-        std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| bad("a text is not UTF-8"))
+        let bytes = field(at, length)?
+            .split(|byte| *byte == 0)
+            .next()
+            .unwrap_or_default();
+        std::str::from_utf8(bytes)
+            .map(str::to_owned)
+            .map_err(|_| bad("a text is not UTF-8"))
     };
     let descriptor = Descriptor {
         name: text(offset_of!(abi::Descriptor, name), 32)?,
@@ -154,7 +177,9 @@ fn parse(section: Option<&[u8]>, path: &Path) -> Result<Descriptor, InspectError
         target: text(offset_of!(abi::Descriptor, target), 64)?,
         abi_minor: number(offset_of!(abi::Descriptor, abi_minor), 2)? as u16,
         capabilities: number(offset_of!(abi::Descriptor, capabilities), 8)?,
-        panic_aborts: number(offset_of!(abi::Descriptor, flags), 4)? as u32 & abi::FLAG_PANIC_ABORTS != 0,
+        panic_aborts: number(offset_of!(abi::Descriptor, flags), 4)? as u32
+            & abi::FLAG_PANIC_ABORTS
+            != 0,
     };
     if descriptor.name.is_empty() || descriptor.protocol.is_empty() {
         return Err(bad("its name or protocol is empty"));

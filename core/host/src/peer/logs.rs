@@ -25,7 +25,14 @@ pub(crate) fn write_line(mapper: &str, level: u32, message: &str) {
 
 /// Forwards what the child prints, line by line, until it ends.
 pub(crate) async fn forward(mut output: pipe::Receiver, mapper: Arc<str>, counters: Arc<Counters>) {
-    let mut lines = Lines { mapper, counters, line: Vec::new(), second: Instant::now(), count: 0, lost: 0 };
+    let mut lines = Lines {
+        mapper,
+        counters,
+        line: Vec::new(),
+        second: Instant::now(),
+        count: 0,
+        lost: 0,
+    };
     let mut buffer = [0; 1024];
     // An error is the end as well: there is nothing more to hear.
     while let Ok(read @ 1..) = output.read(&mut buffer).await {
@@ -75,7 +82,11 @@ impl Lines {
 
     fn tell_lost(&mut self) {
         if self.lost > 0 {
-            tracing::warn!(mapper = &*self.mapper, lines = self.lost, "the mapper prints too much; lines were dropped");
+            tracing::warn!(
+                mapper = &*self.mapper,
+                lines = self.lost,
+                "the mapper prints too much; lines were dropped"
+            );
             self.lost = 0;
         }
     }

@@ -3,6 +3,7 @@
 
 mod logs;
 mod process;
+mod spawner;
 mod thread;
 
 use std::{io, path::PathBuf, sync::Arc};
@@ -17,7 +18,8 @@ pub(crate) use self::logs::write_line;
 
 /// A mapper that was spawned.
 pub(crate) enum Peer {
-    Process(process::Process),
+    // Boxed: it is much larger than the other.
+    Process(Box<process::Process>),
     Thread(thread::Thread),
 }
 
@@ -36,9 +38,15 @@ pub(crate) enum SpawnError {
 
 impl Peer {
     /// Spawns it and asks it to start.
-    pub(crate) fn spawn(spec: &MapperSpec, options: &HostOptions, counters: &Arc<Counters>) -> Result<Self, SpawnError> {
+    pub(crate) fn spawn(
+        spec: &MapperSpec,
+        options: &HostOptions,
+        counters: &Arc<Counters>,
+    ) -> Result<Self, SpawnError> {
         let mut peer = match spec.isolation {
-            Isolation::Process => Self::Process(process::Process::spawn(spec, options, counters)?),
+            Isolation::Process => {
+                Self::Process(Box::new(process::Process::spawn(spec, options, counters)?))
+            }
             Isolation::InProcess => Self::Thread(thread::Thread::spawn(spec, counters)?),
         };
         peer.send(ToMapper::Start(spec.config.to_string()));

@@ -17,7 +17,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{SpawnError, logs};
+use super::{SpawnError, logs, spawner};
 use crate::{
     mapper::{HostOptions, MapperSpec},
     stats::Counters,
@@ -66,32 +66,55 @@ enum End {
 }
 
 impl Process {
-    pub(super) fn spawn(spec: &MapperSpec, options: &HostOptions, counters: &Arc<Counters>) -> Result<Self, SpawnError> {
+    pub(super) fn spawn(
+        spec: &MapperSpec,
+        options: &HostOptions,
+        counters: &Arc<Counters>,
+    ) -> Result<Self, SpawnError> {
         let (ours, theirs) = StdStream::pair().map_err(SpawnError::Socket)?;
         ours.set_nonblocking(true).map_err(SpawnError::Socket)?;
         let socket = UnixStream::from_std(ours).map_err(SpawnError::Socket)?;
         let (printed, printer) = io::pipe().map_err(SpawnError::Socket)?;
         let printer_too = printer.try_clone().map_err(SpawnError::Socket)?;
-        let printed = pipe::Receiver::from_owned_fd(OwnedFd::from(printed)).map_err(SpawnError::Socket)?;
+        let printed =
+            pipe::Receiver::from_owned_fd(OwnedFd::from(printed)).map_err(SpawnError::Socket)?;
 
         let program = match &options.program {
             Some(program) => program.clone(),
             None => std::env::current_exe().map_err(SpawnError::Program)?,
         };
         let mut command = std::process::Command::new(&program);
-        command.args(&options.arguments).arg(&*spec.name).arg(&spec.file);
-        command.env_clear().envs(ENVIRONMENT.iter().filter_map(|key| Some((key, std::env::var_os(key)?))));
+        command
+            .args(&options.arguments)
+            .arg(&*spec.name)
+            .arg(&spec.file);
+        command.env_clear().envs(
+            ENVIRONMENT
+                .iter()
+                .filter_map(|key| Some((key, std::env::var_os(key)?))),
+        );
         // One arena: the child has few threads and should stay small.
         command.env("MALLOC_ARENA_MAX", "1");
-        command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(printer).stderr(printer_too);
+        command
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(printer)
+            .stderr(printer_too);
         // Ctrl-C in a terminal is for the host, which then stops its mappers.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         sys::tie_to_parent(&mut command);
         let mut command = Command::from(command);
         command.kill_on_drop(true);
-        let child = command.spawn().map_err(|source| SpawnError::Process { program, source })?;
+        let child =
+            spawner::spawn(command).map_err(|source| SpawnError::Process { program, source })?;
         tokio::spawn(logs::forward(printed, spec.name.clone(), counters.clone()));
-        Ok(Self { child, socket, input: BytesMut::new(), read_size: READ_LEAST, output: BytesMut::new(), end: End::Open })
+        Ok(Self {
+            child,
+            socket,
+            input: BytesMut::new(),
+            read_size: READ_LEAST,
+            output: BytesMut::new(),
+            end: End::Open,
+        })
     }
 
     pub(super) fn id(&self) -> Option<u32> {
@@ -112,9 +135,16 @@ impl Process {
             }
             if let End::Closed(reason) = &self.end {
                 let (reason, fault) = (reason.clone(), reason.is_some());
-                return FromMapper::Exited { reason: self.reap(reason).await, fault };
+                return FromMapper::Exited {
+                    reason: self.reap(reason).await,
+                    fault,
+                };
             }
-            let interest = if self.output.is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
+            let interest = if self.output.is_empty() {
+                Interest::READABLE
+            } else {
+                Interest::READABLE | Interest::WRITABLE
+            };
             match self.socket.ready(interest).await {
                 Ok(ready) => {
                     if ready.is_writable() {

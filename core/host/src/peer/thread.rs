@@ -96,7 +96,10 @@ impl Thread {
                     Item::Answer(answer) => answer,
                     Item::Batch(body) => match Batch::parse(body) {
                         Ok(batch) => FromMapper::Batch(batch),
-                        Err(fault) => FromMapper::Exited { reason: format!("broke the contract: malformed batch: {fault}"), fault: true },
+                        Err(fault) => FromMapper::Exited {
+                            reason: format!("broke the contract: malformed batch: {fault}"),
+                            fault: true,
+                        },
                     },
                 };
             }
@@ -124,12 +127,16 @@ fn serve(file: PathBuf, queue: Arc<Queue>, inbox: &mpsc::Receiver<ToMapper>) {
                 }
                 Err(failed) => failed,
             },
-            ToMapper::Commands(commands) => {
-                FromMapper::Answer(instance.as_ref().map_or(abi::STATUS_STOPPED, |instance| instance.submit(&commands)))
-            }
+            ToMapper::Commands(commands) => FromMapper::Answer(
+                instance
+                    .as_ref()
+                    .map_or(abi::STATUS_STOPPED, |instance| instance.submit(&commands)),
+            ),
             ToMapper::Ping => FromMapper::Pong { blocked: None },
             ToMapper::Stop(budget) => {
-                let status = instance.as_ref().map_or(abi::STATUS_OK, |instance| instance.stop(budget));
+                let status = instance
+                    .as_ref()
+                    .map_or(abi::STATUS_OK, |instance| instance.stop(budget));
                 if let Some(instance) = instance.take() {
                     instance.destroy();
                 }
@@ -220,7 +227,11 @@ impl Sink for Arc<Queue> {
             if left.is_zero() {
                 return abi::STATUS_TIMEOUT;
             }
-            items = self.room.wait_timeout(items, left).unwrap_or_else(PoisonError::into_inner).0;
+            items = self
+                .room
+                .wait_timeout(items, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 

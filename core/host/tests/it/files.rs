@@ -25,16 +25,29 @@ fn descriptor_at(bytes: &[u8]) -> usize {
     // The SDK's own copy of the magic would be one in a text, not before these sizes.
     let size = (size_of::<Descriptor>() as u32).to_le_bytes();
     let start = [&MAGIC[..], &size].concat();
-    bytes.windows(start.len()).position(|window| window == start).expect("the descriptor is in the file")
+    bytes
+        .windows(start.len())
+        .position(|window| window == start)
+        .expect("the descriptor is in the file")
 }
 
 #[test]
 fn a_good_library_tells_what_it_is() {
     let descriptor = inspect(&bad_mapper()).expect("a mapper");
-    assert_eq!((descriptor.name.as_str(), descriptor.protocol.as_str()), ("bad", "bad"));
+    assert_eq!(
+        (descriptor.name.as_str(), descriptor.protocol.as_str()),
+        ("bad", "bad")
+    );
     assert_eq!(descriptor.version, env!("CARGO_PKG_VERSION"));
-    assert!(descriptor.target.starts_with(std::env::consts::ARCH), "{}", descriptor.target);
-    assert_eq!(descriptor.capabilities, longshore_abi::CAPABILITY_READ | longshore_abi::CAPABILITY_WRITE);
+    assert!(
+        descriptor.target.starts_with(std::env::consts::ARCH),
+        "{}",
+        descriptor.target
+    );
+    assert_eq!(
+        descriptor.capabilities,
+        longshore_abi::CAPABILITY_READ | longshore_abi::CAPABILITY_WRITE
+    );
     assert!(!descriptor.panic_aborts);
 }
 
@@ -47,51 +60,101 @@ fn each_fault_has_its_own_error() {
     assert!(matches!(inspect(folder), Err(InspectError::Read { .. })));
 
     let text = folder.join("text.so");
-    for content in ["", "#!", "#!/bin/sh\necho I am no library, though I am long enough\n"] {
+    for content in [
+        "",
+        "#!",
+        "#!/bin/sh\necho I am no library, though I am long enough\n",
+    ] {
         fs::write(&text, content).expect("the file can be written");
-        assert!(matches!(inspect(&text), Err(InspectError::NotElf { .. })), "{content:?}");
+        assert!(
+            matches!(inspect(&text), Err(InspectError::NotElf { .. })),
+            "{content:?}"
+        );
     }
 
     // Byte 18: e_machine; 40 is ARM. Byte 4: the class; 1 is 32-bit.
-    let error = inspect(&spoilt(folder, |bytes| bytes[18..20].copy_from_slice(&[40, 0]))).expect_err("another machine");
-    assert!(matches!(&error, InspectError::WrongArchitecture { found, .. } if found == "arm (64-bit)"), "{error}");
+    let error = inspect(&spoilt(folder, |bytes| {
+        bytes[18..20].copy_from_slice(&[40, 0])
+    }))
+    .expect_err("another machine");
+    assert!(
+        matches!(&error, InspectError::WrongArchitecture { found, .. } if found == "arm (64-bit)"),
+        "{error}"
+    );
     let error = inspect(&spoilt(folder, |bytes| bytes[4] = 1)).expect_err("another class");
-    assert!(matches!(&error, InspectError::WrongArchitecture { found, .. } if found.contains("32-bit")), "{error}");
+    assert!(
+        matches!(&error, InspectError::WrongArchitecture { found, .. } if found.contains("32-bit")),
+        "{error}"
+    );
     // Byte 16: e_type; 1 is an object file.
     let error = inspect(&spoilt(folder, |bytes| bytes[16] = 1)).expect_err("an object file");
-    assert!(matches!(error, InspectError::NotLibrary { found: "an object file", .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            InspectError::NotLibrary {
+                found: "an object file",
+                ..
+            }
+        ),
+        "{error}"
+    );
 
     let version = |bytes: &mut Vec<u8>| {
         let at = descriptor_at(bytes) + std::mem::offset_of!(Descriptor, abi_major);
         bytes[at..at + 2].copy_from_slice(&9_u16.to_le_bytes());
     };
     let error = inspect(&spoilt(folder, version)).expect_err("another version");
-    assert!(matches!(error, InspectError::WrongVersion { expected: ABI_MAJOR, found: 9, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            InspectError::WrongVersion {
+                expected: ABI_MAJOR,
+                found: 9,
+                ..
+            }
+        ),
+        "{error}"
+    );
     let magic = |bytes: &mut Vec<u8>| {
         let at = descriptor_at(bytes);
         bytes[at] = b'X';
     };
     let error = inspect(&spoilt(folder, magic)).expect_err("no magic");
-    assert!(matches!(error, InspectError::BadDescriptor { .. }), "{error}");
+    assert!(
+        matches!(error, InspectError::BadDescriptor { .. }),
+        "{error}"
+    );
     let size = |bytes: &mut Vec<u8>| {
         let at = descriptor_at(bytes) + std::mem::offset_of!(Descriptor, size);
         bytes[at] = 8;
     };
     let error = inspect(&spoilt(folder, size)).expect_err("too small");
-    assert!(matches!(error, InspectError::BadDescriptor { .. }), "{error}");
+    assert!(
+        matches!(error, InspectError::BadDescriptor { .. }),
+        "{error}"
+    );
 
     let program = PathBuf::from(env!("CARGO_BIN_EXE_longshore-mapper-host"));
     let error = inspect(&program).expect_err("no mapper");
-    assert!(matches!(error, InspectError::NoDescriptor { .. }), "{error}");
+    assert!(
+        matches!(error, InspectError::NoDescriptor { .. }),
+        "{error}"
+    );
 }
 
 #[test]
 fn no_cut_and_no_damage_is_taken_for_a_mapper_or_panics() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let length = fs::metadata(bad_mapper()).expect("the fixture is built").len();
+    let length = fs::metadata(bad_mapper())
+        .expect("the fixture is built")
+        .len();
     for cut in [4, 16, 63, 64, 100, 4096, length / 2, length - 1] {
-        let error = inspect(&spoilt(folder.path(), |bytes| bytes.truncate(cut as usize))).expect_err("truncated");
-        assert!(matches!(error, InspectError::Truncated { found, .. } if found == cut), "cut at {cut}: {error}");
+        let error = inspect(&spoilt(folder.path(), |bytes| bytes.truncate(cut as usize)))
+            .expect_err("truncated");
+        assert!(
+            matches!(error, InspectError::Truncated { found, .. } if found == cut),
+            "cut at {cut}: {error}"
+        );
     }
     // Offsets, sizes and counts of the header, one by one.
     for at in 32..64 {
@@ -107,14 +170,25 @@ async fn what_cannot_run_is_given_up_with_the_reason() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let missing = folder.path().join("missing.so");
     let run = Run::start(missing.clone(), Isolation::Process, json!({}), options());
-    assert_eq!(*run.failed().await, *format!("mapper library `{}` does not exist", missing.display()));
+    assert_eq!(
+        *run.failed().await,
+        *format!("mapper library `{}` does not exist", missing.display())
+    );
     assert!(run.mapper.descriptor().is_err());
 
-    let without_entry = c_library(folder.path(), "core/host/fixtures/garbage.c", &["-DWITHOUT_ENTRY"]);
+    let without_entry = c_library(
+        folder.path(),
+        "core/host/fixtures/garbage.c",
+        &["-DWITHOUT_ENTRY"],
+    );
     for isolation in super::support::BOTH {
         let run = Run::start(without_entry.clone(), isolation, json!({}), options());
         let reason = run.failed().await;
-        assert!(reason.starts_with("the library does not export the function `longshore_mapper_entry`: "), "{reason}");
+        assert!(
+            reason
+                .starts_with("the library does not export the function `longshore_mapper_entry`: "),
+            "{reason}"
+        );
     }
 
     let aborting = spoilt(folder.path(), |bytes| {
@@ -122,7 +196,10 @@ async fn what_cannot_run_is_given_up_with_the_reason() {
         bytes[at] |= FLAG_PANIC_ABORTS as u8;
     });
     let run = Run::start(aborting.clone(), Isolation::InProcess, json!({}), options());
-    assert_eq!(&*run.failed().await, "the library is built so that a panic ends the process; run it in a process of its own");
+    assert_eq!(
+        &*run.failed().await,
+        "the library is built so that a panic ends the process; run it in a process of its own"
+    );
     let mut run = Run::start(aborting, Isolation::Process, json!({}), options());
     run.up().await;
 }

@@ -15,7 +15,9 @@ use super::support::{Run, eventually, options};
 const BE_A_HOST: &str = "LONGSHORE_TEST_BE_A_HOST";
 
 fn kill(process: u32) {
-    let status = Program::new("kill").args(["-KILL", &process.to_string()]).status();
+    let status = Program::new("kill")
+        .args(["-KILL", &process.to_string()])
+        .status();
     assert!(status.expect("`kill` runs").success());
 }
 
@@ -45,7 +47,10 @@ async fn a_dropped_mapper_takes_its_child_along() {
     run.up().await;
     let child = run.mapper.stats().process_id.expect("a process of its own");
     drop(run.mapper);
-    eventually("the end of the child", || if lives(child) { Err("lives") } else { Ok(()) }).await;
+    eventually("the end of the child", || {
+        if lives(child) { Err("lives") } else { Ok(()) }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -56,9 +61,14 @@ async fn a_child_inherits_only_what_it_needs() {
     let child = run.mapper.stats().process_id.expect("a process of its own");
     let environment = fs::read(format!("/proc/{child}/environ")).expect("the child lives");
     let environment = String::from_utf8_lossy(&environment);
-    assert!(!environment.contains("CARGO_MANIFEST_DIR="), "{environment}");
+    assert!(
+        !environment.contains("CARGO_MANIFEST_DIR="),
+        "{environment}"
+    );
     let open = fs::read_dir(format!("/proc/{child}/fd")).expect("the child lives");
-    let open: Vec<_> = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()).collect();
+    let open: Vec<_> = open
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .collect();
     // /dev/null, the log twice, the socket, and the two ends of the waker.
     assert_eq!(open.len(), 6, "{open:?}");
 }
@@ -74,12 +84,18 @@ async fn a_child_ends_with_its_host() {
     let lines = BufReader::new(host.stdout.take().expect("piped")).lines();
     let child: u32 = lines
         .map_while(Result::ok)
-        .find_map(|line| line.split_once("child=").and_then(|(_, process)| process.trim().parse().ok()))
+        .find_map(|line| {
+            line.split_once("child=")
+                .and_then(|(_, process)| process.trim().parse().ok())
+        })
         .expect("the host prints its child");
     assert!(lives(child));
     kill(host.id());
     host.wait().expect("the host was killed");
-    eventually("the end of the child", || if lives(child) { Err("lives") } else { Ok(()) }).await;
+    eventually("the end of the child", || {
+        if lives(child) { Err("lives") } else { Ok(()) }
+    })
+    .await;
 }
 
 /// Not a test by itself: the victim of [`a_child_ends_with_its_host`].
@@ -92,7 +108,10 @@ async fn be_a_host() {
     let mut run = Run::bad(Isolation::Process, "hang in submit");
     run.up().await;
     run.submit(1, longshore_host::CommandKind::Remove);
-    println!("child={}", run.mapper.stats().process_id.expect("a process of its own"));
+    println!(
+        "child={}",
+        run.mapper.stats().process_id.expect("a process of its own")
+    );
     std::future::pending::<()>().await;
 }
 
@@ -104,14 +123,28 @@ fn a_child_that_nobody_hosts_says_so() {
         .output()
         .expect("the program runs");
     assert_eq!(output.status.code(), Some(64));
-    assert!(String::from_utf8_lossy(&output.stderr).starts_with("mapper-host is started by the host"));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).starts_with("mapper-host is started by the host")
+    );
 }
 
 #[tokio::test]
 async fn a_program_that_cannot_be_started_is_named() {
-    let options = longshore_host::HostOptions { program: Some("/nonexistent/program".into()), ..options() };
+    let options = longshore_host::HostOptions {
+        program: Some("/nonexistent/program".into()),
+        ..options()
+    };
     let run = Run::bad_with(Isolation::Process, json!({}), options);
-    let state = run.state("Restarting", |state| matches!(state, MapperState::Restarting { .. })).await;
-    let MapperState::Restarting { reason, .. } = state else { panic!("{state:?}") };
-    assert!(reason.starts_with("failed to start `/nonexistent/program`: No such file"), "{reason}");
+    let state = run
+        .state("Restarting", |state| {
+            matches!(state, MapperState::Restarting { .. })
+        })
+        .await;
+    let MapperState::Restarting { reason, .. } = state else {
+        panic!("{state:?}")
+    };
+    assert!(
+        reason.starts_with("failed to start `/nonexistent/program`: No such file"),
+        "{reason}"
+    );
 }

@@ -2,28 +2,69 @@
 
 use std::time::Duration;
 
-use longshore_host::{CommandKind, HostOptions, Isolation, MapperEvent, MapperState, Status, SubmitError};
+use longshore_host::{
+    CommandKind, HostOptions, Isolation, MapperEvent, MapperState, Status, SubmitError,
+};
 use serde_json::json;
 
 use super::support::{BOTH, Run, c_library, eventually, options, within};
 
 /// Once bad, then good: the second instance finds the marker.
-fn bad_once(isolation: Isolation, what: &str, folder: &tempfile::TempDir, options: HostOptions) -> Run {
-    Run::bad_with(isolation, json!({"do": what, "marker": folder.path().join("marker")}), options)
+fn bad_once(
+    isolation: Isolation,
+    what: &str,
+    folder: &tempfile::TempDir,
+    options: HostOptions,
+) -> Run {
+    Run::bad_with(
+        isolation,
+        json!({"do": what, "marker": folder.path().join("marker")}),
+        options,
+    )
 }
 
 fn quick() -> HostOptions {
     let (short, grace) = (Duration::from_millis(300), Duration::from_millis(100));
-    HostOptions { answer_timeout: short, completion_grace: grace, stop_grace: short, ping_interval: grace, ..options() }
+    HostOptions {
+        answer_timeout: short,
+        completion_grace: grace,
+        stop_grace: short,
+        ping_interval: grace,
+        ..options()
+    }
+}
+
+/// Patient, and often told how many emits found no room.
+fn attentive() -> HostOptions {
+    HostOptions {
+        ping_interval: Duration::from_millis(50),
+        ..options()
+    }
 }
 
 #[tokio::test]
 async fn a_panic_or_a_crash_at_work_costs_one_instance() {
     for (isolation, what, reason) in [
-        (Isolation::Process, "panic in submit", "panicked while taking commands"),
-        (Isolation::InProcess, "panic in submit", "panicked while taking commands"),
-        (Isolation::Process, "abort in submit", "was killed by signal 6 (SIGABRT: it aborted)"),
-        (Isolation::Process, "exit in submit", "ended by itself with exit status 3"),
+        (
+            Isolation::Process,
+            "panic in submit",
+            "panicked while taking commands",
+        ),
+        (
+            Isolation::InProcess,
+            "panic in submit",
+            "panicked while taking commands",
+        ),
+        (
+            Isolation::Process,
+            "abort in submit",
+            "was killed by signal 6 (SIGABRT: it aborted)",
+        ),
+        (
+            Isolation::Process,
+            "exit in submit",
+            "ended by itself with exit status 3",
+        ),
     ] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut run = bad_once(isolation, what, &folder, options());
@@ -50,7 +91,10 @@ async fn a_crash_while_starting_is_tried_again() {
         let mut run = bad_once(isolation, what, &folder, options());
         // Nothing was up, so nothing went down: the first event is the second instance.
         let first = within(what, run.events.recv()).await;
-        assert!(matches!(first, Some(MapperEvent::Up { generation: 2, .. })), "{what}: {first:?}");
+        assert!(
+            matches!(first, Some(MapperEvent::Up { generation: 2, .. })),
+            "{what}: {first:?}"
+        );
         run.answers(1).await;
         run.stop().await;
     }
@@ -60,21 +104,29 @@ async fn a_crash_while_starting_is_tried_again() {
 async fn a_refused_configuration_is_final() {
     for isolation in BOTH {
         let run = Run::bad(isolation, "refuse the configuration");
-        assert_eq!(&*run.failed().await, "invalid mapper configuration: `do` asks to be refused");
+        assert_eq!(
+            &*run.failed().await,
+            "invalid mapper configuration: `do` asks to be refused"
+        );
         assert_eq!(run.mapper.submit(Vec::new()), Err(SubmitError::Down));
     }
 }
 
 #[tokio::test]
 async fn a_hang_is_noticed_and_killed() {
-    for (what, reason) in [
-        ("hang in submit", "hangs: no answer within 0.3 s"),
-        ("never complete", "hangs: command 1 is overdue by 0.1 s"),
+    let (long, short) = (Duration::from_secs(20), Duration::from_millis(100));
+    for (what, budget, reason) in [
+        ("hang in submit", long, "hangs: no answer within 0.3 s"),
+        (
+            "never complete",
+            short,
+            "hangs: command 1 is overdue by 0.1 s",
+        ),
     ] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut run = bad_once(Isolation::Process, what, &folder, quick());
         run.up().await;
-        run.submit_within(1, CommandKind::Remove, Duration::from_millis(100));
+        run.submit_within(1, CommandKind::Remove, budget);
         assert_eq!(&*run.down().await, reason);
         assert_eq!(run.up().await, 2);
         run.answers(2).await;
@@ -85,17 +137,34 @@ async fn a_hang_is_noticed_and_killed() {
 #[tokio::test]
 async fn a_start_that_hangs_is_killed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let options = HostOptions { start_timeout: Duration::from_millis(700), ..options() };
+    let options = HostOptions {
+        start_timeout: Duration::from_millis(700),
+        ..options()
+    };
     let mut run = bad_once(Isolation::Process, "hang in create", &folder, options);
-    let state = run.state("Restarting", |state| matches!(state, MapperState::Restarting { .. })).await;
-    assert_eq!(state, MapperState::Restarting { reason: "did not start within 0.7 s".into(), failures: 1 });
+    let state = run
+        .state("Restarting", |state| {
+            matches!(state, MapperState::Restarting { .. })
+        })
+        .await;
+    assert_eq!(
+        state,
+        MapperState::Restarting {
+            reason: "did not start within 0.7 s".into(),
+            failures: 1
+        }
+    );
     run.up().await;
     run.answers(1).await;
 }
 
 #[tokio::test]
 async fn a_hang_in_process_is_given_up_and_said() {
-    let mut run = Run::bad_with(Isolation::InProcess, json!({"do": "hang in submit"}), quick());
+    let mut run = Run::bad_with(
+        Isolation::InProcess,
+        json!({"do": "hang in submit"}),
+        quick(),
+    );
     run.up().await;
     run.submit(1, CommandKind::Remove);
     let reason = "hangs: no answer within 0.3 s; it runs in-process and cannot be killed";
@@ -106,7 +175,10 @@ async fn a_hang_in_process_is_given_up_and_said() {
 #[tokio::test]
 async fn a_stop_that_hangs_or_panics_ends_all_the_same() {
     for isolation in BOTH {
-        for (what, reason) in [("hang in stop", "killed: it did not stop in time"), ("panic in stop", "stopped")] {
+        for (what, reason) in [
+            ("hang in stop", "killed: it did not stop in time"),
+            ("panic in stop", "stopped"),
+        ] {
             let mut run = Run::bad_with(isolation, json!({ "do": what }), quick());
             run.up().await;
             let process = run.mapper.stats().process_id;
@@ -114,9 +186,11 @@ async fn a_stop_that_hangs_or_panics_ends_all_the_same() {
             assert_eq!(&*run.down().await, reason);
             assert_eq!(*run.mapper.state().borrow(), MapperState::Stopped);
             if let Some(process) = process {
-                eventually("the end of the process", || match std::fs::read_to_string(format!("/proc/{process}/stat")) {
-                    Ok(stat) if !stat.contains(" Z ") => Err(stat),
-                    _ => Ok(()),
+                eventually("the end of the process", || {
+                    match std::fs::read_to_string(format!("/proc/{process}/stat")) {
+                        Ok(stat) if !stat.contains(" Z ") => Err(stat),
+                        _ => Ok(()),
+                    }
                 })
                 .await;
             }
@@ -138,16 +212,19 @@ async fn nothing_comes_after_a_stop() {
 #[tokio::test]
 async fn a_flood_fills_only_its_own_queue() {
     for isolation in BOTH {
-        let mut flood = Run::bad_with(isolation, json!({"do": "flood"}), quick());
+        let mut flood = Run::bad_with(isolation, json!({"do": "flood"}), attentive());
         flood.up().await;
         let before = resident_bytes();
         // Nobody takes the flood's batches, and it is not that the mapper hangs.
-        let mut good = Run::bad_with(isolation, json!({}), quick());
+        let mut good = Run::bad_with(isolation, json!({}), attentive());
         good.up().await;
         for token in 0..200 {
             good.answers(token).await;
         }
-        assert_eq!(*flood.mapper.state().borrow(), MapperState::Running { generation: 1 });
+        assert_eq!(
+            *flood.mapper.state().borrow(),
+            MapperState::Running { generation: 1 }
+        );
         let mapper = flood.mapper.stats();
         assert!(mapper.batches < 100, "{mapper:?}");
         // Room for both mappers' queues, and none for a flood.
@@ -157,7 +234,11 @@ async fn a_flood_fills_only_its_own_queue() {
         // Whoever takes them gets them all, whole, as fast as it wants.
         let end = tokio::time::Instant::now() + super::support::PATIENCE;
         while flood.mapper.stats().blocked_emits == 0 || flood.mapper.stats().batches < 1000 {
-            assert!(tokio::time::Instant::now() < end, "{:?}", flood.mapper.stats());
+            assert!(
+                tokio::time::Instant::now() < end,
+                "{:?}",
+                flood.mapper.stats()
+            );
             let batch = flood
                 .event("a batch", |event| match event {
                     MapperEvent::Batch { batch, .. } => Some(batch.clone()),
@@ -174,8 +255,15 @@ async fn a_flood_fills_only_its_own_queue() {
 
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("VmRSS");
+    line.trim()
+        .trim_end_matches(" kB")
+        .parse::<u64>()
+        .expect("a number")
+        << 10
 }
 
 #[tokio::test]
@@ -186,7 +274,10 @@ async fn garbage_is_noticed() {
         let mut run = Run::start(library.clone(), isolation, json!({}), options());
         run.up().await;
         run.submit(1, CommandKind::Remove);
-        assert_eq!(&*run.down().await, "broke the contract: malformed batch: sample 0 has an unknown type or quality");
+        assert_eq!(
+            &*run.down().await,
+            "broke the contract: malformed batch: sample 0 has an unknown type or quality"
+        );
         run.up().await;
         assert_eq!(run.mapper.stats().faults, 1);
     }
@@ -195,10 +286,20 @@ async fn garbage_is_noticed() {
 #[tokio::test]
 async fn a_child_that_writes_noise_is_killed() {
     let script = "head -c 1000000 /dev/urandom >&0; read forever";
-    let options = HostOptions { program: Some("/bin/sh".into()), arguments: vec!["-c".into(), script.into()], ..options() };
+    let options = HostOptions {
+        program: Some("/bin/sh".into()),
+        arguments: vec!["-c".into(), script.into()],
+        ..options()
+    };
     let run = Run::bad_with(Isolation::Process, json!({}), options);
-    let state = run.state("Restarting", |state| matches!(state, MapperState::Restarting { failures: 2.., .. })).await;
-    let MapperState::Restarting { reason, .. } = state else { panic!("{state:?}") };
+    let state = run
+        .state("Restarting", |state| {
+            matches!(state, MapperState::Restarting { failures: 2.., .. })
+        })
+        .await;
+    let MapperState::Restarting { reason, .. } = state else {
+        panic!("{state:?}")
+    };
     assert!(reason.starts_with("broke the contract: "), "{reason}");
     assert!(run.mapper.stats().faults >= 2);
 }
@@ -210,7 +311,16 @@ async fn a_mapper_that_stays_busy_costs_its_commands_their_time() {
         run.up().await;
         run.submit_within(1, CommandKind::Remove, Duration::from_millis(100));
         let (status, message) = run.completion(1).await;
-        assert_eq!((status, message.as_str()), (Status::Timeout, "its time was over before the mapper took it"));
-        assert_eq!(*run.mapper.state().borrow(), MapperState::Running { generation: 1 });
+        assert_eq!(
+            (status, message.as_str()),
+            (
+                Status::Timeout,
+                "its time was over before the mapper took it"
+            )
+        );
+        assert_eq!(
+            *run.mapper.state().borrow(),
+            MapperState::Running { generation: 1 }
+        );
     }
 }

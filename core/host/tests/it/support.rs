@@ -10,7 +10,8 @@ use std::{
 };
 
 use longshore_host::{
-    Command, CommandKind, HostOptions, Isolation, Mapper, MapperEvent, MapperSpec, MapperState, Status,
+    Command, CommandKind, HostOptions, Isolation, Mapper, MapperEvent, MapperSpec, MapperState,
+    Status,
 };
 use tokio::sync::mpsc;
 
@@ -22,7 +23,10 @@ pub(crate) const BOTH: [Isolation; 2] = [Isolation::Process, Isolation::InProces
 /// `target/debug`, or whatever profile this test was built with.
 fn build_folder() -> PathBuf {
     let exe = std::env::current_exe().expect("a test knows its path");
-    exe.ancestors().nth(2).expect("target/PROFILE/deps/TEST").to_owned()
+    exe.ancestors()
+        .nth(2)
+        .expect("target/PROFILE/deps/TEST")
+        .to_owned()
 }
 
 /// The libraries that cargo makes, built once for all tests.
@@ -31,16 +35,28 @@ fn cargo_libraries() -> &'static Path {
     FOLDER.get_or_init(|| {
         let folder = build_folder();
         let mut cargo = Program::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet", "--package", "longshore-bad-mapper", "--package", "longshore-mapper-minimal"]);
+        cargo.args([
+            "build",
+            "--quiet",
+            "--package",
+            "longshore-bad-mapper",
+            "--package",
+            "longshore-mapper-minimal",
+        ]);
         cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-        cargo.arg("--target-dir").arg(folder.parent().expect("target/PROFILE"));
+        cargo
+            .arg("--target-dir")
+            .arg(folder.parent().expect("target/PROFILE"));
         match folder.file_name().and_then(|name| name.to_str()) {
             Some("debug") | None => {}
             Some(profile) => {
                 cargo.args(["--profile", profile]);
             }
         }
-        assert!(cargo.status().expect("cargo runs").success(), "the fixtures do not build");
+        assert!(
+            cargo.status().expect("cargo runs").success(),
+            "the fixtures do not build"
+        );
         folder
     })
 }
@@ -58,7 +74,17 @@ pub(crate) fn c_library(folder: &Path, source: &str, arguments: &[&str]) -> Path
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let library = folder.join("libtest.so");
     let output = Program::new("cc")
-        .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-fvisibility=hidden", "-pthread", "-I"])
+        .args([
+            "-std=gnu11",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-fPIC",
+            "-shared",
+            "-fvisibility=hidden",
+            "-pthread",
+            "-I",
+        ])
         .arg(root.join("plugin-sdk/abi/include"))
         .args(arguments)
         .arg("-o")
@@ -66,13 +92,20 @@ pub(crate) fn c_library(folder: &Path, source: &str, arguments: &[&str]) -> Path
         .arg(root.join(source))
         .output()
         .expect("`cc` is needed for this test (apt-get install gcc)");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     library
 }
 
 /// The host's options for tests: the child is this package's own program.
 pub(crate) fn options() -> HostOptions {
-    HostOptions { program: Some(env!("CARGO_BIN_EXE_longshore-mapper-host").into()), ..HostOptions::default() }
+    HostOptions {
+        program: Some(env!("CARGO_BIN_EXE_longshore-mapper-host").into()),
+        ..HostOptions::default()
+    }
 }
 
 /// A mapper and what it says.
@@ -84,10 +117,24 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn start(file: PathBuf, isolation: Isolation, config: serde_json::Value, options: HostOptions) -> Self {
+    pub(crate) fn start(
+        file: PathBuf,
+        isolation: Isolation,
+        config: serde_json::Value,
+        options: HostOptions,
+    ) -> Self {
         let (sender, events) = mpsc::channel(4);
-        let spec = MapperSpec { name: "test".into(), file, isolation, config };
-        Self { mapper: Mapper::start(spec, options, sender), events, history: Vec::new() }
+        let spec = MapperSpec {
+            name: "test".into(),
+            file,
+            isolation,
+            config,
+        };
+        Self {
+            mapper: Mapper::start(spec, options, sender),
+            events,
+            history: Vec::new(),
+        }
     }
 
     /// The bad mapper, told what to do wrong.
@@ -95,13 +142,25 @@ impl Run {
         Self::bad_with(isolation, serde_json::json!({ "do": what }), options())
     }
 
-    pub(crate) fn bad_with(isolation: Isolation, config: serde_json::Value, options: HostOptions) -> Self {
+    pub(crate) fn bad_with(
+        isolation: Isolation,
+        config: serde_json::Value,
+        options: HostOptions,
+    ) -> Self {
         Self::start(bad_mapper(), isolation, config, options)
     }
 
     /// The next event that `pick` picks; others are remembered for the message.
-    pub(crate) async fn event<T>(&mut self, what: &str, mut pick: impl FnMut(&MapperEvent) -> Option<T>) -> T {
-        let Self { events, history, mapper } = self;
+    pub(crate) async fn event<T>(
+        &mut self,
+        what: &str,
+        mut pick: impl FnMut(&MapperEvent) -> Option<T>,
+    ) -> T {
+        let Self {
+            events,
+            history,
+            mapper,
+        } = self;
         let picked = tokio::time::timeout(PATIENCE, async {
             while let Some(event) = events.recv().await {
                 if let Some(picked) = pick(&event) {
@@ -116,7 +175,11 @@ impl Run {
             Ok(Some(picked)) => picked,
             other => panic!(
                 "waited for {what}; {}; state {:?}; before: {history:#?}",
-                if other.is_err() { "it did not come" } else { "the events ended" },
+                if other.is_err() {
+                    "it did not come"
+                } else {
+                    "the events ended"
+                },
                 *mapper.state().borrow()
             ),
         }
@@ -145,7 +208,14 @@ impl Run {
     }
 
     pub(crate) fn submit_within(&self, token: u64, kind: CommandKind, budget: Duration) {
-        self.mapper.submit(vec![Command { token, device: 1, budget, kind }]).expect("the mapper is up");
+        self.mapper
+            .submit(vec![Command {
+                token,
+                device: 1,
+                budget,
+                kind,
+            }])
+            .expect("the mapper is up");
     }
 
     /// Waits for the completion of a command.
@@ -163,18 +233,33 @@ impl Run {
     /// A command goes through to the library and its answer back.
     pub(crate) async fn answers(&mut self, token: u64) {
         self.submit(token, CommandKind::Configure(format!("echo {token}")));
-        assert_eq!(self.completion(token).await, (Status::Ok, format!("echo {token}")));
+        assert_eq!(
+            self.completion(token).await,
+            (Status::Ok, format!("echo {token}"))
+        );
     }
 
-    pub(crate) async fn state(&self, what: &str, wanted: impl FnMut(&MapperState) -> bool) -> MapperState {
+    pub(crate) async fn state(
+        &self,
+        what: &str,
+        wanted: impl FnMut(&MapperState) -> bool,
+    ) -> MapperState {
         let mut state = self.mapper.state();
-        let found = within(what, async { state.wait_for(wanted).await.map(|state| state.clone()) }).await;
+        let found = within(what, async {
+            state.wait_for(wanted).await.map(|state| state.clone())
+        })
+        .await;
         found.expect("the mapper's task lives")
     }
 
     /// Waits until the mapper is given up; why.
     pub(crate) async fn failed(&self) -> Arc<str> {
-        match self.state("Failed", |state| matches!(state, MapperState::Failed { .. })).await {
+        match self
+            .state("Failed", |state| {
+                matches!(state, MapperState::Failed { .. })
+            })
+            .await
+        {
             MapperState::Failed { reason } => reason,
             other => panic!("{other:?} is not Failed"),
         }
@@ -186,14 +271,19 @@ impl Run {
 }
 
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 
 /// Looks until `look` finds what it wants; `status` is for the message.
 pub(crate) async fn eventually<S: Debug>(what: &str, mut look: impl FnMut() -> Result<(), S>) {
     let end = tokio::time::Instant::now() + PATIENCE;
     while let Err(status) = look() {
-        assert!(tokio::time::Instant::now() < end, "waited in vain for {what}: {status:?}");
+        assert!(
+            tokio::time::Instant::now() < end,
+            "waited in vain for {what}: {status:?}"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -201,8 +291,14 @@ pub(crate) async fn eventually<S: Debug>(what: &str, mut look: impl FnMut() -> R
 fn describe(event: &MapperEvent) -> String {
     match event {
         MapperEvent::Batch { batch, .. } => {
-            let completions: Vec<_> = batch.completions().map(|completion| completion.token).collect();
-            format!("Batch of {} samples, completions {completions:?}", batch.sample_count())
+            let completions: Vec<_> = batch
+                .completions()
+                .map(|completion| completion.token)
+                .collect();
+            format!(
+                "Batch of {} samples, completions {completions:?}",
+                batch.sample_count()
+            )
         }
         other => format!("{other:?}"),
     }

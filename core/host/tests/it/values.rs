@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use longshore_host::{CommandKind, HostOptions, Isolation, MapperEvent, MapperState, Status, SubmitError};
+use longshore_host::{
+    CommandKind, HostOptions, Isolation, MapperEvent, MapperState, Status, SubmitError,
+};
 use longshore_types::{Quality, Value};
 use serde_json::json;
 
@@ -25,7 +27,13 @@ async fn every_type_comes_back_as_it_went() {
             Value::String("x".repeat(300_000).into()),
         ];
         for (value, token) in values.into_iter().zip(1..) {
-            run.submit(token, CommandKind::Write { point: 9, value: value.clone() });
+            run.submit(
+                token,
+                CommandKind::Write {
+                    point: 9,
+                    value: value.clone(),
+                },
+            );
             let batch = run
                 .event("the sample", |event| match event {
                     MapperEvent::Batch { batch, .. } => Some(batch.clone()),
@@ -33,18 +41,39 @@ async fn every_type_comes_back_as_it_went() {
                 })
                 .await;
             let sample = batch.samples().next().expect("a sample for each write");
-            assert_eq!((sample.point, sample.quality, sample.source_time_ns), (9, Quality::Good, 1));
+            assert_eq!(
+                (sample.point, sample.quality, sample.source_time_ns),
+                (9, Quality::Good, 1)
+            );
             assert_eq!(sample.value.map(|value| value.to_value()), Some(value));
-            assert_eq!(batch.completions().next().expect("a completion for each write").token, token);
+            assert_eq!(
+                batch
+                    .completions()
+                    .next()
+                    .expect("a completion for each write")
+                    .token,
+                token
+            );
         }
         run.submit(100, CommandKind::Remove);
-        assert_eq!(run.completion(100).await, (Status::Refused, "no removing here".to_owned()));
+        assert_eq!(
+            run.completion(100).await,
+            (Status::Refused, "no removing here".to_owned())
+        );
         run.stop().await;
         assert_eq!(&*run.down().await, "stopped");
         assert!(run.events.recv().await.is_none());
         assert_eq!(run.mapper.submit(Vec::new()), Err(SubmitError::Down));
         let stats = run.mapper.stats();
-        assert_eq!((stats.restarts, stats.faults, stats.samples, stats.completions), (0, 0, 8, 9));
+        assert_eq!(
+            (
+                stats.restarts,
+                stats.faults,
+                stats.samples,
+                stats.completions
+            ),
+            (0, 0, 8, 9)
+        );
     }
 }
 
@@ -60,7 +89,9 @@ async fn ten_thousand_commands_at_once_all_end() {
             budget: Duration::from_secs(20),
             kind: CommandKind::Configure(configuration.clone()),
         });
-        run.mapper.submit(commands.collect()).expect("the mapper is up");
+        run.mapper
+            .submit(commands.collect())
+            .expect("the mapper is up");
         let mut open = 10_000;
         while open > 0 {
             open -= run
@@ -77,23 +108,51 @@ async fn ten_thousand_commands_at_once_all_end() {
 #[tokio::test]
 async fn the_minimal_mappers_count() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let c = c_library(folder.path(), "plugin-sdk/examples/minimal-c/counter.c", &[]);
+    let c = c_library(
+        folder.path(),
+        "plugin-sdk/examples/minimal-c/counter.c",
+        &[],
+    );
     for (file, name) in [(c, "minimal-c"), (minimal_rust(), "minimal")] {
         for isolation in BOTH {
             let mut run = Run::start(file.clone(), isolation, json!({}), options());
             let descriptor = run.mapper.descriptor().expect("a mapper");
-            assert_eq!((descriptor.name.as_str(), descriptor.protocol.as_str()), (name, "counter"));
+            assert_eq!(
+                (descriptor.name.as_str(), descriptor.protocol.as_str()),
+                (name, "counter")
+            );
             run.up().await;
             run.submit(1, CommandKind::Configure("{}".to_owned()));
             assert_eq!(run.completion(1).await.0, Status::Ok);
-            run.submit(2, CommandKind::Write { point: 7, value: Value::Int(41) });
+            run.submit(
+                2,
+                CommandKind::Write {
+                    point: 7,
+                    value: Value::Int(41),
+                },
+            );
             assert_eq!(run.completion(2).await.0, Status::Ok);
-            run.submit(3, CommandKind::Write { point: 7, value: Value::Bool(true) });
-            assert_eq!(run.completion(3).await, (Status::InvalidArgument, "a counter takes a signed integer".to_owned()));
+            run.submit(
+                3,
+                CommandKind::Write {
+                    point: 7,
+                    value: Value::Bool(true),
+                },
+            );
+            assert_eq!(
+                run.completion(3).await,
+                (
+                    Status::InvalidArgument,
+                    "a counter takes a signed integer".to_owned()
+                )
+            );
             run.submit(4, CommandKind::Read { point: 7 });
             let value = run
                 .event("the reading", |event| match event {
-                    MapperEvent::Batch { batch, .. } => batch.samples().next().and_then(|sample| sample.value.map(|value| value.to_value())),
+                    MapperEvent::Batch { batch, .. } => batch
+                        .samples()
+                        .next()
+                        .and_then(|sample| sample.value.map(|value| value.to_value())),
                     _ => None,
                 })
                 .await;
@@ -106,11 +165,17 @@ async fn the_minimal_mappers_count() {
 
 #[tokio::test]
 async fn an_idle_mapper_is_pinged_and_left_alone() {
-    let options = HostOptions { ping_interval: Duration::from_millis(5), ..options() };
+    let options = HostOptions {
+        ping_interval: Duration::from_millis(5),
+        ..options()
+    };
     let mut run = Run::bad_with(Isolation::Process, json!({}), options);
     run.up().await;
     for token in 0..50 {
         run.answers(token).await;
     }
-    assert_eq!(*run.mapper.state().borrow(), MapperState::Running { generation: 1 });
+    assert_eq!(
+        *run.mapper.state().borrow(),
+        MapperState::Running { generation: 1 }
+    );
 }

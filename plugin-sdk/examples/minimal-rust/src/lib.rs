@@ -10,7 +10,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use longshore_sdk::{Command, CommandKind, Completion, CreateError, Event, Host, Mapper, SampleValue, Status, SubmitError};
+use longshore_sdk::{
+    Command, CommandKind, Completion, CreateError, Event, Host, Mapper, SampleValue, Status,
+    SubmitError,
+};
 
 longshore_sdk::export_mapper!(Counter, name: "minimal", protocol: "counter", capabilities: READ | WRITE);
 
@@ -21,7 +24,10 @@ struct Counter {
 
 impl Mapper for Counter {
     fn create(host: Host, _: &serde_json::Value) -> Result<Self, CreateError> {
-        Ok(Self { host, counters: Mutex::default() })
+        Ok(Self {
+            host,
+            counters: Mutex::default(),
+        })
     }
 
     fn submit(&self, commands: Vec<Command>) -> Result<(), SubmitError> {
@@ -30,7 +36,11 @@ impl Mapper for Counter {
         let mut event = Event::default();
         for command in commands {
             let (status, message) = self.carry_out(command.kind, &mut event);
-            event.completions.push(Completion { token: command.token, status, message: message.to_owned() });
+            event.completions.push(Completion {
+                token: command.token,
+                status,
+                message: message.to_owned(),
+            });
         }
         self.host.emit(&event).map_err(|_| SubmitError::Stopped)
     }
@@ -49,16 +59,23 @@ impl Counter {
                 event.samples.push_i64(point, *counter, now());
                 (Status::Ok, "")
             }
-            CommandKind::Write { point, value: SampleValue::Int(value) } => {
+            CommandKind::Write {
+                point,
+                value: SampleValue::Int(value),
+            } => {
                 counters.insert(point, value);
                 (Status::Ok, "")
             }
-            CommandKind::Write { .. } => (Status::InvalidArgument, "a counter takes a signed integer"),
+            CommandKind::Write { .. } => {
+                (Status::InvalidArgument, "a counter takes a signed integer")
+            }
             CommandKind::Unknown(_) => (Status::Unsupported, ""),
         }
     }
 }
 
 fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as i64)
 }

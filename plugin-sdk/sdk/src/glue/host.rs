@@ -44,14 +44,23 @@ impl HostLink {
             return Err("the host gave no functions".to_owned());
         }
         // SAFETY: the table starts with its size, and `prefix` reads no more.
-        let api: abi::HostApi = unsafe { view::prefix(host.cast(), host.cast::<u32>().read() as usize) };
+        let api: abi::HostApi =
+            unsafe { view::prefix(host.cast(), host.cast::<u32>().read() as usize) };
         if api.abi_major != abi::ABI_MAJOR {
-            return Err(format!("the host speaks version {} of the contract, this mapper version {}", api.abi_major, abi::ABI_MAJOR));
+            return Err(format!(
+                "the host speaks version {} of the contract, this mapper version {}",
+                api.abi_major,
+                abi::ABI_MAJOR
+            ));
         }
         if api.emit.is_none() || api.wait_writable.is_none() || api.log.is_none() {
             return Err("the host lacks a function that the contract demands".to_owned());
         }
-        Ok(Self { api, closing: AtomicBool::new(false), gate: RwLock::new(false) })
+        Ok(Self {
+            api,
+            closing: AtomicBool::new(false),
+            gate: RwLock::new(false),
+        })
     }
 
     /// No call into the host is under way when this returns, and none begins.
@@ -65,7 +74,13 @@ impl HostLink {
         let _ = self.call(|api| {
             if let Some(log) = api.log {
                 // SAFETY: the gate is open, so the host is alive; `message` outlives the call.
-                unsafe { log(api.context, level_code(level), abi::Bytes::new(message.as_bytes())) };
+                unsafe {
+                    log(
+                        api.context,
+                        level_code(level),
+                        abi::Bytes::new(message.as_bytes()),
+                    )
+                };
             }
         });
     }
@@ -75,15 +90,27 @@ impl HostLink {
             return Err(Stopped);
         }
         let closed = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-        if *closed { Err(Stopped) } else { Ok(call(&self.api)) }
+        if *closed {
+            Err(Stopped)
+        } else {
+            Ok(call(&self.api))
+        }
     }
 }
 
 impl HostFunctions for HostLink {
     fn try_emit(&self, event: &Event) -> Result<bool, Stopped> {
         let completions: Vec<_> = event.completions.iter().map(completion).collect();
-        let now = if event.states.is_empty() { 0 } else { unix_now() };
-        let states: Vec<_> = event.states.iter().map(|state| device_state(state, now)).collect();
+        let now = if event.states.is_empty() {
+            0
+        } else {
+            unix_now()
+        };
+        let states: Vec<_> = event
+            .states
+            .iter()
+            .map(|state| device_state(state, now))
+            .collect();
         let batch = abi::EventBatch {
             size: size_of::<abi::EventBatch>() as u32,
             sample_stride: size_of::<abi::Sample>() as u32,
@@ -108,7 +135,10 @@ impl HostFunctions for HostLink {
             abi::STATUS_STOPPED => Err(Stopped),
             refused => {
                 // Emitting it again would be refused again, for ever.
-                self.log_line(Level::Error, &format!("the host refused a batch (status {refused}); it is lost"));
+                self.log_line(
+                    Level::Error,
+                    &format!("the host refused a batch (status {refused}); it is lost"),
+                );
                 Ok(true)
             }
         }
@@ -117,7 +147,9 @@ impl HostFunctions for HostLink {
     fn wait_writable(&self, timeout: Duration) -> Result<bool, Stopped> {
         let end = Instant::now() + timeout;
         loop {
-            let left = end.saturating_duration_since(Instant::now()).min(WAIT_SLICE);
+            let left = end
+                .saturating_duration_since(Instant::now())
+                .min(WAIT_SLICE);
             let status = self.call(|api| match api.wait_writable {
                 // SAFETY: the gate is open, so the host is alive.
                 Some(wait) => unsafe { wait(api.context, left.as_nanos() as i64) },
@@ -149,14 +181,20 @@ fn completion(completion: &crate::Completion) -> abi::Completion {
 fn device_state(state: &crate::DeviceState, since_ns: i64) -> abi::DeviceState {
     abi::DeviceState {
         device: state.device,
-        state: if state.online { abi::STATE_ONLINE } else { abi::STATE_OFFLINE },
+        state: if state.online {
+            abi::STATE_ONLINE
+        } else {
+            abi::STATE_OFFLINE
+        },
         since_ns,
         message: abi::Bytes::new(state.message.as_bytes()),
     }
 }
 
 fn unix_now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as i64)
 }
 
 fn status_code(status: Status) -> i32 {

@@ -24,11 +24,14 @@ use std::{
 use longshore_abi as abi;
 
 use self::host::HostLink;
-use crate::mapper::{Command, CommandKind, CreateError, Host, Level, Mapper, SampleValue, SubmitError};
+use crate::mapper::{
+    Command, CommandKind, CreateError, Host, Level, Mapper, SampleValue, SubmitError,
+};
 
 #[doc(hidden)]
 pub use longshore_abi::{
-    CAPABILITY_POLL as POLL, CAPABILITY_READ as READ, CAPABILITY_WRITE as WRITE, Descriptor, MapperApi,
+    CAPABILITY_POLL as POLL, CAPABILITY_READ as READ, CAPABILITY_WRITE as WRITE, Descriptor,
+    MapperApi,
 };
 
 /// The target triple of this build, for the descriptor.
@@ -141,15 +144,24 @@ unsafe extern "C" fn create<M: Mapper>(
 
 /// # Safety
 /// `host` and `config` are as `MapperApi::create` has them.
-unsafe fn try_create<M: Mapper>(host: *const abi::HostApi, config: abi::Bytes) -> Result<Instance<M>, (i32, String)> {
+unsafe fn try_create<M: Mapper>(
+    host: *const abi::HostApi,
+    config: abi::Bytes,
+) -> Result<Instance<M>, (i32, String)> {
     // SAFETY: passed on from the caller.
-    let link = unsafe { HostLink::new(host) }.map_err(|message| (abi::STATUS_INVALID_ARGUMENT, message))?;
+    let link = unsafe { HostLink::new(host) }
+        .map_err(|message| (abi::STATUS_INVALID_ARGUMENT, message))?;
     // SAFETY: passed on from the caller.
     let config = match unsafe { view::bytes(config) } {
         [] => Ok(serde_json::Value::Object(serde_json::Map::new())),
         text => serde_json::from_slice(text),
     };
-    let config = config.map_err(|error| (abi::STATUS_INVALID_CONFIG, format!("the configuration is not JSON: {error}")))?;
+    let config = config.map_err(|error| {
+        (
+            abi::STATUS_INVALID_CONFIG,
+            format!("the configuration is not JSON: {error}"),
+        )
+    })?;
     let link = Arc::new(link);
     let mapper = M::create(Host::new(link.clone()), &config).map_err(|error| {
         let status = match error {
@@ -158,10 +170,17 @@ unsafe fn try_create<M: Mapper>(host: *const abi::HostApi, config: abi::Bytes) -
         };
         (status, error.to_string())
     })?;
-    Ok(Instance { mapper, host: link, stopping: AtomicBool::new(false) })
+    Ok(Instance {
+        mapper,
+        host: link,
+        stopping: AtomicBool::new(false),
+    })
 }
 
-unsafe extern "C" fn submit<M: Mapper>(instance: *mut c_void, batch: *const abi::CommandBatch) -> i32 {
+unsafe extern "C" fn submit<M: Mapper>(
+    instance: *mut c_void,
+    batch: *const abi::CommandBatch,
+) -> i32 {
     // SAFETY: `instance` came from `create` and was not destroyed; the host upholds it.
     let Some(instance) = (unsafe { instance.cast::<Instance<M>>().as_ref() }) else {
         return abi::STATUS_INVALID_ARGUMENT;
@@ -178,7 +197,10 @@ unsafe extern "C" fn submit<M: Mapper>(instance: *mut c_void, batch: *const abi:
         Ok(Err(SubmitError::Busy)) => abi::STATUS_BUSY,
         Ok(Err(SubmitError::Stopped)) => abi::STATUS_STOPPED,
         Err(panic) => {
-            instance.host.log_line(Level::Error, &format!("panicked while taking commands: {panic}"));
+            instance.host.log_line(
+                Level::Error,
+                &format!("panicked while taking commands: {panic}"),
+            );
             abi::STATUS_PANIC
         }
     }
@@ -189,7 +211,10 @@ unsafe extern "C" fn stop<M: Mapper>(instance: *mut c_void, budget_ns: i64) -> i
     let Some(instance) = (unsafe { instance.cast::<Instance<M>>().as_ref() }) else {
         return abi::STATUS_INVALID_ARGUMENT;
     };
-    stop_once(instance, Duration::from_nanos(budget_ns.max(0).unsigned_abs()))
+    stop_once(
+        instance,
+        Duration::from_nanos(budget_ns.max(0).unsigned_abs()),
+    )
 }
 
 fn stop_once<M: Mapper>(instance: &Instance<M>, budget: Duration) -> i32 {
@@ -198,11 +223,17 @@ fn stop_once<M: Mapper>(instance: &Instance<M>, budget: Duration) -> i32 {
     }
     let outcome = guarded(|| instance.mapper.stop(budget));
     if let Err(panic) = &outcome {
-        instance.host.log_line(Level::Error, &format!("panicked while stopping: {panic}"));
+        instance
+            .host
+            .log_line(Level::Error, &format!("panicked while stopping: {panic}"));
     }
     // Whatever the mapper's threads still do: the host hears nothing of it.
     instance.host.close();
-    if outcome.is_ok() { abi::STATUS_OK } else { abi::STATUS_PANIC }
+    if outcome.is_ok() {
+        abi::STATUS_OK
+    } else {
+        abi::STATUS_PANIC
+    }
 }
 
 unsafe extern "C" fn destroy<M: Mapper>(instance: *mut c_void) {
@@ -241,7 +272,8 @@ unsafe fn read_commands(batch: *const abi::CommandBatch) -> Option<Vec<Command>>
     }
     // SAFETY: every struct that is passed by pointer starts with its size, and
     // `prefix` reads no more than that.
-    let batch: abi::CommandBatch = unsafe { view::prefix(batch.cast(), batch.cast::<u32>().read() as usize) };
+    let batch: abi::CommandBatch =
+        unsafe { view::prefix(batch.cast(), batch.cast::<u32>().read() as usize) };
     if batch.count > 0 && (batch.commands.is_null() || batch.stride == 0) {
         return None;
     }
@@ -249,7 +281,9 @@ unsafe fn read_commands(batch: *const abi::CommandBatch) -> Option<Vec<Command>>
         .map(|i| {
             let stride = batch.stride as usize;
             // SAFETY: the host's array has `count` commands, `stride` bytes apart.
-            let command: abi::Command = unsafe { view::prefix(batch.commands.cast::<u8>().wrapping_add(i * stride), stride) };
+            let command: abi::Command = unsafe {
+                view::prefix(batch.commands.cast::<u8>().wrapping_add(i * stride), stride)
+            };
             // SAFETY: the command's bytes are borrowed for the call.
             unsafe { read_command(&command) }
         })
@@ -266,16 +300,26 @@ unsafe fn read_command(command: &abi::Command) -> Option<Command> {
             CommandKind::Configure(String::from_utf8(text.to_vec()).ok()?)
         }
         abi::COMMAND_REMOVE => CommandKind::Remove,
-        abi::COMMAND_READ => CommandKind::Read { point: command.point },
+        abi::COMMAND_READ => CommandKind::Read {
+            point: command.point,
+        },
         abi::COMMAND_WRITE => {
             // SAFETY: passed on from the caller.
             let value = unsafe { view::value(&command.value) }?;
-            CommandKind::Write { point: command.point, value }
+            CommandKind::Write {
+                point: command.point,
+                value,
+            }
         }
         other => CommandKind::Unknown(other),
     };
     let budget = Duration::from_nanos(command.budget_ns.max(0).unsigned_abs());
-    Some(Command { token: command.token, budget, device: command.device, kind })
+    Some(Command {
+        token: command.token,
+        budget,
+        device: command.device,
+        kind,
+    })
 }
 
 impl SampleValue {

@@ -28,10 +28,18 @@ impl Mapper for Fake {
         assert_ne!(self.panic_in, "submit", "no boiler");
         let mut event = Event::default();
         for command in commands {
-            if let CommandKind::Write { point, value: SampleValue::String(text) } = &command.kind {
+            if let CommandKind::Write {
+                point,
+                value: SampleValue::String(text),
+            } = &command.kind
+            {
                 event.samples.push_str(*point, text, 5);
             }
-            event.completions.push(Completion { token: command.token, status: Status::Ok, message: "done".to_owned() });
+            event.completions.push(Completion {
+                token: command.token,
+                status: Status::Ok,
+                message: "done".to_owned(),
+            });
         }
         self.host.emit(&event).map_err(|_| SubmitError::Stopped)
     }
@@ -47,7 +55,9 @@ struct Seen(Mutex<Vec<String>>);
 
 impl Seen {
     fn lines(&self) -> MutexGuard<'_, Vec<String>> {
-        self.0.lock().expect("no test panics while it holds the lock")
+        self.0
+            .lock()
+            .expect("no test panics while it holds the lock")
     }
 
     fn api(&self) -> abi::HostApi {
@@ -69,12 +79,16 @@ unsafe extern "C" fn emit(context: *mut c_void, batch: *const abi::EventBatch) -
     for i in 0..batch.sample_count {
         // SAFETY: these tests emit only strings, and the batch is alive.
         let text = unsafe { view::bytes((*batch.samples.add(i)).payload.bytes) };
-        seen.lines().push(format!("sample {}", String::from_utf8_lossy(text)));
+        seen.lines()
+            .push(format!("sample {}", String::from_utf8_lossy(text)));
     }
     for i in 0..batch.completion_count {
         // SAFETY: the batch is alive.
         let completion = unsafe { *batch.completions.add(i) };
-        seen.lines().push(format!("completion {} {}", completion.token, completion.status));
+        seen.lines().push(format!(
+            "completion {} {}",
+            completion.token, completion.status
+        ));
     }
     abi::STATUS_OK
 }
@@ -86,15 +100,31 @@ unsafe extern "C" fn wait(_: *mut c_void, _: i64) -> i32 {
 unsafe extern "C" fn log(context: *mut c_void, _: u32, message: abi::Bytes) {
     // SAFETY: the test's context; the message is alive.
     let (seen, message) = unsafe { (&*context.cast::<Seen>(), view::bytes(message)) };
-    seen.lines().push(format!("log {}", String::from_utf8_lossy(message)));
+    seen.lines()
+        .push(format!("log {}", String::from_utf8_lossy(message)));
 }
 
 fn create_with(host: &abi::HostApi, config: &str) -> (i32, *mut c_void, String) {
-    let mut error = abi::ErrorText { size: size_of::<abi::ErrorText>() as u32, length: 0, text: [0; 1016] };
+    let mut error = abi::ErrorText {
+        size: size_of::<abi::ErrorText>() as u32,
+        length: 0,
+        text: [0; 1016],
+    };
     let mut instance = ptr::null_mut();
     // SAFETY: all pointers are to locals that live through the call.
-    let status = unsafe { create::<Fake>(host, abi::Bytes::new(config.as_bytes()), &mut instance, &mut error) };
-    (status, instance, String::from_utf8_lossy(&error.text[..error.length as usize]).into_owned())
+    let status = unsafe {
+        create::<Fake>(
+            host,
+            abi::Bytes::new(config.as_bytes()),
+            &mut instance,
+            &mut error,
+        )
+    };
+    (
+        status,
+        instance,
+        String::from_utf8_lossy(&error.text[..error.length as usize]).into_owned(),
+    )
 }
 
 fn write_command(text: &str) -> abi::Command {
@@ -106,7 +136,11 @@ fn write_command(text: &str) -> abi::Command {
         reserved: 0,
         token: 77,
         budget_ns: 1_000_000,
-        value: abi::Value { kind: abi::TYPE_STRING, reserved: [0; 7], payload },
+        value: abi::Value {
+            kind: abi::TYPE_STRING,
+            reserved: [0; 7],
+            payload,
+        },
         text: abi::Bytes::EMPTY,
     }
 }
@@ -129,11 +163,17 @@ fn carries_commands_in_and_events_out_and_is_silent_after_stop() {
     let commands = [write_command("warm")];
     // SAFETY: the instance is alive until `destroy`.
     unsafe {
-        assert_eq!(submit::<Fake>(instance, &batch_of(&commands)), abi::STATUS_OK);
+        assert_eq!(
+            submit::<Fake>(instance, &batch_of(&commands)),
+            abi::STATUS_OK
+        );
         assert_eq!(*seen.lines(), ["sample warm", "completion 77 0"]);
         let host = (*instance.cast::<Instance<Fake>>()).mapper.host.clone();
         assert_eq!(stop::<Fake>(instance, 0), abi::STATUS_OK);
-        assert_eq!(submit::<Fake>(instance, &batch_of(&commands)), abi::STATUS_STOPPED);
+        assert_eq!(
+            submit::<Fake>(instance, &batch_of(&commands)),
+            abi::STATUS_STOPPED
+        );
         destroy::<Fake>(instance);
         // A thread that the mapper left behind.
         assert!(host.emit(&Event::default()).is_err());
@@ -147,10 +187,14 @@ fn panics_become_statuses() {
     let seen = Seen::default();
     let api = seen.api();
     let (status, _, message) = create_with(&api, r#"{"panic": "create"}"#);
-    assert_eq!((status, message.as_str()), (abi::STATUS_PANIC, "panicked while starting: no boiler"));
-    for (place, at_submit, at_stop) in
-        [("submit", abi::STATUS_PANIC, abi::STATUS_OK), ("stop", abi::STATUS_OK, abi::STATUS_PANIC)]
-    {
+    assert_eq!(
+        (status, message.as_str()),
+        (abi::STATUS_PANIC, "panicked while starting: no boiler")
+    );
+    for (place, at_submit, at_stop) in [
+        ("submit", abi::STATUS_PANIC, abi::STATUS_OK),
+        ("stop", abi::STATUS_OK, abi::STATUS_PANIC),
+    ] {
         let (_, instance, _) = create_with(&api, &format!(r#"{{"panic": "{place}"}}"#));
         let commands = [write_command("x")];
         // SAFETY: the instance is alive until `destroy`.
@@ -160,8 +204,16 @@ fn panics_become_statuses() {
             destroy::<Fake>(instance);
         }
     }
-    assert!(seen.lines().iter().any(|line| line.starts_with("log panicked while taking commands")));
-    assert!(seen.lines().iter().any(|line| line.starts_with("log panicked while stopping")));
+    assert!(
+        seen.lines()
+            .iter()
+            .any(|line| line.starts_with("log panicked while taking commands"))
+    );
+    assert!(
+        seen.lines()
+            .iter()
+            .any(|line| line.starts_with("log panicked while stopping"))
+    );
 }
 
 #[test]
@@ -171,12 +223,18 @@ fn tells_what_is_wrong_and_cuts_it_to_the_room() {
     assert_eq!((status, message.len()), (abi::STATUS_INVALID_CONFIG, 1016));
     let (status, _, message) = create_with(&seen.api(), "{");
     assert_eq!(status, abi::STATUS_INVALID_CONFIG);
-    assert!(message.starts_with("the configuration is not JSON"), "{message}");
+    assert!(
+        message.starts_with("the configuration is not JSON"),
+        "{message}"
+    );
     let mut other = seen.api();
     other.abi_major = 9;
     let (status, _, message) = create_with(&other, "");
     assert_eq!(status, abi::STATUS_INVALID_ARGUMENT);
-    assert_eq!(message, "the host speaks version 9 of the contract, this mapper version 1");
+    assert_eq!(
+        message,
+        "the host speaks version 9 of the contract, this mapper version 1"
+    );
 }
 
 #[test]
@@ -186,13 +244,22 @@ fn honours_sizes_and_strides() {
     // An older host that does not know `log`: its field is not read.
     api.size = std::mem::offset_of!(abi::HostApi, log) as u32;
     let (status, _, message) = create_with(&api, "");
-    assert_eq!((status, message.as_str()), (abi::STATUS_INVALID_ARGUMENT, "the host lacks a function that the contract demands"));
+    assert_eq!(
+        (status, message.as_str()),
+        (
+            abi::STATUS_INVALID_ARGUMENT,
+            "the host lacks a function that the contract demands"
+        )
+    );
 
     // A newer host whose commands are longer.
     let (_, instance, _) = create_with(&seen.api(), "");
     #[repr(C)]
     struct Longer(abi::Command, [u64; 3]);
-    let longer = [Longer(write_command("a"), [0; 3]), Longer(write_command("b"), [0; 3])];
+    let longer = [
+        Longer(write_command("a"), [0; 3]),
+        Longer(write_command("b"), [0; 3]),
+    ];
     let mut batch = batch_of(&[]);
     batch.count = 2;
     batch.stride = size_of_val(&longer[0]) as u32;

@@ -71,9 +71,16 @@ impl Samples {
             let reading = unsafe { reading(sample.kind, &sample.payload) }.unwrap_or_else(|| {
                 // SAFETY: as above; a bad sample's payload is its message.
                 let message = unsafe { bytes(sample.payload.bytes) };
-                Reading::Bad { reason: Reason::from_code(sample.reason), message: std::str::from_utf8(message).unwrap_or_default() }
+                Reading::Bad {
+                    reason: Reason::from_code(sample.reason),
+                    message: std::str::from_utf8(message).unwrap_or_default(),
+                }
             });
-            SampleView { point: sample.point, source_time_ns: sample.source_time_ns, reading }
+            SampleView {
+                point: sample.point,
+                source_time_ns: sample.source_time_ns,
+                reading,
+            }
         })
     }
 }
