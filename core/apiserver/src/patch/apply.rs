@@ -45,7 +45,7 @@ pub(crate) fn apply(
     let anything = Schema::anything();
     let mut entries = read(live);
     let mut config = config.clone();
-    if let Some(metadata) = config["metadata"].as_object_mut() {
+    if let Some(metadata) = config.get_mut("metadata").and_then(Value::as_object_mut) {
         for name in ["managedFields", "creationTimestamp", "resourceVersion", "uid", "generation"] {
             metadata.shift_remove(name);
         }

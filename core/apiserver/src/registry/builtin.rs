@@ -81,6 +81,12 @@ const ROWS: &[Row] = &[
         selectable: EVENT_FIELDS, columns: EVENT_COLUMNS,
     },
     Row {
+        class: Class::Pod, group: "", plural: "pods", singular: "pod", kind: "Pod", short: &["po"],
+        namespaced: true, status: false, schema: "io.k8s.api.core.v1.Pod", storage: "/pods",
+        selectable: &["spec.nodeName", "status.phase"],
+        columns: &[("Status", "string", 0, |o| o["status"]["phase"].clone()), ("Age", "string", 0, age)],
+    },
+    Row {
         class: Class::Lease, group: "coordination.k8s.io", plural: "leases", singular: "lease", kind: "Lease",
         short: &[], namespaced: true, status: false, schema: "io.k8s.api.coordination.v1.Lease",
         storage: "coordination.k8s.io/leases", selectable: &[],

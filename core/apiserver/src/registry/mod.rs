@@ -27,6 +27,8 @@ pub(crate) enum Class {
     /// The events.k8s.io view of [`Class::Event`].
     EventsEvent,
     Lease,
+    /// Listed because clients ask for a node's pods; none can be made here.
+    Pod,
     Definition,
     Custom,
 }
@@ -94,6 +96,7 @@ impl Resource {
     /// The verbs of the resource itself.
     pub(crate) fn verbs(&self) -> &'static [&'static str] {
         match self.class {
+            Class::Pod => &["get", "list", "watch"],
             Class::Namespace => &["create", "delete", "get", "list", "patch", "update", "watch"],
             _ => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
         }

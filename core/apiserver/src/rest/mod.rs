@@ -7,6 +7,7 @@ pub(crate) mod delete;
 mod discovery;
 pub(crate) mod jsonpath;
 mod openapi;
+mod openapi_v2;
 mod plain;
 mod protobuf;
 mod read;
@@ -241,6 +242,9 @@ fn call(
 
 async fn dispatch(call: Call, verb: &str, body: Body) -> Result<Response, ApiError> {
     let namespace_missing = call.resource.namespaced && call.namespace.is_none();
+    if !call.resource.verbs().contains(&verb) {
+        return Err(ApiError::method_not_allowed());
+    }
     match verb {
         "get" => read::get(&call).await,
         "list" => read::list(&call).await,
@@ -251,7 +255,7 @@ async fn dispatch(call: Call, verb: &str, body: Body) -> Result<Response, ApiErr
         "patch" => write::patch(&call, &body::read(body).await?).await,
         "delete" if call.subresource.is_some() => Err(ApiError::method_not_allowed()),
         "delete" => delete::one(&call, &body::read(body).await?).await,
-        _ if namespace_missing || call.resource.class == Class::Namespace => Err(ApiError::method_not_allowed()),
+        _ if namespace_missing => Err(ApiError::method_not_allowed()),
         _ => delete::many(&call, &body::read(body).await?).await,
     }
 }

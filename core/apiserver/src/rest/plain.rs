@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::request::Params;
 use super::status::{ApiError, json_response};
-use super::{Api, openapi};
+use super::{Api, openapi, openapi_v2};
 
 /// The Kubernetes version whose API this is.
 pub(super) const VERSION: &str = "v1.33.0+longshore";
@@ -25,6 +25,10 @@ pub(super) async fn answer(api: &Api, path: &str, params: &Params) -> Result<Res
             }),
         )),
         "/openapi/v3" => Ok(json_response(StatusCode::OK, &openapi::index(&api.registry()))),
+        "/openapi/v2" => {
+            let document = openapi_v2::document(&api.registry());
+            Ok((StatusCode::OK, [(header::CONTENT_TYPE, openapi_v2::MEDIA)], document).into_response())
+        }
         "" => Ok(json_response(
             StatusCode::OK,
             &json!({"paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]}),

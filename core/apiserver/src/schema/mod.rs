@@ -7,6 +7,8 @@
 //! checked is what `/openapi/v3` publishes.
 
 mod prune;
+#[cfg(test)]
+mod tests;
 pub(crate) mod text;
 mod validate;
 

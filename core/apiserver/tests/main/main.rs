@@ -1,0 +1,9 @@
+//! The API server as its clients see it: plain requests, `kube::Client`, kubectl.
+
+mod kube_client;
+mod kubectl;
+mod lifecycle;
+mod requests;
+#[allow(dead_code)]
+mod support;
+mod watches;
