@@ -74,8 +74,10 @@ async fn live(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn log(config: &LogConfig) {
+    // The broker's crate tells about each client as info; that is debug for us.
+    let level = if config.level.contains("mqtt5") { config.level.clone() } else { format!("mqtt5=warn,{}", config.level) };
     // Checked when the configuration was read.
-    let filter = EnvFilter::try_new(&config.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     if config.json {
         log.json().init();

@@ -54,6 +54,10 @@ pub(super) struct Writer {
     budget: u64,
     size: OutboxSize,
     health: StoreHealth,
+    /// A job of the present group found the disk full.
+    full: bool,
+    /// What made SQLite roll back the present group as a whole.
+    lost: Option<StoreError>,
     epoch: u64,
 }
 
@@ -70,6 +74,8 @@ impl Writer {
             budget,
             size,
             health: StoreHealth::default(),
+            full: false,
+            lost: None,
             epoch: epoch.parse().unwrap_or(1),
         })
     }
@@ -112,7 +118,7 @@ impl Writer {
         for job in jobs {
             self.job(job, begun.as_ref().err(), &mut touched, &mut pending);
         }
-        let end = begun.and_then(|()| {
+        let end = begun.and_then(|()| self.lost.take().map_or(Ok(()), Err)).and_then(|()| {
             self.connection.execute_batch("COMMIT").map_err(|e| {
                 let error = schema::explain(&self.path, e);
                 self.roll_back();
@@ -178,8 +184,7 @@ impl Writer {
         }
     }
 
-    /// Runs one job in its savepoint. Its answer is given now when it failed,
-    /// and after the commit when it did not.
+    /// Runs one job in its savepoint. Its answer is given after the commit.
     fn attempt<T: Send + 'static>(
         &mut self,
         refused: Option<&StoreError>,
@@ -187,7 +192,7 @@ impl Writer {
         reply: Reply<T>,
         work: impl FnOnce(&mut Self) -> Result<T, rusqlite::Error>,
     ) -> bool {
-        let result = match refused {
+        let result = match refused.or(self.lost.as_ref()) {
             Some(error) => Err(error.clone()),
             None => self.in_savepoint(work),
         };
@@ -200,9 +205,10 @@ impl Writer {
                 self.health.errors += 1;
                 if matches!(error, StoreError::Full { .. }) {
                     self.health.fault = Some(error.to_string());
+                    self.full = true;
                 }
                 // The caller may have given up; then nobody wants the answer.
-                drop(reply.send(Err(error)));
+                pending.push(Box::new(move |_| drop(reply.send(Err(error)))));
                 false
             }
         }
@@ -213,9 +219,13 @@ impl Writer {
         let result = result.and_then(|value| self.connection.execute_batch("RELEASE job").map(|()| value));
         result.map_err(|error| {
             let explained = schema::explain(&self.path, error);
-            // Full disks and the like may have rolled back everything already;
-            // then there is no savepoint left, and that is fine too.
-            let _ = self.connection.execute_batch("ROLLBACK TO job; RELEASE job");
+            let undone = self.connection.execute_batch("ROLLBACK TO job; RELEASE job");
+            // A full disk and the like may roll back the whole transaction.
+            // Then the group is lost; the next job must not run outside of one.
+            if undone.is_err() || self.connection.is_autocommit() {
+                self.roll_back();
+                self.lost = Some(explained.clone());
+            }
             explained
         })
     }
@@ -254,12 +264,13 @@ impl Writer {
                 }
                 self.health.fault = Some(error.to_string());
             }
-            Ok(()) if self.health.fault.is_some() && self.probe() => {
+            Ok(()) if self.health.fault.is_some() && !self.full && self.probe() => {
                 tracing::info!(path = %self.path.display(), "store can write again");
                 self.health.fault = None;
             }
             Ok(()) => {}
         }
+        self.full = false;
         if *signals.health.borrow() != self.health {
             signals.health.send_replace(self.health.clone());
         }

@@ -48,6 +48,8 @@ pub(crate) struct DesiredValue {
     /// Why it failed or waits.
     pub(crate) message: Box<str>,
     attempts: u32,
+    /// What the last read back showed, or why it failed.
+    seen: Option<Result<Box<str>, Box<str>>>,
 }
 
 /// Where a desired value is.
@@ -142,6 +144,7 @@ impl DesiredValue {
             since_ms: unix_ms,
             message,
             attempts: 0,
+            seen: None,
         }
     }
 
@@ -204,7 +207,7 @@ impl DesiredValue {
                 Action::Nothing
             }
             State::Confirming { deadline, token, .. } if now >= deadline + if token.is_some() { GRACE_MS } else { 0 } => {
-                self.mismatch("nothing", context);
+                self.not_confirmed(context);
                 Action::Nothing
             }
             State::Confirming { token: None, again_at, deadline } if context.ready && now >= again_at => {
@@ -220,12 +223,15 @@ impl DesiredValue {
         match self.state {
             State::Writing { token, .. } if token == of => self.written(outcome, context),
             State::Confirming { token: Some(token), deadline, .. } if token == of => {
+                self.seen = match outcome {
+                    Outcome::Done => Some(Ok(seen.into())),
+                    Outcome::Line(why) | Outcome::Refused(why) => Some(Err(why.into())),
+                    Outcome::Busy => self.seen.take(),
+                };
                 if now < deadline {
                     self.state = State::Confirming { token: None, again_at: now + READ_AGAIN_MS, deadline };
-                } else if let Outcome::Line(why) | Outcome::Refused(why) = outcome {
-                    self.line_failure(&format!("written, but not read back: {why}"), context);
                 } else {
-                    self.mismatch(seen, context);
+                    self.not_confirmed(context);
                 }
                 Action::Nothing
             }
@@ -240,6 +246,7 @@ impl DesiredValue {
             Outcome::Done if !context.read_back => self.confirm(),
             Outcome::Done => {
                 let deadline = now + context.timeout_ms;
+                self.seen = None;
                 self.state = State::Confirming { token: Some(context.token), again_at: now, deadline };
                 return Action::Read;
             }
@@ -296,7 +303,14 @@ impl DesiredValue {
         };
     }
 
-    fn mismatch(&mut self, seen: &str, context: &Context) {
+    /// No reading showed the value in time. A device that shows another one is
+    /// given up in the end; one that shows nothing may only have a bad line.
+    fn not_confirmed(&mut self, context: &Context) {
+        let seen = match self.seen.take() {
+            Some(Ok(seen)) => seen,
+            Some(Err(why)) => return self.line_failure(&format!("written, but not read back: {why}"), context),
+            None => return self.line_failure("written, but not read back in time", context),
+        };
         let at = context.now_ms + self.count_attempt();
         self.message = format!("written {}, but read back {seen}", self.text).into();
         self.state =

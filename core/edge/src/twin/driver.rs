@@ -161,7 +161,7 @@ impl Driver {
         match event {
             MapperEvent::Up { mapper, generation } => {
                 let Some(index) = self.parts.mappers.position(&mapper) else { return };
-                tracing::info!(%mapper, generation, "mapper is up");
+                tracing::debug!(%mapper, generation, "configuring the mapper's devices");
                 self.generations[index] = Some(generation);
                 self.engine.mapper_up(index, now);
             }

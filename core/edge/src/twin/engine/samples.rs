@@ -10,6 +10,7 @@ use crate::{
     ports::{DeviceChange, PropertyChange},
     twin::{
         desired::Event,
+        engine::view::shortened,
         format,
         handle::{DeviceState, PropertyTwin},
         point::{FREE, Reading},
@@ -88,7 +89,7 @@ impl Engine {
     fn sample(&mut self, id: u32, reading: &Reading<'_>, now_ms: u32, group: &mut Group) {
         let point = &mut self.points[id as usize];
         self.seen[id as usize] = now_ms;
-        let last = if group.wants_changes { Some((point.value.clone(), point.source_time_ns)) } else { None };
+        let last = if group.wants_changes { Some((point.value.clone(), point.source_time_ns, point.version)) } else { None };
         let report = point.apply(reading, now_ms);
         group.good |= point.quality == Quality::Good;
         if point.desired.is_some() {
@@ -114,15 +115,16 @@ impl Engine {
                 self.scratch.quality.push(b',');
             }
         }
-        if let Some((value, source_time_ns)) = last {
-            self.note_change(group.device, id, value, source_time_ns);
+        if let Some(last) = last {
+            self.note_change(group.device, id, last);
         }
     }
 
-    fn note_change(&mut self, device: u32, id: u32, value: Option<Value>, source_time_ns: i64) {
+    fn note_change(&mut self, device: u32, id: u32, (value, time_ns, version): (Option<Value>, i64, u32)) {
         if let Some(current) = self.property_twin(device, id) {
-            let source_time_ms = (source_time_ns != 0).then_some(source_time_ns / 1_000_000);
-            let last = PropertyTwin { value, source_time_ms, ..current.clone() };
+            let value = value.map(|value| shortened(&value, self.points[id as usize].rules.single));
+            let source_time_ms = (time_ns != 0).then_some(time_ns / 1_000_000);
+            let last = PropertyTwin { value, source_time_ms, version: u64::from(version), ..current.clone() };
             self.scratch.changes.push(PropertyChange { last, current });
         }
     }

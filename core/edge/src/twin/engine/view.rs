@@ -1,6 +1,6 @@
 //! What others see of the engine: twins, reports for the hub, snapshots.
 
-use longshore_types::DeviceName;
+use longshore_types::{DeviceName, Value};
 
 use super::{Engine, Now, SNAPSHOT_MS};
 use crate::{
@@ -48,7 +48,7 @@ impl Engine {
             kind: point.rules.value_type.as_str(),
             writable: point.rules.access == longshore_types::device::AccessMode::ReadWrite,
             report_to_cloud: point.rules.report_to_cloud,
-            value: point.value.clone(),
+            value: point.value.as_ref().map(|value| shortened(value, point.rules.single)),
             quality: point.quality,
             reason: point.reason,
             source_time_ms: millis(point.source_time_ns),
@@ -138,5 +138,16 @@ impl Engine {
     /// Fingerprint of the objects that a device was made from.
     pub(crate) fn fingerprint(&self, name: &DeviceName) -> Option<u64> {
         self.device(*self.by_name.get(name)?).map(|device| device.fingerprint)
+    }
+}
+
+/// A number that came as 32 bits, as people would write it: 21.1, where the
+/// nearest 64 bits are 21.100000381469727.
+pub(super) fn shortened(value: &Value, single: bool) -> Value {
+    match value {
+        Value::Float(v) if single && v.is_finite() && f64::from(*v as f32) == *v => {
+            Value::Float(zmij::Buffer::new().format_finite(*v as f32).parse().unwrap_or(*v))
+        }
+        other => other.clone(),
     }
 }
