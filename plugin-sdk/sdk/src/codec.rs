@@ -210,10 +210,12 @@ impl ByteOrder {
             letters => return Err(CodecError::OrderSize { order: letters.to_owned(), raw, size }),
         };
         let mut table = [0; 8];
-        for (value, wire) in table.iter_mut().enumerate().take(size) {
-            let word = if words { size / 2 - 1 - value / 2 } else { value / 2 };
-            let byte = if bytes { 1 - value % 2 } else { value % 2 };
-            *wire = if size == 1 { 0 } else { (word * 2 + byte) as u8 };
+        if size > 1 {
+            for (value, wire) in table.iter_mut().enumerate().take(size) {
+                let word = if words { size / 2 - 1 - value / 2 } else { value / 2 };
+                let byte = if bytes { 1 - value % 2 } else { value % 2 };
+                *wire = (word * 2 + byte) as u8;
+            }
         }
         Ok(table)
     }

@@ -180,7 +180,7 @@ async fn a_device_without_function_22_gets_its_bits_too() {
     assert_eq!(plc.holding(1, 0), 0x00F1);
     rig.write_ok(1, 1, SampleValue::Bool(false));
     assert_eq!(plc.holding(1, 0), 0x00F0);
-    assert_eq!(plc.reads().function(22).requests(), 1, "it is not tried again");
+    assert_eq!(plc.counters().function(22).requests(), 1, "it is not tried again");
     let read = rig.command(1, CommandKind::Read { point: 1 });
     assert_eq!(read.status, Status::Ok);
     assert_eq!(rig.look(|record| record.values[&1].clone()), SampleValue::Bool(false));
