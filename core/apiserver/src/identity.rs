@@ -18,12 +18,18 @@ pub struct User {
 impl User {
     /// A user who may do everything.
     pub fn admin(name: impl Into<String>) -> User {
-        User { name: name.into(), groups: vec![MASTERS.into(), "system:authenticated".into()] }
+        User {
+            name: name.into(),
+            groups: vec![MASTERS.into(), "system:authenticated".into()],
+        }
     }
 
     /// A user with exactly these groups.
     pub fn new(name: impl Into<String>, groups: impl IntoIterator<Item = String>) -> User {
-        User { name: name.into(), groups: groups.into_iter().collect() }
+        User {
+            name: name.into(),
+            groups: groups.into_iter().collect(),
+        }
     }
 }
 
@@ -66,7 +72,10 @@ impl Authorizer for AllowMasters {
             return true;
         }
         let review = attributes.verb == "create"
-            && matches!(attributes.resource.as_str(), "selfsubjectaccessreviews" | "selfsubjectreviews");
+            && matches!(
+                attributes.resource.as_str(),
+                "selfsubjectaccessreviews" | "selfsubjectreviews"
+            );
         review || (attributes.resource.is_empty() && attributes.verb == "get")
     }
 }
@@ -96,7 +105,11 @@ impl Tokens {
         let mut found = None;
         for (known, user) in &self.0 {
             let same = known.len() == token.len()
-                && known.bytes().zip(token.bytes()).fold(0, |acc, (a, b)| acc | (a ^ b)) == 0;
+                && known
+                    .bytes()
+                    .zip(token.bytes())
+                    .fold(0, |acc, (a, b)| acc | (a ^ b))
+                    == 0;
             if same {
                 found = Some(user.clone());
             }
@@ -140,7 +153,10 @@ pub(crate) fn user_of_certificate(der: &[u8]) -> Option<User> {
             _ => {}
         }
     }
-    Some(User { name: name?, groups })
+    Some(User {
+        name: name?,
+        groups,
+    })
 }
 
 type Element<'a> = (u8, &'a [u8]);
@@ -155,7 +171,9 @@ fn element(der: &[u8]) -> Option<(Element<'_>, &[u8])> {
         if count > 4 || rest.len() < count {
             return None;
         }
-        length = rest[..count].iter().fold(0, |acc, byte| acc << 8 | usize::from(*byte));
+        length = rest[..count]
+            .iter()
+            .fold(0, |acc, byte| acc << 8 | usize::from(*byte));
         rest = &rest[count..];
     }
     (rest.len() >= length).then(|| ((tag, &rest[..length]), &rest[length..]))

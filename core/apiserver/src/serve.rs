@@ -44,7 +44,9 @@ pub(crate) async fn serve(
     let stopping = api.stopping.clone();
     let tasks = TaskTracker::new();
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else { break };
+        let Ok(permit) = permits.clone().acquire_owned().await else {
+            break;
+        };
         let accepted = tokio::select! {
             () = stopping.cancelled() => break,
             accepted = listener.accept() => accepted,
@@ -78,13 +80,18 @@ async fn connection(api: Arc<Api>, socket: TcpStream, acceptor: TlsAcceptor, tok
         }
         Err(_) => return,
     };
-    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let certificate = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(<[_]>::first);
     let by_certificate = certificate.and_then(|certificate| user_of_certificate(certificate));
     let stopping: CancellationToken = api.stopping.clone();
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
         let (api, tokens, by_certificate) = (api.clone(), tokens.clone(), by_certificate.clone());
         async move {
-            let user = by_certificate.or_else(|| bearer(&request).and_then(|token| tokens.user(token)));
+            let user =
+                by_certificate.or_else(|| bearer(&request).and_then(|token| tokens.user(token)));
             let mut request = request.map(Body::new);
             request.extensions_mut().remove::<User>();
             Ok::<_, std::convert::Infallible>(match user {
@@ -94,7 +101,10 @@ async fn connection(api: Arc<Api>, socket: TcpStream, acceptor: TlsAcceptor, tok
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HANDSHAKE * 6);
+    builder
+        .http1()
+        .timer(hyper_util::rt::TokioTimer::new())
+        .header_read_timeout(HANDSHAKE * 6);
     builder.http2().timer(hyper_util::rt::TokioTimer::new());
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
@@ -108,7 +118,11 @@ async fn connection(api: Arc<Api>, socket: TcpStream, acceptor: TlsAcceptor, tok
 }
 
 fn bearer<B>(request: &Request<B>) -> Option<&str> {
-    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let value = request
+        .headers()
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -95,15 +95,26 @@ impl ApiServer {
     /// When the file cannot be opened or is no database of this server; it is
     /// then left as it is.
     pub fn open(config: Config) -> Result<ApiServer, OpenError> {
-        let limits = Limits { history: config.history, window: config.window, max_bytes: config.max_bytes };
+        let limits = Limits {
+            history: config.history,
+            window: config.window,
+            max_bytes: config.max_bytes,
+        };
         let path = config.database;
         let named = |error: DatabaseError| match error {
-            DatabaseError::Foreign(source) => OpenError::NotADatabase { path: path.clone(), source },
-            DatabaseError::Sqlite(source) => OpenError::Database { path: path.clone(), source },
+            DatabaseError::Foreign(source) => OpenError::NotADatabase {
+                path: path.clone(),
+                source,
+            },
+            DatabaseError::Sqlite(source) => OpenError::Database {
+                path: path.clone(),
+                source,
+            },
             DatabaseError::Thread(source) => OpenError::Thread { source },
         };
         let mut registry = Registry::builtin();
-        let (store, definitions) = Store::open(&path, limits, seeds(), DEFINITIONS).map_err(named)?;
+        let (store, definitions) =
+            Store::open(&path, limits, seeds(), DEFINITIONS).map_err(named)?;
         for definition in definitions {
             registry.define(&definition.object());
         }
@@ -165,7 +176,11 @@ const DEFINITIONS: &str = "apiextensions.k8s.io/customresourcedefinitions";
 fn seeds() -> Vec<Write> {
     let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"];
     let seed = |name: &str| Write {
-        key: Key { resource: "/namespaces".into(), namespace: String::new(), name: name.into() },
+        key: Key {
+            resource: "/namespaces".into(),
+            namespace: String::new(),
+            name: name.into(),
+        },
         expect: Expect::Absent,
         object: json!({
             "apiVersion": "v1", "kind": "Namespace",

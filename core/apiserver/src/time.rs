@@ -4,7 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970, now.
 pub(crate) fn now_seconds() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() as i64)
 }
 
 /// Now, as RFC 3339 in seconds.
@@ -16,7 +18,12 @@ pub(crate) fn now() -> String {
 pub(crate) fn format(seconds: i64) -> String {
     let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = civil(days);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
 }
 
 /// Year, month and day of a day number (the era is the 400 years of the calendar).
@@ -24,7 +31,8 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;
@@ -40,7 +48,9 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
-    let zone = text.get(19..)?.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    let zone = text
+        .get(19..)?
+        .trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
     let offset = match zone {
         "Z" | "z" => 0,
         _ => {
@@ -54,7 +64,9 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
     let era = shifted.div_euclid(400);
     let year_of_era = shifted.rem_euclid(400);
     let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
-    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
+    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100
+        + day_of_year
+        - 719_468;
     Some(days * 86_400 + hour * 3600 + minute * 60 + second - offset)
 }
 
@@ -62,7 +74,11 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
 pub(crate) fn human(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let two = |a: i64, unit: char, b: i64, small: char| {
-        if b == 0 { format!("{a}{unit}") } else { format!("{a}{unit}{b}{small}") }
+        if b == 0 {
+            format!("{a}{unit}")
+        } else {
+            format!("{a}{unit}{b}{small}")
+        }
     };
     match seconds {
         ..-1 => "<invalid>".into(),
@@ -90,17 +106,34 @@ mod tests {
 
     #[test]
     fn a_time_survives_the_round_trip() {
-        for seconds in [0, 951_782_399, 951_782_400, 1_709_164_800, 1_735_689_599, 4_102_444_800] {
+        for seconds in [
+            0,
+            951_782_399,
+            951_782_400,
+            1_709_164_800,
+            1_735_689_599,
+            4_102_444_800,
+        ] {
             assert_eq!(parse(&format(seconds)), Some(seconds));
         }
         assert_eq!(format(1_709_208_000), "2024-02-29T12:00:00Z");
-        assert_eq!(parse("2024-02-29T13:00:00.123456+01:00"), Some(1_709_208_000));
+        assert_eq!(
+            parse("2024-02-29T13:00:00.123456+01:00"),
+            Some(1_709_208_000)
+        );
         assert_eq!(parse("yesterday"), None);
     }
 
     #[test]
     fn ages_read_as_in_kubectl() {
-        let cases = [(5, "5s"), (119, "119s"), (120, "2m"), (192, "3m12s"), (3600, "60m"), (14_700, "4h5m")];
+        let cases = [
+            (5, "5s"),
+            (119, "119s"),
+            (120, "2m"),
+            (192, "3m12s"),
+            (3600, "60m"),
+            (14_700, "4h5m"),
+        ];
         for (seconds, text) in cases {
             assert_eq!(human(seconds), text);
         }

@@ -16,7 +16,10 @@ pub(super) async fn recover(api: &Arc<Api>) {
     match api.store.mentioning(format!("\"{FOREGROUND}\"")).await {
         Ok(keys) => {
             if let Ok(mut waiting) = api.foreground.lock() {
-                waiting.extend(keys.into_iter().map(|key| (key.resource.to_string(), key.namespace, key.name)));
+                waiting.extend(
+                    keys.into_iter()
+                        .map(|key| (key.resource.to_string(), key.namespace, key.name)),
+                );
             }
         }
         Err(error) => tracing::warn!(error = %error, "foreground deletions could not be looked up"),
@@ -25,17 +28,35 @@ pub(super) async fn recover(api: &Arc<Api>) {
 
 /// Deletes the dependents of owners that wait for it, then lets the owners go.
 pub(super) async fn foreground(api: &Arc<Api>) -> Result<(), ApiError> {
-    let waiting: Vec<_> = api.foreground.lock().map(|set| set.iter().cloned().collect()).unwrap_or_default();
+    let waiting: Vec<_> = api
+        .foreground
+        .lock()
+        .map(|set| set.iter().cloned().collect())
+        .unwrap_or_default();
     for entry in waiting {
         let (resource, namespace, name) = entry.clone();
-        let key = Key { resource: resource.into(), namespace, name };
+        let key = Key {
+            resource: resource.into(),
+            namespace,
+            name,
+        };
         let record = api.store.get(key.clone()).await?;
         let object = record.map(|record| record.object());
-        let uid = object.as_ref().and_then(|object| object["metadata"]["uid"].as_str()).unwrap_or_default().to_owned();
-        let dependents = if object.is_some() { api.store.dependents(uid).await? } else { Vec::new() };
+        let uid = object
+            .as_ref()
+            .and_then(|object| object["metadata"]["uid"].as_str())
+            .unwrap_or_default()
+            .to_owned();
+        let dependents = if object.is_some() {
+            api.store.dependents(uid).await?
+        } else {
+            Vec::new()
+        };
         let registry = api.registry();
         for dependent in &dependents {
-            let Some(resource) = registry.by_storage(&dependent.resource) else { continue };
+            let Some(resource) = registry.by_storage(&dependent.resource) else {
+                continue;
+            };
             let options = Options::with_policy(Policy::Foreground);
             // dependents of dependents wait in the same way
             match Box::pin(delete(api, &resource, dependent.clone(), &options)).await {
@@ -63,12 +84,19 @@ pub(super) async fn foreground(api: &Arc<Api>) -> Result<(), ApiError> {
 pub(super) async fn dangling(api: &Arc<Api>) -> Result<(), ApiError> {
     let mut seen = HashSet::new();
     for found in api.store.dangling().await? {
-        let Some(record) = api.store.get(found.dependent.clone()).await? else { continue };
+        let Some(record) = api.store.get(found.dependent.clone()).await? else {
+            continue;
+        };
         let object = record.object();
         let registry = api.registry();
-        let references = object["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
+        let references = object["metadata"]["ownerReferences"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         // An owner of a kind that is not served here may live elsewhere.
-        let gone = |reference: &&Value| reference["uid"] == found.uid.as_str() && is_served(&registry, reference);
+        let gone = |reference: &&Value| {
+            reference["uid"] == found.uid.as_str() && is_served(&registry, reference)
+        };
         if !references.iter().any(|reference| gone(&reference)) {
             continue;
         }
@@ -79,7 +107,9 @@ pub(super) async fn dangling(api: &Arc<Api>) -> Result<(), ApiError> {
         if !seen.insert(found.dependent.clone()) {
             continue;
         }
-        let Some(resource) = registry.by_storage(&found.dependent.resource) else { continue };
+        let Some(resource) = registry.by_storage(&found.dependent.resource) else {
+            continue;
+        };
         match delete(api, &resource, found.dependent, &Options::default()).await {
             Err(error) if error.code() != 404 => return Err(error),
             _ => {}
@@ -90,5 +120,7 @@ pub(super) async fn dangling(api: &Arc<Api>) -> Result<(), ApiError> {
 
 fn is_served(registry: &Registry, reference: &Value) -> bool {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    registry.by_kind(&text(&reference["apiVersion"]), &text(&reference["kind"])).is_some()
+    registry
+        .by_kind(&text(&reference["apiVersion"]), &text(&reference["kind"]))
+        .is_some()
 }

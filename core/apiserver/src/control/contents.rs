@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::registry::Class;
+use crate::rest::Api;
 use crate::rest::delete::{Options, delete, rewrite};
 use crate::rest::rules::CLEANUP;
 use crate::rest::status::ApiError;
-use crate::rest::Api;
 use crate::store::{Key, PageRequest, Record};
 
 async fn all(api: &Api, storage: &str) -> Result<Vec<Record>, ApiError> {
@@ -32,7 +32,9 @@ async fn clear(api: &Arc<Api>, keys: Vec<Key>) -> Result<bool, ApiError> {
     let registry = api.registry();
     let mut left = false;
     for key in keys {
-        let Some(resource) = registry.by_storage(&key.resource) else { continue };
+        let Some(resource) = registry.by_storage(&key.resource) else {
+            continue;
+        };
         match delete(api, &resource, key, &Options::default()).await {
             Ok(crate::rest::delete::Deleted::Gone(_)) => {}
             Ok(crate::rest::delete::Deleted::Held(_)) => left = true,
@@ -51,7 +53,11 @@ pub(super) async fn namespaces(api: &Arc<Api>) -> Result<(), ApiError> {
         }
         let contents = api.store.resources_in(record.name.clone()).await?;
         if clear(api, contents).await? {
-            let key = Key { resource: "/namespaces".into(), namespace: String::new(), name: record.name };
+            let key = Key {
+                resource: "/namespaces".into(),
+                namespace: String::new(),
+                name: record.name,
+            };
             rewrite(api, &key, |object| {
                 if let Some(list) = object["spec"]["finalizers"].as_array_mut() {
                     list.retain(|name| *name != json!("kubernetes"));
@@ -66,20 +72,35 @@ pub(super) async fn namespaces(api: &Arc<Api>) -> Result<(), ApiError> {
 /// Removes the objects of definitions that are being deleted.
 pub(super) async fn definitions(api: &Arc<Api>) -> Result<(), ApiError> {
     let registry = api.registry();
-    let Some(definitions) = registry.all().find(|resource| resource.class == Class::Definition) else { return Ok(()) };
+    let Some(definitions) = registry
+        .all()
+        .find(|resource| resource.class == Class::Definition)
+    else {
+        return Ok(());
+    };
     for record in all(api, &definitions.storage).await? {
         let definition = record.object();
         if !marked(&definition) {
             continue;
         }
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let storage = format!("{}/{}", text(&definition["spec"]["group"]), text(&definition["spec"]["names"]["plural"]));
+        let storage = format!(
+            "{}/{}",
+            text(&definition["spec"]["group"]),
+            text(&definition["spec"]["names"]["plural"])
+        );
         let objects = all(api, &storage).await?;
-        let keys = objects
-            .into_iter()
-            .map(|object| Key { resource: storage.as_str().into(), namespace: object.namespace, name: object.name });
+        let keys = objects.into_iter().map(|object| Key {
+            resource: storage.as_str().into(),
+            namespace: object.namespace,
+            name: object.name,
+        });
         if clear(api, keys.collect()).await? {
-            let key = Key { resource: definitions.storage.clone(), namespace: String::new(), name: record.name };
+            let key = Key {
+                resource: definitions.storage.clone(),
+                namespace: String::new(),
+                name: record.name,
+            };
             rewrite(api, &key, |object| {
                 if let Some(list) = object["metadata"]["finalizers"].as_array_mut() {
                     list.retain(|name| name != CLEANUP);

@@ -46,7 +46,13 @@ pub(crate) fn apply(
     let mut entries = read(live);
     let mut config = config.clone();
     if let Some(metadata) = config.get_mut("metadata").and_then(Value::as_object_mut) {
-        for name in ["managedFields", "creationTimestamp", "resourceVersion", "uid", "generation"] {
+        for name in [
+            "managedFields",
+            "creationTimestamp",
+            "resourceVersion",
+            "uid",
+            "generation",
+        ] {
             metadata.shift_remove(name);
         }
     }
@@ -58,7 +64,12 @@ pub(crate) fn apply(
     let mut merged = live.clone();
     merge(&mut merged, &config, schema, &anything);
 
-    let (changed, _) = compare(Some(&ownable(live)), Some(&ownable(&merged)), schema, &anything);
+    let (changed, _) = compare(
+        Some(&ownable(live)),
+        Some(&ownable(&merged)),
+        schema,
+        &anything,
+    );
     let contested = mine.intersection(&changed);
     let mut conflicts = Vec::new();
     for entry in entries.iter_mut().filter(|entry| !entry.is(who, "Apply")) {
@@ -132,8 +143,13 @@ fn merge(live: &mut Value, config: &Value, schema: &Schema, anything: &Schema) {
             let of = schema.items.as_deref().unwrap_or(anything);
             for value in items {
                 let id = item(value, schema);
-                match target.iter_mut().find(|existing| item(existing, schema) == id) {
-                    Some(existing) if matches!(schema.list, List::Map(_)) => merge(existing, value, of, anything),
+                match target
+                    .iter_mut()
+                    .find(|existing| item(existing, schema) == id)
+                {
+                    Some(existing) if matches!(schema.list, List::Map(_)) => {
+                        merge(existing, value, of, anything)
+                    }
                     Some(_) => {}
                     None => target.push(value.clone()),
                 }
@@ -149,11 +165,21 @@ fn remove(value: &mut Value, gone: &Fields, others: &Fields, schema: &Schema, an
     match value {
         Value::Object(map) => {
             for (name, inner) in &gone.children {
-                let Some(field) = name.strip_prefix("f:") else { continue };
+                let Some(field) = name.strip_prefix("f:") else {
+                    continue;
+                };
                 let kept = others.children.get(name).unwrap_or(&none);
-                let Some(slot) = map.get_mut(field) else { continue };
+                let Some(slot) = map.get_mut(field) else {
+                    continue;
+                };
                 let was_empty = is_empty(slot);
-                remove(slot, inner, kept, field_schema(schema, field, anything), anything);
+                remove(
+                    slot,
+                    inner,
+                    kept,
+                    field_schema(schema, field, anything),
+                    anything,
+                );
                 let emptied = is_empty(slot) && !was_empty;
                 if kept.is_empty() && (inner.member || emptied) {
                     map.shift_remove(field);
@@ -164,7 +190,9 @@ fn remove(value: &mut Value, gone: &Fields, others: &Fields, schema: &Schema, an
             let of = schema.items.as_deref().unwrap_or(anything);
             items.retain_mut(|existing| {
                 let id = item(existing, schema);
-                let Some(inner) = gone.children.get(&id) else { return true };
+                let Some(inner) = gone.children.get(&id) else {
+                    return true;
+                };
                 let kept = others.children.get(&id).unwrap_or(&none);
                 if inner.member && kept.is_empty() {
                     return false;

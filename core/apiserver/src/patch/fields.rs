@@ -24,7 +24,9 @@ impl Fields {
 
     pub(super) fn parse(json: &Value) -> Fields {
         let mut fields = Fields::default();
-        let Some(map) = json.as_object() else { return fields };
+        let Some(map) = json.as_object() else {
+            return fields;
+        };
         for (name, inner) in map {
             if name == "." {
                 fields.member = true;
@@ -91,7 +93,10 @@ impl Fields {
             let both = child.intersection(other.children.get(name)?);
             (!both.is_empty()).then(|| (name.clone(), both))
         });
-        Fields { member: self.member && other.member, children: children.collect() }
+        Fields {
+            member: self.member && other.member,
+            children: children.collect(),
+        }
     }
 
     /// The paths as people read them: `.spec.taints[key="x"].value`.
@@ -119,8 +124,12 @@ fn element(name: &str) -> String {
         return format!("[={value}]");
     }
     let keys: Value = serde_json::from_str(name.trim_start_matches("k:")).unwrap_or_default();
-    let pairs: Vec<String> =
-        keys.as_object().into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
+    let pairs: Vec<String> = keys
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     format!("[{}]", pairs.join(","))
 }
 
@@ -195,7 +204,10 @@ pub(super) fn claimed(value: &Value, schema: &Schema, anything: &Schema) -> Fiel
 
 /// All paths of a value, containers included.
 fn everything(value: &Value, schema: &Schema, anything: &Schema) -> Fields {
-    let mut fields = Fields { member: true, ..Fields::default() };
+    let mut fields = Fields {
+        member: true,
+        ..Fields::default()
+    };
     match shape(value, schema) {
         Shape::Map(map) => {
             for (name, value) in map {
@@ -207,7 +219,14 @@ fn everything(value: &Value, schema: &Schema, anything: &Schema) -> Fields {
             let of = schema.items.as_deref().unwrap_or(anything);
             for value in items {
                 let keyed = matches!(schema.list, List::Map(_));
-                let inner = if keyed { everything(value, of, anything) } else { Fields { member: true, ..Fields::default() } };
+                let inner = if keyed {
+                    everything(value, of, anything)
+                } else {
+                    Fields {
+                        member: true,
+                        ..Fields::default()
+                    }
+                };
                 fields.children.insert(item(value, schema), inner);
             }
         }
@@ -217,7 +236,12 @@ fn everything(value: &Value, schema: &Schema, anything: &Schema) -> Fields {
 }
 
 /// What differs: (added or changed, removed).
-pub(super) fn compare(old: Option<&Value>, new: Option<&Value>, schema: &Schema, anything: &Schema) -> (Fields, Fields) {
+pub(super) fn compare(
+    old: Option<&Value>,
+    new: Option<&Value>,
+    schema: &Schema,
+    anything: &Schema,
+) -> (Fields, Fields) {
     let (old, new) = match (old, new) {
         (None, None) => return Default::default(),
         (None, Some(new)) => return (everything(new, schema, anything), Fields::default()),
@@ -240,16 +264,29 @@ pub(super) fn compare(old: Option<&Value>, new: Option<&Value>, schema: &Schema,
     match (shape(old, schema), shape(new, schema)) {
         (Shape::Map(before), Shape::Map(after)) => {
             for (name, value) in before {
-                step(format!("f:{name}"), Some(value), after.get(name), field_schema(schema, name, anything));
+                step(
+                    format!("f:{name}"),
+                    Some(value),
+                    after.get(name),
+                    field_schema(schema, name, anything),
+                );
             }
             for (name, value) in after.iter().filter(|(name, _)| !before.contains_key(*name)) {
-                step(format!("f:{name}"), None, Some(value), field_schema(schema, name, anything));
+                step(
+                    format!("f:{name}"),
+                    None,
+                    Some(value),
+                    field_schema(schema, name, anything),
+                );
             }
         }
         (Shape::Items(before), Shape::Items(after)) => {
             let of = schema.items.as_deref().unwrap_or(anything);
             let index = |items: &[Value]| -> BTreeMap<String, Value> {
-                items.iter().map(|value| (item(value, schema), value.clone())).collect()
+                items
+                    .iter()
+                    .map(|value| (item(value, schema), value.clone()))
+                    .collect()
             };
             let (before, after) = (index(before), index(after));
             for (name, value) in &before {

@@ -41,7 +41,9 @@ impl Entry {
 
     /// Whether this is the entry of `who` for `operation`.
     pub(super) fn is(&self, who: &Manager, operation: &str) -> bool {
-        self.manager == who.name && self.operation == operation && self.subresource == who.subresource
+        self.manager == who.name
+            && self.operation == operation
+            && self.subresource == who.subresource
     }
 
     fn parse(json: &Value) -> Option<Entry> {
@@ -70,13 +72,21 @@ impl Entry {
 
 pub(super) fn read(object: &Value) -> Vec<Entry> {
     let list = object["metadata"]["managedFields"].as_array();
-    list.into_iter().flatten().filter_map(Entry::parse).collect()
+    list.into_iter()
+        .flatten()
+        .filter_map(Entry::parse)
+        .collect()
 }
 
 pub(super) fn write(object: &mut Value, entries: &[Entry]) {
-    let list: Vec<Value> =
-        entries.iter().filter(|entry| !entry.fields.is_empty()).map(Entry::to_json).collect();
-    let Some(metadata) = object["metadata"].as_object_mut() else { return };
+    let list: Vec<Value> = entries
+        .iter()
+        .filter(|entry| !entry.fields.is_empty())
+        .map(Entry::to_json)
+        .collect();
+    let Some(metadata) = object["metadata"].as_object_mut() else {
+        return;
+    };
     if list.is_empty() {
         metadata.shift_remove("managedFields");
     } else {
@@ -87,13 +97,24 @@ pub(super) fn write(object: &mut Value, entries: &[Entry]) {
 /// The object without what nobody can own.
 pub(super) fn ownable(object: &Value) -> Value {
     let mut copy = object.clone();
-    let Some(map) = copy.as_object_mut() else { return copy };
+    let Some(map) = copy.as_object_mut() else {
+        return copy;
+    };
     map.shift_remove("apiVersion");
     map.shift_remove("kind");
     if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
         for name in [
-            "name", "namespace", "generateName", "uid", "creationTimestamp", "generation", "resourceVersion",
-            "managedFields", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds",
+            "name",
+            "namespace",
+            "generateName",
+            "uid",
+            "creationTimestamp",
+            "generation",
+            "resourceVersion",
+            "managedFields",
+            "selfLink",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
         ] {
             metadata.shift_remove(name);
         }
@@ -118,7 +139,12 @@ pub(crate) fn track(old: Option<&Value>, new: &mut Value, schema: &Schema, who: 
     let old = old.map(ownable);
     let fresh = ownable(new);
     let empty = Value::Object(Map::new());
-    let (changed, removed) = compare(Some(old.as_ref().unwrap_or(&empty)), Some(&fresh), schema, &anything);
+    let (changed, removed) = compare(
+        Some(old.as_ref().unwrap_or(&empty)),
+        Some(&fresh),
+        schema,
+        &anything,
+    );
     if !changed.is_empty() || !removed.is_empty() {
         for entry in &mut entries {
             if !entry.is(who, "Update") {

@@ -51,12 +51,16 @@ pub(crate) fn merge(target: &mut Value, patch: Value) {
 pub(crate) fn json(target: &mut Value, patch: Value) -> Result<(), PatchError> {
     let malformed = |text: String| PatchError::Malformed(text);
     let Value::Array(operations) = patch else {
-        return Err(malformed("json: cannot unmarshal object into Go value of type jsonpatch.Patch".into()));
+        return Err(malformed(
+            "json: cannot unmarshal object into Go value of type jsonpatch.Patch".into(),
+        ));
     };
     for operation in operations {
         if operation["op"] == "test"
             && operation["value"].is_null()
-            && operation["path"].as_str().is_some_and(|path| target.pointer(path).is_none())
+            && operation["path"]
+                .as_str()
+                .is_some_and(|path| target.pointer(path).is_none())
         {
             continue;
         }

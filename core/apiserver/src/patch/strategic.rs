@@ -6,12 +6,20 @@ use super::PatchError;
 use crate::schema::Schema;
 
 /// Applies `patch` to `target`; `schema` says how lists merge.
-pub(crate) fn strategic(target: &mut Value, patch: Value, schema: Option<&Schema>) -> Result<(), PatchError> {
+pub(crate) fn strategic(
+    target: &mut Value,
+    patch: Value,
+    schema: Option<&Schema>,
+) -> Result<(), PatchError> {
     let Value::Object(mut patch) = patch else {
         *target = patch;
         return Ok(());
     };
-    match patch.shift_remove("$patch").as_ref().map(|directive| directive.as_str().unwrap_or_default()) {
+    match patch
+        .shift_remove("$patch")
+        .as_ref()
+        .map(|directive| directive.as_str().unwrap_or_default())
+    {
         None | Some("merge") => {}
         Some("replace") => {
             *target = Value::Object(patch);
@@ -21,12 +29,18 @@ pub(crate) fn strategic(target: &mut Value, patch: Value, schema: Option<&Schema
             *target = Value::Object(Map::new());
             return Ok(());
         }
-        Some(other) => return Err(PatchError::Malformed(format!("unknown patch type: {other}"))),
+        Some(other) => {
+            return Err(PatchError::Malformed(format!(
+                "unknown patch type: {other}"
+            )));
+        }
     }
     if !target.is_object() {
         *target = Value::Object(Map::new());
     }
-    let Value::Object(map) = target else { return Ok(()) };
+    let Value::Object(map) = target else {
+        return Ok(());
+    };
     if let Some(Value::Array(keep)) = patch.shift_remove("$retainKeys") {
         map.retain(|name, _| keep.iter().any(|kept| kept == name));
     }
@@ -43,7 +57,9 @@ pub(crate) fn strategic(target: &mut Value, patch: Value, schema: Option<&Schema
         }
     }
     for (list, order) in orders {
-        let key = schema.and_then(|schema| schema.field(&list)).and_then(|field| field.merge_key.as_deref());
+        let key = schema
+            .and_then(|schema| schema.field(&list))
+            .and_then(|field| field.merge_key.as_deref());
         if let (Some(Value::Array(items)), Value::Array(order)) = (map.get_mut(&list), order) {
             reorder(items, &order, key.unwrap_or_default());
         }
@@ -51,20 +67,33 @@ pub(crate) fn strategic(target: &mut Value, patch: Value, schema: Option<&Schema
     Ok(())
 }
 
-fn field(map: &mut Map<String, Value>, name: String, value: Value, schema: Option<&Schema>) -> Result<(), PatchError> {
+fn field(
+    map: &mut Map<String, Value>,
+    name: String,
+    value: Value,
+    schema: Option<&Schema>,
+) -> Result<(), PatchError> {
     if value.is_null() {
         map.shift_remove(&name);
         return Ok(());
     }
-    let of = schema.and_then(|schema| schema.field(&name)).map(|field| &**field);
+    let of = schema
+        .and_then(|schema| schema.field(&name))
+        .map(|field| &**field);
     match value {
         Value::Object(inner) => {
-            let gone = inner.get("$patch").is_some_and(|directive| directive == "delete");
+            let gone = inner
+                .get("$patch")
+                .is_some_and(|directive| directive == "delete");
             if gone {
                 map.shift_remove(&name);
                 return Ok(());
             }
-            strategic(map.entry(name).or_insert(Value::Null), Value::Object(inner), of)
+            strategic(
+                map.entry(name).or_insert(Value::Null),
+                Value::Object(inner),
+                of,
+            )
         }
         Value::Array(items) => {
             let key = of.and_then(|field| field.merge_key.as_deref());
@@ -73,9 +102,13 @@ fn field(map: &mut Map<String, Value>, name: String, value: Value, schema: Optio
                 return Ok(());
             };
             let of = of.and_then(|field| field.items.as_deref());
-            let target = map.entry(name.clone()).or_insert_with(|| Value::Array(Vec::new()));
+            let target = map
+                .entry(name.clone())
+                .or_insert_with(|| Value::Array(Vec::new()));
             let Value::Array(target) = target else {
-                return Err(PatchError::Unprocessable(format!("expected a list at {name}")));
+                return Err(PatchError::Unprocessable(format!(
+                    "expected a list at {name}"
+                )));
             };
             list(target, items, key, of, &name)
         }
@@ -102,7 +135,10 @@ fn list(
         return Ok(());
     }
     if patch.iter().any(|item| item["$patch"] == "replace") {
-        *target = patch.into_iter().filter(|item| item["$patch"].is_null()).collect();
+        *target = patch
+            .into_iter()
+            .filter(|item| item["$patch"].is_null())
+            .collect();
         return Ok(());
     }
     for item in patch {
@@ -130,14 +166,23 @@ fn list(
 /// Sorts the items that `order` names into its order; the others keep their
 /// place behind what preceded them.
 fn reorder(items: &mut [Value], order: &[Value], key: &str) {
-    let id = |value: &Value| if key.is_empty() { value.clone() } else { value[key].clone() };
+    let id = |value: &Value| {
+        if key.is_empty() {
+            value.clone()
+        } else {
+            value[key].clone()
+        }
+    };
     let places: Vec<Value> = order.iter().map(id).collect();
     let mut last = 0;
     let mut ranked: Vec<(usize, Value)> = items
         .iter()
         .map(|item| {
             let wanted = id(item);
-            last = places.iter().position(|place| *place == wanted).unwrap_or(last);
+            last = places
+                .iter()
+                .position(|place| *place == wanted)
+                .unwrap_or(last);
             (last, item.clone())
         })
         .collect();

@@ -27,7 +27,10 @@ fn strategically(mut target: Value, patch: Value) -> Value {
 #[test]
 fn merge_patch_removes_with_null_and_replaces_lists() {
     let mut target = json!({"a": {"b": 1, "c": 2}, "l": [1, 2]});
-    merge(&mut target, json!({"a": {"b": null, "d": 3}, "l": [3], "n": {"x": null}}));
+    merge(
+        &mut target,
+        json!({"a": {"b": null, "d": 3}, "l": [3], "n": {"x": null}}),
+    );
     assert_eq!(target, json!({"a": {"c": 2, "d": 3}, "l": [3], "n": {}}));
 }
 
@@ -44,7 +47,13 @@ fn json_patch_tests_null_where_nothing_is() {
     let error = json(&mut target, patch).expect_err("something is there now");
     assert!(matches!(error, PatchError::Unprocessable(_)), "{error:?}");
     assert!(json(&mut target, json!({"op": "add"})).is_err());
-    assert!(json(&mut target, json!([{"op": "replace", "path": "/no/where", "value": 1}])).is_err());
+    assert!(
+        json(
+            &mut target,
+            json!([{"op": "replace", "path": "/no/where", "value": 1}])
+        )
+        .is_err()
+    );
 }
 
 #[test]
@@ -81,7 +90,10 @@ fn strategic_patch_directives() {
         patched,
         json!({"metadata": {"finalizers": ["b", "c"], "labels": {"z": "3"}}, "spec": {"taints": [2]}})
     );
-    let keep = strategically(json!({"spec": {"a": 1, "b": 2}}), json!({"spec": {"$retainKeys": ["b"], "b": 3}}));
+    let keep = strategically(
+        json!({"spec": {"a": 1, "b": 2}}),
+        json!({"spec": {"$retainKeys": ["b"], "b": 3}}),
+    );
     assert_eq!(keep, json!({"spec": {"b": 3}}));
 }
 
@@ -92,7 +104,8 @@ fn apply_as(live: &Value, name: &str, config: Value, force: bool) -> Result<Valu
 #[test]
 fn apply_owns_conflicts_and_takes_by_force() {
     let live = json!({"metadata": {"name": "n"}});
-    let first = json!({"metadata": {"labels": {"a": "1", "b": "1"}}, "spec": {"podCIDR": "10.0.0.0/24"}});
+    let first =
+        json!({"metadata": {"labels": {"a": "1", "b": "1"}}, "spec": {"podCIDR": "10.0.0.0/24"}});
     let live = apply_as(&live, "one", first, false).expect("nobody owns anything");
     assert_eq!(
         live["metadata"]["managedFields"][0]["fieldsV1"],
@@ -100,18 +113,33 @@ fn apply_owns_conflicts_and_takes_by_force() {
     );
     let second = json!({"metadata": {"labels": {"a": "2"}}});
     let conflicts = apply_as(&live, "two", second.clone(), false).expect_err("one owns it");
-    assert_eq!(conflicts.message(), "Apply failed with 1 conflict: conflict with \"one\": .metadata.labels.a");
+    assert_eq!(
+        conflicts.message(),
+        "Apply failed with 1 conflict: conflict with \"one\": .metadata.labels.a"
+    );
     let live = apply_as(&live, "two", second, true).expect("by force");
     assert_eq!(live["metadata"]["labels"], json!({"a": "2", "b": "1"}));
     // what one leaves out goes, but not what two owns now
-    let live = apply_as(&live, "one", json!({"spec": {"podCIDR": "10.0.0.0/24"}}), false).expect("no conflict");
+    let live = apply_as(
+        &live,
+        "one",
+        json!({"spec": {"podCIDR": "10.0.0.0/24"}}),
+        false,
+    )
+    .expect("no conflict");
     assert_eq!(live["metadata"]["labels"], json!({"a": "2"}));
 }
 
 #[test]
 fn the_same_value_is_owned_by_both() {
     let config = json!({"metadata": {"labels": {"a": "1"}}});
-    let live = apply_as(&json!({"metadata": {"name": "n"}}), "one", config.clone(), false).expect("free");
+    let live = apply_as(
+        &json!({"metadata": {"name": "n"}}),
+        "one",
+        config.clone(),
+        false,
+    )
+    .expect("free");
     let live = apply_as(&live, "two", config, false).expect("the value is the same");
     let live = apply_as(&live, "one", json!({}), false).expect("gives it up");
     assert_eq!(live["metadata"]["labels"], json!({"a": "1"}));
@@ -126,12 +154,26 @@ fn apply_merges_keyed_lists_item_by_item() {
     let two = json!({"status": {"conditions": [condition("Disk", "False")]}});
     let live = apply_as(&json!({"metadata": {"name": "n"}}), "one", one, false).expect("free");
     let live = apply_as(&live, "two", two, false).expect("another item");
-    assert_eq!(live["status"]["conditions"].as_array().map(Vec::len), Some(2));
-    let error = apply_as(&live, "two", json!({"status": {"conditions": [condition("Ready", "False")]}}), false);
+    assert_eq!(
+        live["status"]["conditions"].as_array().map(Vec::len),
+        Some(2)
+    );
+    let error = apply_as(
+        &live,
+        "two",
+        json!({"status": {"conditions": [condition("Ready", "False")]}}),
+        false,
+    );
     let text = error.expect_err("one owns Ready").message();
-    assert!(text.ends_with(".status.conditions[type=\"Ready\"].status"), "{text}");
+    assert!(
+        text.ends_with(".status.conditions[type=\"Ready\"].status"),
+        "{text}"
+    );
     let live = apply_as(&live, "one", json!({}), false).expect("gives Ready up");
-    assert_eq!(live["status"]["conditions"], json!([condition("Disk", "False")]));
+    assert_eq!(
+        live["status"]["conditions"],
+        json!([condition("Disk", "False")])
+    );
 }
 
 #[test]
@@ -142,10 +184,24 @@ fn an_update_takes_the_fields_it_changes() {
     let mut next = live.clone();
     next["metadata"]["labels"]["a"] = json!("2");
     track(Some(&live), &mut next, &node(), &who("editor"));
-    let entries = next["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
-    assert_eq!(entries[0]["fieldsV1"], json!({"f:metadata": {"f:labels": {"f:b": {}}}}));
+    let entries = next["metadata"]["managedFields"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    assert_eq!(
+        entries[0]["fieldsV1"],
+        json!({"f:metadata": {"f:labels": {"f:b": {}}}})
+    );
     assert_eq!(entries[1]["operation"], "Update");
-    assert_eq!(entries[1]["fieldsV1"], json!({"f:metadata": {"f:labels": {"f:a": {}}}}));
-    let text = apply_as(&next, "one", config, false).expect_err("the editor owns it").message();
-    assert!(text.contains("\"editor\" using v1 at 2026-01-01T00:00:00Z: .metadata.labels.a"), "{text}");
+    assert_eq!(
+        entries[1]["fieldsV1"],
+        json!({"f:metadata": {"f:labels": {"f:a": {}}}})
+    );
+    let text = apply_as(&next, "one", config, false)
+        .expect_err("the editor owns it")
+        .message();
+    assert!(
+        text.contains("\"editor\" using v1 at 2026-01-01T00:00:00Z: .metadata.labels.a"),
+        "{text}"
+    );
 }

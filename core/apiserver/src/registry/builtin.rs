@@ -27,100 +27,235 @@ struct Row {
 }
 
 const EVENT_FIELDS: &[&str] = &[
-    "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
-    "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason", "type",
-    "reportingComponent", "source", "source.component",
+    "involvedObject.kind",
+    "involvedObject.namespace",
+    "involvedObject.name",
+    "involvedObject.uid",
+    "involvedObject.apiVersion",
+    "involvedObject.resourceVersion",
+    "involvedObject.fieldPath",
+    "reason",
+    "type",
+    "reportingComponent",
+    "source",
+    "source.component",
 ];
 
 const EVENTS_FIELDS: &[&str] = &[
-    "regarding.kind", "regarding.namespace", "regarding.name", "regarding.uid", "regarding.apiVersion",
-    "regarding.resourceVersion", "regarding.fieldPath", "reason", "type", "reportingController",
+    "regarding.kind",
+    "regarding.namespace",
+    "regarding.name",
+    "regarding.uid",
+    "regarding.apiVersion",
+    "regarding.resourceVersion",
+    "regarding.fieldPath",
+    "reason",
+    "type",
+    "reportingController",
 ];
 
 const ROWS: &[Row] = &[
     Row {
-        class: Class::Namespace, group: "", plural: "namespaces", singular: "namespace", kind: "Namespace",
-        short: &["ns"], namespaced: false, status: true, schema: "io.k8s.api.core.v1.Namespace",
-        storage: "/namespaces", selectable: &["status.phase"],
-        columns: &[("Status", "string", 0, |o| o["status"]["phase"].clone()), ("Age", "string", 0, age)],
-    },
-    Row {
-        class: Class::Node, group: "", plural: "nodes", singular: "node", kind: "Node", short: &["no"],
-        namespaced: false, status: true, schema: "io.k8s.api.core.v1.Node", storage: "/nodes",
-        selectable: &["spec.unschedulable"],
+        class: Class::Namespace,
+        group: "",
+        plural: "namespaces",
+        singular: "namespace",
+        kind: "Namespace",
+        short: &["ns"],
+        namespaced: false,
+        status: true,
+        schema: "io.k8s.api.core.v1.Namespace",
+        storage: "/namespaces",
+        selectable: &["status.phase"],
         columns: &[
-            ("Status", "string", 0, node_status), ("Roles", "string", 0, node_roles), ("Age", "string", 0, age),
-            ("Version", "string", 0, |o| o["status"]["nodeInfo"]["kubeletVersion"].clone()),
-            ("Internal-IP", "string", 1, |o| node_address(o, "InternalIP")),
-            ("External-IP", "string", 1, |o| node_address(o, "ExternalIP")),
-            ("OS-Image", "string", 1, |o| node_info(o, "osImage")),
-            ("Kernel-Version", "string", 1, |o| node_info(o, "kernelVersion")),
-            ("Container-Runtime", "string", 1, |o| node_info(o, "containerRuntimeVersion")),
-        ],
-    },
-    Row {
-        class: Class::ConfigMap, group: "", plural: "configmaps", singular: "configmap", kind: "ConfigMap",
-        short: &["cm"], namespaced: true, status: false, schema: "io.k8s.api.core.v1.ConfigMap",
-        storage: "/configmaps", selectable: &[],
-        columns: &[
-            ("Data", "string", 0, |o| json!(size(&o["data"]) + size(&o["binaryData"]))), ("Age", "string", 0, age),
-        ],
-    },
-    Row {
-        class: Class::Secret, group: "", plural: "secrets", singular: "secret", kind: "Secret", short: &[],
-        namespaced: true, status: false, schema: "io.k8s.api.core.v1.Secret", storage: "/secrets",
-        selectable: &["type"],
-        columns: &[
-            ("Type", "string", 0, |o| o["type"].clone()), ("Data", "string", 0, |o| json!(size(&o["data"]))),
+            ("Status", "string", 0, |o| o["status"]["phase"].clone()),
             ("Age", "string", 0, age),
         ],
     },
     Row {
-        class: Class::Event, group: "", plural: "events", singular: "event", kind: "Event", short: &["ev"],
-        namespaced: true, status: false, schema: "io.k8s.api.core.v1.Event", storage: "/events",
-        selectable: EVENT_FIELDS, columns: EVENT_COLUMNS,
+        class: Class::Node,
+        group: "",
+        plural: "nodes",
+        singular: "node",
+        kind: "Node",
+        short: &["no"],
+        namespaced: false,
+        status: true,
+        schema: "io.k8s.api.core.v1.Node",
+        storage: "/nodes",
+        selectable: &["spec.unschedulable"],
+        columns: &[
+            ("Status", "string", 0, node_status),
+            ("Roles", "string", 0, node_roles),
+            ("Age", "string", 0, age),
+            ("Version", "string", 0, |o| {
+                o["status"]["nodeInfo"]["kubeletVersion"].clone()
+            }),
+            ("Internal-IP", "string", 1, |o| {
+                node_address(o, "InternalIP")
+            }),
+            ("External-IP", "string", 1, |o| {
+                node_address(o, "ExternalIP")
+            }),
+            ("OS-Image", "string", 1, |o| node_info(o, "osImage")),
+            ("Kernel-Version", "string", 1, |o| {
+                node_info(o, "kernelVersion")
+            }),
+            ("Container-Runtime", "string", 1, |o| {
+                node_info(o, "containerRuntimeVersion")
+            }),
+        ],
     },
     Row {
-        class: Class::Pod, group: "", plural: "pods", singular: "pod", kind: "Pod", short: &["po"],
-        namespaced: true, status: false, schema: "io.k8s.api.core.v1.Pod", storage: "/pods",
+        class: Class::ConfigMap,
+        group: "",
+        plural: "configmaps",
+        singular: "configmap",
+        kind: "ConfigMap",
+        short: &["cm"],
+        namespaced: true,
+        status: false,
+        schema: "io.k8s.api.core.v1.ConfigMap",
+        storage: "/configmaps",
+        selectable: &[],
+        columns: &[
+            ("Data", "string", 0, |o| {
+                json!(size(&o["data"]) + size(&o["binaryData"]))
+            }),
+            ("Age", "string", 0, age),
+        ],
+    },
+    Row {
+        class: Class::Secret,
+        group: "",
+        plural: "secrets",
+        singular: "secret",
+        kind: "Secret",
+        short: &[],
+        namespaced: true,
+        status: false,
+        schema: "io.k8s.api.core.v1.Secret",
+        storage: "/secrets",
+        selectable: &["type"],
+        columns: &[
+            ("Type", "string", 0, |o| o["type"].clone()),
+            ("Data", "string", 0, |o| json!(size(&o["data"]))),
+            ("Age", "string", 0, age),
+        ],
+    },
+    Row {
+        class: Class::Event,
+        group: "",
+        plural: "events",
+        singular: "event",
+        kind: "Event",
+        short: &["ev"],
+        namespaced: true,
+        status: false,
+        schema: "io.k8s.api.core.v1.Event",
+        storage: "/events",
+        selectable: EVENT_FIELDS,
+        columns: EVENT_COLUMNS,
+    },
+    Row {
+        class: Class::Pod,
+        group: "",
+        plural: "pods",
+        singular: "pod",
+        kind: "Pod",
+        short: &["po"],
+        namespaced: true,
+        status: false,
+        schema: "io.k8s.api.core.v1.Pod",
+        storage: "/pods",
         selectable: &["spec.nodeName", "status.phase"],
-        columns: &[("Status", "string", 0, |o| o["status"]["phase"].clone()), ("Age", "string", 0, age)],
+        columns: &[
+            ("Status", "string", 0, |o| o["status"]["phase"].clone()),
+            ("Age", "string", 0, age),
+        ],
     },
     Row {
-        class: Class::Lease, group: "coordination.k8s.io", plural: "leases", singular: "lease", kind: "Lease",
-        short: &[], namespaced: true, status: false, schema: "io.k8s.api.coordination.v1.Lease",
-        storage: "coordination.k8s.io/leases", selectable: &[],
-        columns: &[("Holder", "string", 0, |o| o["spec"]["holderIdentity"].clone()), ("Age", "string", 0, age)],
+        class: Class::Lease,
+        group: "coordination.k8s.io",
+        plural: "leases",
+        singular: "lease",
+        kind: "Lease",
+        short: &[],
+        namespaced: true,
+        status: false,
+        schema: "io.k8s.api.coordination.v1.Lease",
+        storage: "coordination.k8s.io/leases",
+        selectable: &[],
+        columns: &[
+            ("Holder", "string", 0, |o| {
+                o["spec"]["holderIdentity"].clone()
+            }),
+            ("Age", "string", 0, age),
+        ],
     },
     Row {
-        class: Class::EventsEvent, group: "events.k8s.io", plural: "events", singular: "event", kind: "Event",
-        short: &["ev"], namespaced: true, status: false, schema: "io.k8s.api.events.v1.EventsEvent",
-        storage: "/events", selectable: EVENTS_FIELDS, columns: EVENT_COLUMNS,
+        class: Class::EventsEvent,
+        group: "events.k8s.io",
+        plural: "events",
+        singular: "event",
+        kind: "Event",
+        short: &["ev"],
+        namespaced: true,
+        status: false,
+        schema: "io.k8s.api.events.v1.EventsEvent",
+        storage: "/events",
+        selectable: EVENTS_FIELDS,
+        columns: EVENT_COLUMNS,
     },
     Row {
-        class: Class::Definition, group: "apiextensions.k8s.io", plural: "customresourcedefinitions",
-        singular: "customresourcedefinition", kind: "CustomResourceDefinition", short: &["crd", "crds"],
-        namespaced: false, status: true,
+        class: Class::Definition,
+        group: "apiextensions.k8s.io",
+        plural: "customresourcedefinitions",
+        singular: "customresourcedefinition",
+        kind: "CustomResourceDefinition",
+        short: &["crd", "crds"],
+        namespaced: false,
+        status: true,
         schema: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
-        storage: "apiextensions.k8s.io/customresourcedefinitions", selectable: &[],
-        columns: &[("Created At", "date", 0, |o| o["metadata"]["creationTimestamp"].clone())],
+        storage: "apiextensions.k8s.io/customresourcedefinitions",
+        selectable: &[],
+        columns: &[("Created At", "date", 0, |o| {
+            o["metadata"]["creationTimestamp"].clone()
+        })],
     },
 ];
 
 const EVENT_COLUMNS: &[Printed] = &[
     ("Last Seen", "string", 0, |o| {
-        let seen = [&o["series"]["lastObservedTime"], &o["lastTimestamp"], &o["deprecatedLastTimestamp"], &o["eventTime"]];
-        seen.into_iter().find_map(Value::as_str).map_or(json!("<unknown>"), |text| json!(time::age(text)))
+        let seen = [
+            &o["series"]["lastObservedTime"],
+            &o["lastTimestamp"],
+            &o["deprecatedLastTimestamp"],
+            &o["eventTime"],
+        ];
+        seen.into_iter()
+            .find_map(Value::as_str)
+            .map_or(json!("<unknown>"), |text| json!(time::age(text)))
     }),
     ("Type", "string", 0, |o| o["type"].clone()),
     ("Reason", "string", 0, |o| o["reason"].clone()),
     ("Object", "string", 0, |o| {
-        let about = if o["regarding"].is_object() { &o["regarding"] } else { &o["involvedObject"] };
+        let about = if o["regarding"].is_object() {
+            &o["regarding"]
+        } else {
+            &o["involvedObject"]
+        };
         let kind = about["kind"].as_str().unwrap_or_default().to_lowercase();
-        json!(format!("{kind}/{}", about["name"].as_str().unwrap_or_default()))
+        json!(format!(
+            "{kind}/{}",
+            about["name"].as_str().unwrap_or_default()
+        ))
     }),
     ("Message", "string", 0, |o| {
-        let text = o["note"].as_str().or_else(|| o["message"].as_str()).unwrap_or_default();
+        let text = o["note"]
+            .as_str()
+            .or_else(|| o["message"].as_str())
+            .unwrap_or_default();
         json!(text.trim())
     }),
 ];
@@ -141,14 +276,18 @@ fn resource(row: &Row) -> Resource {
         priority: 0,
         cell: Cell::Code(|object| object["metadata"]["name"].clone()),
     }];
-    columns.extend(row.columns.iter().map(|(name, kind, priority, cell)| Column {
-        name: (*name).to_owned(),
-        kind: (*kind).to_owned(),
-        format: String::new(),
-        description: format!("{name} of the object."),
-        priority: *priority,
-        cell: Cell::Code(*cell),
-    }));
+    columns.extend(
+        row.columns
+            .iter()
+            .map(|(name, kind, priority, cell)| Column {
+                name: (*name).to_owned(),
+                kind: (*kind).to_owned(),
+                format: String::new(),
+                description: format!("{name} of the object."),
+                priority: *priority,
+                cell: Cell::Code(*cell),
+            }),
+    );
     Resource {
         group: row.group.into(),
         version: "v1".into(),
@@ -157,7 +296,11 @@ fn resource(row: &Row) -> Resource {
         kind: row.kind.into(),
         list_kind: format!("{}List", row.kind),
         short_names: text(row.short),
-        categories: if row.class == Class::Definition { vec!["api-extensions".into()] } else { Vec::new() },
+        categories: if row.class == Class::Definition {
+            vec!["api-extensions".into()]
+        } else {
+            Vec::new()
+        },
         namespaced: row.namespaced,
         class: row.class,
         status: row.status,
@@ -177,7 +320,11 @@ fn resource(row: &Row) -> Resource {
 }
 
 fn age(object: &Value) -> Value {
-    json!(object["metadata"]["creationTimestamp"].as_str().map_or_else(|| "<unknown>".into(), time::age))
+    json!(
+        object["metadata"]["creationTimestamp"]
+            .as_str()
+            .map_or_else(|| "<unknown>".into(), time::age)
+    )
 }
 
 fn size(value: &Value) -> usize {
@@ -186,7 +333,10 @@ fn size(value: &Value) -> usize {
 
 fn node_status(node: &Value) -> Value {
     let conditions = node["status"]["conditions"].as_array();
-    let ready = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");
+    let ready = conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == "Ready");
     let mut text = match ready.map(|condition| condition["status"] == "True") {
         Some(true) => "Ready".to_owned(),
         Some(false) => "NotReady".to_owned(),
@@ -203,20 +353,29 @@ fn node_roles(node: &Value) -> Value {
     let mut roles: Vec<&str> = labels
         .into_iter()
         .flatten()
-        .filter_map(|(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
-            Some(role) => Some(role),
-            None if key == "kubernetes.io/role" => value.as_str(),
-            None => None,
-        })
+        .filter_map(
+            |(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
+                Some(role) => Some(role),
+                None if key == "kubernetes.io/role" => value.as_str(),
+                None => None,
+            },
+        )
         .filter(|role| !role.is_empty())
         .collect();
     roles.sort_unstable();
-    if roles.is_empty() { json!("<none>") } else { json!(roles.join(",")) }
+    if roles.is_empty() {
+        json!("<none>")
+    } else {
+        json!(roles.join(","))
+    }
 }
 
 fn node_address(node: &Value, kind: &str) -> Value {
     let addresses = node["status"]["addresses"].as_array();
-    let found = addresses.into_iter().flatten().find(|address| address["type"] == kind);
+    let found = addresses
+        .into_iter()
+        .flatten()
+        .find(|address| address["type"] == kind);
     found.map_or(json!("<none>"), |address| address["address"].clone())
 }
 

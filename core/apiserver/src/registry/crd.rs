@@ -11,10 +11,19 @@ use crate::schema::{REF, Schema};
 use crate::time;
 
 /// Groups that belong to the server itself.
-const RESERVED: &[&str] = &["", "apiextensions.k8s.io", "coordination.k8s.io", "events.k8s.io"];
+const RESERVED: &[&str] = &[
+    "",
+    "apiextensions.k8s.io",
+    "coordination.k8s.io",
+    "events.k8s.io",
+];
 
 fn texts(list: &Value) -> Vec<String> {
-    list.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|item| item.as_str().map(str::to_owned))
+        .collect()
 }
 
 fn text(value: &Value) -> String {
@@ -25,12 +34,25 @@ fn text(value: &Value) -> String {
 pub(super) fn resources(definition: &Value) -> Vec<Arc<Resource>> {
     let spec = &definition["spec"];
     let group = text(&spec["group"]);
-    let versions = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let storage = versions.iter().find(|version| version["storage"] == true).map(|version| text(&version["name"]));
+    let versions = spec["versions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let storage = versions
+        .iter()
+        .find(|version| version["storage"] == true)
+        .map(|version| text(&version["name"]));
     versions
         .iter()
         .filter(|version| version["served"] == true)
-        .map(|version| Arc::new(resource(spec, &group, version, storage.as_deref().unwrap_or_default())))
+        .map(|version| {
+            Arc::new(resource(
+                spec,
+                &group,
+                version,
+                storage.as_deref().unwrap_or_default(),
+            ))
+        })
         .collect()
 }
 
@@ -57,7 +79,10 @@ fn resource(spec: &Value, group: &str, version: &Value, stored: &str) -> Resourc
         stored_as: format!("{group}/{stored}"),
         schema: Arc::new(Schema::parse(&document, &COMPONENTS)),
         document: Arc::new(document),
-        schema_name: format!("{}.{version_name}.{kind}", group.rsplit('.').collect::<Vec<_>>().join(".")),
+        schema_name: format!(
+            "{}.{version_name}.{kind}",
+            group.rsplit('.').collect::<Vec<_>>().join(".")
+        ),
         columns: columns(&version["additionalPrinterColumns"]),
         selectable: version["selectableFields"]
             .as_array()
@@ -85,8 +110,7 @@ fn document(given: &Value) -> Value {
     }
     schema["properties"]["apiVersion"] = string("Version of the schema of this object.");
     schema["properties"]["kind"] = string("The resource that this object is one of.");
-    schema["properties"]["metadata"] =
-        json!({"description": "Name, labels and the like.", "allOf": [{"$ref": format!("{REF}{OBJECT_META}")}]});
+    schema["properties"]["metadata"] = json!({"description": "Name, labels and the like.", "allOf": [{"$ref": format!("{REF}{OBJECT_META}")}]});
     schema
 }
 
@@ -118,7 +142,9 @@ fn columns(given: &Value) -> Vec<Column> {
 
 /// How versions are ordered: stable before beta before alpha, newer first.
 pub(super) fn priority(version: &str) -> (u8, u32, u32) {
-    let Some(rest) = version.strip_prefix('v') else { return (0, 0, 0) };
+    let Some(rest) = version.strip_prefix('v') else {
+        return (0, 0, 0);
+    };
     let number = |text: &str| text.parse::<u32>().ok();
     if let Some(major) = number(rest) {
         return (3, major, 0);
@@ -142,17 +168,33 @@ pub(crate) fn check(definition: &Value, old: Option<&Value>) -> Vec<Cause> {
     let wanted = format!("{plural}.{group}");
     if name != wanted {
         let detail = "must be spec.names.plural+\".\"+spec.group";
-        faults.push(Cause::invalid("metadata.name", &Value::String(name), detail));
+        faults.push(Cause::invalid(
+            "metadata.name",
+            &Value::String(name),
+            detail,
+        ));
     }
     if RESERVED.contains(&group.as_str()) {
-        faults.push(Cause::invalid("spec.group", &spec["group"], "the group belongs to the server"));
+        faults.push(Cause::invalid(
+            "spec.group",
+            &spec["group"],
+            "the group belongs to the server",
+        ));
     }
     let scopes = [json!("Cluster"), json!("Namespaced")];
     if !scopes.contains(&spec["scope"]) {
         faults.push(Cause::unsupported("spec.scope", &spec["scope"], &scopes));
     }
-    let versions = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if versions.iter().filter(|version| version["storage"] == true).count() != 1 {
+    let versions = spec["versions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    if versions
+        .iter()
+        .filter(|version| version["storage"] == true)
+        .count()
+        != 1
+    {
         let detail = "must have exactly one version marked as storage version";
         faults.push(Cause::invalid("spec.versions", &json!("…"), detail));
     }
@@ -162,24 +204,45 @@ pub(crate) fn check(definition: &Value, old: Option<&Value>) -> Vec<Cause> {
         if !schema.is_object() {
             faults.push(Cause::missing(&path, "schemas are required"));
         } else if schema["type"] != "object" {
-            faults.push(Cause::invalid(&format!("{path}.type"), &schema["type"], "must be object at the root"));
+            faults.push(Cause::invalid(
+                &format!("{path}.type"),
+                &schema["type"],
+                "must be object at the root",
+            ));
         }
         structural(schema, &path, true, &mut faults);
         let columns = version["additionalPrinterColumns"].as_array();
         for (at, column) in columns.into_iter().flatten().enumerate() {
-            if column["jsonPath"].as_str().and_then(JsonPath::parse).is_none() {
-                let field = format!("spec.versions[{index}].additionalPrinterColumns[{at}].jsonPath");
-                faults.push(Cause::invalid(&field, &column["jsonPath"], "is not a simple JSON path"));
+            if column["jsonPath"]
+                .as_str()
+                .and_then(JsonPath::parse)
+                .is_none()
+            {
+                let field =
+                    format!("spec.versions[{index}].additionalPrinterColumns[{at}].jsonPath");
+                faults.push(Cause::invalid(
+                    &field,
+                    &column["jsonPath"],
+                    "is not a simple JSON path",
+                ));
             }
         }
     }
     let strategy = spec["conversion"]["strategy"].as_str().unwrap_or("None");
     if strategy != "None" {
-        faults.push(Cause::unsupported("spec.conversion.strategy", &json!(strategy), &[json!("None")]));
+        faults.push(Cause::unsupported(
+            "spec.conversion.strategy",
+            &json!(strategy),
+            &[json!("None")],
+        ));
     }
     for field in ["group", "scope"] {
         if old.is_some_and(|old| old["spec"][field] != spec[field]) {
-            faults.push(Cause::invalid(&format!("spec.{field}"), &spec[field], "field is immutable"));
+            faults.push(Cause::invalid(
+                &format!("spec.{field}"),
+                &spec[field],
+                "field is immutable",
+            ));
         }
     }
     faults
@@ -187,20 +250,34 @@ pub(crate) fn check(definition: &Value, old: Option<&Value>) -> Vec<Cause> {
 
 /// Each node must say its type, patterns must compile.
 fn structural(schema: &Value, path: &str, root: bool, faults: &mut Vec<Cause>) {
-    let Some(map) = schema.as_object() else { return };
+    let Some(map) = schema.as_object() else {
+        return;
+    };
     let free = map.contains_key("x-kubernetes-int-or-string")
         || map.contains_key("x-kubernetes-preserve-unknown-fields")
         || map.contains_key("$ref");
     if !root && !free && !map.get("type").is_some_and(Value::is_string) {
-        faults.push(Cause::missing(&format!("{path}.type"), "must not be empty for specified object fields"));
+        faults.push(Cause::missing(
+            &format!("{path}.type"),
+            "must not be empty for specified object fields",
+        ));
     }
     if let Some(pattern) = map.get("pattern").and_then(Value::as_str)
         && regex_lite::Regex::new(pattern).is_err()
     {
         let detail = "must be a valid regular expression";
-        faults.push(Cause::invalid(&format!("{path}.pattern"), &json!(pattern), detail));
+        faults.push(Cause::invalid(
+            &format!("{path}.pattern"),
+            &json!(pattern),
+            detail,
+        ));
     }
-    for (name, inner) in map.get("properties").and_then(Value::as_object).into_iter().flatten() {
+    for (name, inner) in map
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         structural(inner, &format!("{path}.properties[{name}]"), false, faults);
     }
     for name in ["items", "additionalProperties"] {
@@ -225,13 +302,24 @@ pub(crate) fn establish(definition: &mut Value) {
     if definition["spec"]["conversion"].is_null() {
         definition["spec"]["conversion"] = json!({"strategy": "None"});
     }
-    let versions = definition["spec"]["versions"].as_array().cloned().unwrap_or_default();
-    let stored = versions.iter().find(|version| version["storage"] == true).map(|version| text(&version["name"]));
+    let versions = definition["spec"]["versions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let stored = versions
+        .iter()
+        .find(|version| version["storage"] == true)
+        .map(|version| text(&version["name"]));
     let mut stored_versions = texts(&definition["status"]["storedVersions"]);
     stored_versions.extend(stored.filter(|name| !stored_versions.contains(name)));
-    let before = definition["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let before = definition["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     let condition = |kind: &str, reason: &str, message: &str| {
-        let old = before.iter().find(|condition| condition["type"] == kind && condition["status"] == "True");
+        let old = before
+            .iter()
+            .find(|condition| condition["type"] == kind && condition["status"] == "True");
         old.cloned().unwrap_or_else(|| {
             json!({"type": kind, "status": "True", "reason": reason, "message": message,
                 "lastTransitionTime": time::now()})

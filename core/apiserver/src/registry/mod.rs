@@ -85,7 +85,11 @@ pub(crate) struct Resource {
 
 impl Resource {
     pub(crate) fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     /// Whether objects count their generations.
@@ -97,8 +101,19 @@ impl Resource {
     pub(crate) fn verbs(&self) -> &'static [&'static str] {
         match self.class {
             Class::Pod => &["get", "list", "watch"],
-            Class::Namespace => &["create", "delete", "get", "list", "patch", "update", "watch"],
-            _ => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+            Class::Namespace => &[
+                "create", "delete", "get", "list", "patch", "update", "watch",
+            ],
+            _ => &[
+                "create",
+                "delete",
+                "deletecollection",
+                "get",
+                "list",
+                "patch",
+                "update",
+                "watch",
+            ],
         }
     }
 }
@@ -124,14 +139,20 @@ pub(crate) struct Registry {
 impl Registry {
     /// The built-in resources.
     pub(crate) fn builtin() -> Registry {
-        let mut registry = Registry { builtin: builtin::resources(), ..Registry::default() };
+        let mut registry = Registry {
+            builtin: builtin::resources(),
+            ..Registry::default()
+        };
         registry.reindex();
         registry
     }
 
     /// Takes in a definition, in place of an older state of it.
     pub(crate) fn define(&mut self, definition: &Value) {
-        let name = definition["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let name = definition["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         self.custom.insert(name, crd::resources(definition));
         self.reindex();
     }
@@ -146,7 +167,16 @@ impl Registry {
         self.generation += 1;
         self.index = self
             .all()
-            .map(|resource| ((resource.group.clone(), resource.version.clone(), resource.plural.clone()), resource.clone()))
+            .map(|resource| {
+                (
+                    (
+                        resource.group.clone(),
+                        resource.version.clone(),
+                        resource.plural.clone(),
+                    ),
+                    resource.clone(),
+                )
+            })
             .collect();
     }
 
@@ -156,26 +186,38 @@ impl Registry {
     }
 
     pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Resource>> {
-        self.index.get(&(group.to_owned(), version.to_owned(), plural.to_owned())).cloned()
+        self.index
+            .get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
+            .cloned()
     }
 
     /// A resource by what an owner reference says.
     pub(crate) fn by_kind(&self, api_version: &str, kind: &str) -> Option<Arc<Resource>> {
-        self.all().find(|resource| resource.kind == kind && resource.api_version() == api_version).cloned()
+        self.all()
+            .find(|resource| resource.kind == kind && resource.api_version() == api_version)
+            .cloned()
     }
 
     /// Some version of what is stored under `storage`; the stored one if it is served.
     pub(crate) fn by_storage(&self, storage: &str) -> Option<Arc<Resource>> {
-        let candidates: Vec<_> = self.all().filter(|resource| &*resource.storage == storage).collect();
-        let best = candidates.iter().find(|resource| resource.api_version() == resource.stored_as);
-        best.or(candidates.first()).map(|resource| Arc::clone(resource))
+        let candidates: Vec<_> = self
+            .all()
+            .filter(|resource| &*resource.storage == storage)
+            .collect();
+        let best = candidates
+            .iter()
+            .find(|resource| resource.api_version() == resource.stored_as);
+        best.or(candidates.first())
+            .map(|resource| Arc::clone(resource))
     }
 
     /// Groups with their versions, in the order of discovery: core first.
     pub(crate) fn groups(&self) -> Vec<(String, Vec<String>)> {
         let mut groups: Vec<(String, Vec<String>)> = Vec::new();
         for resource in self.all() {
-            let known = groups.iter().position(|(group, _)| *group == resource.group);
+            let known = groups
+                .iter()
+                .position(|(group, _)| *group == resource.group);
             let at = known.unwrap_or_else(|| {
                 groups.push((resource.group.clone(), Vec::new()));
                 groups.len() - 1

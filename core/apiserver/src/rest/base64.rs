@@ -6,10 +6,15 @@ const URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 fn write(bytes: &[u8], alphabet: &[u8; 64], pad: bool) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let word = chunk
+            .iter()
+            .fold(0u32, |word, byte| word << 8 | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
         for index in 0..4 {
             if index <= chunk.len() {
-                text.push(char::from(alphabet[(word >> (18 - 6 * index)) as usize & 63]));
+                text.push(char::from(
+                    alphabet[(word >> (18 - 6 * index)) as usize & 63],
+                ));
             } else if pad {
                 text.push('=');
             }
@@ -31,7 +36,10 @@ pub(crate) fn encode_url(bytes: &[u8]) -> String {
 /// Either alphabet, padded or not; line breaks are skipped.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let (mut bytes, mut word, mut bits) = (Vec::with_capacity(text.len() / 4 * 3), 0u32, 0);
-    for byte in text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n' | b'=')) {
+    for byte in text
+        .bytes()
+        .filter(|byte| !matches!(byte, b'\r' | b'\n' | b'='))
+    {
         let value = match byte {
             b'A'..=b'Z' => byte - b'A',
             b'a'..=b'z' => byte - b'a' + 26,

@@ -16,7 +16,11 @@ use super::status::ApiError;
 /// The largest body, as with the real server.
 const MAX_BODY: usize = 3 * 1024 * 1024;
 
-const ACCEPTED: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+const ACCEPTED: &[&str] = &[
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
 
 /// A decoded body.
 #[derive(Debug, Default)]
@@ -35,13 +39,18 @@ pub(crate) async fn read(body: Body) -> Result<Bytes, ApiError> {
             "RequestEntityTooLarge",
             format!("Request entity too large: limit is {MAX_BODY}"),
         )),
-        Err(_) => Err(ApiError::bad_request("the body of the request could not be read")),
+        Err(_) => Err(ApiError::bad_request(
+            "the body of the request could not be read",
+        )),
     }
 }
 
 /// The media type without its parameters.
 pub(crate) fn content_type(headers: &HeaderMap) -> &str {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim()
 }
 
@@ -51,11 +60,16 @@ pub(crate) fn decode(headers: &HeaderMap, body: &[u8]) -> Result<Decoded, ApiErr
         "" | "application/json" => json(body),
         "application/yaml" => yaml(body),
         "application/vnd.kubernetes.protobuf" => match protobuf::decode(body) {
-            Ok(value) => Ok(Decoded { value, duplicates: Vec::new() }),
-            Err(protobuf::Fault::Malformed) => {
-                Err(ApiError::bad_request("the body of the request is no protobuf of the form k8s\\0"))
+            Ok(value) => Ok(Decoded {
+                value,
+                duplicates: Vec::new(),
+            }),
+            Err(protobuf::Fault::Malformed) => Err(ApiError::bad_request(
+                "the body of the request is no protobuf of the form k8s\\0",
+            )),
+            Err(protobuf::Fault::Unknown(_)) => {
+                Err(ApiError::unsupported_media_type(&ACCEPTED[..2]))
             }
-            Err(protobuf::Fault::Unknown(_)) => Err(ApiError::unsupported_media_type(&ACCEPTED[..2])),
         },
         _ => Err(ApiError::unsupported_media_type(ACCEPTED)),
     }
@@ -65,12 +79,20 @@ pub(crate) fn decode(headers: &HeaderMap, body: &[u8]) -> Result<Decoded, ApiErr
 pub(crate) fn json(body: &[u8]) -> Result<Decoded, ApiError> {
     let duplicates = RefCell::new(Vec::new());
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let seed = Seed { duplicates: &duplicates, path: String::new() };
+    let seed = Seed {
+        duplicates: &duplicates,
+        path: String::new(),
+    };
     let value = seed
         .deserialize(&mut reader)
         .and_then(|value| reader.end().map(|()| value))
-        .map_err(|fault| ApiError::bad_request(format!("couldn't parse the body as JSON: {fault}")))?;
-    Ok(Decoded { value, duplicates: duplicates.into_inner() })
+        .map_err(|fault| {
+            ApiError::bad_request(format!("couldn't parse the body as JSON: {fault}"))
+        })?;
+    Ok(Decoded {
+        value,
+        duplicates: duplicates.into_inner(),
+    })
 }
 
 /// YAML, of which JSON is a part; the error names line and column.
@@ -81,7 +103,10 @@ pub(crate) fn yaml(body: &[u8]) -> Result<Decoded, ApiError> {
     let fault = |text: String| ApiError::bad_request(format!("error decoding YAML: {text}"));
     let text = std::str::from_utf8(body).map_err(|error| fault(error.to_string()))?;
     let value = serde_saphyr::from_str::<Value>(text).map_err(|error| fault(error.to_string()))?;
-    Ok(Decoded { value, duplicates: Vec::new() })
+    Ok(Decoded {
+        value,
+        duplicates: Vec::new(),
+    })
 }
 
 /// Builds a tree and remembers the keys that came twice (the last one wins).
@@ -137,7 +162,13 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut items = Vec::new();
         loop {
             let path = format!("{}[{}]", self.path, items.len());
-            let Some(item) = access.next_element_seed(Seed { duplicates: self.duplicates, path })? else { break };
+            let Some(item) = access.next_element_seed(Seed {
+                duplicates: self.duplicates,
+                path,
+            })?
+            else {
+                break;
+            };
             items.push(item);
         }
         Ok(Value::Array(items))
@@ -146,8 +177,15 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
-            let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
-            let value = access.next_value_seed(Seed { duplicates: self.duplicates, path: path.clone() })?;
+            let path = if self.path.is_empty() {
+                key.clone()
+            } else {
+                format!("{}.{key}", self.path)
+            };
+            let value = access.next_value_seed(Seed {
+                duplicates: self.duplicates,
+                path: path.clone(),
+            })?;
             if map.insert(key, value).is_some() {
                 self.duplicates.borrow_mut().push(path);
             }
@@ -173,6 +211,12 @@ mod tests {
         let message = error["message"].as_str().unwrap_or_default();
         assert!(message.contains("line 2 column"), "{message}");
         let error = yaml(b"a: [1\nb: 2").expect_err("is no YAML").status();
-        assert!(error["message"].as_str().unwrap_or_default().contains("line"), "{error}");
+        assert!(
+            error["message"]
+                .as_str()
+                .unwrap_or_default()
+                .contains("line"),
+            "{error}"
+        );
     }
 }

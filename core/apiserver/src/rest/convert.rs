@@ -41,8 +41,13 @@ pub(crate) fn stored(resource: &Resource, mut object: Value) -> Value {
     object
 }
 
-fn rename(object: &mut Value, order: fn(&'static str, &'static str) -> (&'static str, &'static str)) {
-    let Some(map) = object.as_object_mut() else { return };
+fn rename(
+    object: &mut Value,
+    order: fn(&'static str, &'static str) -> (&'static str, &'static str),
+) {
+    let Some(map) = object.as_object_mut() else {
+        return;
+    };
     for (core, new) in EVENT_NAMES {
         let (from, to) = order(core, new);
         if let Some(value) = map.shift_remove(from) {
@@ -53,7 +58,9 @@ fn rename(object: &mut Value, order: fn(&'static str, &'static str) -> (&'static
 
 /// The object with the fields in the order people expect.
 pub(crate) fn ordered(object: Value) -> Value {
-    let Value::Object(mut map) = object else { return object };
+    let Value::Object(mut map) = object else {
+        return object;
+    };
     let mut sorted = Map::new();
     for name in ["apiVersion", "kind", "metadata"] {
         if let Some(value) = map.shift_remove(name) {

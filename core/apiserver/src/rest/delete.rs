@@ -52,12 +52,24 @@ pub(crate) enum Deleted {
 impl Options {
     /// Without conditions.
     pub(crate) fn with_policy(policy: Policy) -> Options {
-        Options { policy, ..Options::default() }
+        Options {
+            policy,
+            ..Options::default()
+        }
     }
 
     fn parse(call: &Call, bytes: &[u8]) -> Result<Options, ApiError> {
-        let given = if bytes.trim_ascii().is_empty() { Value::Null } else { body::decode(&call.headers, bytes)?.value };
-        let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let given = if bytes.trim_ascii().is_empty() {
+            Value::Null
+        } else {
+            body::decode(&call.headers, bytes)?.value
+        };
+        let text = |value: &Value| {
+            value
+                .as_str()
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
+        };
         let policy = text(&given["propagationPolicy"]);
         let policy = policy.as_deref().or(call.params.get("propagationPolicy"));
         let policy = match policy {
@@ -73,7 +85,9 @@ impl Options {
             }
         };
         let preconditions = &given["preconditions"];
-        let in_body = given["dryRun"].as_array().is_some_and(|list| list.iter().any(|item| item == "All"));
+        let in_body = given["dryRun"]
+            .as_array()
+            .is_some_and(|list| list.iter().any(|item| item == "All"));
         Ok(Options {
             uid: text(&preconditions["uid"]),
             revision: text(&preconditions["resourceVersion"]),
@@ -86,12 +100,16 @@ impl Options {
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
         let revision = record.revision.to_string();
         let conflict = |what: &str, wanted: &str, found: &str| {
-            let text = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
+            let text = format!(
+                "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+            );
             Err(ApiError::conflict(resource, &record.name, &text))
         };
         match (&self.uid, &self.revision) {
             (Some(wanted), _) if wanted != uid => conflict("UID", wanted, uid),
-            (_, Some(wanted)) if *wanted != revision => conflict("ResourceVersion", wanted, &revision),
+            (_, Some(wanted)) if *wanted != revision => {
+                conflict("ResourceVersion", wanted, &revision)
+            }
             _ => Ok(()),
         }
     }
@@ -102,7 +120,13 @@ pub(super) async fn one(call: &Call, bytes: &[u8]) -> Result<Response, ApiError>
     let name = call.name.as_deref().unwrap_or_default();
     let deleted = delete(&call.api, &call.resource, call.key(name), &options).await?;
     let object = match deleted {
-        Deleted::Held(object) => return Ok(call.respond(StatusCode::OK, convert::present(&call.resource, object), &[])),
+        Deleted::Held(object) => {
+            return Ok(call.respond(
+                StatusCode::OK,
+                convert::present(&call.resource, object),
+                &[],
+            ));
+        }
         Deleted::Gone(object) => object,
     };
     let details = json!({"name": name, "group": call.resource.group, "kind": call.resource.plural,
@@ -119,7 +143,9 @@ pub(super) async fn many(call: &Call, bytes: &[u8]) -> Result<Response, ApiError
     let mut items = Vec::with_capacity(listing.records.len());
     for record in listing.records {
         match delete(&call.api, &call.resource, call.key(&record.name), &options).await {
-            Ok(Deleted::Gone(object) | Deleted::Held(object)) => items.push(convert::present(&call.resource, object)),
+            Ok(Deleted::Gone(object) | Deleted::Held(object)) => {
+                items.push(convert::present(&call.resource, object))
+            }
             Err(error) if error.code() == 404 => {}
             Err(error) => return Err(error),
         }
@@ -138,7 +164,11 @@ pub(crate) async fn delete(
     options: &Options,
 ) -> Result<Deleted, ApiError> {
     if resource.class == Class::Namespace && PROTECTED.contains(&key.name.as_str()) {
-        return Err(ApiError::forbidden(resource, &key.name, "this namespace may not be deleted"));
+        return Err(ApiError::forbidden(
+            resource,
+            &key.name,
+            "this namespace may not be deleted",
+        ));
     }
     for _ in 0..ATTEMPTS {
         let record = api.store.get(key.clone()).await?;
@@ -147,11 +177,25 @@ pub(crate) async fn delete(
         options.check(resource, &record, &object)?;
         let dependents = match options.policy {
             Policy::Background => Vec::new(),
-            _ => api.store.dependents(object["metadata"]["uid"].as_str().unwrap_or_default().to_owned()).await?,
+            _ => {
+                api.store
+                    .dependents(
+                        object["metadata"]["uid"]
+                            .as_str()
+                            .unwrap_or_default()
+                            .to_owned(),
+                    )
+                    .await?
+            }
         };
         if options.policy == Policy::Orphan && !options.dry_run {
             for dependent in &dependents {
-                disown(api, dependent, object["metadata"]["uid"].as_str().unwrap_or_default()).await?;
+                disown(
+                    api,
+                    dependent,
+                    object["metadata"]["uid"].as_str().unwrap_or_default(),
+                )
+                .await?;
             }
         }
         let marked = object["metadata"]["deletionTimestamp"].is_string();
@@ -161,13 +205,21 @@ pub(crate) async fn delete(
         }
         let held = holders(resource, &object);
         if options.dry_run || (held && marked && !waits) {
-            return Ok(if held { Deleted::Held(object) } else { Deleted::Gone(object) });
+            return Ok(if held {
+                Deleted::Held(object)
+            } else {
+                Deleted::Gone(object)
+            });
         }
         if held {
             mark(resource, &mut object);
         }
-        let write =
-            Write { key: key.clone(), expect: Expect::At(record.revision), object, delete: !held };
+        let write = Write {
+            key: key.clone(),
+            expect: Expect::At(record.revision),
+            object,
+            delete: !held,
+        };
         match api.commit(resource, write).await {
             Ok(record) if !held => return Ok(Deleted::Gone(record.object())),
             Ok(record) => {
@@ -217,18 +269,32 @@ pub(crate) async fn disown(api: &Arc<Api>, dependent: &Key, uid: &str) -> Result
 
 /// Changes a stored object by `edit`; one that is marked and no longer held is
 /// removed. Nothing happens when it does not exist or `edit` changes nothing.
-pub(crate) async fn rewrite(api: &Arc<Api>, key: &Key, edit: impl Fn(&mut Value)) -> Result<(), ApiError> {
-    let Some(resource) = api.registry().by_storage(&key.resource) else { return Ok(()) };
+pub(crate) async fn rewrite(
+    api: &Arc<Api>,
+    key: &Key,
+    edit: impl Fn(&mut Value),
+) -> Result<(), ApiError> {
+    let Some(resource) = api.registry().by_storage(&key.resource) else {
+        return Ok(());
+    };
     for _ in 0..ATTEMPTS {
-        let Some(record) = api.store.get(key.clone()).await? else { return Ok(()) };
+        let Some(record) = api.store.get(key.clone()).await? else {
+            return Ok(());
+        };
         let before = record.object();
         let mut object = before.clone();
         edit(&mut object);
         if object == before {
             return Ok(());
         }
-        let delete = object["metadata"]["deletionTimestamp"].is_string() && !holders(&resource, &object);
-        let write = Write { key: key.clone(), expect: Expect::At(record.revision), object, delete };
+        let delete =
+            object["metadata"]["deletionTimestamp"].is_string() && !holders(&resource, &object);
+        let write = Write {
+            key: key.clone(),
+            expect: Expect::At(record.revision),
+            object,
+            delete,
+        };
         match api.commit(&resource, write).await {
             Ok(_) => return Ok(()),
             Err(WriteError::Changed) => {}

@@ -9,28 +9,42 @@ use super::review;
 use super::status::{ApiError, json_response};
 use crate::registry::{Class, Registry, Resource};
 
-pub(super) fn answer(registry: &Registry, target: &Target, headers: &HeaderMap) -> Result<Response, ApiError> {
+pub(super) fn answer(
+    registry: &Registry,
+    target: &Target,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
     let aggregated = aggregated_version(headers);
     let body = match (target, aggregated) {
         (Target::CoreVersions | Target::Groups, Some(version)) => {
             let core = *target == Target::CoreVersions;
             let mut response = json_response(StatusCode::OK, &aggregate(registry, core, version));
-            let media = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
+            let media = format!(
+                "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+            );
             if let Ok(value) = HeaderValue::from_str(&media) {
                 response.headers_mut().insert(header::CONTENT_TYPE, value);
             }
-            response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+            response
+                .headers_mut()
+                .insert(header::VARY, HeaderValue::from_static("Accept"));
             return Ok(response);
         }
         (Target::CoreVersions, None) => json!({"kind": "APIVersions", "versions": ["v1"],
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": ""}]}),
         (Target::Groups, None) => {
-            let groups: Vec<Value> = groups(registry).iter().filter(|(name, _)| !name.is_empty()).map(group).collect();
+            let groups: Vec<Value> = groups(registry)
+                .iter()
+                .filter(|(name, _)| !name.is_empty())
+                .map(group)
+                .collect();
             json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
         }
         (Target::Group(wanted), _) => {
             let groups = groups(registry);
-            let found = groups.iter().find(|(name, _)| name == wanted && !name.is_empty());
+            let found = groups
+                .iter()
+                .find(|(name, _)| name == wanted && !name.is_empty());
             let mut body = group(found.ok_or_else(ApiError::no_such_path)?);
             body["kind"] = json!("APIGroup");
             body["apiVersion"] = json!("v1");
@@ -38,7 +52,9 @@ pub(super) fn answer(registry: &Registry, target: &Target, headers: &HeaderMap) 
         }
         (Target::Resources { group, version }, _) => {
             let versions = groups(registry);
-            let known = versions.iter().any(|(name, versions)| name == group && versions.contains(version));
+            let known = versions
+                .iter()
+                .any(|(name, versions)| name == group && versions.contains(version));
             if !known {
                 return Err(ApiError::no_such_path());
             }
@@ -56,7 +72,11 @@ fn aggregated_version(headers: &HeaderMap) -> Option<&'static str> {
         if !has("as=APIGroupDiscoveryList") {
             return None;
         }
-        if has("v=v2") { Some("v2") } else { has("v=v2beta1").then_some("v2beta1") }
+        if has("v=v2") {
+            Some("v2")
+        } else {
+            has("v=v2beta1").then_some("v2beta1")
+        }
     })
 }
 
@@ -92,7 +112,10 @@ fn subresources(resource: &Resource) -> Vec<(&'static str, &'static [&'static st
 
 fn legacy(registry: &Registry, group: &str, version: &str) -> Value {
     let mut list = Vec::new();
-    for resource in registry.all().filter(|resource| resource.group == group && resource.version == version) {
+    for resource in registry
+        .all()
+        .filter(|resource| resource.group == group && resource.version == version)
+    {
         let mut entry = json!({
             "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced,
             "kind": resource.kind, "verbs": resource.verbs(),
@@ -105,36 +128,58 @@ fn legacy(registry: &Registry, group: &str, version: &str) -> Value {
         }
         list.push(entry);
         for (name, verbs) in subresources(resource) {
-            list.push(json!({"name": format!("{}/{name}", resource.plural), "singularName": "",
-                "namespaced": resource.namespaced, "kind": resource.kind, "verbs": verbs}));
+            list.push(
+                json!({"name": format!("{}/{name}", resource.plural), "singularName": "",
+                "namespaced": resource.namespaced, "kind": resource.kind, "verbs": verbs}),
+            );
         }
     }
-    for (name, plural, kind) in review::RESOURCES.iter().filter(|(name, _, _)| *name == group) {
+    for (name, plural, kind) in review::RESOURCES
+        .iter()
+        .filter(|(name, _, _)| *name == group)
+    {
         let _ = name;
         list.push(json!({"name": plural, "singularName": kind.to_lowercase(), "namespaced": false, "kind": kind,
             "verbs": ["create"]}));
     }
-    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    let group_version = if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    };
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list})
 }
 
 fn aggregate(registry: &Registry, core: bool, version: &str) -> Value {
     let mut items = Vec::new();
-    for (name, versions) in groups(registry).iter().filter(|(name, _)| name.is_empty() == core) {
+    for (name, versions) in groups(registry)
+        .iter()
+        .filter(|(name, _)| name.is_empty() == core)
+    {
         let versions: Vec<Value> = versions
             .iter()
             .map(|version| {
-                let own = registry.all().filter(|resource| resource.group == *name && resource.version == *version);
-                let mut resources: Vec<Value> = own.map(|resource| aggregated_resource(resource)).collect();
-                for (_, plural, kind) in review::RESOURCES.iter().filter(|(group, _, _)| group == name) {
-                    resources.push(json!({"resource": plural, "scope": "Cluster", "verbs": ["create"],
+                let own = registry
+                    .all()
+                    .filter(|resource| resource.group == *name && resource.version == *version);
+                let mut resources: Vec<Value> =
+                    own.map(|resource| aggregated_resource(resource)).collect();
+                for (_, plural, kind) in review::RESOURCES
+                    .iter()
+                    .filter(|(group, _, _)| group == name)
+                {
+                    resources.push(
+                        json!({"resource": plural, "scope": "Cluster", "verbs": ["create"],
                         "responseKind": {"group": name, "version": "v1", "kind": kind},
-                        "singularResource": kind.to_lowercase()}));
+                        "singularResource": kind.to_lowercase()}),
+                    );
                 }
                 json!({"version": version, "resources": resources, "freshness": "Current"})
             })
             .collect();
-        items.push(json!({"metadata": {"name": name, "creationTimestamp": null}, "versions": versions}));
+        items.push(
+            json!({"metadata": {"name": name, "creationTimestamp": null}, "versions": versions}),
+        );
     }
     json!({"kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"), "metadata": {},
         "items": items})

@@ -8,7 +8,11 @@ enum Step {
     Field(String),
     Index(i64),
     All,
-    Filter { path: Vec<String>, equal: bool, value: Value },
+    Filter {
+        path: Vec<String>,
+        equal: bool,
+        value: Value,
+    },
 }
 
 /// A parsed path.
@@ -18,7 +22,11 @@ pub(crate) struct JsonPath(Vec<Step>);
 impl JsonPath {
     /// Reads a path; `None` when it uses something that is not supported.
     pub(crate) fn parse(text: &str) -> Option<JsonPath> {
-        let mut rest = text.trim().trim_start_matches('{').trim_end_matches('}').trim_start_matches('$');
+        let mut rest = text
+            .trim()
+            .trim_start_matches('{')
+            .trim_end_matches('}')
+            .trim_start_matches('$');
         let mut steps = Vec::new();
         while !rest.is_empty() {
             if let Some(tail) = rest.strip_prefix('[') {
@@ -28,7 +36,11 @@ impl JsonPath {
             } else {
                 let tail = rest.strip_prefix('.').unwrap_or(rest);
                 let (name, tail) = word(tail)?;
-                steps.push(if name == "*" { Step::All } else { Step::Field(name) });
+                steps.push(if name == "*" {
+                    Step::All
+                } else {
+                    Step::Field(name)
+                });
                 rest = tail;
             }
         }
@@ -39,7 +51,10 @@ impl JsonPath {
     pub(crate) fn find<'a>(&self, root: &'a Value) -> Vec<&'a Value> {
         let mut found = vec![root];
         for step in &self.0 {
-            found = found.into_iter().flat_map(|value| follow(step, value)).collect();
+            found = found
+                .into_iter()
+                .flat_map(|value| follow(step, value))
+                .collect();
         }
         found
     }
@@ -49,20 +64,36 @@ fn follow<'a>(step: &Step, value: &'a Value) -> Vec<&'a Value> {
     match step {
         Step::Field(name) => value.get(name).into_iter().collect(),
         Step::Index(index) => {
-            let Some(items) = value.as_array() else { return Vec::new() };
-            let at = if *index < 0 { items.len() as i64 + index } else { *index };
-            usize::try_from(at).ok().and_then(|at| items.get(at)).into_iter().collect()
+            let Some(items) = value.as_array() else {
+                return Vec::new();
+            };
+            let at = if *index < 0 {
+                items.len() as i64 + index
+            } else {
+                *index
+            };
+            usize::try_from(at)
+                .ok()
+                .and_then(|at| items.get(at))
+                .into_iter()
+                .collect()
         }
         Step::All => match value {
             Value::Array(items) => items.iter().collect(),
             Value::Object(map) => map.values().collect(),
             _ => Vec::new(),
         },
-        Step::Filter { path, equal, value: wanted } => value
+        Step::Filter {
+            path,
+            equal,
+            value: wanted,
+        } => value
             .as_array()
             .into_iter()
             .flatten()
-            .filter(|item| (path.iter().fold(*item, |at, name| &at[name.as_str()]) == wanted) == *equal)
+            .filter(|item| {
+                (path.iter().fold(*item, |at, name| &at[name.as_str()]) == wanted) == *equal
+            })
             .collect(),
     }
 }
@@ -112,10 +143,22 @@ fn bracket(inner: &str) -> Option<Step> {
     let condition = inner.strip_prefix("?(")?.strip_suffix(')')?;
     let (left, right, equal) = match condition.split_once("==") {
         Some((left, right)) => (left, right, true),
-        None => condition.split_once("!=").map(|(left, right)| (left, right, false))?,
+        None => condition
+            .split_once("!=")
+            .map(|(left, right)| (left, right, false))?,
     };
-    let path = left.trim().strip_prefix('@')?.trim_start_matches('.').split('.').map(str::to_owned).collect();
-    Some(Step::Filter { path, equal, value: literal(right.trim()).filter(|value| !value.is_null())? })
+    let path = left
+        .trim()
+        .strip_prefix('@')?
+        .trim_start_matches('.')
+        .split('.')
+        .map(str::to_owned)
+        .collect();
+    Some(Step::Filter {
+        path,
+        equal,
+        value: literal(right.trim()).filter(|value| !value.is_null())?,
+    })
 }
 
 /// A quoted string, number or boolean; null for anything else.
@@ -124,7 +167,12 @@ fn literal(text: &str) -> Option<Value> {
     if let Some(text) = quoted('\'').or_else(|| quoted('"')) {
         return Some(Value::String(text.to_owned()));
     }
-    Some(serde_json::from_str(text).ok().filter(|value: &Value| !value.is_string()).unwrap_or(Value::Null))
+    Some(
+        serde_json::from_str(text)
+            .ok()
+            .filter(|value: &Value| !value.is_string())
+            .unwrap_or(Value::Null),
+    )
 }
 
 #[cfg(test)]
@@ -141,14 +189,22 @@ mod tests {
             "status": {"conditions": [{"type": "Up", "status": "False"}, {"type": "Ready", "status": "True"}]},
         });
         let find = |path: &str| -> Vec<Value> {
-            JsonPath::parse(path).expect(path).find(&object).into_iter().cloned().collect()
+            JsonPath::parse(path)
+                .expect(path)
+                .find(&object)
+                .into_iter()
+                .cloned()
+                .collect()
         };
         assert_eq!(find(".spec.a"), [json!(1)]);
         assert_eq!(find("{.spec.list[*].n}"), [json!("x"), json!("y")]);
         assert_eq!(find(".spec.list[-1].n"), [json!("y")]);
         assert_eq!(find(".metadata.labels['a.b/c']"), [json!("v")]);
         assert_eq!(find(r".metadata.labels.a\.b/c"), [json!("v")]);
-        assert_eq!(find(r#".status.conditions[?(@.type=="Ready")].status"#), [json!("True")]);
+        assert_eq!(
+            find(r#".status.conditions[?(@.type=="Ready")].status"#),
+            [json!("True")]
+        );
         assert_eq!(find(".nothing.here"), Vec::<Value>::new());
         assert_eq!(JsonPath::parse(".a[?(@.b"), None);
     }

@@ -34,8 +34,8 @@ use crate::identity::{Attributes, Authorizer, User};
 use crate::registry::{Class, Registry, Resource};
 use crate::store::{Key, Record, Store, Write, WriteError};
 use request::{Output, Params, ResourcePath, Target};
-pub(crate) use write::uid;
 use status::ApiError;
+pub(crate) use write::uid;
 
 /// What all requests share.
 pub(crate) struct Api {
@@ -66,25 +66,45 @@ impl Api {
     }
 
     pub(crate) fn registry(&self) -> Arc<Registry> {
-        self.registry.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.registry
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Writes, and lets the registry follow when it was a definition.
-    pub(crate) async fn commit(&self, resource: &Resource, write: Write) -> Result<Record, WriteError> {
+    pub(crate) async fn commit(
+        &self,
+        resource: &Resource,
+        write: Write,
+    ) -> Result<Record, WriteError> {
         if resource.class != Class::Definition {
             return self.store.write(write).await;
         }
         let _guard = self.definitions.lock().await;
-        let gone = write.delete;
-        let record = self.store.write(write).await?;
-        let mut next = Registry::clone(&self.registry());
-        if gone {
-            next.forget(&record.name);
-        } else {
+        let before = self.registry();
+        let mut next = Registry::clone(&before);
+        if !write.delete {
+            let record = self.store.write(write).await?;
             next.define(&record.object());
+            self.serve(Arc::new(next));
+            return Ok(record);
         }
-        *self.registry.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
-        Ok(record)
+        // Whoever sees that the definition is gone must not find its resource.
+        next.forget(&write.key.name);
+        self.serve(Arc::new(next));
+        let result = self.store.write(write).await;
+        if result.is_err() {
+            self.serve(before);
+        }
+        result
+    }
+
+    fn serve(&self, registry: Arc<Registry>) {
+        *self
+            .registry
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = registry;
     }
 }
 
@@ -140,9 +160,19 @@ impl Call {
 }
 
 /// Answers one request.
-pub(crate) async fn handle(api: Arc<Api>, fallback_user: Option<User>, request: Request<Body>) -> Response {
-    let user = request.extensions().get::<User>().cloned().or(fallback_user);
-    let Some(user) = user else { return ApiError::unauthorized().into_response() };
+pub(crate) async fn handle(
+    api: Arc<Api>,
+    fallback_user: Option<User>,
+    request: Request<Body>,
+) -> Response {
+    let user = request
+        .extensions()
+        .get::<User>()
+        .cloned()
+        .or(fallback_user);
+    let Some(user) = user else {
+        return ApiError::unauthorized().into_response();
+    };
     match route(api, user, request).await {
         Ok(response) => response,
         Err(error) => error.into_response(),
@@ -215,9 +245,12 @@ fn call(
     params: Params,
     headers: http::HeaderMap,
 ) -> Result<Call, ApiError> {
-    let resource =
-        api.registry().find(&path.group, &path.version, &path.plural).ok_or_else(ApiError::no_such_path)?;
-    let one_without_namespace = resource.namespaced && path.namespace.is_none() && path.name.is_some();
+    let resource = api
+        .registry()
+        .find(&path.group, &path.version, &path.plural)
+        .ok_or_else(ApiError::no_such_path)?;
+    let one_without_namespace =
+        resource.namespaced && path.namespace.is_none() && path.name.is_some();
     if (!resource.namespaced && path.namespace.is_some()) || one_without_namespace {
         return Err(ApiError::no_such_path());
     }
@@ -264,13 +297,30 @@ fn authorize(api: &Api, user: &User, attributes: &Attributes) -> Result<(), ApiE
     if api.authorizer.allows(user, attributes) {
         return Ok(());
     }
-    let Attributes { verb, group, resource, namespace, name, path, .. } = attributes;
+    let Attributes {
+        verb,
+        group,
+        resource,
+        namespace,
+        name,
+        path,
+        ..
+    } = attributes;
     if resource.is_empty() {
-        let text = format!("forbidden: User {:?} cannot {verb} path {path:?}", user.name);
+        let text = format!(
+            "forbidden: User {:?} cannot {verb} path {path:?}",
+            user.name
+        );
         return Err(ApiError::new(403, "Forbidden", text));
     }
-    let full = if group.is_empty() { resource.clone() } else { format!("{resource}.{group}") };
-    let subject = name.as_ref().map_or(full.clone(), |name| format!("{full} {name:?}"));
+    let full = if group.is_empty() {
+        resource.clone()
+    } else {
+        format!("{resource}.{group}")
+    };
+    let subject = name
+        .as_ref()
+        .map_or(full.clone(), |name| format!("{full} {name:?}"));
     let scope = match namespace {
         Some(namespace) => format!("in the namespace {namespace:?}"),
         None => "at the cluster scope".to_owned(),

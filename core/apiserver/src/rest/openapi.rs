@@ -11,7 +11,11 @@ use crate::registry::{COMPONENTS, Registry, Resource};
 use crate::schema::REF;
 
 fn path_of(group: &str, version: &str) -> String {
-    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
+    if group.is_empty() {
+        format!("api/{version}")
+    } else {
+        format!("apis/{group}/{version}")
+    }
 }
 
 /// The list of documents. The hash changes with the document, so clients may
@@ -33,7 +37,11 @@ pub(super) fn index(registry: &Registry) -> Value {
     json!({ "paths": paths })
 }
 
-fn of<'a>(registry: &'a Registry, group: &'a str, version: &'a str) -> impl Iterator<Item = &'a Resource> {
+fn of<'a>(
+    registry: &'a Registry,
+    group: &'a str,
+    version: &'a str,
+) -> impl Iterator<Item = &'a Resource> {
     registry
         .all()
         .map(|resource| &**resource)
@@ -42,7 +50,12 @@ fn of<'a>(registry: &'a Registry, group: &'a str, version: &'a str) -> impl Iter
 
 /// The document of one group and version, named by its path.
 pub(super) fn document(registry: &Registry, path: &str) -> Option<Value> {
-    let (group, version) = match path.trim_end_matches('/').split('/').collect::<Vec<_>>().as_slice() {
+    let (group, version) = match path
+        .trim_end_matches('/')
+        .split('/')
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
         ["api", version] => (String::new(), (*version).to_owned()),
         ["apis", group, version] => ((*group).to_owned(), (*version).to_owned()),
         _ => return None,
@@ -76,11 +89,13 @@ fn gvk(resource: &Resource, kind: &str) -> Value {
 }
 
 fn add_paths(paths: &mut Map<String, Value>, resource: &Resource, prefix: &str) {
-    let scope = if resource.namespaced { "namespaces/{namespace}/" } else { "" };
-    let base = format!("/{prefix}/{scope}{}", resource.plural);
-    let parameter = |name: &str| {
-        json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}})
+    let scope = if resource.namespaced {
+        "namespaces/{namespace}/"
+    } else {
+        ""
     };
+    let base = format!("/{prefix}/{scope}{}", resource.plural);
+    let parameter = |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}});
     let body = json!({"$ref": format!("{REF}{}", resource.schema_name)});
     let operation = |action: &str, kind: &str, with_body: Option<&str>| {
         let mut operation = json!({
@@ -90,9 +105,13 @@ fn add_paths(paths: &mut Map<String, Value>, resource: &Resource, prefix: &str) 
             "responses": {"200": {"description": "OK", "content": {"application/json": {"schema": body}}}},
         });
         if let Some(media) = with_body {
-            operation["parameters"] =
-                json!([parameter("dryRun"), parameter("fieldManager"), parameter("fieldValidation")]);
-            operation["requestBody"] = json!({"content": {media: {"schema": body}}, "required": true});
+            operation["parameters"] = json!([
+                parameter("dryRun"),
+                parameter("fieldManager"),
+                parameter("fieldValidation")
+            ]);
+            operation["requestBody"] =
+                json!({"content": {media: {"schema": body}}, "required": true});
         }
         operation
     };
@@ -134,7 +153,11 @@ fn add_references(schemas: &mut Map<String, Value>, schema: &Value) {
 fn references(value: &Value, names: &mut BTreeSet<String>) {
     match value {
         Value::Object(map) => {
-            if let Some(name) = map.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix(REF)) {
+            if let Some(name) = map
+                .get("$ref")
+                .and_then(Value::as_str)
+                .and_then(|text| text.strip_prefix(REF))
+            {
                 names.insert(name.to_owned());
             }
             map.values().for_each(|inner| references(inner, names));

@@ -35,19 +35,41 @@ fn varint(out: &mut Vec<u8>, mut value: usize) {
 pub(super) fn document(registry: &Registry) -> Vec<u8> {
     let mut paths = Vec::new();
     for resource in registry.all() {
-        let prefix = if resource.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", resource.group) };
-        let scope = if resource.namespaced { "namespaces/{namespace}/" } else { "" };
-        let path = format!("{prefix}/{}/{scope}{}/{{name}}", resource.version, resource.plural);
-        let kind = json!({"group": resource.group, "version": resource.version, "kind": resource.kind}).to_string();
+        let prefix = if resource.group.is_empty() {
+            "/api".to_owned()
+        } else {
+            format!("/apis/{}", resource.group)
+        };
+        let scope = if resource.namespaced {
+            "namespaces/{namespace}/"
+        } else {
+            ""
+        };
+        let path = format!(
+            "{prefix}/{}/{scope}{}/{{name}}",
+            resource.version, resource.plural
+        );
+        let kind =
+            json!({"group": resource.group, "version": resource.version, "kind": resource.kind})
+                .to_string();
         let mut operation = Vec::new();
         for name in ["dryRun", "fieldManager", "fieldValidation"] {
             // Operation.parameters(8) > ParametersItem.parameter(1) >
             // Parameter.non_body_parameter(2) > NonBodyParameter.query(3)
-            let query = [field(2, b"query"), field(4, name.as_bytes()), field(6, b"string")].concat();
+            let query = [
+                field(2, b"query"),
+                field(4, name.as_bytes()),
+                field(6, b"string"),
+            ]
+            .concat();
             operation.extend(field(8, &field(1, &field(2, &field(3, &query)))));
         }
         // Operation.vendor_extension(13): a name and a value in YAML
-        let extension = [field(1, b"x-kubernetes-group-version-kind"), field(2, &field(2, kind.as_bytes()))].concat();
+        let extension = [
+            field(1, b"x-kubernetes-group-version-kind"),
+            field(2, &field(2, kind.as_bytes())),
+        ]
+        .concat();
         operation.extend(field(13, &extension));
         // PathItem.patch(8), under the path's name
         let item = [field(1, path.as_bytes()), field(2, &field(8, &operation))].concat();

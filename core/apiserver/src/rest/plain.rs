@@ -24,10 +24,18 @@ pub(super) async fn answer(api: &Api, path: &str, params: &Params) -> Result<Res
                 "platform": format!("{}/{}", std::env::consts::OS, arch()),
             }),
         )),
-        "/openapi/v3" => Ok(json_response(StatusCode::OK, &openapi::index(&api.registry()))),
+        "/openapi/v3" => Ok(json_response(
+            StatusCode::OK,
+            &openapi::index(&api.registry()),
+        )),
         "/openapi/v2" => {
             let document = openapi_v2::document(&api.registry());
-            Ok((StatusCode::OK, [(header::CONTENT_TYPE, openapi_v2::MEDIA)], document).into_response())
+            Ok((
+                StatusCode::OK,
+                [(header::CONTENT_TYPE, openapi_v2::MEDIA)],
+                document,
+            )
+                .into_response())
         }
         "" => Ok(json_response(
             StatusCode::OK,
@@ -35,12 +43,14 @@ pub(super) async fn answer(api: &Api, path: &str, params: &Params) -> Result<Res
         )),
         _ => match path.strip_prefix("/openapi/v3/") {
             Some(group_version) => {
-                let document =
-                    openapi::document(&api.registry(), group_version).ok_or_else(ApiError::no_such_path)?;
+                let document = openapi::document(&api.registry(), group_version)
+                    .ok_or_else(ApiError::no_such_path)?;
                 let mut response = json_response(StatusCode::OK, &document);
                 if params.get("hash").is_some() {
                     let forever = header::HeaderValue::from_static("public, immutable");
-                    response.headers_mut().insert(header::CACHE_CONTROL, forever);
+                    response
+                        .headers_mut()
+                        .insert(header::CACHE_CONTROL, forever);
                 }
                 Ok(response)
             }
@@ -59,5 +69,10 @@ fn arch() -> &'static str {
 }
 
 fn text(body: &'static str) -> Response {
-    (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response()
+    (
+        StatusCode::OK,
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+        body,
+    )
+        .into_response()
 }

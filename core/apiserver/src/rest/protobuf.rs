@@ -36,61 +36,130 @@ const fn many(number: u64, name: &'static str, kind: Kind) -> Field {
 use Kind::{Blobs, Flag, Message, Number, Text, Texts, Time};
 
 const OWNER: &[Field] = &[
-    one(1, "kind", Text), one(3, "name", Text), one(4, "uid", Text), one(5, "apiVersion", Text),
-    one(6, "controller", Flag), one(7, "blockOwnerDeletion", Flag),
+    one(1, "kind", Text),
+    one(3, "name", Text),
+    one(4, "uid", Text),
+    one(5, "apiVersion", Text),
+    one(6, "controller", Flag),
+    one(7, "blockOwnerDeletion", Flag),
 ];
 const META: &[Field] = &[
-    one(1, "name", Text), one(2, "generateName", Text), one(3, "namespace", Text), one(5, "uid", Text),
-    one(6, "resourceVersion", Text), one(7, "generation", Number), one(8, "creationTimestamp", Time),
-    one(9, "deletionTimestamp", Time), one(10, "deletionGracePeriodSeconds", Number), one(11, "labels", Texts),
-    one(12, "annotations", Texts), many(13, "ownerReferences", Message(OWNER)), many(14, "finalizers", Text),
+    one(1, "name", Text),
+    one(2, "generateName", Text),
+    one(3, "namespace", Text),
+    one(5, "uid", Text),
+    one(6, "resourceVersion", Text),
+    one(7, "generation", Number),
+    one(8, "creationTimestamp", Time),
+    one(9, "deletionTimestamp", Time),
+    one(10, "deletionGracePeriodSeconds", Number),
+    one(11, "labels", Texts),
+    one(12, "annotations", Texts),
+    many(13, "ownerReferences", Message(OWNER)),
+    many(14, "finalizers", Text),
 ];
 const NAMESPACE: &[Field] = &[
-    one(1, "metadata", Message(META)), one(2, "spec", Message(&[many(1, "finalizers", Text)])),
+    one(1, "metadata", Message(META)),
+    one(2, "spec", Message(&[many(1, "finalizers", Text)])),
     one(3, "status", Message(&[one(1, "phase", Text)])),
 ];
 const CONFIG_MAP: &[Field] = &[
-    one(1, "metadata", Message(META)), one(2, "data", Texts), one(3, "binaryData", Blobs), one(4, "immutable", Flag),
+    one(1, "metadata", Message(META)),
+    one(2, "data", Texts),
+    one(3, "binaryData", Blobs),
+    one(4, "immutable", Flag),
 ];
 const SECRET: &[Field] = &[
-    one(1, "metadata", Message(META)), one(2, "data", Blobs), one(3, "type", Text), one(4, "stringData", Texts),
+    one(1, "metadata", Message(META)),
+    one(2, "data", Blobs),
+    one(3, "type", Text),
+    one(4, "stringData", Texts),
     one(5, "immutable", Flag),
 ];
 const DELETE: &[Field] = &[
     one(1, "gracePeriodSeconds", Number),
-    one(2, "preconditions", Message(&[one(1, "uid", Text), one(2, "resourceVersion", Text)])),
-    one(3, "orphanDependents", Flag), one(4, "propagationPolicy", Text), many(5, "dryRun", Text),
+    one(
+        2,
+        "preconditions",
+        Message(&[one(1, "uid", Text), one(2, "resourceVersion", Text)]),
+    ),
+    one(3, "orphanDependents", Flag),
+    one(4, "propagationPolicy", Text),
+    many(5, "dryRun", Text),
 ];
 const ACCESS_REVIEW: &[Field] = &[
     one(1, "metadata", Message(META)),
-    one(2, "spec", Message(&[
-        one(1, "resourceAttributes", Message(&[
-            one(1, "namespace", Text), one(2, "verb", Text), one(3, "group", Text), one(4, "version", Text),
-            one(5, "resource", Text), one(6, "subresource", Text), one(7, "name", Text),
-        ])),
-        one(2, "nonResourceAttributes", Message(&[one(1, "path", Text), one(2, "verb", Text)])),
-    ])),
+    one(
+        2,
+        "spec",
+        Message(&[
+            one(
+                1,
+                "resourceAttributes",
+                Message(&[
+                    one(1, "namespace", Text),
+                    one(2, "verb", Text),
+                    one(3, "group", Text),
+                    one(4, "version", Text),
+                    one(5, "resource", Text),
+                    one(6, "subresource", Text),
+                    one(7, "name", Text),
+                ]),
+            ),
+            one(
+                2,
+                "nonResourceAttributes",
+                Message(&[one(1, "path", Text), one(2, "verb", Text)]),
+            ),
+        ]),
+    ),
 ];
 const REVIEW: &[Field] = &[one(1, "metadata", Message(META))];
 const LEASE: &[Field] = &[
     one(1, "metadata", Message(META)),
-    one(2, "spec", Message(&[
-        one(1, "holderIdentity", Text), one(2, "leaseDurationSeconds", Number), one(3, "acquireTime", Time),
-        one(4, "renewTime", Time), one(5, "leaseTransitions", Number), one(6, "strategy", Text),
-        one(7, "preferredHolder", Text),
-    ])),
+    one(
+        2,
+        "spec",
+        Message(&[
+            one(1, "holderIdentity", Text),
+            one(2, "leaseDurationSeconds", Number),
+            one(3, "acquireTime", Time),
+            one(4, "renewTime", Time),
+            one(5, "leaseTransitions", Number),
+            one(6, "strategy", Text),
+            one(7, "preferredHolder", Text),
+        ]),
+    ),
 ];
 const REFERENCE: &[Field] = &[
-    one(1, "kind", Text), one(2, "namespace", Text), one(3, "name", Text), one(4, "uid", Text),
-    one(5, "apiVersion", Text), one(6, "resourceVersion", Text), one(7, "fieldPath", Text),
+    one(1, "kind", Text),
+    one(2, "namespace", Text),
+    one(3, "name", Text),
+    one(4, "uid", Text),
+    one(5, "apiVersion", Text),
+    one(6, "resourceVersion", Text),
+    one(7, "fieldPath", Text),
 ];
 const SERIES: &[Field] = &[one(1, "count", Number), one(2, "lastObservedTime", Time)];
 const EVENT: &[Field] = &[
-    one(1, "metadata", Message(META)), one(2, "involvedObject", Message(REFERENCE)), one(3, "reason", Text),
-    one(4, "message", Text), one(5, "source", Message(&[one(1, "component", Text), one(2, "host", Text)])),
-    one(6, "firstTimestamp", Time), one(7, "lastTimestamp", Time), one(8, "count", Number), one(9, "type", Text),
-    one(10, "eventTime", Time), one(11, "series", Message(SERIES)), one(12, "action", Text),
-    one(13, "related", Message(REFERENCE)), one(14, "reportingComponent", Text),
+    one(1, "metadata", Message(META)),
+    one(2, "involvedObject", Message(REFERENCE)),
+    one(3, "reason", Text),
+    one(4, "message", Text),
+    one(
+        5,
+        "source",
+        Message(&[one(1, "component", Text), one(2, "host", Text)]),
+    ),
+    one(6, "firstTimestamp", Time),
+    one(7, "lastTimestamp", Time),
+    one(8, "count", Number),
+    one(9, "type", Text),
+    one(10, "eventTime", Time),
+    one(11, "series", Message(SERIES)),
+    one(12, "action", Text),
+    one(13, "related", Message(REFERENCE)),
+    one(14, "reportingComponent", Text),
     one(15, "reportingInstance", Text),
 ];
 
@@ -198,9 +267,14 @@ fn text(bytes: &[u8]) -> Result<String, Fault> {
 fn message(bytes: &[u8], table: &[Field]) -> Result<Map<String, Value>, Fault> {
     let mut object = Map::new();
     for (number, wire) in fields(bytes)? {
-        let Some(Field(_, name, kind, repeated)) = table.iter().find(|field| field.0 == number) else { continue };
+        let Some(Field(_, name, kind, repeated)) = table.iter().find(|field| field.0 == number)
+        else {
+            continue;
+        };
         if let (Texts | Blobs, Wire::Bytes(bytes)) = (kind, &wire) {
-            let slot = object.entry(*name).or_insert_with(|| Value::Object(Map::new()));
+            let slot = object
+                .entry(*name)
+                .or_insert_with(|| Value::Object(Map::new()));
             let (key, value) = pair(bytes, matches!(kind, Blobs))?;
             slot[key] = Value::String(value);
             continue;
@@ -214,7 +288,9 @@ fn message(bytes: &[u8], table: &[Field]) -> Result<Map<String, Value>, Fault> {
             _ => return Err(Fault::Malformed),
         };
         if *repeated {
-            let slot = object.entry(*name).or_insert_with(|| Value::Array(Vec::new()));
+            let slot = object
+                .entry(*name)
+                .or_insert_with(|| Value::Array(Vec::new()));
             slot.as_array_mut().ok_or(Fault::Malformed)?.push(value);
         } else if !(value.is_null() || value == "" || (*name == "generation" && value == 0)) {
             object.insert((*name).to_owned(), value);
@@ -228,7 +304,13 @@ fn pair(bytes: &[u8], blob: bool) -> Result<(String, String), Fault> {
     for (number, wire) in fields(bytes)? {
         match (number, wire) {
             (1, Wire::Bytes(bytes)) => key = text(bytes)?,
-            (2, Wire::Bytes(bytes)) => value = if blob { base64::encode(bytes) } else { text(bytes)? },
+            (2, Wire::Bytes(bytes)) => {
+                value = if blob {
+                    base64::encode(bytes)
+                } else {
+                    text(bytes)?
+                }
+            }
             _ => return Err(Fault::Malformed),
         }
     }
@@ -250,7 +332,11 @@ mod tests {
     use super::*;
 
     fn bytes(number: u8, inner: &[u8]) -> Vec<u8> {
-        [&[number << 3 | 2, u8::try_from(inner.len()).expect("short")], inner].concat()
+        [
+            &[number << 3 | 2, u8::try_from(inner.len()).expect("short")],
+            inner,
+        ]
+        .concat()
     }
 
     #[test]

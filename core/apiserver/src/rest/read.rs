@@ -57,14 +57,26 @@ pub(super) async fn get(call: &Call) -> Result<Response, ApiError> {
     let name = call.name.as_deref().unwrap_or_default();
     let record = call.api.store.get(call.key(name)).await?;
     let record = record.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
-    if call.output == Output::Object && convert::is_stored_form(&call.resource) && call.resource.deprecation.is_none() {
+    if call.output == Output::Object
+        && convert::is_stored_form(&call.resource)
+        && call.resource.deprecation.is_none()
+    {
         return Ok(raw(record.json));
     }
-    Ok(call.respond(StatusCode::OK, convert::present(&call.resource, record.object()), &[]))
+    Ok(call.respond(
+        StatusCode::OK,
+        convert::present(&call.resource, record.object()),
+        &[],
+    ))
 }
 
 fn raw(json: Bytes) -> Response {
-    (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], json).into_response()
+    (
+        StatusCode::OK,
+        [(header::CONTENT_TYPE, "application/json")],
+        json,
+    )
+        .into_response()
 }
 
 pub(super) async fn list(call: &Call) -> Result<Response, ApiError> {
@@ -76,11 +88,16 @@ pub(super) async fn list(call: &Call) -> Result<Response, ApiError> {
         let head = json!({"kind": resource.list_kind, "apiVersion": resource.api_version(), "metadata": metadata});
         return Ok(raw(join(&head, &listing.records)));
     }
-    let objects = listing.records.iter().map(|record| convert::present(resource, record.object()));
+    let objects = listing
+        .records
+        .iter()
+        .map(|record| convert::present(resource, record.object()));
     let body = match call.output {
         Output::Table => table::build(resource, objects.collect(), &call.params, metadata),
-        Output::Partial => json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
-            "metadata": metadata, "items": objects.map(|object| table::partial(&object)).collect::<Vec<_>>()}),
+        Output::Partial => {
+            json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+            "metadata": metadata, "items": objects.map(|object| table::partial(&object)).collect::<Vec<_>>()})
+        }
         Output::Object => json!({"kind": resource.list_kind, "apiVersion": resource.api_version(),
             "metadata": metadata, "items": objects.collect::<Vec<_>>()}),
     };
@@ -113,17 +130,19 @@ fn join(head: &Value, records: &[Record]) -> Bytes {
 pub(super) fn revision(params: &Params) -> Result<Option<u64>, ApiError> {
     match params.get("resourceVersion") {
         None | Some("0") => Ok(None),
-        Some(text) => text
-            .parse()
-            .map(Some)
-            .map_err(|_| ApiError::bad_request(format!("resourceVersion: Invalid value: {text:?}"))),
+        Some(text) => text.parse().map(Some).map_err(|_| {
+            ApiError::bad_request(format!("resourceVersion: Invalid value: {text:?}"))
+        }),
     }
 }
 
 /// Reads the objects that a list asks for.
 pub(super) async fn collect(call: &Call, selection: &Selection) -> Result<Listing, ApiError> {
     let params = &call.params;
-    let limit = params.number("limit").filter(|limit| *limit > 0).map_or(usize::MAX, |limit| limit as usize);
+    let limit = params
+        .number("limit")
+        .filter(|limit| *limit > 0)
+        .map_or(usize::MAX, |limit| limit as usize);
     let (mut at, mut after) = (None, None);
     if let Some(token) = params.get("continue") {
         if revision(params)?.is_some() {
@@ -140,7 +159,12 @@ pub(super) async fn collect(call: &Call, selection: &Selection) -> Result<Listin
         }
         at = (params.get("resourceVersionMatch") == Some("Exact")).then_some(wanted);
     }
-    let mut listing = Listing { revision: 0, next: None, remaining: None, records: Vec::new() };
+    let mut listing = Listing {
+        revision: 0,
+        next: None,
+        remaining: None,
+        records: Vec::new(),
+    };
     loop {
         let missing = limit - listing.records.len();
         let request = PageRequest {
@@ -149,7 +173,11 @@ pub(super) async fn collect(call: &Call, selection: &Selection) -> Result<Listin
             name: selection.fields.name().map(str::to_owned),
             revision: at,
             after: after.clone(),
-            limit: if selection.is_empty() { missing } else { missing.clamp(CHUNK, CHUNK * 4) },
+            limit: if selection.is_empty() {
+                missing
+            } else {
+                missing.clamp(CHUNK, CHUNK * 4)
+            },
         };
         let page = call.api.store.page(request).await?;
         // later pages are of the same state as the first
@@ -157,7 +185,9 @@ pub(super) async fn collect(call: &Call, selection: &Selection) -> Result<Listin
         let mut rest = page.remaining;
         for (index, record) in page.records.iter().enumerate() {
             after = Some((record.namespace.clone(), record.name.clone()));
-            if selection.is_empty() || selection.matches(&convert::present(&call.resource, record.object())) {
+            if selection.is_empty()
+                || selection.matches(&convert::present(&call.resource, record.object()))
+            {
                 listing.records.push(record.clone());
                 if listing.records.len() == limit {
                     rest += page.records.len() - index - 1;
@@ -170,7 +200,8 @@ pub(super) async fn collect(call: &Call, selection: &Selection) -> Result<Listin
             return Ok(listing);
         }
         if full {
-            listing.next = after.map(|(namespace, name)| write_token(page.revision, &namespace, &name));
+            listing.next =
+                after.map(|(namespace, name)| write_token(page.revision, &namespace, &name));
             listing.remaining = selection.is_empty().then_some(rest);
             return Ok(listing);
         }
@@ -178,7 +209,8 @@ pub(super) async fn collect(call: &Call, selection: &Selection) -> Result<Listin
 }
 
 fn write_token(revision: u64, namespace: &str, name: &str) -> String {
-    let token = json!({"v": "meta.k8s.io/v1", "rv": revision, "start": format!("{namespace}/{name}")});
+    let token =
+        json!({"v": "meta.k8s.io/v1", "rv": revision, "start": format!("{namespace}/{name}")});
     base64::encode_url(token.to_string().as_bytes())
 }
 
@@ -186,6 +218,12 @@ fn read_token(text: &str) -> Result<(u64, (String, String)), ApiError> {
     let fault = || ApiError::bad_request("continue key is not valid");
     let bytes = base64::decode(text).ok_or_else(fault)?;
     let token: Value = serde_json::from_slice(&bytes).map_err(|_| fault())?;
-    let (namespace, name) = token["start"].as_str().and_then(|start| start.split_once('/')).ok_or_else(fault)?;
-    Ok((token["rv"].as_u64().ok_or_else(fault)?, (namespace.to_owned(), name.to_owned())))
+    let (namespace, name) = token["start"]
+        .as_str()
+        .and_then(|start| start.split_once('/'))
+        .ok_or_else(fault)?;
+    Ok((
+        token["rv"].as_u64().ok_or_else(fault)?,
+        (namespace.to_owned(), name.to_owned()),
+    ))
 }

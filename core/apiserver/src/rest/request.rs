@@ -16,7 +16,10 @@ pub(crate) enum Target {
     /// `/apis/g`
     Group(String),
     /// `/api/v1` or `/apis/g/v`
-    Resources { group: String, version: String },
+    Resources {
+        group: String,
+        version: String,
+    },
     Resource(ResourcePath),
 }
 
@@ -34,8 +37,11 @@ pub(crate) struct ResourcePath {
 impl Target {
     /// Reads the path of a URI; `None` when it has the form of no path we know.
     pub(crate) fn parse(path: &str) -> Option<Target> {
-        let segments: Vec<String> =
-            path.split('/').filter(|segment| !segment.is_empty()).map(|segment| decode(segment, false)).collect();
+        let segments: Vec<String> = path
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .map(|segment| decode(segment, false))
+            .collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         match segments.as_slice() {
             ["api"] => Some(Target::CoreVersions),
@@ -49,9 +55,18 @@ impl Target {
 
     fn resource(group: &str, version: &str, rest: &[&str]) -> Option<Target> {
         let own = |text: &&str| (*text).to_owned();
-        let mut path = ResourcePath { group: group.into(), version: version.into(), ..ResourcePath::default() };
+        let mut path = ResourcePath {
+            group: group.into(),
+            version: version.into(),
+            ..ResourcePath::default()
+        };
         let rest = match rest {
-            [] => return Some(Target::Resources { group: path.group, version: path.version }),
+            [] => {
+                return Some(Target::Resources {
+                    group: path.group,
+                    version: path.version,
+                });
+            }
             ["namespaces", _, "status" | "finalize"] if group.is_empty() => rest,
             ["namespaces", namespace, inner @ ..] if !inner.is_empty() => {
                 path.namespace = Some(own(namespace));
@@ -74,16 +89,22 @@ pub(crate) struct Params(HashMap<String, String>);
 impl Params {
     /// Empty pairs, as in `?&a=b`, are ignored.
     pub(crate) fn parse(query: &str) -> Params {
-        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name, true), decode(value, true))
-        });
+        let pairs = query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                (decode(name, true), decode(value, true))
+            });
         Params(pairs.collect())
     }
 
     /// A parameter that is there and not empty.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 
     pub(crate) fn flag(&self, name: &str) -> bool {
@@ -103,7 +124,9 @@ fn decode(text: &str, plus: bool) -> String {
             b'+' if plus => bytes.push(b' '),
             b'%' => {
                 let hex = [rest.next().unwrap_or(b'0'), rest.next().unwrap_or(b'0')];
-                let value = std::str::from_utf8(&hex).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok());
+                let value = std::str::from_utf8(&hex)
+                    .ok()
+                    .and_then(|hex| u8::from_str_radix(hex, 16).ok());
                 bytes.push(value.unwrap_or(b'?'));
             }
             other => bytes.push(other),
@@ -133,7 +156,9 @@ impl Output {
             let form = pieces.find_map(|piece| piece.strip_prefix("as="));
             match form {
                 Some("Table") => return Output::Table,
-                Some("PartialObjectMetadata" | "PartialObjectMetadataList") => return Output::Partial,
+                Some("PartialObjectMetadata" | "PartialObjectMetadataList") => {
+                    return Output::Partial;
+                }
                 Some(_) => {}
                 None => return Output::Object,
             }
@@ -144,7 +169,10 @@ impl Output {
 
 /// The parts of all `Accept` headers, in order.
 pub(crate) fn accepted(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let values = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
@@ -162,11 +190,20 @@ mod tests {
     #[test]
     fn paths() {
         let status = path("/apis/d.io/v1/namespaces/a/devices/b/status");
-        assert_eq!((status.namespace.as_deref(), status.name.as_deref()), (Some("a"), Some("b")));
+        assert_eq!(
+            (status.namespace.as_deref(), status.name.as_deref()),
+            (Some("a"), Some("b"))
+        );
         assert_eq!(status.subresource.as_deref(), Some("status"));
         let namespace = path("/api/v1/namespaces/a");
-        assert_eq!((namespace.plural.as_str(), namespace.name.as_deref()), ("namespaces", Some("a")));
-        assert_eq!(path("/api/v1/namespaces/a/finalize").subresource.as_deref(), Some("finalize"));
+        assert_eq!(
+            (namespace.plural.as_str(), namespace.name.as_deref()),
+            ("namespaces", Some("a"))
+        );
+        assert_eq!(
+            path("/api/v1/namespaces/a/finalize").subresource.as_deref(),
+            Some("finalize")
+        );
         assert_eq!(path("/api/v1/namespaces/a/configmaps").plural, "configmaps");
         assert_eq!(path("/api/v1/nodes/n%2F1").name.as_deref(), Some("n/1"));
         assert_eq!(Target::parse("/api/v1/nodes/n/a/b/c"), None);
@@ -174,7 +211,9 @@ mod tests {
 
     #[test]
     fn queries_as_clients_write_them() {
-        let params = Params::parse("&labelSelector=app+in+%28x%2Cy%29%2C%21z&limit=500&watch=true&continue=");
+        let params = Params::parse(
+            "&labelSelector=app+in+%28x%2Cy%29%2C%21z&limit=500&watch=true&continue=",
+        );
         assert_eq!(params.get("labelSelector"), Some("app in (x,y),!z"));
         assert_eq!(params.number("limit"), Some(500));
         assert!(params.flag("watch"));

@@ -11,14 +11,26 @@ use crate::identity::{Attributes, User};
 
 /// (group, plural, kind)
 pub(super) const RESOURCES: &[(&str, &str, &str)] = &[
-    ("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
-    ("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
+    (
+        "authentication.k8s.io",
+        "selfsubjectreviews",
+        "SelfSubjectReview",
+    ),
+    (
+        "authorization.k8s.io",
+        "selfsubjectaccessreviews",
+        "SelfSubjectAccessReview",
+    ),
 ];
 
 /// The kind of review that a path names.
 pub(super) fn kind(path: &ResourcePath) -> Option<&'static str> {
-    let found = RESOURCES.iter().find(|(group, plural, _)| path.group == *group && path.plural == *plural);
-    found.filter(|_| path.version == "v1" && path.name.is_none()).map(|(_, _, kind)| *kind)
+    let found = RESOURCES
+        .iter()
+        .find(|(group, plural, _)| path.group == *group && path.plural == *plural);
+    found
+        .filter(|_| path.version == "v1" && path.name.is_none())
+        .map(|(_, _, kind)| *kind)
 }
 
 pub(super) fn answer(api: &Api, user: &User, kind: &str, mut given: Value) -> Response {
@@ -33,8 +45,16 @@ pub(super) fn answer(api: &Api, user: &User, kind: &str, mut given: Value) -> Re
     }
     given["apiVersion"] = json!("authorization.k8s.io/v1");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let some = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    let (resource, path) = (&given["spec"]["resourceAttributes"], &given["spec"]["nonResourceAttributes"]);
+    let some = |value: &Value| {
+        value
+            .as_str()
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
+    let (resource, path) = (
+        &given["spec"]["resourceAttributes"],
+        &given["spec"]["nonResourceAttributes"],
+    );
     let attributes = if resource.is_object() {
         Attributes {
             verb: text(&resource["verb"]),
@@ -46,7 +66,11 @@ pub(super) fn answer(api: &Api, user: &User, kind: &str, mut given: Value) -> Re
             path: String::new(),
         }
     } else {
-        Attributes { verb: text(&path["verb"]), path: text(&path["path"]), ..Attributes::default() }
+        Attributes {
+            verb: text(&path["verb"]),
+            path: text(&path["path"]),
+            ..Attributes::default()
+        }
     };
     given["status"] = json!({"allowed": allowed(api, user, &attributes)});
     json_response(StatusCode::CREATED, &given)

@@ -17,11 +17,22 @@ pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 /// Metadata that only the server writes.
 const SERVER_FIELDS: &[&str] = &[
-    "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink",
-    "resourceVersion", "namespace", "name", "generateName",
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "selfLink",
+    "resourceVersion",
+    "namespace",
+    "name",
+    "generateName",
 ];
 
-#[allow(clippy::expect_used, reason = "the patterns are constants and a test uses them")]
+#[allow(
+    clippy::expect_used,
+    reason = "the patterns are constants and a test uses them"
+)]
 fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("the pattern is valid")
 }
@@ -29,15 +40,20 @@ fn pattern(text: &str) -> Regex {
 static SUBDOMAIN: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"));
 static LABEL: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"));
-static LABEL_VALUE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"));
+static LABEL_VALUE: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"));
 static QUALIFIED: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$")
+    pattern(
+        r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$",
+    )
 });
 
 /// Checks type and version that a body says it is, and fills them in.
 pub(super) fn check_type(resource: &Resource, object: &mut Value) -> Result<(), ApiError> {
     let Some(map) = object.as_object_mut() else {
-        return Err(ApiError::bad_request("the body of the request is not an object"));
+        return Err(ApiError::bad_request(
+            "the body of the request is not an object",
+        ));
     };
     let wanted = resource.api_version();
     match map.get("apiVersion").and_then(Value::as_str) {
@@ -99,7 +115,13 @@ pub(super) fn unknown_fields(
 /// Makes a new object of what a client gave.
 pub(super) fn prepare(resource: &Resource, object: &mut Value, uid: &str) {
     if let Some(metadata) = object["metadata"].as_object_mut() {
-        for name in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"] {
+        for name in [
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "selfLink",
+            "resourceVersion",
+            "generation",
+        ] {
             metadata.shift_remove(name);
         }
         if !resource.namespaced {
@@ -132,7 +154,10 @@ pub(super) fn prepare(resource: &Resource, object: &mut Value, uid: &str) {
 
 /// Adds a finalizer if it is not there.
 pub(crate) fn add_finalizer(object: &mut Value, name: &str) {
-    let mut list = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+    let mut list = object["metadata"]["finalizers"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     if !list.iter().any(|item| item == name) {
         list.push(json!(name));
         object["metadata"]["finalizers"] = Value::Array(list);
@@ -150,7 +175,9 @@ fn always(resource: &Resource, object: &mut Value) {
             object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
         }
         Class::Secret => {
-            let plain = object.as_object_mut().and_then(|map| map.shift_remove("stringData"));
+            let plain = object
+                .as_object_mut()
+                .and_then(|map| map.shift_remove("stringData"));
             if let Some(Value::Object(plain)) = plain {
                 if !object["data"].is_object() {
                     object["data"] = json!({});
@@ -183,7 +210,12 @@ fn always(resource: &Resource, object: &mut Value) {
 
 /// Lets only those changes through that may be made here: through the main
 /// resource all but status, through a subresource only its part.
-pub(super) fn settle(resource: &Resource, current: &Value, proposed: &mut Value, subresource: Option<&str>) {
+pub(super) fn settle(
+    resource: &Resource,
+    current: &Value,
+    proposed: &mut Value,
+    subresource: Option<&str>,
+) {
     let keep = |object: &mut Value, field: &str| match current.get(field) {
         Some(value) => object[field] = value.clone(),
         None => {
@@ -244,7 +276,9 @@ fn desired_differs(old: &Value, new: &Value) -> bool {
     let desired = |object: &Value| -> Vec<(String, Value)> {
         let fields = object.as_object().into_iter().flatten();
         let mut list: Vec<_> = fields
-            .filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status" | "apiVersion" | "kind"))
+            .filter(|(name, _)| {
+                !matches!(name.as_str(), "metadata" | "status" | "apiVersion" | "kind")
+            })
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         list.sort_by(|a, b| a.0.cmp(&b.0));
@@ -272,7 +306,10 @@ fn metadata(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<Cau
     let mut faults = Vec::new();
     let name = metadata["name"].as_str().unwrap_or_default();
     if name.is_empty() {
-        faults.push(Cause::missing("metadata.name", "name or generateName is required"));
+        faults.push(Cause::missing(
+            "metadata.name",
+            "name or generateName is required",
+        ));
     } else if old.is_none() {
         let (fits, longest) = match resource.class {
             Class::Namespace => (LABEL.is_match(name), 63),
@@ -300,9 +337,16 @@ fn metadata(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<Cau
         }
     }
     if let Some(old) = old.filter(|old| old["metadata"]["deletionTimestamp"].is_string()) {
-        let before = old["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
-        let added: Vec<&Value> =
-            metadata["finalizers"].as_array().into_iter().flatten().filter(|item| !before.contains(item)).collect();
+        let before = old["metadata"]["finalizers"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let added: Vec<&Value> = metadata["finalizers"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|item| !before.contains(item))
+            .collect();
         if !added.is_empty() {
             let list: Vec<String> = added.iter().map(|item| item.to_string()).collect();
             let detail = format!(
@@ -320,24 +364,48 @@ fn data(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<Cause> 
     let mut faults = Vec::new();
     for field in ["data", "binaryData"] {
         for (key, value) in object[field].as_object().into_iter().flatten() {
-            if key.is_empty() || !key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
-                let detail = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'";
-                faults.push(Cause::invalid(&format!("{field}[{key}]"), &json!(key), detail));
+            if key.is_empty()
+                || !key
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+            {
+                let detail =
+                    "a valid config key must consist of alphanumeric characters, '-', '_' or '.'";
+                faults.push(Cause::invalid(
+                    &format!("{field}[{key}]"),
+                    &json!(key),
+                    detail,
+                ));
             }
             let encoded = field == "binaryData" || resource.class == Class::Secret;
-            if encoded && value.as_str().is_some_and(|text| base64::decode(text).is_none()) {
-                faults.push(Cause::invalid(&format!("{field}[{key}]"), value, "illegal base64 data"));
+            if encoded
+                && value
+                    .as_str()
+                    .is_some_and(|text| base64::decode(text).is_none())
+            {
+                faults.push(Cause::invalid(
+                    &format!("{field}[{key}]"),
+                    value,
+                    "illegal base64 data",
+                ));
             }
         }
     }
     let Some(old) = old else { return faults };
     if resource.class == Class::Secret && old["type"] != object["type"] {
-        faults.push(Cause::invalid("type", &object["type"], "field is immutable"));
+        faults.push(Cause::invalid(
+            "type",
+            &object["type"],
+            "field is immutable",
+        ));
     }
     if old["immutable"] == true {
         for field in ["data", "binaryData", "immutable"] {
             if old[field] != object[field] {
-                faults.push(Cause::forbidden(field, "field is immutable when `immutable` is set"));
+                faults.push(Cause::forbidden(
+                    field,
+                    "field is immutable when `immutable` is set",
+                ));
             }
         }
     }

@@ -23,7 +23,9 @@ impl Labels {
         let mut tests = Vec::new();
         for part in split(text) {
             tests.push(requirement(part.trim()).ok_or_else(|| {
-                ApiError::bad_request(format!("unable to parse requirement: {part:?} in label selector {text:?}"))
+                ApiError::bad_request(format!(
+                    "unable to parse requirement: {part:?} in label selector {text:?}"
+                ))
             })?);
         }
         Ok(Labels(tests))
@@ -39,11 +41,17 @@ impl Labels {
             let value = labels.get(key).and_then(Value::as_str);
             match test {
                 Test::In(list) => value.is_some_and(|value| list.iter().any(|item| item == value)),
-                Test::NotIn(list) => value.is_none_or(|value| list.iter().all(|item| item != value)),
+                Test::NotIn(list) => {
+                    value.is_none_or(|value| list.iter().all(|item| item != value))
+                }
                 Test::Exists => value.is_some(),
                 Test::Missing => value.is_none(),
-                Test::Greater(least) => value.and_then(|value| value.parse().ok()).is_some_and(|n: i64| n > *least),
-                Test::Less(most) => value.and_then(|value| value.parse().ok()).is_some_and(|n: i64| n < *most),
+                Test::Greater(least) => value
+                    .and_then(|value| value.parse().ok())
+                    .is_some_and(|n: i64| n > *least),
+                Test::Less(most) => value
+                    .and_then(|value| value.parse().ok())
+                    .is_some_and(|n: i64| n < *most),
             }
         })
     }
@@ -79,7 +87,10 @@ fn requirement(text: &str) -> Option<(String, Test)> {
     }
     if let Some(end) = text.strip_suffix(')') {
         let (head, list) = end.split_once('(')?;
-        let values = list.split(',').map(|value| value.trim().to_owned()).collect();
+        let values = list
+            .split(',')
+            .map(|value| value.trim().to_owned())
+            .collect();
         let mut words = head.split_whitespace();
         let name = key(words.next()?)?;
         return match (words.next()?, words.next()) {
@@ -91,7 +102,11 @@ fn requirement(text: &str) -> Option<(String, Test)> {
     let one = |value: &str| vec![value.trim().to_owned()];
     for (sign, negative) in [("!=", true), ("==", false), ("=", false)] {
         if let Some((name, value)) = text.split_once(sign) {
-            let test = if negative { Test::NotIn(one(value)) } else { Test::In(one(value)) };
+            let test = if negative {
+                Test::NotIn(one(value))
+            } else {
+                Test::In(one(value))
+            };
             return Some((key(name)?, test));
         }
     }
@@ -115,13 +130,20 @@ impl Fields {
         for part in text.split(',').filter(|part| !part.trim().is_empty()) {
             let (path, value, negated) = [("!=", true), ("==", false), ("=", false)]
                 .into_iter()
-                .find_map(|(sign, negated)| part.split_once(sign).map(|(path, value)| (path, value, negated)))
+                .find_map(|(sign, negated)| {
+                    part.split_once(sign)
+                        .map(|(path, value)| (path, value, negated))
+                })
                 .ok_or_else(|| {
-                    ApiError::bad_request(format!("invalid selector: {text:?}; can't understand {part:?}"))
+                    ApiError::bad_request(format!(
+                        "invalid selector: {text:?}; can't understand {part:?}"
+                    ))
                 })?;
             let path = path.trim();
             if !matches!(path, "metadata.name" | "metadata.namespace") && !known.contains(&path) {
-                return Err(ApiError::bad_request(format!("field label not supported: {path}")));
+                return Err(ApiError::bad_request(format!(
+                    "field label not supported: {path}"
+                )));
             }
             tests.push((path.to_owned(), value.trim().to_owned(), negated));
         }
@@ -134,12 +156,17 @@ impl Fields {
 
     /// The name, when the selector asks for exactly one.
     pub(crate) fn name(&self) -> Option<&str> {
-        self.0.iter().find(|(path, _, negated)| path == "metadata.name" && !negated).map(|(_, value, _)| value.as_str())
+        self.0
+            .iter()
+            .find(|(path, _, negated)| path == "metadata.name" && !negated)
+            .map(|(_, value, _)| value.as_str())
     }
 
     /// Whether an object's own fields decide, which can change, and not only its name.
     pub(crate) fn mutable(&self) -> bool {
-        self.0.iter().any(|(path, _, _)| !path.starts_with("metadata."))
+        self.0
+            .iter()
+            .any(|(path, _, _)| !path.starts_with("metadata."))
     }
 
     pub(crate) fn matches(&self, object: &Value) -> bool {
@@ -168,10 +195,27 @@ mod tests {
     #[test]
     fn label_selectors() {
         let object = json!({"metadata": {"labels": {"app": "x", "tier": "web", "n": "5"}}});
-        for yes in ["", "app", "app=x", "app==x", "app in (x, y)", "app in (x,y),!z", "tier!=db", "z notin (a)", "n>4"] {
+        for yes in [
+            "",
+            "app",
+            "app=x",
+            "app==x",
+            "app in (x, y)",
+            "app in (x,y),!z",
+            "tier!=db",
+            "z notin (a)",
+            "n>4",
+        ] {
             assert!(selects(yes, &object), "{yes}");
         }
-        for no in ["z", "!app", "app=y", "app notin (x)", "tier=web,app=y", "n<5"] {
+        for no in [
+            "z",
+            "!app",
+            "app=y",
+            "app notin (x)",
+            "tier=web,app=y",
+            "n<5",
+        ] {
             assert!(!selects(no, &object), "{no}");
         }
         for bad in ["app in x)", "a b", "=x", "app foo (x)", "n>x"] {
@@ -184,7 +228,10 @@ mod tests {
         let known = ["involvedObject.name", "spec.unschedulable"];
         let object = json!({"metadata": {"name": "a"}, "involvedObject": {"name": "n"}, "spec": {"unschedulable": true}});
         let parse = |text: &str| Fields::parse(text, &known).expect("parses");
-        assert!(parse("metadata.name=a,involvedObject.name==n,spec.unschedulable=true").matches(&object));
+        assert!(
+            parse("metadata.name=a,involvedObject.name==n,spec.unschedulable=true")
+                .matches(&object)
+        );
         assert!(!parse("metadata.name!=a").matches(&object));
         assert_eq!(parse("metadata.name=a").name(), Some("a"));
         assert!(Fields::parse("spec.other=x", &known).is_err());

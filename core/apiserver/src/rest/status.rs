@@ -27,11 +27,19 @@ fn print(value: &Value) -> String {
 impl Cause {
     fn new(reason: &'static str, field: &str, message: String) -> Cause {
         let field = if field.is_empty() { "<nil>" } else { field };
-        Cause { reason, message, field: field.to_owned() }
+        Cause {
+            reason,
+            message,
+            field: field.to_owned(),
+        }
     }
 
     pub(crate) fn invalid(field: &str, value: &Value, detail: &str) -> Cause {
-        Cause::new("FieldValueInvalid", field, format!("Invalid value: {}: {detail}", print(value)))
+        Cause::new(
+            "FieldValueInvalid",
+            field,
+            format!("Invalid value: {}: {detail}", print(value)),
+        )
     }
 
     pub(crate) fn required(field: &str) -> Cause {
@@ -39,11 +47,19 @@ impl Cause {
     }
 
     pub(crate) fn missing(field: &str, detail: &str) -> Cause {
-        Cause::new("FieldValueRequired", field, format!("Required value: {detail}"))
+        Cause::new(
+            "FieldValueRequired",
+            field,
+            format!("Required value: {detail}"),
+        )
     }
 
     pub(crate) fn duplicate(field: &str, value: &Value) -> Cause {
-        Cause::new("FieldValueDuplicate", field, format!("Duplicate value: {}", print(value)))
+        Cause::new(
+            "FieldValueDuplicate",
+            field,
+            format!("Duplicate value: {}", print(value)),
+        )
     }
 
     pub(crate) fn forbidden(field: &str, detail: &str) -> Cause {
@@ -52,7 +68,11 @@ impl Cause {
 
     pub(crate) fn unsupported(field: &str, value: &Value, allowed: &[Value]) -> Cause {
         let list: Vec<String> = allowed.iter().map(print).collect();
-        let text = format!("Unsupported value: {}: supported values: {}", print(value), list.join(", "));
+        let text = format!(
+            "Unsupported value: {}: supported values: {}",
+            print(value),
+            list.join(", ")
+        );
         Cause::new("FieldValueNotSupported", field, text)
     }
 
@@ -76,12 +96,21 @@ pub(crate) struct ApiError {
 
 /// What a request names, for messages: `devices.devices.kubeedge.io "x"`.
 fn qualified(resource: &Resource) -> String {
-    if resource.group.is_empty() { resource.plural.clone() } else { format!("{}.{}", resource.plural, resource.group) }
+    if resource.group.is_empty() {
+        resource.plural.clone()
+    } else {
+        format!("{}.{}", resource.plural, resource.group)
+    }
 }
 
 impl ApiError {
     pub(crate) fn new(code: u16, reason: &'static str, message: impl Into<String>) -> ApiError {
-        ApiError { code, reason, message: message.into(), details: Value::Null }
+        ApiError {
+            code,
+            reason,
+            message: message.into(),
+            details: Value::Null,
+        }
     }
 
     fn about(mut self, resource: &Resource, name: &str) -> ApiError {
@@ -98,12 +127,21 @@ impl ApiError {
     }
 
     pub(crate) fn not_found(resource: &Resource, name: &str) -> ApiError {
-        ApiError::new(404, "NotFound", format!("{} {name:?} not found", qualified(resource))).about(resource, name)
+        ApiError::new(
+            404,
+            "NotFound",
+            format!("{} {name:?} not found", qualified(resource)),
+        )
+        .about(resource, name)
     }
 
     /// A path that leads nowhere.
     pub(crate) fn no_such_path() -> ApiError {
-        let mut error = ApiError::new(404, "NotFound", "the server could not find the requested resource");
+        let mut error = ApiError::new(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        );
         error.details = json!({});
         error
     }
@@ -114,7 +152,10 @@ impl ApiError {
     }
 
     pub(crate) fn conflict(resource: &Resource, name: &str, detail: &str) -> ApiError {
-        let text = format!("Operation cannot be fulfilled on {} {name:?}: {detail}", qualified(resource));
+        let text = format!(
+            "Operation cannot be fulfilled on {} {name:?}: {detail}",
+            qualified(resource)
+        );
         ApiError::new(409, "Conflict", text).about(resource, name)
     }
 
@@ -148,7 +189,11 @@ impl ApiError {
             [only] => only.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        let mut error = ApiError::new(422, "Invalid", format!("{kind} {name:?} is invalid: {text}"));
+        let mut error = ApiError::new(
+            422,
+            "Invalid",
+            format!("{kind} {name:?} is invalid: {text}"),
+        );
         error.details = json!({"name": name, "group": resource.group, "kind": resource.kind,
             "causes": causes.iter().map(Cause::json).collect::<Vec<_>>()});
         error
@@ -175,8 +220,9 @@ impl ApiError {
 
     pub(crate) fn unsupported_media_type(accepted: &[&str]) -> ApiError {
         let list = accepted.join(", ");
-        let text =
-            format!("the body of the request was in an unknown format - accepted media types include: {list}");
+        let text = format!(
+            "the body of the request was in an unknown format - accepted media types include: {list}"
+        );
         ApiError::new(415, "UnsupportedMediaType", text)
     }
 
@@ -193,7 +239,11 @@ impl ApiError {
     }
 
     pub(crate) fn internal(message: impl Into<String>) -> ApiError {
-        ApiError::new(500, "InternalError", format!("Internal error occurred: {}", message.into()))
+        ApiError::new(
+            500,
+            "InternalError",
+            format!("Internal error occurred: {}", message.into()),
+        )
     }
 
     pub(crate) fn unavailable() -> ApiError {
@@ -204,7 +254,9 @@ impl ApiError {
         match error {
             PatchError::Malformed(text) => ApiError::bad_request(text.clone()),
             PatchError::Unprocessable(text) => {
-                let text = format!("the server rejected our request due to an error in our request: {text}");
+                let text = format!(
+                    "the server rejected our request due to an error in our request: {text}"
+                );
                 ApiError::new(422, "Invalid", text).about(resource, name)
             }
         }
@@ -242,7 +294,9 @@ impl From<ReadError> for ApiError {
                  You must start a new list without the continue parameter.",
             ),
             ReadError::TooNew { wanted, current } => ApiError::too_new(wanted, current),
-            ReadError::Database(source) => ApiError::internal(format!("the database refused a read: {source}")),
+            ReadError::Database(source) => {
+                ApiError::internal(format!("the database refused a read: {source}"))
+            }
             ReadError::Closed => ApiError::unavailable(),
         }
     }
@@ -253,7 +307,9 @@ impl IntoResponse for ApiError {
         let code = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = json_response(code, &self.status());
         if self.code == 504 || self.code == 503 {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }

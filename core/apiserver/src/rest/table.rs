@@ -12,11 +12,20 @@ pub(super) fn partial(object: &Value) -> Value {
 }
 
 /// A table of `objects`; `metadata` is that of the list.
-pub(super) fn build(resource: &Resource, objects: Vec<Value>, params: &Params, metadata: Value) -> Value {
+pub(super) fn build(
+    resource: &Resource,
+    objects: Vec<Value>,
+    params: &Params,
+    metadata: Value,
+) -> Value {
     let rows: Vec<Value> = objects
         .into_iter()
         .map(|object| {
-            let cells: Vec<Value> = resource.columns.iter().map(|column| cell(column, &object)).collect();
+            let cells: Vec<Value> = resource
+                .columns
+                .iter()
+                .map(|column| cell(column, &object))
+                .collect();
             let object = match params.get("includeObject") {
                 Some("None") => Value::Null,
                 Some("Object") => object,
@@ -34,8 +43,12 @@ pub(super) fn build(resource: &Resource, objects: Vec<Value>, params: &Params, m
         })
         .collect();
     let metadata = if metadata.is_null() {
-        let first = rows.first().map(|row| row["object"]["metadata"]["resourceVersion"].clone());
-        first.filter(|version| !version.is_null()).map_or(json!({}), |version| json!({"resourceVersion": version}))
+        let first = rows
+            .first()
+            .map(|row| row["object"]["metadata"]["resourceVersion"].clone());
+        first
+            .filter(|version| !version.is_null())
+            .map_or(json!({}), |version| json!({"resourceVersion": version}))
     } else {
         metadata
     };
@@ -46,7 +59,12 @@ pub(super) fn build(resource: &Resource, objects: Vec<Value>, params: &Params, m
 fn cell(column: &Column, object: &Value) -> Value {
     let value = match &column.cell {
         Cell::Code(code) => code(object),
-        Cell::Path(path) => path.find(object).first().copied().cloned().unwrap_or(Value::Null),
+        Cell::Path(path) => path
+            .find(object)
+            .first()
+            .copied()
+            .cloned()
+            .unwrap_or(Value::Null),
     };
     match (column.kind.as_str(), value) {
         (_, Value::Null) => Value::Null,
@@ -64,7 +82,11 @@ fn cell(column: &Column, object: &Value) -> Value {
 }
 
 /// The metadata of a list.
-pub(super) fn list_metadata(revision: u64, next: Option<String>, remaining: Option<usize>) -> Value {
+pub(super) fn list_metadata(
+    revision: u64,
+    next: Option<String>,
+    remaining: Option<usize>,
+) -> Value {
     let mut metadata = Map::new();
     metadata.insert("resourceVersion".into(), json!(revision.to_string()));
     if let Some(next) = next {

@@ -83,9 +83,15 @@ pub(super) async fn start(mut call: Call) -> Result<Response, ApiError> {
             }
         }
     }
-    let seconds = call.params.number("timeoutSeconds").unwrap_or_else(|| DEFAULT_TIMEOUT + fastrand::u64(0..DEFAULT_TIMEOUT));
+    let seconds = call
+        .params
+        .number("timeoutSeconds")
+        .unwrap_or_else(|| DEFAULT_TIMEOUT + fastrand::u64(0..DEFAULT_TIMEOUT));
     let now = Instant::now();
-    let watcher = call.api.store.watch(call.resource.storage.clone(), position);
+    let watcher = call
+        .api
+        .store
+        .watch(call.resource.storage.clone(), position);
     let state = Stream {
         selection,
         watcher,
@@ -100,7 +106,12 @@ pub(super) async fn start(mut call: Call) -> Result<Response, ApiError> {
         let chunk = state.next().await?;
         Some((Ok::<_, Infallible>(chunk), state))
     }));
-    Ok((StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+    Ok((
+        StatusCode::OK,
+        [(header::CONTENT_TYPE, "application/json")],
+        body,
+    )
+        .into_response())
 }
 
 impl Stream {
@@ -112,7 +123,11 @@ impl Stream {
             if self.done {
                 return None;
             }
-            let timer = if self.bookmarks { self.deadline.min(self.next_bookmark) } else { self.deadline };
+            let timer = if self.bookmarks {
+                self.deadline.min(self.next_bookmark)
+            } else {
+                self.deadline
+            };
             let stopping = self.call.api.stopping.clone();
             tokio::select! {
                 () = stopping.cancelled() => self.done = true,
@@ -165,25 +180,38 @@ impl Stream {
     /// selection is deleted for this watcher, one that enters is added.
     fn write(&self, chunk: &mut BytesMut, event: &Event) {
         let resource = &self.call.resource;
-        if self.call.namespace.as_ref().is_some_and(|namespace| *namespace != event.record.namespace) {
+        if self
+            .call
+            .namespace
+            .as_ref()
+            .is_some_and(|namespace| *namespace != event.record.namespace)
+        {
             return;
         }
         let json = convert::is_stored_form(resource).then(|| event.record.json.clone());
         if self.selection.is_empty() {
             return write_event(&self.call, chunk, name(event.kind), json, event.object());
         }
-        let is = self.selection.matches(&convert::present(resource, event.object().clone()));
-        let previous = if event.kind == EventKind::Modified && self.selection.mutable() { event.previous() } else { None };
+        let is = self
+            .selection
+            .matches(&convert::present(resource, event.object().clone()));
+        let previous = if event.kind == EventKind::Modified && self.selection.mutable() {
+            event.previous()
+        } else {
+            None
+        };
         let was = match (event.kind, &previous) {
             (EventKind::Added, _) => false,
             (EventKind::Deleted, _) => is,
-            (EventKind::Modified, Some(previous)) => {
-                self.selection.matches(&convert::present(resource, previous.clone()))
-            }
+            (EventKind::Modified, Some(previous)) => self
+                .selection
+                .matches(&convert::present(resource, previous.clone())),
             (EventKind::Modified, None) => is,
         };
         match (was, is, event.kind) {
-            (_, true, EventKind::Deleted) => write_event(&self.call, chunk, "DELETED", json, event.object()),
+            (_, true, EventKind::Deleted) => {
+                write_event(&self.call, chunk, "DELETED", json, event.object())
+            }
             (true, true, _) => write_event(&self.call, chunk, "MODIFIED", json, event.object()),
             (false, true, _) => write_event(&self.call, chunk, "ADDED", json, event.object()),
             (true, false, _) => {
@@ -213,7 +241,9 @@ fn write_event(call: &Call, chunk: &mut BytesMut, kind: &str, json: Option<Bytes
             let shown = match output {
                 Output::Object => object,
                 Output::Partial => table::partial(&object),
-                Output::Table => table::build(&call.resource, vec![object], &call.params, Value::Null),
+                Output::Table => {
+                    table::build(&call.resource, vec![object], &call.params, Value::Null)
+                }
             };
             Bytes::from(shown.to_string())
         }
@@ -235,8 +265,10 @@ fn write_bookmark(call: &Call, chunk: &mut BytesMut, revision: u64, initial_end:
         metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
     }
     let object = match call.output {
-        Output::Table => json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "columnDefinitions": [],
-            "rows": [], "metadata": metadata}),
+        Output::Table => {
+            json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "columnDefinitions": [],
+            "rows": [], "metadata": metadata})
+        }
         Output::Partial => {
             json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
         }

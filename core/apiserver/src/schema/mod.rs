@@ -115,17 +115,23 @@ pub(crate) const REF: &str = "#/components/schemas/";
 impl Schema {
     /// A schema that accepts and keeps everything.
     pub(crate) fn anything() -> Schema {
-        Schema { preserve: true, ..Schema::default() }
+        Schema {
+            preserve: true,
+            ..Schema::default()
+        }
     }
 
     /// Reads a JSON schema. What it does not know, it ignores, as the real
     /// server does with formats it does not know.
     pub(crate) fn parse(source: &Value, components: &Components) -> Schema {
         if let Some(target) = reference(source) {
-            return components.get(target).map_or_else(Schema::anything, |found| Schema::parse(found, components));
+            return components
+                .get(target)
+                .map_or_else(Schema::anything, |found| Schema::parse(found, components));
         }
         let flag = |key: &str| source[key].as_bool().unwrap_or(false);
-        let int_or_string = flag("x-kubernetes-int-or-string") || source["format"] == "int-or-string";
+        let int_or_string =
+            flag("x-kubernetes-int-or-string") || source["format"] == "int-or-string";
         let kind = match source["type"].as_str() {
             _ if int_or_string => Kind::IntOrString,
             Some("object") => Kind::Object,
@@ -145,7 +151,11 @@ impl Schema {
         };
         Schema {
             kind,
-            properties: properties.into_iter().flatten().map(|(name, value)| (name.clone(), child(value))).collect(),
+            properties: properties
+                .into_iter()
+                .flatten()
+                .map(|(name, value)| (name.clone(), child(value)))
+                .collect(),
             additional,
             items: source["items"].is_object().then(|| child(&source["items"])),
             required: strings(&source["required"]),
@@ -162,7 +172,12 @@ impl Schema {
             merge_key: source["x-kubernetes-patch-strategy"]
                 .as_str()
                 .filter(|strategy| strategy.contains("merge"))
-                .map(|_| source["x-kubernetes-patch-merge-key"].as_str().unwrap_or_default().to_owned()),
+                .map(|_| {
+                    source["x-kubernetes-patch-merge-key"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .to_owned()
+                }),
             checks: Checks::parse(source, components),
         }
     }
@@ -179,14 +194,21 @@ impl Checks {
         let size = |key: &str| source[key].as_u64();
         let flag = |key: &str| source[key].as_bool().unwrap_or(false);
         let list = |key: &str| -> Vec<Schema> {
-            source[key].as_array().into_iter().flatten().map(|item| Schema::parse(item, components)).collect()
+            source[key]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|item| Schema::parse(item, components))
+                .collect()
         };
         Checks {
             one_of_values: source["enum"].as_array().cloned(),
             minimum: number("minimum").map(|n| (n, flag("exclusiveMinimum"))),
             maximum: number("maximum").map(|n| (n, flag("exclusiveMaximum"))),
             multiple_of: number("multipleOf"),
-            pattern: source["pattern"].as_str().map(|text| (text.to_owned(), Regex::new(text).ok())),
+            pattern: source["pattern"]
+                .as_str()
+                .map(|text| (text.to_owned(), Regex::new(text).ok())),
             length: (size("minLength"), size("maxLength")),
             items: (size("minItems"), size("maxItems")),
             properties: (size("minProperties"), size("maxProperties")),
@@ -194,7 +216,9 @@ impl Checks {
             all_of: list("allOf"),
             any_of: list("anyOf"),
             one_of: list("oneOf"),
-            not: source["not"].is_object().then(|| Box::new(Schema::parse(&source["not"], components))),
+            not: source["not"]
+                .is_object()
+                .then(|| Box::new(Schema::parse(&source["not"], components))),
         }
     }
 }
@@ -210,5 +234,9 @@ fn reference(source: &Value) -> Option<&str> {
 }
 
 fn strings(list: &Value) -> Vec<String> {
-    list.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|item| item.as_str().map(str::to_owned))
+        .collect()
 }

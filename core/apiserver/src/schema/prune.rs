@@ -32,14 +32,20 @@ fn object(map: &mut Map<String, Value>, schema: &Schema, path: &str, unknown: &m
     let preserve = schema.preserve || (schema.kind == Kind::Any && schema.properties.is_empty());
     let names: Vec<String> = map.keys().cloned().collect();
     for name in names {
-        let inner = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let inner = if path.is_empty() {
+            name.clone()
+        } else {
+            format!("{path}.{name}")
+        };
         match schema.field(&name) {
             Some(field) => {
                 if let Some(value) = map.get_mut(&name) {
                     walk(value, field, inner, unknown);
                 }
             }
-            None if preserve || (schema.embedded && matches!(name.as_str(), "apiVersion" | "kind" | "metadata")) => {}
+            None if preserve
+                || (schema.embedded
+                    && matches!(name.as_str(), "apiVersion" | "kind" | "metadata")) => {}
             None => {
                 map.shift_remove(&name);
                 unknown.push(inner);
@@ -54,7 +60,9 @@ pub(crate) fn apply_defaults(value: &mut Value, schema: &Schema) {
         Value::Object(map) => {
             for (name, field) in &schema.properties {
                 if let Some(default) = &field.default
-                    && map.get(name).is_none_or(|value| value.is_null() && !field.nullable)
+                    && map
+                        .get(name)
+                        .is_none_or(|value| value.is_null() && !field.nullable)
                 {
                     map.insert(name.clone(), default.clone());
                 }

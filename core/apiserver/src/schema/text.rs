@@ -35,8 +35,13 @@ pub(crate) fn components(text: &str) -> Components {
             components.extend(current.take());
             let (head, description) = rest.split_once('|').unwrap_or((rest, ""));
             let mut words = head.split_whitespace();
-            let name = words.next().and_then(|name| short.get(name)).and_then(Value::as_str).unwrap_or_default();
-            let mut schema = json!({"type": "object", "description": description.trim(), "properties": {}});
+            let name = words
+                .next()
+                .and_then(|name| short.get(name))
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let mut schema =
+                json!({"type": "object", "description": description.trim(), "properties": {}});
             if words.next() == Some("atomic") {
                 schema["x-kubernetes-map-type"] = json!("atomic");
             }
@@ -54,7 +59,9 @@ pub(crate) fn components(text: &str) -> Components {
 fn field(line: &str, owner: &mut Value, short: &Map<String, Value>) {
     let (head, description) = line.split_once(" | ").unwrap_or((line, ""));
     let mut words = head.split_whitespace();
-    let (Some(name), Some(kind)) = (words.next(), words.next()) else { return };
+    let (Some(name), Some(kind)) = (words.next(), words.next()) else {
+        return;
+    };
     let mut schema = of_type(kind, short);
     for flag in words {
         let (flag, argument) = flag.split_once('=').unwrap_or((flag, ""));

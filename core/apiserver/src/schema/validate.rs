@@ -17,7 +17,11 @@ pub(crate) fn validate(value: &Value, schema: &Schema) -> Vec<Cause> {
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
 fn walk(value: &Value, schema: &Schema, path: &str, faults: &mut Vec<Cause>) {
@@ -26,7 +30,10 @@ fn walk(value: &Value, schema: &Schema, path: &str, faults: &mut Vec<Cause>) {
     }
     if !is(value, schema.kind) {
         let found = type_of(value);
-        let text = format!("{path} in body must be of type {}: \"{found}\"", schema.kind.name());
+        let text = format!(
+            "{path} in body must be of type {}: \"{found}\"",
+            schema.kind.name()
+        );
         faults.push(Cause::invalid(path, &Value::String(found.into()), &text));
         return;
     }
@@ -97,7 +104,13 @@ fn duplicates(items: &[Value], schema: &Schema, path: &str, faults: &mut Vec<Cau
                 .iter()
                 .map(|key| {
                     let default = || schema.items.as_ref()?.field(key)?.default.clone();
-                    (key.clone(), item.get(key).cloned().or_else(default).unwrap_or(Value::Null))
+                    (
+                        key.clone(),
+                        item.get(key)
+                            .cloned()
+                            .or_else(default)
+                            .unwrap_or(Value::Null),
+                    )
                 })
                 .collect::<serde_json::Map<_, _>>()
                 .into(),
@@ -125,7 +138,13 @@ fn check(value: &Value, checks: &Checks, path: &str, faults: &mut Vec<Cause>) {
     {
         faults.push(Cause::unsupported(path, value, allowed));
     }
-    let mut invalid = |text: String| faults.push(Cause::invalid(path, value, &format!("{path} in body {text}")));
+    let mut invalid = |text: String| {
+        faults.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body {text}"),
+        ))
+    };
     if let Some(number) = value.as_f64() {
         bounds(number, checks, &mut invalid);
     }
@@ -162,7 +181,10 @@ fn check(value: &Value, checks: &Checks, path: &str, faults: &mut Vec<Cause>) {
     }
     if checks.unique
         && let Value::Array(items) = value
-        && items.iter().enumerate().any(|(index, item)| items[..index].contains(item))
+        && items
+            .iter()
+            .enumerate()
+            .any(|(index, item)| items[..index].contains(item))
     {
         invalid("shouldn't contain duplicates".to_owned());
     }
@@ -198,7 +220,13 @@ fn junctors(value: &Value, checks: &Checks, path: &str, faults: &mut Vec<Cause>)
     for schema in &checks.all_of {
         walk(value, schema, path, faults);
     }
-    let mut invalid = |text: &str| faults.push(Cause::invalid(path, value, &format!("{path} in body {text}")));
+    let mut invalid = |text: &str| {
+        faults.push(Cause::invalid(
+            path,
+            value,
+            &format!("{path} in body {text}"),
+        ))
+    };
     if !checks.any_of.is_empty() && !checks.any_of.iter().any(|schema| fits(&schema)) {
         invalid("must validate at least one schema (anyOf)");
     }

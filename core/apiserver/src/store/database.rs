@@ -57,7 +57,9 @@ pub(crate) enum DatabaseError {
 pub(super) fn open(path: &Path, max_bytes: Option<u64>) -> Result<Connection, DatabaseError> {
     let connection = Connection::open(path)?;
     prepare(&connection, max_bytes).map_err(|source| match source.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => DatabaseError::Foreign(source),
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            DatabaseError::Foreign(source)
+        }
         _ => DatabaseError::Sqlite(source),
     })?;
     Ok(connection)
@@ -66,7 +68,8 @@ pub(super) fn open(path: &Path, max_bytes: Option<u64>) -> Result<Connection, Da
 fn prepare(connection: &Connection, max_bytes: Option<u64>) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     let id: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if id != APPLICATION_ID && (id != 0 || tables != 0) {
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOTADB);
         let text = "the file is a database of another application".to_owned();
@@ -79,7 +82,9 @@ fn prepare(connection: &Connection, max_bytes: Option<u64>) -> rusqlite::Result<
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.execute_batch(TABLES)?;
     if let Some(bytes) = max_bytes {
-        let page: u64 = connection.query_row("PRAGMA page_size", [], |row| row.get::<_, i64>(0)).map(|n| n as u64)?;
+        let page: u64 = connection
+            .query_row("PRAGMA page_size", [], |row| row.get::<_, i64>(0))
+            .map(|n| n as u64)?;
         let pages = (bytes / page.max(1)).max(1) as i64;
         connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
     }
@@ -88,7 +93,9 @@ fn prepare(connection: &Connection, max_bytes: Option<u64>) -> rusqlite::Result<
 
 /// Opens a connection that only reads.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     connection.pragma_update(None, "cache_size", -1024)?;
@@ -97,12 +104,17 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 
 /// The newest revision and the newest one that was compacted.
 pub(super) fn revisions(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
-    let current: i64 = connection.query_row("SELECT coalesce(max(revision), 0) FROM log", [], |row| row.get(0))?;
+    let current: i64 =
+        connection.query_row("SELECT coalesce(max(revision), 0) FROM log", [], |row| {
+            row.get(0)
+        })?;
     Ok((current as u64, compacted(connection)?))
 }
 
 /// The newest revision that was compacted.
 pub(super) fn compacted(connection: &Connection) -> rusqlite::Result<u64> {
     let sql = "SELECT coalesce(max(value), 0) FROM meta WHERE key = 'compacted'";
-    connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|n| n as u64)
+    connection
+        .query_row(sql, [], |row| row.get::<_, i64>(0))
+        .map(|n| n as u64)
 }

@@ -162,7 +162,8 @@ impl Store {
             ownership: signal::Sender::new(0),
         });
         let (requests, receiver) = mpsc::channel(QUEUE);
-        let writer = writer::Writer::new(connection, shared.clone(), current, limits.history.max(1));
+        let writer =
+            writer::Writer::new(connection, shared.clone(), current, limits.history.max(1));
         let thread = std::thread::Builder::new()
             .name("api-writer".into())
             .spawn(move || writer.run(receiver))
@@ -179,7 +180,10 @@ impl Store {
     /// Commits one change. When this returns `Ok` it is in the file.
     pub(crate) async fn write(&self, write: Write) -> Result<Record, WriteError> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request { write, reply }).await.map_err(|_| WriteError::Closed)?;
+        self.requests
+            .send(Request { write, reply })
+            .await
+            .map_err(|_| WriteError::Closed)?;
         answer.await.map_err(|_| WriteError::Closed)?
     }
 
@@ -199,12 +203,16 @@ impl Store {
 
     /// Whether anything is stored in `namespace`.
     pub(crate) async fn resources_in(&self, namespace: String) -> Result<Vec<Key>, ReadError> {
-        self.readers.run(move |db| reader::keys_in_namespace(db, &namespace)).await
+        self.readers
+            .run(move |db| reader::keys_in_namespace(db, &namespace))
+            .await
     }
 
     /// Objects that name `uid` as an owner.
     pub(crate) async fn dependents(&self, uid: String) -> Result<Vec<Key>, ReadError> {
-        self.readers.run(move |db| reader::dependents(db, &uid)).await
+        self.readers
+            .run(move |db| reader::dependents(db, &uid))
+            .await
     }
 
     /// References to owners that do not exist.
@@ -214,7 +222,9 @@ impl Store {
 
     /// Objects whose JSON holds `text`. Reads everything, so for start-up only.
     pub(crate) async fn mentioning(&self, text: String) -> Result<Vec<Key>, ReadError> {
-        self.readers.run(move |db| reader::mentioning(db, &text)).await
+        self.readers
+            .run(move |db| reader::mentioning(db, &text))
+            .await
     }
 
     /// Changes whenever an owner went or a dependent came.
@@ -231,8 +241,17 @@ impl Store {
     /// alive, so the receiver is closed from inside by the sentinel of `close`.
     pub(crate) async fn close(&self) {
         let (reply, _answer) = oneshot::channel();
-        let key = Key { resource: writer::CLOSE.into(), namespace: String::new(), name: String::new() };
-        let write = Write { key, expect: Expect::Absent, object: Value::Null, delete: false };
+        let key = Key {
+            resource: writer::CLOSE.into(),
+            namespace: String::new(),
+            name: String::new(),
+        };
+        let write = Write {
+            key,
+            expect: Expect::Absent,
+            object: Value::Null,
+            delete: false,
+        };
         let _ = self.requests.send(Request { write, reply }).await;
         let thread = self.thread.lock().ok().and_then(|mut slot| slot.take());
         if let Some(thread) = thread {

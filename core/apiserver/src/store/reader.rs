@@ -27,7 +27,11 @@ pub(super) struct Readers {
 
 impl Readers {
     pub(super) fn new(path: &Path) -> Readers {
-        Readers { path: path.to_owned(), idle: Mutex::default(), permits: Arc::new(Semaphore::new(READERS)) }
+        Readers {
+            path: path.to_owned(),
+            idle: Mutex::default(),
+            permits: Arc::new(Semaphore::new(READERS)),
+        }
     }
 
     /// Runs `read` on a thread that may block.
@@ -35,7 +39,12 @@ impl Readers {
         self: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let permit = self.permits.clone().acquire_owned().await.map_err(|_| ReadError::Closed)?;
+        let permit = self
+            .permits
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| ReadError::Closed)?;
         let readers = self.clone();
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
@@ -100,7 +109,9 @@ pub(super) fn get(db: &Connection, key: &Key) -> Result<Option<Record>, ReadErro
         "SELECT log.revision, log.namespace, log.name, log.value FROM live JOIN log ON log.revision = live.revision
          WHERE live.resource = ?1 AND live.namespace = ?2 AND live.name = ?3",
     )?;
-    Ok(query.query_row(params![&*key.resource, key.namespace, key.name], record).optional()?)
+    Ok(query
+        .query_row(params![&*key.resource, key.namespace, key.name], record)
+        .optional()?)
 }
 
 /// Everything of one resource.
@@ -113,12 +124,14 @@ pub(super) fn all(db: &Connection, resource: &str) -> rusqlite::Result<Vec<Recor
 }
 
 /// The newest state of each object, from `live`.
-const NEWEST: &str = "SELECT revision FROM live WHERE resource = ?1 AND (?2 IS NULL OR namespace = ?2)
+const NEWEST: &str =
+    "SELECT revision FROM live WHERE resource = ?1 AND (?2 IS NULL OR namespace = ?2)
      AND (?3 IS NULL OR name = ?3) AND (namespace, name) > (?4, ?5)
      ORDER BY namespace, name";
 
 /// The state of each object as of revision ?6, from the log.
-const AS_OF: &str = "SELECT max(revision) FROM log WHERE resource = ?1 AND (?2 IS NULL OR namespace = ?2)
+const AS_OF: &str =
+    "SELECT max(revision) FROM log WHERE resource = ?1 AND (?2 IS NULL OR namespace = ?2)
      AND (?3 IS NULL OR name = ?3) AND (namespace, name) > (?4, ?5) AND revision <= ?6
      GROUP BY namespace, name ORDER BY namespace, name";
 
@@ -131,7 +144,10 @@ pub(super) fn page(db: &Connection, request: &PageRequest) -> Result<Page, ReadE
         return Err(ReadError::TooNew { wanted, current });
     }
     if wanted < compacted {
-        return Err(ReadError::Expired { wanted, oldest: compacted });
+        return Err(ReadError::Expired {
+            wanted,
+            oldest: compacted,
+        });
     }
     let (namespace, name) = request.after.clone().unwrap_or_default();
     let newest = wanted == current;
@@ -140,9 +156,22 @@ pub(super) fn page(db: &Connection, request: &PageRequest) -> Result<Page, ReadE
         let mut query = tx.prepare_cached(if newest { NEWEST } else { AS_OF })?;
         let resource = &*request.resource;
         let mut rows = if newest {
-            query.query(params![resource, request.namespace, request.name, namespace, name])?
+            query.query(params![
+                resource,
+                request.namespace,
+                request.name,
+                namespace,
+                name
+            ])?
         } else {
-            query.query(params![resource, request.namespace, request.name, namespace, name, wanted as i64])?
+            query.query(params![
+                resource,
+                request.namespace,
+                request.name,
+                namespace,
+                name,
+                wanted as i64
+            ])?
         };
         while let Some(row) = rows.next()? {
             revisions.push(row.get(0)?);
@@ -150,20 +179,28 @@ pub(super) fn page(db: &Connection, request: &PageRequest) -> Result<Page, ReadE
     }
     let mut records = Vec::with_capacity(revisions.len().min(request.limit));
     let mut used = 0;
-    let mut fetch = tx.prepare_cached("SELECT revision, namespace, name, value, kind FROM log WHERE revision = ?1")?;
+    let mut fetch = tx.prepare_cached(
+        "SELECT revision, namespace, name, value, kind FROM log WHERE revision = ?1",
+    )?;
     for revision in &revisions {
         if records.len() == request.limit {
             break;
         }
         used += 1;
         // kind 2 is a tombstone: the object did not exist at that revision
-        if let Some(found) = fetch.query_row([revision], |row| Ok((record(row)?, row.get::<_, i64>(4)?))).optional()?
+        if let Some(found) = fetch
+            .query_row([revision], |row| Ok((record(row)?, row.get::<_, i64>(4)?)))
+            .optional()?
             && found.1 != 2
         {
             records.push(found.0);
         }
     }
-    Ok(Page { revision: wanted, records, remaining: revisions.len() - used })
+    Ok(Page {
+        revision: wanted,
+        records,
+        remaining: revisions.len() - used,
+    })
 }
 
 /// Changes of one resource after `position`, oldest first, with the state before.
@@ -176,7 +213,10 @@ pub(super) fn changes(
     let tx = db.unchecked_transaction()?;
     let (_, compacted) = database::revisions(&tx)?;
     if position < compacted {
-        return Err(ReadError::Expired { wanted: position, oldest: compacted });
+        return Err(ReadError::Expired {
+            wanted: position,
+            oldest: compacted,
+        });
     }
     let mut query = tx.prepare_cached(
         "SELECT revision, namespace, name, value, kind,
@@ -194,17 +234,28 @@ pub(super) fn changes(
 
 fn keys(query: &mut rusqlite::CachedStatement<'_>, argument: &str) -> Result<Vec<Key>, ReadError> {
     let rows = query.query_map([argument], |row| {
-        Ok(Key { resource: row.get::<_, String>(0)?.into(), namespace: row.get(1)?, name: row.get(2)? })
+        Ok(Key {
+            resource: row.get::<_, String>(0)?.into(),
+            namespace: row.get(1)?,
+            name: row.get(2)?,
+        })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn keys_in_namespace(db: &Connection, namespace: &str) -> Result<Vec<Key>, ReadError> {
-    keys(&mut db.prepare_cached("SELECT resource, namespace, name FROM live WHERE namespace = ?1")?, namespace)
+    keys(
+        &mut db
+            .prepare_cached("SELECT resource, namespace, name FROM live WHERE namespace = ?1")?,
+        namespace,
+    )
 }
 
 pub(super) fn dependents(db: &Connection, uid: &str) -> Result<Vec<Key>, ReadError> {
-    keys(&mut db.prepare_cached("SELECT resource, namespace, name FROM owners WHERE uid = ?1")?, uid)
+    keys(
+        &mut db.prepare_cached("SELECT resource, namespace, name FROM owners WHERE uid = ?1")?,
+        uid,
+    )
 }
 
 pub(super) fn mentioning(db: &Connection, text: &str) -> Result<Vec<Key>, ReadError> {
@@ -227,8 +278,15 @@ pub(super) fn dangling(db: &Connection) -> Result<Vec<Dangling>, ReadError> {
          WHERE NOT EXISTS (SELECT 1 FROM live WHERE live.uid = owners.uid)",
     )?;
     let rows = query.query_map([], |row| {
-        let dependent = Key { resource: row.get::<_, String>(0)?.into(), namespace: row.get(1)?, name: row.get(2)? };
-        Ok(Dangling { dependent, uid: row.get(3)? })
+        let dependent = Key {
+            resource: row.get::<_, String>(0)?.into(),
+            namespace: row.get(1)?,
+            name: row.get(2)?,
+        };
+        Ok(Dangling {
+            dependent,
+            uid: row.get(3)?,
+        })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

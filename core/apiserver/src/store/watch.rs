@@ -46,7 +46,13 @@ impl Event {
         if let Some(object) = object {
             let _ = cell.set(object);
         }
-        Event { kind, resource, record, object: cell, previous }
+        Event {
+            kind,
+            resource,
+            record,
+            object: cell,
+            previous,
+        }
     }
 
     /// The object after the change; after a deletion, its last state.
@@ -56,7 +62,9 @@ impl Event {
 
     /// The object before a modification, if that is known.
     pub(crate) fn previous(&self) -> Option<Value> {
-        self.previous.as_ref().and_then(|json| serde_json::from_slice(json).ok())
+        self.previous
+            .as_ref()
+            .and_then(|json| serde_json::from_slice(json).ok())
     }
 }
 
@@ -70,10 +78,15 @@ pub(super) struct Window {
 impl Shared {
     /// Adds an event; the oldest goes when the window is full.
     pub(super) fn push(&self, event: Event) {
-        let Ok(mut windows) = self.windows.lock() else { return };
+        let Ok(mut windows) = self.windows.lock() else {
+            return;
+        };
         let window = windows
             .entry(event.resource.clone())
-            .or_insert_with(|| Window { floor: self.opened_at, events: VecDeque::new() });
+            .or_insert_with(|| Window {
+                floor: self.opened_at,
+                events: VecDeque::new(),
+            });
         if window.events.len() == self.window_size
             && let Some(oldest) = window.events.pop_front()
         {
@@ -91,7 +104,9 @@ impl Shared {
         if position < window.floor {
             return None;
         }
-        let start = window.events.partition_point(|event| event.record.revision <= position);
+        let start = window
+            .events
+            .partition_point(|event| event.record.revision <= position);
         Some(window.events.range(start..).take(CHUNK).cloned().collect())
     }
 }
@@ -107,7 +122,12 @@ pub(crate) struct Watcher {
 impl Watcher {
     pub(super) fn new(store: Store, resource: Arc<str>, position: u64) -> Watcher {
         let current = store.shared.current.subscribe();
-        Watcher { store, resource, position, current }
+        Watcher {
+            store,
+            resource,
+            position,
+            current,
+        }
     }
 
     /// The revision up to which everything was seen.
@@ -131,20 +151,33 @@ impl Watcher {
                 // Nothing up to `current` was of this resource.
                 None => self.position = self.position.max(current),
             }
-            self.current.changed().await.map_err(|_| ReadError::Closed)?;
+            self.current
+                .changed()
+                .await
+                .map_err(|_| ReadError::Closed)?;
         }
     }
 
     async fn read_log(&self) -> Result<Vec<Arc<Event>>, ReadError> {
         let (resource, position) = (self.resource.clone(), self.position);
-        let rows = self.store.readers.run(move |db| reader::changes(db, &resource, position, CHUNK)).await?;
+        let rows = self
+            .store
+            .readers
+            .run(move |db| reader::changes(db, &resource, position, CHUNK))
+            .await?;
         let events = rows.into_iter().map(|(record, kind, previous)| {
             let kind = match kind {
                 0 => EventKind::Added,
                 1 => EventKind::Modified,
                 _ => EventKind::Deleted,
             };
-            Arc::new(Event::new(kind, self.resource.clone(), record, None, previous))
+            Arc::new(Event::new(
+                kind,
+                self.resource.clone(),
+                record,
+                None,
+                previous,
+            ))
         });
         Ok(events.collect())
     }

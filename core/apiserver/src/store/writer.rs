@@ -36,8 +36,18 @@ struct Done {
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, shared: Arc<Shared>, revision: u64, history: u64) -> Writer {
-        Writer { connection, shared, revision, history }
+    pub(super) fn new(
+        connection: Connection,
+        shared: Arc<Shared>,
+        revision: u64,
+        history: u64,
+    ) -> Writer {
+        Writer {
+            connection,
+            shared,
+            revision,
+            history,
+        }
     }
 
     pub(super) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
@@ -47,7 +57,9 @@ impl Writer {
                 let Ok(next) = requests.try_recv() else { break };
                 batch.push(next);
             }
-            let close = batch.iter().position(|request| &*request.write.key.resource == CLOSE);
+            let close = batch
+                .iter()
+                .position(|request| &*request.write.key.resource == CLOSE);
             if let Some(at) = close {
                 batch.truncate(at);
             }
@@ -61,12 +73,16 @@ impl Writer {
             }
         }
         // Leaves one tidy file behind; if it fails the log is replayed at the next open.
-        let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        let _ = self
+            .connection
+            .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
     }
 
     fn commit(&mut self, batch: Vec<Request>) {
-        let (writes, replies): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|request| (request.write, request.reply)).unzip();
+        let (writes, replies): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .map(|request| (request.write, request.reply))
+            .unzip();
         let before = self.revision;
         match self.transaction(writes) {
             Ok(outcomes) => {
@@ -100,7 +116,10 @@ impl Writer {
         }
     }
 
-    fn transaction(&mut self, writes: Vec<Write>) -> rusqlite::Result<Vec<Result<Done, WriteError>>> {
+    fn transaction(
+        &mut self,
+        writes: Vec<Write>,
+    ) -> rusqlite::Result<Vec<Result<Done, WriteError>>> {
         let mut revision = self.revision;
         let tx = self.connection.transaction()?;
         let mut outcomes = Vec::with_capacity(writes.len());
@@ -123,7 +142,9 @@ impl Writer {
         }
         match compact(&mut self.connection, compacted, target) {
             Ok(()) => self.shared.compacted.store(target, Ordering::Relaxed),
-            Err(source) => tracing::warn!(error = %source, "compaction of the API database failed, it is tried again"),
+            Err(source) => {
+                tracing::warn!(error = %source, "compaction of the API database failed, it is tried again")
+            }
         }
     }
 }
@@ -139,8 +160,17 @@ pub(super) fn seed(connection: &mut Connection, seeds: Vec<Write>) -> rusqlite::
 }
 
 /// Writes one change under `revision`, or says why its expectation failed.
-fn apply(tx: &Connection, write: Write, revision: u64) -> rusqlite::Result<Result<Done, WriteError>> {
-    let Write { key, expect, mut object, delete } = write;
+fn apply(
+    tx: &Connection,
+    write: Write,
+    revision: u64,
+) -> rusqlite::Result<Result<Done, WriteError>> {
+    let Write {
+        key,
+        expect,
+        mut object,
+        delete,
+    } = write;
     let where_key = params![&*key.resource, key.namespace, key.name];
     let current: Option<(i64, Vec<u8>)> = tx
         .prepare_cached(
@@ -152,7 +182,9 @@ fn apply(tx: &Connection, write: Write, revision: u64) -> rusqlite::Result<Resul
     match (&current, expect) {
         (Some(_), Expect::Absent) => return Ok(Err(WriteError::Exists)),
         (None, Expect::At(_)) => return Ok(Err(WriteError::Missing)),
-        (Some((at, _)), Expect::At(wanted)) if *at as u64 != wanted => return Ok(Err(WriteError::Changed)),
+        (Some((at, _)), Expect::At(wanted)) if *at as u64 != wanted => {
+            return Ok(Err(WriteError::Changed));
+        }
         _ => {}
     }
     object["metadata"]["resourceVersion"] = Value::String(revision.to_string());
@@ -167,7 +199,8 @@ fn apply(tx: &Connection, write: Write, revision: u64) -> rusqlite::Result<Resul
     )?
     .execute(params![&*key.resource, key.namespace, key.name, revision as i64, kind as i64, &*json])?;
     if delete {
-        tx.prepare_cached("DELETE FROM live WHERE resource = ?1 AND namespace = ?2 AND name = ?3")?.execute(where_key)?;
+        tx.prepare_cached("DELETE FROM live WHERE resource = ?1 AND namespace = ?2 AND name = ?3")?
+            .execute(where_key)?;
     } else {
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
         tx.prepare_cached(
@@ -176,24 +209,41 @@ fn apply(tx: &Connection, write: Write, revision: u64) -> rusqlite::Result<Resul
         .execute(params![&*key.resource, key.namespace, key.name, revision as i64, uid])?;
     }
     let owned = own(tx, &key, &object, delete)?;
-    let previous = current.filter(|_| kind == EventKind::Modified).map(|(_, value)| Bytes::from(value));
-    let record = Record { revision, namespace: key.namespace, name: key.name, json: json.clone() };
+    let previous = current
+        .filter(|_| kind == EventKind::Modified)
+        .map(|(_, value)| Bytes::from(value));
+    let record = Record {
+        revision,
+        namespace: key.namespace,
+        name: key.name,
+        json: json.clone(),
+    };
     let event = Event::new(kind, key.resource, record.clone(), Some(object), previous);
-    Ok(Ok(Done { event, record, ownership: delete || owned }))
+    Ok(Ok(Done {
+        event,
+        record,
+        ownership: delete || owned,
+    }))
 }
 
 /// Mirrors the owner references of an object; true when it has some.
 fn own(tx: &Connection, key: &super::Key, object: &Value, delete: bool) -> rusqlite::Result<bool> {
-    tx.prepare_cached("DELETE FROM owners WHERE resource = ?1 AND namespace = ?2 AND name = ?3")?.execute(params![
-        &*key.resource,
-        key.namespace,
-        key.name
-    ])?;
-    let references = object["metadata"]["ownerReferences"].as_array().filter(|_| !delete);
-    let Some(references) = references else { return Ok(false) };
-    for uid in references.iter().filter_map(|reference| reference["uid"].as_str()) {
-        tx.prepare_cached("INSERT OR IGNORE INTO owners (resource, namespace, name, uid) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![&*key.resource, key.namespace, key.name, uid])?;
+    tx.prepare_cached("DELETE FROM owners WHERE resource = ?1 AND namespace = ?2 AND name = ?3")?
+        .execute(params![&*key.resource, key.namespace, key.name])?;
+    let references = object["metadata"]["ownerReferences"]
+        .as_array()
+        .filter(|_| !delete);
+    let Some(references) = references else {
+        return Ok(false);
+    };
+    for uid in references
+        .iter()
+        .filter_map(|reference| reference["uid"].as_str())
+    {
+        tx.prepare_cached(
+            "INSERT OR IGNORE INTO owners (resource, namespace, name, uid) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![&*key.resource, key.namespace, key.name, uid])?;
     }
     Ok(!references.is_empty())
 }
@@ -211,8 +261,14 @@ fn compact(connection: &mut Connection, compacted: u64, target: u64) -> rusqlite
             WHERE new.revision > ?1 AND new.revision <= ?2)",
         range,
     )?;
-    tx.execute("DELETE FROM log WHERE revision > ?1 AND revision <= ?2 AND kind = 2", range)?;
-    tx.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('compacted', ?1)", [target as i64])?;
+    tx.execute(
+        "DELETE FROM log WHERE revision > ?1 AND revision <= ?2 AND kind = 2",
+        range,
+    )?;
+    tx.execute(
+        "INSERT OR REPLACE INTO meta (key, value) VALUES ('compacted', ?1)",
+        [target as i64],
+    )?;
     tx.commit()?;
     debug_assert_eq!(database::compacted(connection).ok(), Some(target));
     Ok(())

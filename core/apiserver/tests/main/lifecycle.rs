@@ -25,21 +25,46 @@ async fn a_finalizer_holds_an_object() {
     server.delete(&path, json!({})).await.expect(200);
     let more = json!({"metadata": {"finalizers": ["test.io/work", "test.io/more"]}});
     server.patch("merge", &path, more).await.expect(422);
-    server.patch("merge", &path, json!({"metadata": {"finalizers": null}})).await.expect(200);
+    server
+        .patch("merge", &path, json!({"metadata": {"finalizers": null}}))
+        .await
+        .expect(200);
     server.get(&path).await.expect(404);
 }
 
 #[tokio::test]
 async fn preconditions_of_a_deletion() {
     let server = Server::start();
-    let made = server.post(MAPS, config_map("a", "k", "v")).await.expect(201);
+    let made = server
+        .post(MAPS, config_map("a", "k", "v"))
+        .await
+        .expect(201);
     let path = format!("{MAPS}/a");
-    let wrong = server.delete(&path, json!({"preconditions": {"uid": "other"}})).await;
-    assert!(wrong.message().contains("Precondition failed: UID in precondition: other"), "{wrong:?}");
+    let wrong = server
+        .delete(&path, json!({"preconditions": {"uid": "other"}}))
+        .await;
+    assert!(
+        wrong
+            .message()
+            .contains("Precondition failed: UID in precondition: other"),
+        "{wrong:?}"
+    );
     wrong.expect(409);
-    server.delete(&path, json!({"preconditions": {"resourceVersion": "1"}})).await.expect(409);
-    let status = server.delete(&path, json!({"preconditions": {"uid": made["metadata"]["uid"]}})).await.expect(200);
-    assert_eq!((&status["kind"], &status["status"]), (&json!("Status"), &json!("Success")));
+    server
+        .delete(&path, json!({"preconditions": {"resourceVersion": "1"}}))
+        .await
+        .expect(409);
+    let status = server
+        .delete(
+            &path,
+            json!({"preconditions": {"uid": made["metadata"]["uid"]}}),
+        )
+        .await
+        .expect(200);
+    assert_eq!(
+        (&status["kind"], &status["status"]),
+        (&json!("Status"), &json!("Success"))
+    );
     server.delete(&path, json!({})).await.expect(404);
 }
 
@@ -51,7 +76,10 @@ async fn a_collection_goes_by_selector() {
         map["metadata"]["labels"] = json!({"group": group});
         server.post(MAPS, map).await.expect(201);
     }
-    server.delete(&format!("{MAPS}?labelSelector=group%3Dx"), json!({})).await.expect(200);
+    server
+        .delete(&format!("{MAPS}?labelSelector=group%3Dx"), json!({}))
+        .await
+        .expect(200);
     let left = server.get(MAPS).await.expect(200);
     assert_eq!(left["items"].as_array().map(Vec::len), Some(1));
     assert_eq!(left["items"][0]["metadata"]["name"], "b");
@@ -65,19 +93,27 @@ async fn dependents_follow_their_owner() {
     let mut two = owned("two-owners", &owner);
     let other = server.post(PATH, widget("other", 5)).await.expect(201);
     let second = owned("x", &other)["metadata"]["ownerReferences"][0].clone();
-    two["metadata"]["ownerReferences"].as_array_mut().expect("a list").push(second);
+    two["metadata"]["ownerReferences"]
+        .as_array_mut()
+        .expect("a list")
+        .push(second);
     server.post(MAPS, two).await.expect(201);
     let mut stranger = owned("stranger", &owner);
     stranger["metadata"]["ownerReferences"][0]["kind"] = json!("Unheard");
     stranger["metadata"]["ownerReferences"][0]["uid"] = json!("elsewhere");
     server.post(MAPS, stranger).await.expect(201);
 
-    server.delete(&format!("{PATH}/owner"), json!({})).await.expect(200);
+    server
+        .delete(&format!("{PATH}/owner"), json!({}))
+        .await
+        .expect(200);
     server.wait_gone(&format!("{MAPS}/child")).await;
     let path = format!("{MAPS}/two-owners");
     let left = server
         .wait(&path, "one owner is left", |answer| {
-            answer.body["metadata"]["ownerReferences"].as_array().is_some_and(|list| list.len() == 1)
+            answer.body["metadata"]["ownerReferences"]
+                .as_array()
+                .is_some_and(|list| list.len() == 1)
         })
         .await;
     assert_eq!(left.body["metadata"]["ownerReferences"][0]["name"], "other");
@@ -89,25 +125,47 @@ async fn orphans_stay_and_foreground_waits() {
     let server = Server::with_widgets().await;
     let owner = server.post(PATH, widget("a", 5)).await.expect(201);
     server.post(MAPS, owned("orphan", &owner)).await.expect(201);
-    server.delete(&format!("{PATH}/a"), json!({"propagationPolicy": "Orphan"})).await.expect(200);
+    server
+        .delete(&format!("{PATH}/a"), json!({"propagationPolicy": "Orphan"}))
+        .await
+        .expect(200);
     server.get(&format!("{PATH}/a")).await.expect(404);
     let orphan = server.get(&format!("{MAPS}/orphan")).await.expect(200);
-    assert!(orphan["metadata"]["ownerReferences"].as_array().is_none_or(Vec::is_empty), "{orphan}");
+    assert!(
+        orphan["metadata"]["ownerReferences"]
+            .as_array()
+            .is_none_or(Vec::is_empty),
+        "{orphan}"
+    );
 
     let owner = server.post(PATH, widget("b", 5)).await.expect(201);
     let mut child = owned("child", &owner);
     child["metadata"]["finalizers"] = json!(["test.io/work"]);
     server.post(MAPS, child).await.expect(201);
-    let held = server.delete(&format!("{PATH}/b"), json!({"propagationPolicy": "Foreground"})).await.expect(200);
-    assert_eq!(held["metadata"]["finalizers"], json!(["foregroundDeletion"]));
+    let held = server
+        .delete(
+            &format!("{PATH}/b"),
+            json!({"propagationPolicy": "Foreground"}),
+        )
+        .await
+        .expect(200);
+    assert_eq!(
+        held["metadata"]["finalizers"],
+        json!(["foregroundDeletion"])
+    );
     let path = format!("{MAPS}/child");
     server
-        .wait(&path, "the child is marked", |answer| answer.body["metadata"]["deletionTimestamp"].is_string())
+        .wait(&path, "the child is marked", |answer| {
+            answer.body["metadata"]["deletionTimestamp"].is_string()
+        })
         .await;
     server.get(&format!("{PATH}/b")).await.expect(200);
     // a restart in between forgets nothing
     let server = server.restart().await;
-    server.patch("merge", &path, json!({"metadata": {"finalizers": null}})).await.expect(200);
+    server
+        .patch("merge", &path, json!({"metadata": {"finalizers": null}}))
+        .await
+        .expect(200);
     server.wait_gone(&format!("{PATH}/b")).await;
 }
 
@@ -116,21 +174,43 @@ async fn a_namespace_takes_its_contents_along() {
     let server = Server::start();
     let space = json!({"metadata": {"name": "space"}});
     let made = server.post("/api/v1/namespaces", space).await.expect(201);
-    assert_eq!(made["metadata"]["labels"]["kubernetes.io/metadata.name"], "space");
+    assert_eq!(
+        made["metadata"]["labels"]["kubernetes.io/metadata.name"],
+        "space"
+    );
     let maps = "/api/v1/namespaces/space/configmaps";
     let mut held = config_map("held", "k", "v");
     held["metadata"]["finalizers"] = json!(["test.io/work"]);
     server.post(maps, held).await.expect(201);
-    server.post(maps, config_map("free", "k", "v")).await.expect(201);
-    let terminating = server.delete("/api/v1/namespaces/space", json!({})).await.expect(200);
+    server
+        .post(maps, config_map("free", "k", "v"))
+        .await
+        .expect(201);
+    let terminating = server
+        .delete("/api/v1/namespaces/space", json!({}))
+        .await
+        .expect(200);
     assert_eq!(terminating["status"]["phase"], "Terminating");
     server.wait_gone(&format!("{maps}/free")).await;
     let refused = server.post(maps, config_map("late", "k", "v")).await;
-    assert!(refused.message().contains("because it is being terminated"), "{refused:?}");
+    assert!(
+        refused.message().contains("because it is being terminated"),
+        "{refused:?}"
+    );
     refused.expect(403);
-    server.patch("merge", &format!("{maps}/held"), json!({"metadata": {"finalizers": null}})).await.expect(200);
+    server
+        .patch(
+            "merge",
+            &format!("{maps}/held"),
+            json!({"metadata": {"finalizers": null}}),
+        )
+        .await
+        .expect(200);
     server.wait_gone("/api/v1/namespaces/space").await;
-    server.delete("/api/v1/namespaces/default", json!({})).await.expect(403);
+    server
+        .delete("/api/v1/namespaces/default", json!({}))
+        .await
+        .expect(403);
 }
 
 #[tokio::test]
@@ -157,12 +237,21 @@ async fn a_bad_definition_is_refused_with_its_faults() {
         "versions": [{"name": "v1", "served": true, "storage": false, "schema": {"openAPIV3Schema": {
             "type": "object", "properties": {"a": {"pattern": "("}}}}}]}});
     let refused = server.post(path, definition).await.expect(422);
-    let fields: Vec<&Value> =
-        refused["details"]["causes"].as_array().into_iter().flatten().map(|cause| &cause["field"]).collect();
+    let fields: Vec<&Value> = refused["details"]["causes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|cause| &cause["field"])
+        .collect();
     let schema = "spec.versions[0].schema.openAPIV3Schema.properties[a]";
     assert_eq!(
         fields,
-        [&json!("metadata.name"), &json!("spec.scope"), &json!("spec.versions"), &json!(format!("{schema}.type")),
-            &json!(format!("{schema}.pattern"))]
+        [
+            &json!("metadata.name"),
+            &json!("spec.scope"),
+            &json!("spec.versions"),
+            &json!(format!("{schema}.type")),
+            &json!(format!("{schema}.pattern"))
+        ]
     );
 }

@@ -52,7 +52,10 @@ impl Server {
         let folder = TempDir::new().expect("a temporary folder");
         let mut config = Config::new(folder.path().join("api.db"));
         change(&mut config);
-        Server { api: ApiServer::open(config).expect("opens"), folder }
+        Server {
+            api: ApiServer::open(config).expect("opens"),
+            folder,
+        }
     }
 
     /// A server that knows widgets.
@@ -64,7 +67,9 @@ impl Server {
 
     pub(crate) async fn define_widgets(&self) {
         let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-        self.send("POST", path, "application/yaml", WIDGETS.to_owned()).await.expect(201);
+        self.send("POST", path, "application/yaml", WIDGETS.to_owned())
+            .await
+            .expect(201);
     }
 
     pub(crate) fn database(&self) -> PathBuf {
@@ -75,23 +80,47 @@ impl Server {
     pub(crate) async fn restart(self) -> Server {
         self.api.shutdown().await;
         let api = ApiServer::open(Config::new(self.database())).expect("opens again");
-        Server { api, folder: self.folder }
+        Server {
+            api,
+            folder: self.folder,
+        }
     }
 
-    pub(crate) async fn send(&self, method: &str, path: &str, media: &str, body: impl Into<Body>) -> Answer {
-        let request = Request::builder().method(method).uri(path).header("content-type", media);
-        self.raw(request.body(body.into()).expect("a request")).await
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        media: &str,
+        body: impl Into<Body>,
+    ) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", media);
+        self.raw(request.body(body.into()).expect("a request"))
+            .await
     }
 
     pub(crate) async fn raw(&self, request: Request<Body>) -> Answer {
         let response = self.api.router().oneshot(request).await.expect("an answer");
         let code = response.status().as_u16();
         let warnings = response.headers().get_all("warning").iter();
-        let warnings = warnings.map(|value| value.to_str().expect("text").to_owned()).collect();
-        let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+        let warnings = warnings
+            .map(|value| value.to_str().expect("text").to_owned())
+            .collect();
+        let bytes = response
+            .into_body()
+            .collect()
+            .await
+            .expect("a body")
+            .to_bytes();
         let body = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-        Answer { code, body, warnings }
+        Answer {
+            code,
+            body,
+            warnings,
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -100,15 +129,18 @@ impl Server {
 
     pub(crate) async fn get_as(&self, path: &str, accept: &str) -> Answer {
         let request = Request::get(path).header("accept", accept);
-        self.raw(request.body(Body::empty()).expect("a request")).await
+        self.raw(request.body(Body::empty()).expect("a request"))
+            .await
     }
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
-        self.send("POST", path, "application/json", body.to_string()).await
+        self.send("POST", path, "application/json", body.to_string())
+            .await
     }
 
     pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
-        self.send("PUT", path, "application/json", body.to_string()).await
+        self.send("PUT", path, "application/json", body.to_string())
+            .await
     }
 
     /// `kind` is `merge`, `json`, `strategic` or `apply`.
@@ -123,24 +155,34 @@ impl Server {
     }
 
     pub(crate) async fn delete(&self, path: &str, options: Value) -> Answer {
-        self.send("DELETE", path, "application/json", options.to_string()).await
+        self.send("DELETE", path, "application/json", options.to_string())
+            .await
     }
 
     /// Waits until `path` answers what `wanted` accepts.
-    pub(crate) async fn wait(&self, path: &str, what: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
+    pub(crate) async fn wait(
+        &self,
+        path: &str,
+        what: &str,
+        wanted: impl Fn(&Answer) -> bool,
+    ) -> Answer {
         let end = Instant::now() + Duration::from_secs(20);
         loop {
             let answer = self.get(path).await;
             if wanted(&answer) {
                 return answer;
             }
-            assert!(Instant::now() < end, "waited in vain until {what}: {answer:?}");
+            assert!(
+                Instant::now() < end,
+                "waited in vain until {what}: {answer:?}"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
     pub(crate) async fn wait_gone(&self, path: &str) {
-        self.wait(path, "it is gone", |answer| answer.code == 404).await;
+        self.wait(path, "it is gone", |answer| answer.code == 404)
+            .await;
     }
 }
 

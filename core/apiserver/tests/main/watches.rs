@@ -21,9 +21,17 @@ struct Watch {
 impl Watch {
     async fn start(server: &Server, path: &str) -> Watch {
         let request = Request::get(path).body(Body::empty()).expect("a request");
-        let response = server.api.router().oneshot(request).await.expect("an answer");
+        let response = server
+            .api
+            .router()
+            .oneshot(request)
+            .await
+            .expect("an answer");
         assert_eq!(response.status(), 200);
-        Watch { stream: response.into_body().into_data_stream(), buffer: BytesMut::new() }
+        Watch {
+            stream: response.into_body().into_data_stream(),
+            buffer: BytesMut::new(),
+        }
     }
 
     /// The next event; `None` when the stream has ended.
@@ -35,7 +43,8 @@ impl Watch {
             }
             let chunk = tokio::time::timeout(Duration::from_secs(20), self.stream.next());
             let chunk = chunk.await.expect("an event or the end within 20 s")?;
-            self.buffer.extend_from_slice(&chunk.expect("no fault in process"));
+            self.buffer
+                .extend_from_slice(&chunk.expect("no fault in process"));
         }
     }
 
@@ -43,7 +52,10 @@ impl Watch {
     async fn short(&mut self) -> (String, String) {
         let event = self.next().await.expect("an event");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        (text(&event["type"]), text(&event["object"]["metadata"]["name"]))
+        (
+            text(&event["type"]),
+            text(&event["object"]["metadata"]["name"]),
+        )
     }
 }
 
@@ -54,20 +66,45 @@ fn pair(kind: &str, name: &str) -> (String, String) {
 #[tokio::test]
 async fn a_watch_sees_each_change_once_and_in_order() {
     let server = Server::start();
-    server.post(MAPS, config_map("a", "k", "1")).await.expect(201);
+    server
+        .post(MAPS, config_map("a", "k", "1"))
+        .await
+        .expect(201);
     let list = server.get(MAPS).await.expect(200);
-    let revision = list["metadata"]["resourceVersion"].as_str().expect("a revision").to_owned();
+    let revision = list["metadata"]["resourceVersion"]
+        .as_str()
+        .expect("a revision")
+        .to_owned();
     let mut fresh = Watch::start(&server, &format!("{MAPS}?watch=true")).await;
-    let mut since = Watch::start(&server, &format!("{MAPS}?watch=1&resourceVersion={revision}")).await;
-    server.patch("merge", &format!("{MAPS}/a"), json!({"data": {"k": "2"}})).await.expect(200);
-    server.post("/api/v1/namespaces/kube-system/configmaps", config_map("else", "k", "v")).await.expect(201);
-    server.delete(&format!("{MAPS}/a"), json!({})).await.expect(200);
+    let mut since = Watch::start(
+        &server,
+        &format!("{MAPS}?watch=1&resourceVersion={revision}"),
+    )
+    .await;
+    server
+        .patch("merge", &format!("{MAPS}/a"), json!({"data": {"k": "2"}}))
+        .await
+        .expect(200);
+    server
+        .post(
+            "/api/v1/namespaces/kube-system/configmaps",
+            config_map("else", "k", "v"),
+        )
+        .await
+        .expect(201);
+    server
+        .delete(&format!("{MAPS}/a"), json!({}))
+        .await
+        .expect(200);
     assert_eq!(fresh.short().await, pair("ADDED", "a"));
     for watch in [&mut fresh, &mut since] {
         assert_eq!(watch.short().await, pair("MODIFIED", "a"));
         let gone = watch.next().await.expect("an event");
         assert_eq!(gone["type"], "DELETED");
-        assert_ne!(gone["object"]["metadata"]["resourceVersion"], revision.as_str());
+        assert_ne!(
+            gone["object"]["metadata"]["resourceVersion"],
+            revision.as_str()
+        );
     }
     // stopping the server ends the stream
     server.api.shutdown().await;
@@ -77,18 +114,44 @@ async fn a_watch_sees_each_change_once_and_in_order() {
 #[tokio::test]
 async fn a_selection_is_entered_and_left() {
     let server = Server::start();
-    let mut watch = Watch::start(&server, &format!("{MAPS}?watch=true&labelSelector=on%3Dyes")).await;
-    server.post(MAPS, config_map("a", "k", "1")).await.expect(201);
-    let label = |value: Value| json!({"metadata": {"labels": {"on": value}}});
-    let path = format!("{MAPS}/a");
-    server.patch("merge", &path, label(json!("yes"))).await.expect(200);
-    server.patch("merge", &path, json!({"data": {"k": "2"}})).await.expect(200);
-    server.patch("merge", &path, label(Value::Null)).await.expect(200);
-    server.delete(&path, json!({})).await.expect(200);
-    server.post(MAPS, { let mut map = config_map("b", "k", "1"); map["metadata"]["labels"] = json!({"on": "yes"}); map })
+    let mut watch = Watch::start(
+        &server,
+        &format!("{MAPS}?watch=true&labelSelector=on%3Dyes"),
+    )
+    .await;
+    server
+        .post(MAPS, config_map("a", "k", "1"))
         .await
         .expect(201);
-    for wanted in [pair("ADDED", "a"), pair("MODIFIED", "a"), pair("DELETED", "a"), pair("ADDED", "b")] {
+    let label = |value: Value| json!({"metadata": {"labels": {"on": value}}});
+    let path = format!("{MAPS}/a");
+    server
+        .patch("merge", &path, label(json!("yes")))
+        .await
+        .expect(200);
+    server
+        .patch("merge", &path, json!({"data": {"k": "2"}}))
+        .await
+        .expect(200);
+    server
+        .patch("merge", &path, label(Value::Null))
+        .await
+        .expect(200);
+    server.delete(&path, json!({})).await.expect(200);
+    server
+        .post(MAPS, {
+            let mut map = config_map("b", "k", "1");
+            map["metadata"]["labels"] = json!({"on": "yes"});
+            map
+        })
+        .await
+        .expect(201);
+    for wanted in [
+        pair("ADDED", "a"),
+        pair("MODIFIED", "a"),
+        pair("DELETED", "a"),
+        pair("ADDED", "b"),
+    ] {
         assert_eq!(watch.short().await, wanted);
     }
 }
@@ -101,12 +164,18 @@ async fn bookmarks_initial_events_and_the_deadline() {
     let mut watch = Watch::start(&server, &format!("{PATH}?{query}")).await;
     assert_eq!(watch.short().await, pair("ADDED", "a"));
     let bookmark = watch.next().await.expect("an event");
-    assert_eq!(bookmark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    assert_eq!(
+        bookmark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"],
+        "true"
+    );
     assert_eq!(bookmark["object"]["kind"], "Widget");
     let last = watch.next().await.expect("a bookmark before the deadline");
     assert_eq!(last["type"], "BOOKMARK");
     assert_eq!(watch.next().await, None);
-    server.get(&format!("{PATH}?watch=true&sendInitialEvents=true")).await.expect(422);
+    server
+        .get(&format!("{PATH}?watch=true&sendInitialEvents=true"))
+        .await
+        .expect(422);
 }
 
 #[tokio::test]
@@ -115,43 +184,99 @@ async fn a_watcher_out_of_the_window_reads_the_log_and_out_of_the_log_is_told() 
         config.window = 2;
         config.history = 20;
     });
-    server.post(MAPS, config_map("a", "k", "0")).await.expect(201);
-    let revision = |list: &Value| list["metadata"]["resourceVersion"].as_str().expect("a revision").to_owned();
+    server
+        .post(MAPS, config_map("a", "k", "0"))
+        .await
+        .expect(201);
+    let revision = |list: &Value| {
+        list["metadata"]["resourceVersion"]
+            .as_str()
+            .expect("a revision")
+            .to_owned()
+    };
     let start = revision(&server.get(MAPS).await.expect(200));
     for index in 1..=10 {
-        server.patch("merge", &format!("{MAPS}/a"), json!({"data": {"k": index.to_string()}})).await.expect(200);
+        server
+            .patch(
+                "merge",
+                &format!("{MAPS}/a"),
+                json!({"data": {"k": index.to_string()}}),
+            )
+            .await
+            .expect(200);
     }
-    let mut behind = Watch::start(&server, &format!("{MAPS}?watch=true&resourceVersion={start}")).await;
+    let mut behind = Watch::start(
+        &server,
+        &format!("{MAPS}?watch=true&resourceVersion={start}"),
+    )
+    .await;
     for index in 1..=10 {
         let event = behind.next().await.expect("an event");
         assert_eq!(event["object"]["data"]["k"], index.to_string());
     }
     for index in 11..=60 {
-        server.patch("merge", &format!("{MAPS}/a"), json!({"data": {"k": index.to_string()}})).await.expect(200);
+        server
+            .patch(
+                "merge",
+                &format!("{MAPS}/a"),
+                json!({"data": {"k": index.to_string()}}),
+            )
+            .await
+            .expect(200);
     }
-    let mut expired = Watch::start(&server, &format!("{MAPS}?watch=true&resourceVersion={start}")).await;
+    let mut expired = Watch::start(
+        &server,
+        &format!("{MAPS}?watch=true&resourceVersion={start}"),
+    )
+    .await;
     let error = expired.next().await.expect("an event");
-    assert_eq!((&error["type"], &error["object"]["code"]), (&json!("ERROR"), &json!(410)));
+    assert_eq!(
+        (&error["type"], &error["object"]["code"]),
+        (&json!("ERROR"), &json!(410))
+    );
     assert_eq!(error["object"]["reason"], "Expired");
     assert_eq!(expired.next().await, None);
     // the newest state survives every compaction
-    assert_eq!(server.get(&format!("{MAPS}/a")).await.expect(200)["data"]["k"], "60");
+    assert_eq!(
+        server.get(&format!("{MAPS}/a")).await.expect(200)["data"]["k"],
+        "60"
+    );
     // a revision of another life of the database is told in the stream as well
-    let mut ahead = Watch::start(&server, &format!("{MAPS}?watch=true&resourceVersion=999999")).await;
+    let mut ahead = Watch::start(
+        &server,
+        &format!("{MAPS}?watch=true&resourceVersion=999999"),
+    )
+    .await;
     assert_eq!(ahead.next().await.expect("an event")["object"]["code"], 410);
 }
 
 #[tokio::test]
 async fn watching_goes_on_after_a_restart() {
     let server = Server::start();
-    server.post(MAPS, config_map("a", "k", "0")).await.expect(201);
+    server
+        .post(MAPS, config_map("a", "k", "0"))
+        .await
+        .expect(201);
     let list = server.get(MAPS).await.expect(200);
-    let revision = list["metadata"]["resourceVersion"].as_str().expect("a revision").to_owned();
-    server.post(MAPS, config_map("b", "k", "0")).await.expect(201);
+    let revision = list["metadata"]["resourceVersion"]
+        .as_str()
+        .expect("a revision")
+        .to_owned();
+    server
+        .post(MAPS, config_map("b", "k", "0"))
+        .await
+        .expect(201);
     let server = server.restart().await;
-    let mut watch = Watch::start(&server, &format!("{MAPS}?watch=true&resourceVersion={revision}")).await;
+    let mut watch = Watch::start(
+        &server,
+        &format!("{MAPS}?watch=true&resourceVersion={revision}"),
+    )
+    .await;
     assert_eq!(watch.short().await, pair("ADDED", "b"));
-    server.delete(&format!("{MAPS}/b"), json!({})).await.expect(200);
+    server
+        .delete(&format!("{MAPS}/b"), json!({}))
+        .await
+        .expect(200);
     assert_eq!(watch.short().await, pair("DELETED", "b"));
 }
 
@@ -166,7 +291,10 @@ async fn a_watcher_that_does_not_read_holds_up_nobody() {
         list
     };
     for index in 0..100 {
-        server.post(MAPS, config_map(&format!("m{index}"), "k", "v")).await.expect(201);
+        server
+            .post(MAPS, config_map(&format!("m{index}"), "k", "v"))
+            .await
+            .expect(201);
     }
     let list = server.get(MAPS).await.expect(200);
     assert_eq!(list["items"].as_array().map(Vec::len), Some(100));
