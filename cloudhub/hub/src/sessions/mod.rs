@@ -32,9 +32,10 @@ use crate::{
     state::Hub,
 };
 
-/// Handshakes cost a signature each: so many at once, the others wait in the
+/// So many handshakes are under way at once, silent strangers included; each
+/// ends within the timeout. The others wait in the
 /// kernel's queue.
-const HANDSHAKES: usize = 64;
+const HANDSHAKES: usize = 1024;
 
 /// TLS and WebSocket together must be through within this time.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

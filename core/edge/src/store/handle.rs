@@ -289,6 +289,12 @@ impl StoreHandle {
         self.ask(|reply| Job::Acknowledge { through, reply }).await
     }
 
+    /// The last sequence that was ever handed out; 0 before the first. The hub
+    /// notices by it when this database was put back to an older state.
+    pub async fn last_sequence(&self) -> Result<u64, StoreError> {
+        self.ask(|reply| Job::LastSequence { reply }).await
+    }
+
     /// All saved twins.
     pub async fn twins(&self) -> Result<Vec<TwinBlob>, StoreError> {
         self.ask(|reply| Job::Twins { reply }).await

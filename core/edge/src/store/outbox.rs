@@ -88,9 +88,7 @@ pub(super) fn take(
     if room == 0 {
         return Ok(records);
     }
-    let mut sequence: u64 = connection
-        .prepare_cached("SELECT value FROM meta WHERE key = 'sequence'")?
-        .query_row([], |row| Ok(row.get::<_, String>(0)?.parse().unwrap_or(0)))?;
+    let mut sequence = last_sequence(connection)?;
     let former = sequence;
     let mut waiting =
         connection.prepare_cached("SELECT id, payload FROM outbox WHERE sequence IS NULL ORDER BY id LIMIT ?1")?;
@@ -115,6 +113,13 @@ pub(super) fn take(
             .execute([sequence.to_string()])?;
     }
     Ok(records)
+}
+
+/// The last sequence that was ever handed out.
+pub(super) fn last_sequence(connection: &Connection) -> Result<u64, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT value FROM meta WHERE key = 'sequence'")?
+        .query_row([], |row| Ok(row.get::<_, String>(0)?.parse().unwrap_or(0)))
 }
 
 pub(super) fn acknowledge(connection: &Connection, through: u64, size: &mut OutboxSize) -> Result<(), rusqlite::Error> {

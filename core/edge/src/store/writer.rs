@@ -29,6 +29,7 @@ pub(super) enum Job {
     Put { records: Vec<NewRecord>, reply: Reply<()> },
     Take { after: u64, max_records: usize, max_bytes: usize, reply: Reply<Vec<OutboxRecord>> },
     Acknowledge { through: u64, reply: Reply<()> },
+    LastSequence { reply: Reply<u64> },
     Twins { reply: Reply<Vec<TwinBlob>> },
     SaveTwins { twins: Vec<TwinBlob>, reply: Reply<()> },
     Desired { reply: Reply<Vec<DesiredRow>> },
@@ -165,6 +166,9 @@ impl Writer {
                     w.size = size;
                     Ok(())
                 });
+            }
+            Job::LastSequence { reply } => {
+                self.attempt(refused, pending, reply, |w| outbox::last_sequence(&w.connection));
             }
             Job::Twins { reply } => {
                 self.attempt(refused, pending, reply, |w| twins::all(&w.connection));

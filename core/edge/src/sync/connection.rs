@@ -88,7 +88,7 @@ impl Connection<'_> {
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), LinkError> {
         let mut outbox = self.store.outbox_changed();
-        let position = position(self.store);
+        let position = position(self.store).await?;
         self.step(EdgeEvent::TransportUp(position), &connected)?;
         loop {
             self.begin();
@@ -192,13 +192,14 @@ fn store_change(change: LinkChange) -> Change {
     }
 }
 
-fn position(store: &StoreHandle) -> EdgePosition {
+async fn position(store: &StoreHandle) -> Result<EdgePosition, StoreError> {
+    let last_sequence = store.last_sequence().await?;
     let (hub_epoch, revision) = store
         .position()
         // A position that cannot be read is none: the hub sends a snapshot.
         .and_then(|position| Some((position.log.parse::<Epoch>().ok()?, position.revision)))
         .unwrap_or((Epoch::NONE, 0));
-    EdgePosition { hub_epoch, revision, edge_epoch: Epoch(store.epoch()), last_sequence: u64::MAX }
+    Ok(EdgePosition { hub_epoch, revision, edge_epoch: Epoch(store.epoch()), last_sequence })
 }
 
 async fn finish(running: &mut Option<Operation>) -> Result<Option<EdgeEvent>, StoreError> {
