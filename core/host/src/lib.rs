@@ -80,6 +80,13 @@ pub use mapper::{
 };
 pub use stats::Stats;
 
+/// Gives memory that was freed back to the system, after work that took much
+/// of it for a moment, such as reading thousands of configurations. It takes
+/// some milliseconds and is for moments of rest.
+pub fn release_free_memory() {
+    sys::release_free_memory();
+}
+
 /// An error and its causes, in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -50,6 +50,16 @@ pub(crate) fn name_process(name: &str) {
     unsafe { libc::prctl(libc::PR_SET_NAME, bytes.as_ptr()) };
 }
 
+/// Gives memory that was freed back to the system. The allocator keeps it
+/// otherwise, as long as anything behind it is in use.
+pub(crate) fn release_free_memory() {
+    // SAFETY: the allocator's own function, for any thread at any time.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
+
 /// Takes the socket that the host passed as standard input, and puts
 /// `/dev/null` in its place.
 pub(crate) fn take_stdin() -> io::Result<OwnedFd> {

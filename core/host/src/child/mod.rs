@@ -20,6 +20,7 @@ use longshore_abi as abi;
 
 use self::outgoing::Outgoing;
 use crate::{
+    command::CommandKind,
     library::{Instance, Library},
     offer::host_api,
     sys,
@@ -89,6 +90,7 @@ fn serve(mut arguments: impl Iterator<Item = OsString>) -> Result<(), ChildError
         file: PathBuf::from(file),
         outgoing,
         instance: None,
+        configured: false,
     };
     let mut incoming = Incoming {
         outgoing,
@@ -114,6 +116,8 @@ struct Child {
     file: PathBuf,
     outgoing: &'static Outgoing,
     instance: Option<Instance>,
+    /// Configurations came since memory was given back for the last time.
+    configured: bool,
 }
 
 impl Child {
@@ -131,15 +135,24 @@ impl Child {
                 self.outgoing.send(&answer)?;
             }
             ToMapper::Commands(commands) => {
+                self.configured |= commands
+                    .iter()
+                    .any(|command| matches!(command.kind, CommandKind::Configure(_)));
                 let status = self
                     .instance
                     .as_ref()
                     .map_or(abi::STATUS_STOPPED, |instance| instance.submit(&commands));
                 self.outgoing.send(&FromMapper::Answer(status))?;
             }
-            ToMapper::Ping => self.outgoing.send(&FromMapper::Pong {
-                blocked: Some(self.outgoing.blocked()),
-            })?,
+            ToMapper::Ping => {
+                self.outgoing.send(&FromMapper::Pong {
+                    blocked: Some(self.outgoing.blocked()),
+                })?;
+                // The host asks when it has nothing else to say: a moment of rest.
+                if std::mem::take(&mut self.configured) {
+                    sys::release_free_memory();
+                }
+            }
             ToMapper::Stop(budget) => {
                 let status = self
                     .instance
