@@ -68,7 +68,7 @@ impl Demo<'_> {
         format!(
             "stateDir: {state}\n\
              link:\n  listen: {link}\n  names: [127.0.0.1, localhost]\n\
-             kubernetes:\n  embedded:\n    listen: {api}\n    kubeconfig: {kubeconfig}\n\
+             apiServer:\n  listen: {api}\n  kubeconfig: {kubeconfig}\n\
              metrics:\n  listen: {metrics}\n",
             state = quoted(&self.home.state("cloudhub")),
             link = self.address(Service::Link),

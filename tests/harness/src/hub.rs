@@ -40,22 +40,24 @@ impl HubBuilder {
     /// Starts it, and waits until it is ready.
     pub async fn run(self) -> Hub {
         let folder = TempDir::new().expect("a temporary folder");
-        let (kubernetes, kubeconfig) = match &self.api {
-            Api::Embedded => {
-                let kubeconfig = folder.path().join("kubeconfig");
-                (
-                    json!({"embedded": {"listen": "127.0.0.1:0", "kubeconfig": kubeconfig}}),
-                    kubeconfig,
-                )
-            }
-            Api::Real(kubeconfig) => (json!({"kubeconfig": kubeconfig}), kubeconfig.clone()),
-        };
-        let config = json!({
+        let mut config = json!({
             "stateDir": folder.path().join("state"),
             "link": {"listen": "127.0.0.1:0", "names": ["127.0.0.1", "localhost"]},
-            "kubernetes": kubernetes,
+            // A node that is gone is seen as such in the time of a test.
+            "nodes": {"graceMs": 3000, "leaseIntervalMs": 1000},
             "metrics": {"listen": "127.0.0.1:0"},
         });
+        let kubeconfig = match &self.api {
+            Api::Embedded => {
+                let kubeconfig = folder.path().join("kubeconfig");
+                config["apiServer"] = json!({"listen": "127.0.0.1:0", "kubeconfig": kubeconfig});
+                kubeconfig
+            }
+            Api::Real(kubeconfig) => {
+                config["kubernetes"] = json!({"kubeconfig": kubeconfig});
+                kubeconfig.clone()
+            }
+        };
         fs::write(folder.path().join("cloudhub.yaml"), format!("{config:#}"))
             .expect("a configuration");
         let process = start(folder.path());
@@ -181,8 +183,8 @@ impl Hub {
         let file = self.folder.path().join("cloudhub.yaml");
         let mut config = read(file.clone());
         config["link"]["listen"] = run["link"].clone();
-        if let Some(embedded) = config.pointer_mut("/kubernetes/embedded") {
-            embedded["listen"] = run["apiServer"].clone();
+        if let Some(api) = config.get_mut("apiServer") {
+            api["listen"] = run["apiServer"].clone();
         }
         fs::write(file, format!("{config:#}")).expect("a configuration");
     }

@@ -127,7 +127,7 @@ async fn a_broker_that_is_down_stops_nothing_else() {
     let boiler = device("boiler").on(&plc).read(
         "temperature",
         "FLOAT",
-        json!({"address": "ir:0", "scale": 0.1}),
+        json!({"address": "ir:0", "rawType": "int16", "scale": 0.1}),
     );
     let nobody = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()

@@ -92,9 +92,15 @@ async fn a_killed_edge_comes_back_with_what_it_knew() {
     edge.kill_and_restart().await;
     edge.twin_is("good", "value", json!(5)).await;
     edge.write_is("good", "value", "confirmed").await;
+
+    let writes = plc.writes().len();
+    assert!(edge.process().terminate().await.success());
+    edge.start_again().await;
+    edge.twin_is("good", "value", json!(5)).await;
+    edge.write_is("good", "value", "confirmed").await;
     assert_eq!(
         plc.writes().len(),
-        1,
+        writes,
         "a confirmed value is not written again"
     );
 }

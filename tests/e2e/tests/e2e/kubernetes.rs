@@ -62,7 +62,7 @@ async fn main_story(api: Api) {
     assert_eq!(plc.holding(1, 0), 750, "the register stays");
 
     edge.kill();
-    hub.node_ready_is("edge-1", "False").await;
+    hub.node_ready_is("edge-1", "Unknown").await;
     hub.desire("boiler", "setpoint", "66").await;
     plc.set_input(1, 0, 240);
     edge.start_again().await;
