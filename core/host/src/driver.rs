@@ -28,9 +28,11 @@ const FRAME_COMMANDS: usize = 256;
 const FRAME_BYTES: usize = 256 << 10;
 /// Pause before commands for which a mapper was too busy are offered again.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
-/// Events that may wait while a mapper stops, so that an edge which waits for
-/// the stop does not hold it up.
+/// Events, and bytes of their batches, that may wait while a mapper stops. An
+/// edge that waits for the stop and takes nothing must not hold it up, so what
+/// comes beyond is dropped.
 const STOPPING_EVENTS: usize = 64;
+const STOPPING_BYTES: usize = 1 << 20;
 
 /// What the handle of a mapper and its task share.
 #[derive(Default)]
@@ -111,8 +113,21 @@ impl Driver {
     }
 
     fn may_receive(&self) -> bool {
-        let stopping = matches!(self.supervisor.state, State::Stopping { .. });
-        self.outbox.is_empty() || stopping && self.outbox.len() < STOPPING_EVENTS
+        self.outbox.is_empty() || self.is_stopping()
+    }
+
+    fn is_stopping(&self) -> bool {
+        matches!(self.supervisor.state, State::Stopping { .. })
+    }
+
+    /// Whether a stop goes on without waiting for the edge.
+    fn is_full(&self) -> bool {
+        let bytes = |event: &MapperEvent| match event {
+            MapperEvent::Batch { batch, .. } => batch.size(),
+            _ => 0,
+        };
+        self.outbox.len() >= STOPPING_EVENTS
+            || self.outbox.iter().map(bytes).sum::<usize>() >= STOPPING_BYTES
     }
 
     /// Does all that is due; answers when to look again.
@@ -292,6 +307,9 @@ impl Driver {
     fn take_batch(&mut self, batch: Batch) {
         // Before `create` returned there is no device to say something of.
         if matches!(self.supervisor.state, State::Starting { .. }) {
+            return;
+        }
+        if self.is_stopping() && self.is_full() {
             return;
         }
         self.shared

@@ -264,7 +264,8 @@ impl Mapper {
     }
 
     /// Stops the mapper within `budget`, and a little later by force. What it
-    /// emits meanwhile still comes as events.
+    /// emits meanwhile still comes as events; if the edge takes none of them, up
+    /// to a megabyte.
     pub async fn stop(&self, budget: Duration) {
         self.request_stop(budget);
         let mut state = self.state.clone();

@@ -204,7 +204,7 @@ async fn nothing_comes_after_a_stop() {
         let mut run = Run::bad(isolation, "emit after stop");
         run.up().await;
         run.stop().await;
-        run.down().await;
+        assert_eq!(&*run.down().await, "stopped");
         assert!(run.events.recv().await.is_none());
     }
 }
@@ -249,6 +249,7 @@ async fn a_flood_fills_only_its_own_queue() {
         }
         // A stop does not wait until somebody takes what is left.
         flood.stop().await;
+        assert_eq!(&*flood.down().await, "stopped");
         good.stop().await;
     }
 }
