@@ -21,6 +21,7 @@ use crate::{args::ApiArgs, output::advised, up::home::Home, view::DeviceView};
 pub(crate) struct Connection {
     client: Client,
     namespace: String,
+    server: String,
 }
 
 /// A kind of the device API.
@@ -53,8 +54,13 @@ impl Connection {
             .namespace
             .clone()
             .unwrap_or_else(|| config.default_namespace.clone());
+        let server = config.cluster_url.to_string();
         let client = Client::try_from(config).context("failed to set up the Kubernetes client")?;
-        Ok(Self { client, namespace })
+        Ok(Self {
+            client,
+            namespace,
+            server,
+        })
     }
 
     /// The namespace that is meant.
@@ -83,7 +89,7 @@ impl Connection {
             .objects(Kind::Device)
             .get_opt(name)
             .await
-            .map_err(reached)?
+            .map_err(|error| self.reached(error))?
         {
             Some(object) => Ok(object),
             None => Err(advised(
@@ -105,7 +111,7 @@ impl Connection {
         self.objects(Kind::Model)
             .get_opt(name)
             .await
-            .map_err(reached)?
+            .map_err(|error| self.reached(error))?
             .map(typed)
             .transpose()
     }
@@ -118,7 +124,7 @@ impl Connection {
             .objects(Kind::Status)
             .get_opt(name)
             .await
-            .map_err(reached)?
+            .map_err(|error| self.reached(error))?
             .map(typed)
             .transpose()?;
         Ok(DeviceView {
@@ -126,6 +132,37 @@ impl Connection {
             model,
             status,
         })
+    }
+
+    /// An error of a request, with what to do about the frequent ones.
+    pub(crate) fn reached(&self, error: kube::Error) -> anyhow::Error {
+        match &error {
+            kube::Error::Api(status) if status.code == 404 => advised(
+                format!(
+                    "the API server does not know the device API: {}",
+                    status.message
+                ),
+                "is a hub connected to this cluster? `longshore status` shows what runs",
+            ),
+            kube::Error::Api(status) => advised(
+                status.message.clone(),
+                match status.code {
+                    401 | 403 => "the kubeconfig's user may not do this",
+                    _ => "the API server has refused; the message says why",
+                },
+            ),
+            _ => {
+                let error = anyhow::Error::from(error);
+                advised(
+                    format!(
+                        "cannot reach the Kubernetes API at {}: {}",
+                        self.server,
+                        last(&error)
+                    ),
+                    "is it running? `longshore status` shows what runs, `make up` starts the demo",
+                )
+            }
+        }
     }
 }
 
@@ -153,33 +190,6 @@ pub(crate) fn typed<T: DeserializeOwned>(object: DynamicObject) -> Result<T> {
     let json = serde_json::to_value(object)?;
     serde_json::from_value(json)
         .with_context(|| format!("failed to read object `{name}` of the API"))
-}
-
-/// An error of a request, with what to do about the frequent ones.
-pub(crate) fn reached(error: kube::Error) -> anyhow::Error {
-    match &error {
-        kube::Error::Api(status) if status.code == 404 => advised(
-            format!(
-                "the API server does not know the device API: {}",
-                status.message
-            ),
-            "is a hub connected to this cluster? `longshore status` shows what runs",
-        ),
-        kube::Error::Api(status) => advised(
-            status.message.clone(),
-            match status.code {
-                401 | 403 => "the kubeconfig's user may not do this",
-                _ => "the API server has refused; the message says why",
-            },
-        ),
-        _ => {
-            let error = anyhow::Error::from(error);
-            advised(
-                format!("cannot reach the Kubernetes API: {}", last(&error)),
-                "is it running? `longshore status` shows what runs, `make up` starts the demo",
-            )
-        }
-    }
 }
 
 /// The innermost cause, which names the address or the fault of the certificate.

@@ -111,8 +111,17 @@ fn conditions(out: &mut String, extensions: &Extensions, now: Timestamp) -> std:
         return Ok(());
     }
     writeln!(out, "Conditions:")?;
+    let names = extensions
+        .conditions
+        .iter()
+        .map(|condition| condition.condition.chars().count());
+    let width = names.max().unwrap_or(0);
     for condition in &extensions.conditions {
-        write!(out, "  {:<12} {}", condition.condition, condition.status)?;
+        write!(
+            out,
+            "  {:<width$}  {}",
+            condition.condition, condition.status
+        )?;
         if let Some(since) = condition.last_transition_time {
             write!(out, " for {}", crate::view::age(since, now))?;
         }

@@ -9,7 +9,7 @@ use longshore_types::{Device, DeviceModel, DeviceStatus, Timestamp};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    api::{Connection, Kind, reached, typed},
+    api::{Connection, Kind, typed},
     args::ApiArgs,
     output::{advised, say},
     table::{or_dash, render},
@@ -121,7 +121,10 @@ async fn list(connection: &Connection, kind: Kind, args: &GetArgs) -> Result<Vec
         connection.objects(kind)
     };
     let Some(name) = &args.name else {
-        let list = api.list(&ListParams::default()).await.map_err(reached)?;
+        let list = api
+            .list(&ListParams::default())
+            .await
+            .map_err(|error| connection.reached(error))?;
         let types = kind.resource();
         let typed = |mut object: DynamicObject| {
             // Items of a list come without their kind.
@@ -136,7 +139,12 @@ async fn list(connection: &Connection, kind: Kind, args: &GetArgs) -> Result<Vec
     if args.all_namespaces {
         bail!("a name and --all-namespaces exclude each other");
     }
-    match (kind, api.get_opt(name).await.map_err(reached)?) {
+    match (
+        kind,
+        api.get_opt(name)
+            .await
+            .map_err(|error| connection.reached(error))?,
+    ) {
         (_, Some(object)) => Ok(vec![object]),
         (Kind::Status, None) => Ok(Vec::new()),
         (kind, None) => Err(advised(
@@ -157,9 +165,20 @@ async fn list(connection: &Connection, kind: Kind, args: &GetArgs) -> Result<Vec
     }
 }
 
+/// The objects as the API has them, but for `managedFields`, which only a
+/// server reads.
 fn print<T: serde::Serialize>(format: Format, objects: &[T], single: bool) -> Result<bool> {
-    let json = match (single, objects) {
-        (true, [object]) => serde_json::to_value(object)?,
+    let mut objects = objects
+        .iter()
+        .map(serde_json::to_value)
+        .collect::<Result<Vec<Json>, _>>()?;
+    for object in &mut objects {
+        if let Some(metadata) = object.get_mut("metadata").and_then(Json::as_object_mut) {
+            metadata.shift_remove("managedFields");
+        }
+    }
+    let json = match (single, objects.as_slice()) {
+        (true, [object]) => object.clone(),
         _ => json!({"apiVersion": "v1", "kind": "List", "items": objects}),
     };
     say(&match format {
@@ -254,10 +273,14 @@ async fn nodes(connection: &Connection, args: &GetArgs) -> Result<bool> {
         None => {
             api.list(&ListParams::default())
                 .await
-                .map_err(reached)?
+                .map_err(|error| connection.reached(error))?
                 .items
         }
-        Some(name) => match api.get_opt(name).await.map_err(reached)? {
+        Some(name) => match api
+            .get_opt(name)
+            .await
+            .map_err(|error| connection.reached(error))?
+        {
             Some(node) => vec![node],
             None => {
                 return Err(advised(
@@ -282,7 +305,7 @@ async fn nodes(connection: &Connection, args: &GetArgs) -> Result<bool> {
         .all_objects(Kind::Device)
         .list(&ListParams::default())
         .await
-        .map_err(reached)?;
+        .map_err(|error| connection.reached(error))?;
     let bound: Vec<String> = devices
         .items
         .iter()

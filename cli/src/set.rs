@@ -12,7 +12,7 @@ use longshore_types::{
 use serde_json::json;
 
 use crate::{
-    api::{Connection, Kind, reached, typed},
+    api::{Connection, Kind, typed},
     args::ApiArgs,
     output::{advised, say},
     view::{DeviceView, with_unit},
@@ -121,7 +121,7 @@ async fn send(connection: &Connection, args: &SetArgs) -> Result<Vec<Change>> {
         {
             Ok(_) => return Ok(changes),
             Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(error) => return Err(reached(error)),
+            Err(error) => return Err(connection.reached(error)),
         }
     }
     bail!(

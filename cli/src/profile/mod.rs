@@ -50,7 +50,8 @@ pub(crate) async fn run(args: ProfileArgs) -> Result<bool> {
     let tools = Tools::find(args.bin_dir.as_deref(), args.mapper_dir.as_deref())?;
     let patience = std::time::Duration::from_secs(args.timeout);
     let mut failed = Vec::new();
-    for file in &args.files {
+    let files = once_each(&args.files);
+    for file in &files {
         say(&format!("{}\n", file.display()));
         let result = async { prove(&tools, &load(file)?, patience).await }.await;
         let (text, passed) = match &result {
@@ -63,7 +64,7 @@ pub(crate) async fn run(args: ProfileArgs) -> Result<bool> {
         }
     }
     say(&match failed.as_slice() {
-        [] => format!("{} passed\n", report::count(args.files.len(), "profile")),
+        [] => format!("{} passed\n", report::count(files.len(), "profile")),
         some => format!(
             "{} failed: {}\n",
             report::count(some.len(), "profile"),
@@ -71,6 +72,20 @@ pub(crate) async fn run(args: ProfileArgs) -> Result<bool> {
         ),
     });
     Ok(failed.is_empty())
+}
+
+/// The files without a profile whose test is there too, as in `devices/*.yaml`.
+fn once_each(files: &[PathBuf]) -> Vec<&PathBuf> {
+    let mut tests = Vec::new();
+    files
+        .iter()
+        .filter(|file| {
+            let (_, test) = pair(file);
+            let new = !tests.contains(&test);
+            tests.push(test);
+            new
+        })
+        .collect()
 }
 
 /// Sets the stage, waits for the values, then for what is written.

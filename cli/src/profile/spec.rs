@@ -132,6 +132,16 @@ impl Table {
         }
     }
 
+    /// As addresses spell it.
+    pub(super) fn short(self) -> &'static str {
+        match self {
+            Self::Coils => "co",
+            Self::Discrete => "di",
+            Self::Input => "ir",
+            Self::Holding => "hr",
+        }
+    }
+
     fn is_bits(self) -> bool {
         matches!(self, Self::Coils | Self::Discrete)
     }

@@ -405,7 +405,7 @@ fn written(table: Table, address: u16, word: u16, unit: u8, writes: &Json) -> Ro
         let count = write["values"].as_array().map_or(0, Vec::len) as u64;
         let named = write["table"]
             .as_str()
-            .is_some_and(|found| found.starts_with(table.name().trim_end_matches('s')));
+            .is_some_and(|found| found == table.name().trim_end_matches('s'));
         named && write["unit"] == unit && (first..first + count).contains(&u64::from(address))
     };
     let last = writes
@@ -416,7 +416,7 @@ fn written(table: Table, address: u16, word: u16, unit: u8, writes: &Json) -> Ro
         write["values"].get(offset as usize)?.as_u64()
     });
     Row {
-        name: format!("  {} {address}", table.name()),
+        name: format!("  {}:{address}", table.short()),
         expected: format!("{word:#06x}"),
         got: got.map_or_else(|| "-".to_owned(), |got| format!("{got:#06x}")),
         remark: if got.is_none() {

@@ -1,0 +1,97 @@
+//! The command line as a process.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+fn longshore(arguments: &[&str]) -> Output {
+    let home = tempfile::tempdir().unwrap();
+    Command::new(env!("CARGO_BIN_EXE_longshore"))
+        .args(arguments)
+        .env_remove("KUBECONFIG")
+        .env("HOME", home.path())
+        .env("LONGSHORE_HOME", home.path())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Each profile of `devices/` through the real edge core and mapper, against
+/// a simulated device.
+#[test]
+fn the_profiles_pass_their_tests() {
+    let own = Path::new(env!("CARGO_BIN_EXE_longshore")).parent().unwrap();
+    for needed in ["edgecore", "sim-modbus", "libmapper_modbus.so"] {
+        assert!(
+            own.join(needed).is_file(),
+            "{needed} is missing; run `cargo build -p longshore-edge -p longshore-sim-modbus -p longshore-mapper-modbus-plugin`"
+        );
+    }
+    let devices = Path::new(env!("CARGO_MANIFEST_DIR")).join("../devices");
+    let mut tests: Vec<PathBuf> = ["demo", "modbus"]
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(devices.join(folder)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|file| file.to_string_lossy().ends_with(".test.yaml"))
+        .collect();
+    tests.sort();
+    let mut arguments = vec!["test", "profile", "--timeout", "30"];
+    arguments.extend(tests.iter().map(|test| test.to_str().unwrap()));
+    let output = longshore(&arguments);
+    assert!(
+        output.status.success(),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    assert!(text(&output.stdout).ends_with("5 profiles passed\n"));
+}
+
+#[test]
+fn errors_say_what_to_do() {
+    let none = longshore(&["get", "devices"]);
+    assert_eq!(none.status.code(), Some(1));
+    let told = text(&none.stderr);
+    assert!(
+        told.contains("\n\nhint: start the demo with `make up`"),
+        "{told}"
+    );
+
+    let wrong = longshore(&["set", "device", "boiler", "setpoint"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(text(&wrong.stderr).contains("expected PROPERTY=VALUE"));
+}
+
+/// A server that is not there: the error names it.
+#[test]
+fn a_server_that_does_not_answer_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let kubeconfig = folder.path().join("kubeconfig");
+    let config = serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "clusters": [{"name": "a", "cluster": {"server": format!("https://{address}")}}],
+        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+        "users": [{"name": "a", "user": {"token": "t"}}],
+    });
+    std::fs::write(&kubeconfig, config.to_string()).unwrap();
+    let output = longshore(&[
+        "get",
+        "devices",
+        "--kubeconfig",
+        kubeconfig.to_str().unwrap(),
+    ]);
+    let told = text(&output.stderr);
+    assert!(
+        told.starts_with(&format!(
+            "error: cannot reach the Kubernetes API at https://{address}"
+        )),
+        "{told}"
+    );
+}
