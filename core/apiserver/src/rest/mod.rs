@@ -21,6 +21,7 @@ mod watch;
 mod write;
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use axum::body::Body;
@@ -37,6 +38,9 @@ use request::{Output, Params, ResourcePath, Target};
 use status::ApiError;
 pub(crate) use write::uid;
 
+/// Queues for writers of one object; different objects rarely share one.
+const TURNS: usize = 32;
+
 /// What all requests share.
 pub(crate) struct Api {
     pub(crate) store: Store,
@@ -45,6 +49,9 @@ pub(crate) struct Api {
     /// store in order.
     definitions: tokio::sync::Mutex<()>,
     authorizer: Arc<dyn Authorizer>,
+    /// Writers that met another one queue here, by the hash of the key, so that
+    /// each gets its turn.
+    turns: [tokio::sync::Mutex<()>; TURNS],
     pub(crate) stopping: CancellationToken,
     /// Wakes the controllers.
     pub(crate) wake: Notify,
@@ -59,10 +66,18 @@ impl Api {
             registry: RwLock::new(Arc::new(registry)),
             definitions: tokio::sync::Mutex::default(),
             authorizer,
+            turns: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             stopping: CancellationToken::new(),
             wake: Notify::new(),
             foreground: Mutex::default(),
         }
+    }
+
+    /// Waits until no other writer of `key` that was refused once is under way.
+    pub(crate) async fn turn(&self, key: &Key) -> tokio::sync::MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        self.turns[hasher.finish() as usize % TURNS].lock().await
     }
 
     pub(crate) fn registry(&self) -> Arc<Registry> {

@@ -298,6 +298,7 @@ async fn modify(call: &Call, edit: Edit, duplicates: &[String]) -> Result<Respon
     let name = call.name.as_deref().unwrap_or_default();
     let resource = &call.resource;
     let dry_run = call.dry_run()?;
+    let mut turn = None;
     for _ in 0..ATTEMPTS {
         let Some(record) = call.api.store.get(call.key(name)).await? else {
             match &edit {
@@ -318,10 +319,14 @@ async fn modify(call: &Call, edit: Edit, duplicates: &[String]) -> Result<Respon
         }
         match store(call, &record, object).await {
             Ok(object) => return Ok(call.respond(StatusCode::OK, object, &warnings)),
+            Err(WriteError::Changed) if turn.is_none() => {
+                turn = Some(call.api.turn(&call.key(name)).await);
+            }
             Err(WriteError::Changed) => {}
             Err(error) => return Err(ApiError::write(resource, name, &error)),
         }
     }
+    drop(turn);
     Err(ApiError::modified(resource, name))
 }
 

@@ -1,5 +1,6 @@
 //! The API server as its clients see it: plain requests, `kube::Client`, kubectl.
 
+mod identity;
 mod kube_client;
 mod kubectl;
 mod lifecycle;
