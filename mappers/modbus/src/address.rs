@@ -125,13 +125,18 @@ struct Written {
     string: Option<StringOrder>,
 }
 
-const STRING_ORDERS: &[(&str, StringOrder)] = &[("high", StringOrder::High), ("low", StringOrder::Low)];
+const STRING_ORDERS: &[(&str, StringOrder)] =
+    &[("high", StringOrder::High), ("low", StringOrder::Low)];
 const WRITE_FUNCTIONS: &[(&str, bool)] = &[("single", false), ("multiple", true)];
 const ADDRESSES: RangeInclusive<i64> = 0..=65_535;
 
 /// Reads the visitor of a point. Faults are noted in the section.
 pub(crate) fn parse(section: &Section<'_>, point: &PointConfig, base: i64) -> Option<Point> {
-    let written = if section.has("register") { kubeedge(section) } else { ours(section, base) };
+    let written = if section.has("register") {
+        kubeedge(section)
+    } else {
+        ours(section, base)
+    };
     let raw = raw_type(section, point, &written);
     let multiple = section.choice("writeFunction", WRITE_FUNCTIONS);
     // The twin engine's; named here for those who run the mapper without it.
@@ -140,33 +145,65 @@ pub(crate) fn parse(section: &Section<'_>, point: &PointConfig, base: i64) -> Op
         return None;
     }
     let (Some(table), Some(address)) = (written.table, written.address) else {
-        section.fault("address", "no address: write for example `hr:3`, or table and offset");
+        section.fault(
+            "address",
+            "no address: write for example `hr:3`, or table and offset",
+        );
         return None;
     };
     let (count, coding) = coding(section, point, &written, table, raw?)?;
     if address + i64::from(count) > 65_536 || address < 0 {
         let last = address + i64::from(count) - 1;
-        section.fault("address", format!("{table}s {address}…{last} are outside of 0…65535"));
+        section.fault(
+            "address",
+            format!("{table}s {address}…{last} are outside of 0…65535"),
+        );
         return None;
     }
-    let limit = if table.is_bits() { DEFAULTS.max_bits } else { DEFAULTS.max_registers };
+    let limit = if table.is_bits() {
+        DEFAULTS.max_bits
+    } else {
+        DEFAULTS.max_registers
+    };
     if count > limit {
-        section.fault("address", format!("{count} {table}s do not fit one request, which has {limit} at most"));
+        section.fault(
+            "address",
+            format!("{count} {table}s do not fit one request, which has {limit} at most"),
+        );
         return None;
     }
-    let write_limit = if table.is_bits() { MAX_WRITE_BITS } else { MAX_WRITE_REGISTERS };
+    let write_limit = if table.is_bits() {
+        MAX_WRITE_BITS
+    } else {
+        MAX_WRITE_REGISTERS
+    };
     if point.writable && count > write_limit {
-        section.fault("address", format!("{count} {table}s cannot be written at once, only {write_limit}"));
+        section.fault(
+            "address",
+            format!("{count} {table}s cannot be written at once, only {write_limit}"),
+        );
         return None;
     }
     if multiple == Some(false) && count > 1 {
-        section.fault("writeFunction", format!("single writes one {table}, but the point has {count}"));
+        section.fault(
+            "writeFunction",
+            format!("single writes one {table}, but the point has {count}"),
+        );
         return None;
     }
     if point.writable && !table.is_writable() {
-        section.warn("address", format!("{table}s cannot be written: writes to this property will be refused"));
+        section.warn(
+            "address",
+            format!("{table}s cannot be written: writes to this property will be refused"),
+        );
     }
-    Some(Point { table, address: address as u16, count, coding, write_multiple: multiple == Some(true) })
+    Some(Point {
+        table,
+        address: address as u16,
+        count,
+        coding,
+        write_multiple: multiple == Some(true),
+    })
 }
 
 /// `register`, `offset`, `limit`, `isSwap`, `isRegisterSwap`.
@@ -179,7 +216,9 @@ fn kubeedge(section: &Section<'_>) -> Written {
         address: section.integer("offset", ADDRESSES).or(Some(0)),
         bit: section.integer("bit", 0..=63),
         // Samples have `limit: 0` where they mean one value.
-        length: section.integer("limit", 0..=2000).filter(|limit| *limit > 0),
+        length: section
+            .integer("limit", 0..=2000)
+            .filter(|limit| *limit > 0),
         order: explicit.or_else(|| (bytes || words).then(|| ByteOrder::from_swaps(bytes, words))),
         string: section.choice("stringOrder", STRING_ORDERS),
     }
@@ -204,14 +243,18 @@ fn ours(section: &Section<'_>, base: i64) -> Written {
         None => Written::default(),
     };
     written.order = order(section, "byteOrder").or(written.order);
-    written.string = section.choice("stringOrder", STRING_ORDERS).or(written.string);
+    written.string = section
+        .choice("stringOrder", STRING_ORDERS)
+        .or(written.string);
     written
 }
 
 fn long(section: &Section<'_>, base: i64) -> Written {
     Written {
         table: section.choice("table", TABLES),
-        address: section.integer("offset", base..=65_535 + base).map(|offset| offset - base),
+        address: section
+            .integer("offset", base..=65_535 + base)
+            .map(|offset| offset - base),
         bit: section.integer("bit", 0..=63),
         length: section.integer("length", 1..=2000),
         order: order(section, "order"),
@@ -221,7 +264,9 @@ fn long(section: &Section<'_>, base: i64) -> Written {
 
 fn order(section: &Section<'_>, key: &'static str) -> Option<ByteOrder> {
     let text = section.text(key)?;
-    text.parse().map_err(|error: longshore_sdk::codec::CodecError| section.fault(key, error.to_string())).ok()
+    text.parse()
+        .map_err(|error: longshore_sdk::codec::CodecError| section.fault(key, error.to_string()))
+        .ok()
 }
 
 /// `[table:]number[.bit][:length][#order]`.
@@ -241,7 +286,10 @@ fn compact(section: &Section<'_>, text: &str, base: i64) -> Written {
     let mut first = parts.next().unwrap_or_default();
     let has_table = !first.starts_with(|c: char| c.is_ascii_digit());
     if has_table {
-        match TABLES.iter().find(|(name, _)| name.eq_ignore_ascii_case(first)) {
+        match TABLES
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(first))
+        {
             Some((_, table)) => written.table = Some(*table),
             None => fault(format!("`{first}` is not a table; write hr, ir, co or di")),
         }
@@ -254,28 +302,43 @@ fn compact(section: &Section<'_>, text: &str, base: i64) -> Written {
     if let Some(bit) = bit {
         written.bit = bit.parse().ok().filter(|bit| (0..=63).contains(bit));
         if written.bit.is_none() {
-            fault(format!("`{bit}` is not a bit number; write 0 to 15, or up to 63 in wider integers"));
+            fault(format!(
+                "`{bit}` is not a bit number; write 0 to 15, or up to 63 in wider integers"
+            ));
         }
     }
     if let Some(length) = parts.next() {
-        written.length = length.parse().ok().filter(|length| (1..=2000).contains(length));
+        written.length = length
+            .parse()
+            .ok()
+            .filter(|length| (1..=2000).contains(length));
         if written.length.is_none() {
             fault(format!("`{length}` is not a length"));
         }
     }
     if let Some(rest) = parts.next() {
-        fault(format!("`:{rest}` is too much; write table:number.bit:length#order"));
+        fault(format!(
+            "`:{rest}` is too much; write table:number.bit:length#order"
+        ));
     }
     if has_table {
         match number.parse::<i64>() {
-            Ok(number) if (base..=65_535 + base).contains(&number) => written.address = Some(number - base),
+            Ok(number) if (base..=65_535 + base).contains(&number) => {
+                written.address = Some(number - base)
+            }
             Ok(number) => fault(format!("{number} is outside of {base}…{}", 65_535 + base)),
-            Err(_) => fault(format!("`{number}` is not a number; write for example hr:3")),
+            Err(_) => fault(format!(
+                "`{number}` is not a number; write for example hr:3"
+            )),
         }
     } else {
         match reference(number) {
-            Some((table, address)) => (written.table, written.address) = (Some(table), Some(address)),
-            None => fault(format!("`{number}` is neither a reference such as 40001 nor has it a table such as hr:3")),
+            Some((table, address)) => {
+                (written.table, written.address) = (Some(table), Some(address))
+            }
+            None => fault(format!(
+                "`{number}` is neither a reference such as 40001 nor has it a table such as hr:3"
+            )),
         }
     }
     written
@@ -295,7 +358,9 @@ fn reference(text: &str) -> Option<(Table, i64)> {
         _ => return None,
     };
     let number: i64 = text[1..].parse().ok()?;
-    (1..=65_536).contains(&number).then_some((table, number - 1))
+    (1..=65_536)
+        .contains(&number)
+        .then_some((table, number - 1))
 }
 
 /// What the configuration says of the type of the content.
@@ -370,14 +435,29 @@ fn coding(
         let raw = match raw {
             Raw::Explicit(RawType::Bool) | Raw::Loose(_) => {
                 let last = bit + i64::from(length.unwrap_or(1)) - 1;
-                if last < 16 { RawType::Uint16 } else { RawType::Uint32 }
+                if last < 16 {
+                    RawType::Uint16
+                } else {
+                    RawType::Uint32
+                }
             }
             Raw::Explicit(raw) => raw,
         };
         let is_numeric = matches!(point.twin_type.as_str(), "INT" | "FLOAT" | "DOUBLE");
-        let bits = Bits { first: bit as u8, length: length.unwrap_or(1).min(255) as u8 };
-        let codec = Codec::bits(raw, &order, bits, is_numeric).map_err(|error| noted(&error)).ok()?;
-        return Some((registers(codec.size()), Coding::Registers { codec, skip: u8::from(codec.size() == 1) }));
+        let bits = Bits {
+            first: bit as u8,
+            length: length.unwrap_or(1).min(255) as u8,
+        };
+        let codec = Codec::bits(raw, &order, bits, is_numeric)
+            .map_err(|error| noted(&error))
+            .ok()?;
+        return Some((
+            registers(codec.size()),
+            Coding::Registers {
+                codec,
+                skip: u8::from(codec.size() == 1),
+            },
+        ));
     }
     let raw = match raw {
         Raw::Explicit(raw) => raw,
@@ -386,7 +466,10 @@ fn coding(
     match raw {
         RawType::String | RawType::Bytes => {
             let Some(length) = length.or((raw == RawType::Bytes).then_some(1)) else {
-                section.fault("address", "a text needs its length in registers, for example `hr:20:8`");
+                section.fault(
+                    "address",
+                    "a text needs its length in registers, for example `hr:20:8`",
+                );
                 return None;
             };
             let codec = match raw {
@@ -398,15 +481,28 @@ fn coding(
         RawType::Int8 | RawType::Uint8 => {
             // A byte is in the low half of its register unless the bytes are swapped.
             let is_high = matches!(order.to_string().as_str(), "BA" | "BADC" | "DCBA");
-            let codec = Codec::number(raw, &ByteOrder::default()).map_err(|error| noted(&error)).ok()?;
-            Some((1, Coding::Registers { codec, skip: u8::from(!is_high) }))
+            let codec = Codec::number(raw, &ByteOrder::default())
+                .map_err(|error| noted(&error))
+                .ok()?;
+            Some((
+                1,
+                Coding::Registers {
+                    codec,
+                    skip: u8::from(!is_high),
+                },
+            ))
         }
         number => {
-            let codec = Codec::number(number, &order).map_err(|error| noted(&error)).ok()?;
+            let codec = Codec::number(number, &order)
+                .map_err(|error| noted(&error))
+                .ok()?;
             let count = registers(codec.size());
             match length {
                 Some(length) if length != count => {
-                    section.fault("address", format!("{number} has {count} registers, not {length}"));
+                    section.fault(
+                        "address",
+                        format!("{number} has {count} registers, not {length}"),
+                    );
                     None
                 }
                 _ => Some((count, Coding::Registers { codec, skip: 0 })),
@@ -423,7 +519,10 @@ fn bit_coding(
     raw: &Raw,
 ) -> Option<(u16, Coding)> {
     if written.bit.is_some() {
-        section.fault("address", "coils and discrete inputs are bits themselves: a bit number belongs to registers");
+        section.fault(
+            "address",
+            "coils and discrete inputs are bits themselves: a bit number belongs to registers",
+        );
         return None;
     }
     let count = length.unwrap_or(1);
@@ -431,7 +530,10 @@ fn bit_coding(
         Raw::Explicit(RawType::Bool) | Raw::Loose(Loose::Bool) => false,
         Raw::Explicit(RawType::Uint8 | RawType::Uint16 | RawType::Uint32 | RawType::Uint64) => true,
         Raw::Explicit(raw) => {
-            section.fault("rawType", format!("{raw} does not lie in bits; use bool, or an unsigned integer for several"));
+            section.fault(
+                "rawType",
+                format!("{raw} does not lie in bits; use bool, or an unsigned integer for several"),
+            );
             return None;
         }
         Raw::Loose(_) => matches!(point.twin_type.as_str(), "INT" | "FLOAT" | "DOUBLE"),
@@ -455,13 +557,18 @@ fn by_length(section: &Section<'_>, loose: Loose, length: Option<u16>) -> Option
         (Loose::Signed, None | Some(1)) => RawType::Int16,
         (Loose::Signed, Some(2)) => RawType::Int32,
         (Loose::Signed, Some(4)) => RawType::Int64,
-        (Loose::Unsigned, None | Some(1)) | (Loose::Float | Loose::Double, Some(1)) => RawType::Uint16,
+        (Loose::Unsigned, None | Some(1)) | (Loose::Float | Loose::Double, Some(1)) => {
+            RawType::Uint16
+        }
         (Loose::Unsigned, Some(2)) => RawType::Uint32,
         (Loose::Unsigned, Some(4)) => RawType::Uint64,
         (Loose::Float, None) | (Loose::Float | Loose::Double, Some(2)) => RawType::Float32,
         (Loose::Double, None) | (Loose::Float | Loose::Double, Some(4)) => RawType::Float64,
         (_, Some(length)) => {
-            section.fault("address", format!("no number has {length} registers; write 1, 2 or 4, or a rawType"));
+            section.fault(
+                "address",
+                format!("no number has {length} registers; write 1, 2 or 4, or a rawType"),
+            );
             return None;
         }
     };

@@ -143,7 +143,9 @@ impl Bus {
     /// baud on a fixed 1.75 ms (Serial Line V1.02, section 2.5.1.1).
     pub fn silence(&self) -> Duration {
         match (&self.endpoint, self.framing) {
-            (Endpoint::Serial(serial), Framing::Rtu) if serial.baud > 19_200 => Duration::from_micros(1750),
+            (Endpoint::Serial(serial), Framing::Rtu) if serial.baud > 19_200 => {
+                Duration::from_micros(1750)
+            }
             (Endpoint::Serial(serial), Framing::Rtu) => serial.character().mul_f64(3.5),
             _ => Duration::ZERO,
         }

@@ -50,19 +50,34 @@ impl Protocol for Modbus {
         let map = match config {
             Value::Null => &empty,
             Value::Object(map) => map,
-            _ => return Err(vec![Fault { path: String::new(), message: "expected an object".to_owned() }]),
+            _ => {
+                return Err(vec![Fault {
+                    path: String::new(),
+                    message: "expected an object".to_owned(),
+                }]);
+            }
         };
         let section = Section::new("", map);
         let defaults = settings(&section, DEFAULTS);
         let (faults, _) = section.finish();
-        if faults.is_empty() { Ok(Self { defaults }) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(Self { defaults })
+        } else {
+            Err(faults)
+        }
     }
 
     fn parse(&self, device: &DeviceConfig) -> Result<Parsed<Self>, Vec<Fault>> {
         let section = Section::new("protocol", &device.protocol);
         let settings = settings(&section, self.defaults);
         let bus = bus(&section);
-        let is_serial = matches!(&bus, Some(Bus { endpoint: Endpoint::Serial(_), .. }));
+        let is_serial = matches!(
+            &bus,
+            Some(Bus {
+                endpoint: Endpoint::Serial(_),
+                ..
+            })
+        );
         let id = unit(&section, is_serial);
         let base = section.integer("addressBase", 0..=1).unwrap_or(0);
         let (faults, mut warnings) = section.finish();
@@ -76,19 +91,31 @@ impl Protocol for Modbus {
             let parsed = address::parse(&section, point, base);
             let (faults, more) = section.finish();
             warnings.extend(more);
-            points.push(check_limits(parsed, &unit, index).and_then(|parsed| match (parsed, joined(faults)) {
-                (Some(point), None) => Ok(point),
-                (_, Some(fault)) => Err(fault),
-                (None, None) => Err(Fault {
-                    path: format!("points[{index}].config.address"),
-                    message: "no address: write for example `hr:3`".to_owned(),
-                }),
+            points.push(check_limits(parsed, &unit, index).and_then(|parsed| {
+                match (parsed, joined(faults)) {
+                    (Some(point), None) => Ok(point),
+                    (_, Some(fault)) => Err(fault),
+                    (None, None) => Err(Fault {
+                        path: format!("points[{index}].config.address"),
+                        message: "no address: write for example `hr:3`".to_owned(),
+                    }),
+                }
             }));
         }
-        Ok(Parsed { bus, unit, points, warnings })
+        Ok(Parsed {
+            bus,
+            unit,
+            points,
+            warnings,
+        })
     }
 
-    fn plan(&self, _bus: &Bus, unit: &Unit, points: &[PlanPoint<'_, Point>]) -> Vec<Planned<Request>> {
+    fn plan(
+        &self,
+        _bus: &Bus,
+        unit: &Unit,
+        points: &[PlanPoint<'_, Point>],
+    ) -> Vec<Planned<Request>> {
         plan::plan(&unit.settings, points)
     }
 
@@ -104,8 +131,14 @@ impl Protocol for Modbus {
         // A line keeps to the timeout by itself. A bit write may take three
         // exchanges, each with both frames on the line at their longest.
         let settings = unit.settings;
-        let frames = bus.time_of(if bus.framing == Framing::Ascii { 1030 } else { 512 });
-        let own = Duration::from_millis(u64::from(settings.timeout_ms) + u64::from(settings.request_gap_ms));
+        let frames = bus.time_of(if bus.framing == Framing::Ascii {
+            1030
+        } else {
+            512
+        });
+        let own = Duration::from_millis(
+            u64::from(settings.timeout_ms) + u64::from(settings.request_gap_ms),
+        );
         3 * (own + frames)
     }
 }
@@ -119,26 +152,41 @@ fn check_limits(point: Option<Point>, unit: &Unit, index: usize) -> Result<Optio
         (unit.settings.max_registers, "maxRegisters")
     };
     if inner.count > limit {
-        let message = format!("{} {}s are more than the device's {key} of {limit}", inner.count, inner.table);
-        return Err(Fault { path: format!("points[{index}].config.address"), message });
+        let message = format!(
+            "{} {}s are more than the device's {key} of {limit}",
+            inner.count, inner.table
+        );
+        return Err(Fault {
+            path: format!("points[{index}].config.address"),
+            message,
+        });
     }
     Ok(point)
 }
 
 /// Several faults of one point as one.
 fn joined(faults: Vec<Fault>) -> Option<Fault> {
-    faults.into_iter().reduce(|first, next| Fault { message: format!("{}; {next}", first.message), path: first.path })
+    faults.into_iter().reduce(|first, next| Fault {
+        message: format!("{}; {next}", first.message),
+        path: first.path,
+    })
 }
 
 fn settings(section: &Section<'_>, defaults: Settings) -> Settings {
-    let number = |key, range, default: u32| section.integer(key, range).map_or(default, |number| number as u32);
+    let number = |key, range, default: u32| {
+        section
+            .integer(key, range)
+            .map_or(default, |number| number as u32)
+    };
     Settings {
         timeout_ms: number("timeoutMs", 1..=600_000, defaults.timeout_ms),
         request_gap_ms: number("interRequestGapMs", 0..=60_000, defaults.request_gap_ms),
         max_registers: number("maxRegisters", 1..=125, u32::from(defaults.max_registers)) as u16,
         max_bits: number("maxBits", 1..=2000, u32::from(defaults.max_bits)) as u16,
         gap_fill: number("gapFill", 0..=124, u32::from(defaults.gap_fill)) as u16,
-        one_request_per_field: section.boolean("oneRequestPerField").unwrap_or(defaults.one_request_per_field),
+        one_request_per_field: section
+            .boolean("oneRequestPerField")
+            .unwrap_or(defaults.one_request_per_field),
     }
 }
 
@@ -157,7 +205,9 @@ fn unit(section: &Section<'_>, is_serial: bool) -> Option<u8> {
 
 /// `url`, or KubeEdge's keys.
 fn bus(section: &Section<'_>) -> Option<Bus> {
-    let pause = section.integer("pauseAfterConnectMs", 0..=60_000).unwrap_or(0);
+    let pause = section
+        .integer("pauseAfterConnectMs", 0..=60_000)
+        .unwrap_or(0);
     let pause_after_connect = Duration::from_millis(pause as u64);
     let (endpoint, framing) = match section.text("url") {
         Some(url) => {
@@ -168,13 +218,20 @@ fn bus(section: &Section<'_>) -> Option<Bus> {
         None if section.has("url") => return None,
         None => by_keys(section)?,
     };
-    Some(Bus { endpoint, framing, pause_after_connect })
+    Some(Bus {
+        endpoint,
+        framing,
+        pause_after_connect,
+    })
 }
 
 /// `tcp://host:port`, `rtu+tcp://…`, `rtu:///dev/…?baud=9600&parity=even&stop=1&data=8`, `ascii://…`.
 fn by_url(section: &Section<'_>, url: &str) -> Option<(Endpoint, Framing)> {
     let Some((scheme, rest)) = url.split_once("://") else {
-        section.fault("url", format!("`{url}` has no scheme; write tcp://, rtu+tcp://, rtu:// or ascii://"));
+        section.fault(
+            "url",
+            format!("`{url}` has no scheme; write tcp://, rtu+tcp://, rtu:// or ascii://"),
+        );
         return None;
     };
     let (framing, is_tcp) = match scheme.to_ascii_lowercase().as_str() {
@@ -184,13 +241,19 @@ fn by_url(section: &Section<'_>, url: &str) -> Option<(Endpoint, Framing)> {
         "rtu" | "serial" => (Framing::Rtu, false),
         "ascii" => (Framing::Ascii, false),
         _ => {
-            section.fault("url", format!("unknown scheme `{scheme}`; write tcp, rtu+tcp, rtu or ascii"));
+            section.fault(
+                "url",
+                format!("unknown scheme `{scheme}`; write tcp, rtu+tcp, rtu or ascii"),
+            );
             return None;
         }
     };
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     if !is_tcp {
-        return Some((Endpoint::Serial(serial_by_query(section, place, query)?), framing));
+        return Some((
+            Endpoint::Serial(serial_by_query(section, place, query)?),
+            framing,
+        ));
     }
     let (host, port) = match place.trim_end_matches('/').rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => match port.parse() {
@@ -207,12 +270,21 @@ fn by_url(section: &Section<'_>, url: &str) -> Option<(Endpoint, Framing)> {
         section.fault("url", format!("`{url}` names no host"));
         return None;
     }
-    Some((Endpoint::Tcp { host: host.to_owned(), port }, framing))
+    Some((
+        Endpoint::Tcp {
+            host: host.to_owned(),
+            port,
+        },
+        framing,
+    ))
 }
 
 fn serial_by_query(section: &Section<'_>, path: &str, query: &str) -> Option<Serial> {
     if path.is_empty() {
-        section.fault("url", "no serial port named; write for example rtu:///dev/ttyUSB0");
+        section.fault(
+            "url",
+            "no serial port named; write for example rtu:///dev/ttyUSB0",
+        );
         return None;
     }
     let mut serial = default_serial(path);
@@ -223,7 +295,10 @@ fn serial_by_query(section: &Section<'_>, path: &str, query: &str) -> Option<Ser
             ("baud" | "baudrate", Some(baud)) if baud > 0 => set(&mut serial.baud, baud),
             ("data" | "databits", Some(bits @ 7..=8)) => set(&mut serial.data_bits, bits as u8),
             ("stop" | "stopbits", Some(bits @ 1..=2)) => set(&mut serial.stop_bits, bits as u8),
-            ("parity", _) => match PARITIES.iter().find(|(name, _)| name.eq_ignore_ascii_case(value)) {
+            ("parity", _) => match PARITIES
+                .iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case(value))
+            {
                 Some((_, parity)) => set(&mut serial.parity, *parity),
                 None => false,
             },
@@ -244,7 +319,13 @@ fn set<T>(place: &mut T, value: T) -> bool {
 /// 8E1 of the specification would surprise those who write no settings at
 /// all: nearly all devices and all tools come with 8N1.
 fn default_serial(path: &str) -> Serial {
-    Serial { path: path.to_owned(), baud: BAUD, data_bits: 8, parity: Parity::None, stop_bits: 1 }
+    Serial {
+        path: path.to_owned(),
+        baud: BAUD,
+        data_bits: 8,
+        parity: Parity::None,
+        stop_bits: 1,
+    }
 }
 
 /// `communicateMode`, `ip`, `port`, `serialPort`, `baudRate` and so on, as
@@ -253,17 +334,32 @@ fn by_keys(section: &Section<'_>) -> Option<(Endpoint, Framing)> {
     let (tcp, com) = (section.section("tcp"), section.section("com"));
     let mode = section.choice(
         "communicateMode",
-        &[("tcp", Framing::Mbap), ("rtu", Framing::Rtu), ("ascii", Framing::Ascii), ("serial", Framing::Rtu)],
+        &[
+            ("tcp", Framing::Mbap),
+            ("rtu", Framing::Rtu),
+            ("ascii", Framing::Ascii),
+            ("serial", Framing::Rtu),
+        ],
     );
     let _ = section.value("rs485Enabled");
     let tcp_keys = tcp.as_ref().unwrap_or(section);
     let com_keys = com.as_ref().unwrap_or(section);
     let ip = tcp_keys.text("ip");
-    let port = tcp_keys.integer("port", 1..=65_535).map_or(PORT, |port| port as u16);
-    let path = com_keys.text("serialPort").or_else(|| com_keys.text("serialName"));
-    let baud = com_keys.integer("baudRate", 50..=10_000_000).map_or(BAUD, |baud| baud as u32);
-    let data_bits = com_keys.integer("dataBits", 7..=8).map_or(8, |bits| bits as u8);
-    let stop_bits = com_keys.integer("stopBits", 1..=2).map_or(1, |bits| bits as u8);
+    let port = tcp_keys
+        .integer("port", 1..=65_535)
+        .map_or(PORT, |port| port as u16);
+    let path = com_keys
+        .text("serialPort")
+        .or_else(|| com_keys.text("serialName"));
+    let baud = com_keys
+        .integer("baudRate", 50..=10_000_000)
+        .map_or(BAUD, |baud| baud as u32);
+    let data_bits = com_keys
+        .integer("dataBits", 7..=8)
+        .map_or(8, |bits| bits as u8);
+    let stop_bits = com_keys
+        .integer("stopBits", 1..=2)
+        .map_or(1, |bits| bits as u8);
     let parity = com_keys.choice("parity", PARITIES).unwrap_or(Parity::None);
     let is_serial = match mode {
         Some(mode) => mode != Framing::Mbap,
@@ -271,10 +367,22 @@ fn by_keys(section: &Section<'_>) -> Option<(Endpoint, Framing)> {
     };
     let found = match (is_serial, ip, path) {
         (true, _, Some(path)) => {
-            let serial = Serial { path: path.to_owned(), baud, data_bits, parity, stop_bits };
+            let serial = Serial {
+                path: path.to_owned(),
+                baud,
+                data_bits,
+                parity,
+                stop_bits,
+            };
             Some((Endpoint::Serial(serial), mode.unwrap_or(Framing::Rtu)))
         }
-        (false, Some(ip), _) => Some((Endpoint::Tcp { host: ip.to_owned(), port }, Framing::Mbap)),
+        (false, Some(ip), _) => Some((
+            Endpoint::Tcp {
+                host: ip.to_owned(),
+                port,
+            },
+            Framing::Mbap,
+        )),
         (true, _, None) => {
             section.fault("serialPort", "no serial port named");
             None

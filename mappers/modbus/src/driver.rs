@@ -66,7 +66,9 @@ impl Line {
                 let stream = TcpStream::connect((host.as_str(), *port)).await;
                 let stream = stream.map_err(|error| RequestError::Line(error.to_string()))?;
                 // A request is one small segment; waiting for more would only delay it.
-                stream.set_nodelay(true).map_err(|error| RequestError::Line(error.to_string()))?;
+                stream
+                    .set_nodelay(true)
+                    .map_err(|error| RequestError::Line(error.to_string()))?;
                 Io::Tcp(stream)
             }
             Endpoint::Serial(serial) => Io::Serial(open_serial(serial)?),
@@ -93,11 +95,21 @@ impl Line {
     }
 
     /// Sends a request and waits for its answer; gives where the answer's PDU stands in `input`.
-    async fn exchange(&mut self, unit: &Unit, request: &pdu::Request) -> Result<(usize, usize), RequestError> {
+    async fn exchange(
+        &mut self,
+        unit: &Unit,
+        request: &pdu::Request,
+    ) -> Result<(usize, usize), RequestError> {
         self.await_turn(unit).await;
         self.discard_input()?;
         self.transaction = self.transaction.wrapping_add(1);
-        frame::encode(self.bus.framing, unit.id, self.transaction, request, &mut self.output);
+        frame::encode(
+            self.bus.framing,
+            unit.id,
+            self.transaction,
+            request,
+            &mut self.output,
+        );
         let timeout = Duration::from_millis(u64::from(unit.settings.timeout_ms));
         let deadline = Instant::now() + self.bus.time_of(self.output.len() as u32) + timeout;
         match timeout_at(deadline, self.io.write_all(&self.output)).await {
@@ -120,7 +132,8 @@ impl Line {
 
     /// The silence between frames, and what the device needs on top.
     async fn await_turn(&self, unit: &Unit) {
-        let gap = Duration::from_millis(u64::from(unit.settings.request_gap_ms)).max(self.bus.silence());
+        let gap =
+            Duration::from_millis(u64::from(unit.settings.request_gap_ms)).max(self.bus.silence());
         if !gap.is_zero() {
             sleep_until(self.last_use + gap).await;
         }
@@ -165,21 +178,39 @@ impl Line {
                 Ok(Ok(0)) => return Err(self.broke(&io::Error::from(io::ErrorKind::UnexpectedEof))),
                 Ok(Ok(_)) => came = true,
                 Ok(Err(error)) => return Err(self.broke(&error)),
-                Err(_) if spoiled => return Err(RequestError::Garbled("wrong checksum or contents".to_owned())),
+                Err(_) if spoiled => {
+                    return Err(RequestError::Garbled(
+                        "wrong checksum or contents".to_owned(),
+                    ));
+                }
                 Err(_) if came && !self.input.is_empty() => {
                     // In the middle of a frame a TCP stream cannot be picked up again.
                     self.broken |= framing == Framing::Mbap;
-                    return Err(RequestError::Garbled(format!("only {} bytes of it came", self.input.len())));
+                    return Err(RequestError::Garbled(format!(
+                        "only {} bytes of it came",
+                        self.input.len()
+                    )));
                 }
                 Err(_) => {
-                    return Err(RequestError::Timeout(format!("within {} ms", unit.settings.timeout_ms)));
+                    return Err(RequestError::Timeout(format!(
+                        "within {} ms",
+                        unit.settings.timeout_ms
+                    )));
                 }
             }
             loop {
-                let found =
-                    frame::decode(framing, unit.id, self.transaction, request, &mut self.input, &mut self.dropped);
+                let found = frame::decode(
+                    framing,
+                    unit.id,
+                    self.transaction,
+                    request,
+                    &mut self.input,
+                    &mut self.dropped,
+                );
                 match found {
-                    Found::Answer { start, length } if self.is_late(unit.id, request, start, length) => {
+                    Found::Answer { start, length }
+                        if self.is_late(unit.id, request, start, length) =>
+                    {
                         self.dropped += (start + length) as u64;
                         self.input.drain(..start + length);
                     }
@@ -192,7 +223,9 @@ impl Line {
                     }
                     Found::NotModbus => {
                         self.broken = true;
-                        return Err(RequestError::Line("what comes is not Modbus TCP".to_owned()));
+                        return Err(RequestError::Line(
+                            "what comes is not Modbus TCP".to_owned(),
+                        ));
                     }
                 }
             }
@@ -205,8 +238,12 @@ impl Line {
         if self.bus.framing == Framing::Mbap {
             return false;
         }
-        let Some((of, other, until)) = self.given_up.take() else { return false };
-        let fits = of == unit && other != *request && other.is_answered_by(&self.input[start..start + length]);
+        let Some((of, other, until)) = self.given_up.take() else {
+            return false;
+        };
+        let fits = of == unit
+            && other != *request
+            && other.is_answered_by(&self.input[start..start + length]);
         fits && Instant::now() < until
     }
 
@@ -219,7 +256,11 @@ impl Line {
     }
 
     /// Exchanges, and takes the answer apart; the answer stays in `input`.
-    async fn ask(&mut self, unit: &Unit, request: &pdu::Request) -> Result<Result<(usize, usize), Exception>, RequestError> {
+    async fn ask(
+        &mut self,
+        unit: &Unit,
+        request: &pdu::Request,
+    ) -> Result<Result<(usize, usize), Exception>, RequestError> {
         let (start, length) = self.exchange(unit, request).await?;
         match request.open(&self.input[start..start + length]) {
             Ok(data) => {
@@ -247,7 +288,11 @@ impl Line {
         }
     }
 
-    async fn command(&mut self, unit: &Unit, request: &pdu::Request) -> Result<Result<(), Exception>, RequestError> {
+    async fn command(
+        &mut self,
+        unit: &Unit,
+        request: &pdu::Request,
+    ) -> Result<Result<(), Exception>, RequestError> {
         let answer = self.ask(unit, request).await?;
         if let Ok((_, end)) = answer {
             self.consume(end);
@@ -255,7 +300,12 @@ impl Line {
         Ok(answer.map(drop))
     }
 
-    async fn write_bits(&mut self, unit: &Unit, point: &Point, value: &SampleValue) -> Result<(), RequestError> {
+    async fn write_bits(
+        &mut self,
+        unit: &Unit,
+        point: &Point,
+        value: &SampleValue,
+    ) -> Result<(), RequestError> {
         let number = bits_of(point, value)?;
         if point.count == 1 && !point.write_multiple {
             let single = pdu::Request::write_coil(point.address, number == 1);
@@ -270,12 +320,21 @@ impl Line {
         self.command(unit, &request).await?.map_err(refused)
     }
 
-    async fn write_registers(&mut self, unit: &Unit, point: &Point, value: &SampleValue) -> Result<(), RequestError> {
+    async fn write_registers(
+        &mut self,
+        unit: &Unit,
+        point: &Point,
+        value: &SampleValue,
+    ) -> Result<(), RequestError> {
         let Coding::Registers { codec, skip } = point.coding else {
-            return Err(RequestError::InvalidValue("the point has no registers".to_owned()));
+            return Err(RequestError::InvalidValue(
+                "the point has no registers".to_owned(),
+            ));
         };
         let encode = |registers: &mut [u8], value: &SampleValue| {
-            codec.encode(value, &mut registers[usize::from(skip)..]).map_err(|error| RequestError::InvalidValue(error.to_string()))
+            codec
+                .encode(value, &mut registers[usize::from(skip)..])
+                .map_err(|error| RequestError::InvalidValue(error.to_string()))
         };
         let is_part = codec.bit_range().is_some() || codec.size() == 1;
         let mut registers = vec![0; usize::from(point.count) * 2];
@@ -292,14 +351,19 @@ impl Line {
         }
         if is_part {
             // Another client may write between the two; function 22 is there to avoid that.
-            let request = pdu::Request::read(Table::HoldingRegisters.read_function(), point.address, point.count);
+            let request = pdu::Request::read(
+                Table::HoldingRegisters.read_function(),
+                point.address,
+                point.count,
+            );
             let (start, end) = self.ask(unit, &request).await?.map_err(refused)?;
             registers.copy_from_slice(&self.input[start..end]);
             self.consume(end);
             encode(&mut registers, value)?;
         }
         if let ([high, low], false) = (&registers[..], point.write_multiple) {
-            let single = pdu::Request::write_register(point.address, u16::from_be_bytes([*high, *low]));
+            let single =
+                pdu::Request::write_register(point.address, u16::from_be_bytes([*high, *low]));
             match self.command(unit, &single).await? {
                 Err(Exception::ILLEGAL_FUNCTION) => {}
                 result => return result.map_err(refused),
@@ -311,8 +375,17 @@ impl Line {
 }
 
 impl Connection<Modbus> for Line {
-    async fn read(&mut self, unit: &Unit, request: &plan::Request, samples: &mut Samples) -> Result<(), RequestError> {
-        let ask = pdu::Request::read(request.table.read_function(), request.address, request.count);
+    async fn read(
+        &mut self,
+        unit: &Unit,
+        request: &plan::Request,
+        samples: &mut Samples,
+    ) -> Result<(), RequestError> {
+        let ask = pdu::Request::read(
+            request.table.read_function(),
+            request.address,
+            request.count,
+        );
         let (start, end) = match self.ask(unit, &ask).await? {
             Ok(place) => place,
             // Which of the addresses it is that the device minds, or whether
@@ -327,17 +400,25 @@ impl Connection<Modbus> for Line {
         Ok(())
     }
 
-    async fn write(&mut self, unit: &Unit, point: &Point, value: &SampleValue) -> Result<(), RequestError> {
+    async fn write(
+        &mut self,
+        unit: &Unit,
+        point: &Point,
+        value: &SampleValue,
+    ) -> Result<(), RequestError> {
         match point.table {
             Table::Coils => self.write_bits(unit, point, value).await,
             Table::HoldingRegisters => self.write_registers(unit, point, value).await,
-            table => Err(RequestError::InvalidValue(format!("{table}s are read-only"))),
+            table => Err(RequestError::InvalidValue(format!(
+                "{table}s are read-only"
+            ))),
         }
     }
 
     fn usable(&self) -> bool {
         let is_tcp = matches!(self.bus.endpoint, Endpoint::Tcp { .. });
-        !self.broken && !(is_tcp && self.silent >= SILENT)
+        let is_dead = is_tcp && self.silent >= SILENT;
+        !self.broken && !is_dead
     }
 }
 
@@ -348,12 +429,19 @@ pub fn decode(request: &plan::Request, data: &[u8], time_ns: i64, samples: &mut 
         let offset = usize::from(field.offset);
         match &field.coding {
             Coding::Registers { codec, .. } => {
-                codec.decode(field.point, data.get(offset..).unwrap_or_default(), time_ns, samples);
+                codec.decode(
+                    field.point,
+                    data.get(offset..).unwrap_or_default(),
+                    time_ns,
+                    samples,
+                );
             }
             Coding::Bit => samples.push_bool(field.point, bit(data, offset), time_ns),
             Coding::Number => {
                 let bits = (0..usize::from(field.bits)).rev();
-                let number = bits.fold(0, |number, index| number << 1 | u64::from(bit(data, offset + index)));
+                let number = bits.fold(0, |number, index| {
+                    number << 1 | u64::from(bit(data, offset + index))
+                });
                 samples.push_u64(field.point, number, time_ns);
             }
         }
@@ -362,7 +450,8 @@ pub fn decode(request: &plan::Request, data: &[u8], time_ns: i64, samples: &mut 
 
 /// Eight to a byte, the first in the lowest bit (Application Protocol V1.1b3, section 6.1).
 fn bit(data: &[u8], index: usize) -> bool {
-    data.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1)
+    data.get(index / 8)
+        .is_some_and(|byte| byte >> (index % 8) & 1 == 1)
 }
 
 /// The value of a point of a bit table as its bits.
@@ -371,14 +460,22 @@ fn bits_of(point: &Point, value: &SampleValue) -> Result<u64, RequestError> {
     let number = match value {
         SampleValue::Bool(truth) => u64::from(*truth),
         SampleValue::Uint(number) => *number,
-        SampleValue::Int(number) => {
-            u64::try_from(*number).map_err(|_| invalid(format!("{number} does not fit {} coils", point.count)))?
+        SampleValue::Int(number) => u64::try_from(*number)
+            .map_err(|_| invalid(format!("{number} does not fit {} coils", point.count)))?,
+        SampleValue::Float(number) if number.fract() == 0.0 && (0.0..1.8e19).contains(number) => {
+            *number as u64
         }
-        SampleValue::Float(number) if number.fract() == 0.0 && (0.0..1.8e19).contains(number) => *number as u64,
-        _ => return Err(invalid("expected a truth value or a whole number for coils".to_owned())),
+        _ => {
+            return Err(invalid(
+                "expected a truth value or a whole number for coils".to_owned(),
+            ));
+        }
     };
     if point.count < 64 && number >> point.count != 0 {
-        return Err(invalid(format!("{number} does not fit {} coils", point.count)));
+        return Err(invalid(format!(
+            "{number} does not fit {} coils",
+            point.count
+        )));
     }
     Ok(number)
 }
@@ -388,14 +485,24 @@ fn refused(exception: Exception) -> RequestError {
 }
 
 fn now_ns() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
 }
 
 fn open_serial(serial: &Serial) -> Result<SerialStream, RequestError> {
     let builder = tokio_serial::new(&serial.path, serial.baud)
-        .data_bits(if serial.data_bits == 7 { tokio_serial::DataBits::Seven } else { tokio_serial::DataBits::Eight })
-        .stop_bits(if serial.stop_bits == 2 { tokio_serial::StopBits::Two } else { tokio_serial::StopBits::One })
+        .data_bits(if serial.data_bits == 7 {
+            tokio_serial::DataBits::Seven
+        } else {
+            tokio_serial::DataBits::Eight
+        })
+        .stop_bits(if serial.stop_bits == 2 {
+            tokio_serial::StopBits::Two
+        } else {
+            tokio_serial::StopBits::One
+        })
         .parity(match serial.parity {
             Parity::None => tokio_serial::Parity::None,
             Parity::Even => tokio_serial::Parity::Even,
@@ -403,7 +510,9 @@ fn open_serial(serial: &Serial) -> Result<SerialStream, RequestError> {
         });
     builder.open_native_async().map_err(|error| {
         let hint = match error.kind() {
-            tokio_serial::ErrorKind::NoDevice => " (is it plugged in, and is no one else using it?)",
+            tokio_serial::ErrorKind::NoDevice => {
+                " (is it plugged in, and is no one else using it?)"
+            }
             _ => "",
         };
         RequestError::Line(format!("failed to open the serial port: {error}{hint}"))

@@ -86,7 +86,12 @@ fn drop_front(buffer: &mut Vec<u8>, count: usize, dropped: &mut u64) {
     *dropped += count as u64;
 }
 
-fn decode_mbap(transaction: u16, request: &Request, buffer: &mut Vec<u8>, dropped: &mut u64) -> Found {
+fn decode_mbap(
+    transaction: u16,
+    request: &Request,
+    buffer: &mut Vec<u8>,
+    dropped: &mut u64,
+) -> Found {
     loop {
         let &[t0, t1, p0, p1, l0, l1, ..] = &buffer[..] else {
             return Found::Incomplete;
@@ -101,7 +106,10 @@ fn decode_mbap(transaction: u16, request: &Request, buffer: &mut Vec<u8>, droppe
         let pdu = &buffer[7..6 + length];
         if u16::from_be_bytes([t0, t1]) == transaction {
             if request.is_answered_by(pdu) {
-                return Found::Answer { start: 7, length: length - 1 };
+                return Found::Answer {
+                    start: 7,
+                    length: length - 1,
+                };
             }
             drop_front(buffer, 6 + length, dropped);
             return Found::Spoiled;
@@ -132,28 +140,46 @@ fn decode_rtu(unit: u8, request: &Request, buffer: &mut Vec<u8>, dropped: &mut u
         let (frame, sum) = rest[..length + 3].split_at(length + 1);
         if sum == crc(frame).to_le_bytes() && request.is_answered_by(&frame[1..]) {
             *dropped += start as u64;
-            return Found::Answer { start: start + 1, length };
+            return Found::Answer {
+                start: start + 1,
+                length,
+            };
         }
         spoiled = true;
     }
     let rubbish = incomplete.unwrap_or(buffer.len());
     drop_front(buffer, rubbish, dropped);
-    if spoiled { Found::Spoiled } else { Found::Incomplete }
+    if spoiled {
+        Found::Spoiled
+    } else {
+        Found::Incomplete
+    }
 }
 
 fn decode_ascii(unit: u8, request: &Request, buffer: &mut Vec<u8>, dropped: &mut u64) -> Found {
     let mut wrong = false;
     loop {
         // A colon starts a frame, wherever it comes (Serial Line V1.02, section 2.5.2.1).
-        let start = buffer.iter().position(|byte| *byte == b':').unwrap_or(buffer.len());
+        let start = buffer
+            .iter()
+            .position(|byte| *byte == b':')
+            .unwrap_or(buffer.len());
         drop_front(buffer, start, dropped);
-        let end = buffer.iter().skip(1).position(|byte| matches!(byte, b'\n' | b':')).map(|end| end + 1);
+        let end = buffer
+            .iter()
+            .skip(1)
+            .position(|byte| matches!(byte, b'\n' | b':'))
+            .map(|end| end + 1);
         let Some(end) = end else {
             if buffer.len() > MAX_FRAME {
                 let all = buffer.len();
                 drop_front(buffer, all, dropped);
             }
-            return if wrong { Found::Spoiled } else { Found::Incomplete };
+            return if wrong {
+                Found::Spoiled
+            } else {
+                Found::Incomplete
+            };
         };
         match unhex(&buffer[1..end]) {
             Some(frame) if lrc(frame.iter()) == 0 && frame.len() >= 3 => {
@@ -179,12 +205,16 @@ fn unhex(text: &[u8]) -> Option<Vec<u8>> {
     if text.len() % 2 != 0 {
         return None;
     }
-    text.chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
+    text.chunks_exact(2)
+        .map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?))
+        .collect()
 }
 
 /// Serial Line V1.02, section 6.2.2: polynomial A001 (reflected 8005), start FFFF.
 pub fn crc(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0xFFFF, |sum, byte| sum >> 8 ^ CRC_TABLE[usize::from((sum ^ u16::from(*byte)) & 0xFF)])
+    bytes.iter().fold(0xFFFF, |sum, byte| {
+        sum >> 8 ^ CRC_TABLE[usize::from((sum ^ u16::from(*byte)) & 0xFF)]
+    })
 }
 
 const CRC_TABLE: [u16; 256] = crc_table();
@@ -196,7 +226,11 @@ const fn crc_table() -> [u16; 256] {
         let mut value = index as u16;
         let mut bit = 0;
         while bit < 8 {
-            value = if value & 1 == 1 { value >> 1 ^ 0xA001 } else { value >> 1 };
+            value = if value & 1 == 1 {
+                value >> 1 ^ 0xA001
+            } else {
+                value >> 1
+            };
             bit += 1;
         }
         table[index] = value;
@@ -207,5 +241,7 @@ const fn crc_table() -> [u16; 256] {
 
 /// Serial Line V1.02, section 6.2.1: two's complement of the sum; a frame with its LRC sums to 0.
 pub fn lrc<'a>(bytes: impl Iterator<Item = &'a u8>) -> u8 {
-    bytes.fold(0_u8, |sum, byte| sum.wrapping_add(*byte)).wrapping_neg()
+    bytes
+        .fold(0_u8, |sum, byte| sum.wrapping_add(*byte))
+        .wrapping_neg()
 }

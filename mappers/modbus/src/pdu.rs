@@ -53,20 +53,40 @@ enum Expected {
 impl Request {
     /// Functions 1 to 4: `count` coils, inputs or registers from `address` on.
     pub fn read(function: u8, address: u16, count: u16) -> Self {
-        let is_bits = matches!(function, function::READ_COILS | function::READ_DISCRETE_INPUTS);
-        let length = if is_bits { usize::from(count).div_ceil(8) } else { usize::from(count) * 2 };
-        Self { bytes: head(function, address, count), answer: Expected::Data(length) }
+        let is_bits = matches!(
+            function,
+            function::READ_COILS | function::READ_DISCRETE_INPUTS
+        );
+        let length = if is_bits {
+            usize::from(count).div_ceil(8)
+        } else {
+            usize::from(count) * 2
+        };
+        Self {
+            bytes: head(function, address, count),
+            answer: Expected::Data(length),
+        }
     }
 
     /// Function 5: on is FF00, off is 0000.
     pub fn write_coil(address: u16, on: bool) -> Self {
-        let bytes = head(function::WRITE_SINGLE_COIL, address, if on { 0xFF00 } else { 0 });
-        Self { bytes, answer: Expected::Echo(5) }
+        let bytes = head(
+            function::WRITE_SINGLE_COIL,
+            address,
+            if on { 0xFF00 } else { 0 },
+        );
+        Self {
+            bytes,
+            answer: Expected::Echo(5),
+        }
     }
 
     /// Function 6.
     pub fn write_register(address: u16, value: u16) -> Self {
-        Self { bytes: head(function::WRITE_SINGLE_REGISTER, address, value), answer: Expected::Echo(5) }
+        Self {
+            bytes: head(function::WRITE_SINGLE_REGISTER, address, value),
+            answer: Expected::Echo(5),
+        }
     }
 
     /// Function 15: `count` coils, eight to a byte, the first in the lowest bit.
@@ -74,22 +94,35 @@ impl Request {
         let mut bytes = head(function::WRITE_MULTIPLE_COILS, address, count);
         bytes.push(packed.len() as u8);
         bytes.extend_from_slice(packed);
-        Self { bytes, answer: Expected::Echo(5) }
+        Self {
+            bytes,
+            answer: Expected::Echo(5),
+        }
     }
 
     /// Function 16: the registers as they go over the line.
     pub fn write_registers(address: u16, registers: &[u8]) -> Self {
-        let mut bytes = head(function::WRITE_MULTIPLE_REGISTERS, address, (registers.len() / 2) as u16);
+        let mut bytes = head(
+            function::WRITE_MULTIPLE_REGISTERS,
+            address,
+            (registers.len() / 2) as u16,
+        );
         bytes.push(registers.len() as u8);
         bytes.extend_from_slice(registers);
-        Self { bytes, answer: Expected::Echo(5) }
+        Self {
+            bytes,
+            answer: Expected::Echo(5),
+        }
     }
 
     /// Function 22: content AND `and`, OR (`or` AND NOT `and`).
     pub fn mask_write(address: u16, and: u16, or: u16) -> Self {
         let mut bytes = head(function::MASK_WRITE_REGISTER, address, and);
         bytes.extend_from_slice(&or.to_be_bytes());
-        Self { bytes, answer: Expected::Echo(7) }
+        Self {
+            bytes,
+            answer: Expected::Echo(7),
+        }
     }
 
     /// The bytes of the PDU.
@@ -117,7 +150,9 @@ impl Request {
 
     /// Whether this PDU answers the request, as far as one can see.
     pub fn is_answered_by(&self, pdu: &[u8]) -> bool {
-        let Some(&function) = pdu.first() else { return false };
+        let Some(&function) = pdu.first() else {
+            return false;
+        };
         if self.answer_length(function) != Some(pdu.len()) {
             return false;
         }

@@ -61,7 +61,13 @@ pub(crate) fn plan(settings: &Settings, points: &[PlanPoint<'_, Point>]) -> Vec<
             _ => {
                 let table = point.point.table;
                 let closed = point.alone || settings.one_request_per_field;
-                let next = Block { table, start, end, closed, points: vec![point] };
+                let next = Block {
+                    table,
+                    start,
+                    end,
+                    closed,
+                    points: vec![point],
+                };
                 requests.extend(block.replace(next).map(Block::finish));
             }
         }
@@ -71,7 +77,13 @@ pub(crate) fn plan(settings: &Settings, points: &[PlanPoint<'_, Point>]) -> Vec<
 }
 
 impl<'a> Block<'a> {
-    fn takes(&self, settings: &Settings, point: &PlanPoint<'_, Point>, start: u32, end: u32) -> bool {
+    fn takes(
+        &self,
+        settings: &Settings,
+        point: &PlanPoint<'_, Point>,
+        start: u32,
+        end: u32,
+    ) -> bool {
         if self.closed || point.alone || point.cut || self.table != point.point.table {
             return false;
         }
@@ -92,7 +104,12 @@ impl<'a> Block<'a> {
                 Coding::Registers { skip, .. } => distance * 2 + u16::from(skip),
                 Coding::Bit | Coding::Number => distance,
             };
-            Field { point: of.id, offset, bits: if is_bits { of.point.count } else { 0 }, coding: of.point.coding }
+            Field {
+                point: of.id,
+                offset,
+                bits: if is_bits { of.point.count } else { 0 },
+                coding: of.point.coding,
+            }
         };
         Planned {
             request: Request {

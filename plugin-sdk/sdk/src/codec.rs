@@ -10,216 +10,13 @@
 //! values (`CDAB` is `GHEFCDAB`, low word first) and 16-bit values (`BADC` is
 //! `BA`); any other order fits values of as many bytes as it has letters.
 
-use std::{fmt, str::FromStr};
+mod order;
+
+use std::fmt;
 
 use crate::{Reason, SampleValue, Samples};
 
-/// How a value lies in the device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RawType {
-    /// One bit, or a number that is not zero.
-    Bool,
-    /// One byte, signed.
-    Int8,
-    /// One byte.
-    Uint8,
-    /// Two bytes, signed.
-    Int16,
-    /// Two bytes.
-    Uint16,
-    /// Four bytes, signed.
-    Int32,
-    /// Four bytes.
-    Uint32,
-    /// Eight bytes, signed.
-    Int64,
-    /// Eight bytes.
-    Uint64,
-    /// IEEE 754 single.
-    Float32,
-    /// IEEE 754 double.
-    Float64,
-    /// Text, ended by NUL or by its length.
-    String,
-    /// Bytes as they are.
-    Bytes,
-}
-
-const NAMES: &[(&str, RawType)] = &[
-    ("bool", RawType::Bool),
-    ("int8", RawType::Int8),
-    ("uint8", RawType::Uint8),
-    ("int16", RawType::Int16),
-    ("uint16", RawType::Uint16),
-    ("int32", RawType::Int32),
-    ("uint32", RawType::Uint32),
-    ("int64", RawType::Int64),
-    ("uint64", RawType::Uint64),
-    ("float32", RawType::Float32),
-    ("float64", RawType::Float64),
-    ("string", RawType::String),
-    ("bytes", RawType::Bytes),
-    ("boolean", RawType::Bool),
-    ("byte", RawType::Uint8),
-    ("short", RawType::Int16),
-    ("word", RawType::Uint16),
-    ("dword", RawType::Uint32),
-    ("float", RawType::Float32),
-    ("double", RawType::Float64),
-];
-
-/// How many of [`NAMES`] are the proper ones; the rest are aliases.
-const PROPER_NAMES: usize = 13;
-
-impl RawType {
-    /// Its size in bytes; `None` where the configuration tells the length.
-    pub fn size(self) -> Option<usize> {
-        match self {
-            Self::Int8 | Self::Uint8 => Some(1),
-            Self::Bool | Self::Int16 | Self::Uint16 => Some(2),
-            Self::Int32 | Self::Uint32 | Self::Float32 => Some(4),
-            Self::Int64 | Self::Uint64 | Self::Float64 => Some(8),
-            Self::String | Self::Bytes => None,
-        }
-    }
-}
-
-impl fmt::Display for RawType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = NAMES.iter().find(|(_, raw)| raw == self).map_or("?", |(name, _)| name);
-        f.write_str(name)
-    }
-}
-
-/// A configuration of types or orders that means nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CodecError {
-    /// No such raw type.
-    #[error("`{0}` is not a raw type; known are {names}", names = proper_names())]
-    UnknownType(String),
-    /// Not an order of bytes.
-    #[error("`{0}` is not a byte order; write ABCD, CDAB, BADC, DCBA or all bytes of the value as letters")]
-    UnknownOrder(String),
-    /// An order for another size.
-    #[error("byte order `{order}` does not fit {raw}, which has {size} bytes")]
-    OrderSize {
-        /// The order.
-        order: String,
-        /// The type.
-        raw: RawType,
-        /// Its size in bytes.
-        size: usize,
-    },
-    /// Bits that the type does not have.
-    #[error("bits {first}…{last} are outside of {raw}, which has {size} bits")]
-    Bits {
-        /// The first bit.
-        first: u32,
-        /// The last bit.
-        last: u32,
-        /// The type.
-        raw: RawType,
-        /// Its size in bits.
-        size: u32,
-    },
-    /// A type without bits.
-    #[error("{0} has no bits to take out; use an unsigned integer")]
-    NoBits(RawType),
-}
-
-fn proper_names() -> String {
-    NAMES[..PROPER_NAMES].iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
-}
-
-impl FromStr for RawType {
-    type Err = CodecError;
-
-    fn from_str(text: &str) -> Result<Self, CodecError> {
-        NAMES
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(text.trim()))
-            .map(|(_, raw)| *raw)
-            .ok_or_else(|| CodecError::UnknownType(text.to_owned()))
-    }
-}
-
-/// The order in which the bytes of a value arrive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ByteOrder {
-    letters: String,
-}
-
-impl Default for ByteOrder {
-    fn default() -> Self {
-        Self { letters: "ABCD".to_owned() }
-    }
-}
-
-impl fmt::Display for ByteOrder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.letters)
-    }
-}
-
-impl FromStr for ByteOrder {
-    type Err = CodecError;
-
-    fn from_str(text: &str) -> Result<Self, CodecError> {
-        let letters = match text.trim().to_ascii_uppercase().as_str() {
-            "BIG" | "BIGENDIAN" => "ABCD".to_owned(),
-            "LITTLE" | "LITTLEENDIAN" => "DCBA".to_owned(),
-            other => other.to_owned(),
-        };
-        let mut sorted: Vec<u8> = letters.bytes().collect();
-        sorted.sort_unstable();
-        let complete = [&b"AB"[..], b"ABCD", b"ABCDEFGH"].contains(&&sorted[..]);
-        if complete {
-            Ok(Self { letters })
-        } else {
-            Err(CodecError::UnknownOrder(text.to_owned()))
-        }
-    }
-}
-
-impl ByteOrder {
-    /// The order of the flags of older vocabularies.
-    pub fn from_swaps(bytes: bool, words: bool) -> Self {
-        let letters = match (bytes, words) {
-            (false, false) => "ABCD",
-            (false, true) => "CDAB",
-            (true, false) => "BADC",
-            (true, true) => "DCBA",
-        };
-        Self { letters: letters.to_owned() }
-    }
-
-    /// For each byte of the big-endian value, where it lies on the wire.
-    fn table(&self, raw: RawType, size: usize) -> Result<[u8; 8], CodecError> {
-        let (bytes, words) = match self.letters.as_str() {
-            "AB" | "ABCD" => (false, false),
-            "CDAB" => (false, true),
-            "BA" | "BADC" => (true, false),
-            "DCBA" => (true, true),
-            letters if letters.len() == size => {
-                let mut table = [0; 8];
-                for (wire, letter) in letters.bytes().enumerate() {
-                    table[usize::from(letter - b'A')] = wire as u8;
-                }
-                return Ok(table);
-            }
-            letters => return Err(CodecError::OrderSize { order: letters.to_owned(), raw, size }),
-        };
-        let mut table = [0; 8];
-        if size > 1 {
-            for (value, wire) in table.iter_mut().enumerate().take(size) {
-                let word = if words { size / 2 - 1 - value / 2 } else { value / 2 };
-                let byte = if bytes { 1 - value % 2 } else { value % 2 };
-                *wire = (word * 2 + byte) as u8;
-            }
-        }
-        Ok(table)
-    }
-}
+pub use order::{ByteOrder, CodecError, RawType};
 
 /// Where a text has the first of two characters that share a register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -309,36 +106,73 @@ impl Codec {
     /// When the order does not fit the type, or the type has no size of its own.
     pub fn number(raw: RawType, order: &ByteOrder) -> Result<Self, CodecError> {
         let size = raw.size().ok_or(CodecError::NoBits(raw))?;
-        Ok(Self { kind: Kind::Plain(raw), size: size as u16, table: order.table(raw, size)? })
+        Ok(Self {
+            kind: Kind::Plain(raw),
+            size: size as u16,
+            table: order.table(raw, size)?,
+        })
     }
 
     /// Bits of an integer: one bit is a truth value unless `numeric`, more are an unsigned number.
     ///
     /// # Errors
     /// When the type does not have these bits.
-    pub fn bits(raw: RawType, order: &ByteOrder, bits: Bits, numeric: bool) -> Result<Self, CodecError> {
+    pub fn bits(
+        raw: RawType,
+        order: &ByteOrder,
+        bits: Bits,
+        numeric: bool,
+    ) -> Result<Self, CodecError> {
         let size = match raw {
-            RawType::Bool | RawType::String | RawType::Bytes | RawType::Float32 | RawType::Float64 => {
+            RawType::Bool
+            | RawType::String
+            | RawType::Bytes
+            | RawType::Float32
+            | RawType::Float64 => {
                 return Err(CodecError::NoBits(raw));
             }
             other => other.size().unwrap_or(2),
         };
-        let (first, last) = (u32::from(bits.first), u32::from(bits.first) + u32::from(bits.length.max(1)) - 1);
+        let (first, last) = (
+            u32::from(bits.first),
+            u32::from(bits.first) + u32::from(bits.length.max(1)) - 1,
+        );
         if bits.length == 0 || last >= size as u32 * 8 {
-            return Err(CodecError::Bits { first, last, raw, size: size as u32 * 8 });
+            return Err(CodecError::Bits {
+                first,
+                last,
+                raw,
+                size: size as u32 * 8,
+            });
         }
-        let kind = if bits.length == 1 && !numeric { Kind::Bit(bits.first) } else { Kind::Bits(bits) };
-        Ok(Self { kind, size: size as u16, table: order.table(raw, size)? })
+        let kind = if bits.length == 1 && !numeric {
+            Kind::Bit(bits.first)
+        } else {
+            Kind::Bits(bits)
+        };
+        Ok(Self {
+            kind,
+            size: size as u16,
+            table: order.table(raw, size)?,
+        })
     }
 
     /// A text of `size` bytes.
     pub fn text(size: u16, order: StringOrder) -> Self {
-        Self { kind: Kind::Text(order), size, table: [0; 8] }
+        Self {
+            kind: Kind::Text(order),
+            size,
+            table: [0; 8],
+        }
     }
 
     /// `size` bytes as they are.
     pub fn bytes(size: u16) -> Self {
-        Self { kind: Kind::Plain(RawType::Bytes), size, table: [0; 8] }
+        Self {
+            kind: Kind::Plain(RawType::Bytes),
+            size,
+            table: [0; 8],
+        }
     }
 
     /// How many bytes of the wire it covers.
@@ -397,20 +231,38 @@ impl Codec {
             Kind::Plain(RawType::Float32) => {
                 samples.push_f64(point, f64::from(f32::from_bits(self.load4(wire))), time_ns);
             }
-            Kind::Plain(RawType::Int16) => samples.push_i64(point, i64::from(self.load2(wire) as i16), time_ns),
-            Kind::Plain(RawType::Uint16) => samples.push_u64(point, u64::from(self.load2(wire)), time_ns),
-            Kind::Plain(RawType::Int32) => samples.push_i64(point, i64::from(self.load4(wire) as i32), time_ns),
-            Kind::Plain(RawType::Uint32) => samples.push_u64(point, u64::from(self.load4(wire)), time_ns),
-            Kind::Plain(RawType::Float64) => samples.push_f64(point, f64::from_bits(self.load(wire)), time_ns),
+            Kind::Plain(RawType::Int16) => {
+                samples.push_i64(point, i64::from(self.load2(wire) as i16), time_ns)
+            }
+            Kind::Plain(RawType::Uint16) => {
+                samples.push_u64(point, u64::from(self.load2(wire)), time_ns)
+            }
+            Kind::Plain(RawType::Int32) => {
+                samples.push_i64(point, i64::from(self.load4(wire) as i32), time_ns)
+            }
+            Kind::Plain(RawType::Uint32) => {
+                samples.push_u64(point, u64::from(self.load4(wire)), time_ns)
+            }
+            Kind::Plain(RawType::Float64) => {
+                samples.push_f64(point, f64::from_bits(self.load(wire)), time_ns)
+            }
             Kind::Plain(RawType::Int64) => samples.push_i64(point, self.load(wire) as i64, time_ns),
             Kind::Plain(RawType::Uint64) => samples.push_u64(point, self.load(wire), time_ns),
-            Kind::Plain(RawType::Int8) => samples.push_i64(point, i64::from(self.load(wire) as i8), time_ns),
+            Kind::Plain(RawType::Int8) => {
+                samples.push_i64(point, i64::from(self.load(wire) as i8), time_ns)
+            }
             Kind::Plain(RawType::Uint8) => samples.push_u64(point, self.load(wire), time_ns),
             Kind::Plain(RawType::Bool) => samples.push_bool(point, self.load2(wire) != 0, time_ns),
-            Kind::Plain(RawType::String) | Kind::Text(_) => self.decode_text(point, wire, time_ns, samples),
+            Kind::Plain(RawType::String) | Kind::Text(_) => {
+                self.decode_text(point, wire, time_ns, samples)
+            }
             Kind::Plain(RawType::Bytes) => samples.push_bytes(point, wire, time_ns),
             Kind::Bit(bit) => samples.push_bool(point, self.load(wire) >> bit & 1 == 1, time_ns),
-            Kind::Bits(bits) => samples.push_u64(point, self.load(wire) >> bits.first & mask(bits.length), time_ns),
+            Kind::Bits(bits) => samples.push_u64(
+                point,
+                self.load(wire) >> bits.first & mask(bits.length),
+                time_ns,
+            ),
         }
     }
 
@@ -422,7 +274,10 @@ impl Codec {
         } else {
             wire
         };
-        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        let end = bytes
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(bytes.len());
         match std::str::from_utf8(&bytes[..end]) {
             Ok(text) => samples.push_str(point, text, time_ns),
             // Old devices speak Latin-1, whose bytes are the first 256 characters.
@@ -439,7 +294,10 @@ impl Codec {
     /// # Errors
     /// When the value does not fit; `wire` is as before then.
     pub fn encode(&self, value: &SampleValue, wire: &mut [u8]) -> Result<(), EncodeError> {
-        debug_assert!(wire.len() >= self.size(), "the buffer is as large as the point");
+        debug_assert!(
+            wire.len() >= self.size(),
+            "the buffer is as large as the point"
+        );
         match self.kind {
             Kind::Plain(RawType::Bytes) | Kind::Plain(RawType::String) | Kind::Text(_) => {
                 return self.encode_bytes(value, wire);
@@ -466,7 +324,10 @@ impl Codec {
             }
             Kind::Plain(raw) => {
                 let size = self.size() as u32 * 8;
-                let signed = matches!(raw, RawType::Int8 | RawType::Int16 | RawType::Int32 | RawType::Int64);
+                let signed = matches!(
+                    raw,
+                    RawType::Int8 | RawType::Int16 | RawType::Int32 | RawType::Int64
+                );
                 let (minimum, maximum) = match signed {
                     true => (-(1_i128 << (size - 1)), (1_i128 << (size - 1)) - 1),
                     false => (0, (1_i128 << size) - 1),
@@ -491,7 +352,11 @@ impl Codec {
         };
         let size = self.size();
         if bytes.len() > size {
-            return Err(EncodeError::Length { length: bytes.len(), size, kind: self.name() });
+            return Err(EncodeError::Length {
+                length: bytes.len(),
+                size,
+                kind: self.name(),
+            });
         }
         wire[..bytes.len()].copy_from_slice(bytes);
         wire[bytes.len()..size].fill(0);
@@ -518,7 +383,12 @@ impl Codec {
         }
     }
 
-    fn integer(&self, value: &SampleValue, minimum: i128, maximum: i128) -> Result<i128, EncodeError> {
+    fn integer(
+        &self,
+        value: &SampleValue,
+        minimum: i128,
+        maximum: i128,
+    ) -> Result<i128, EncodeError> {
         let number = match value {
             SampleValue::Bool(truth) => i128::from(*truth),
             SampleValue::Int(number) => i128::from(*number),
@@ -530,7 +400,10 @@ impl Codec {
                     return Err(self.range(*number, minimum, maximum));
                 }
                 if (number - rounded).abs() > 1e-6 * rounded.abs().max(1.0) {
-                    return Err(EncodeError::Fraction { value: *number, kind: self.name() });
+                    return Err(EncodeError::Fraction {
+                        value: *number,
+                        kind: self.name(),
+                    });
                 }
                 rounded as i128
             }
@@ -542,7 +415,12 @@ impl Codec {
         Ok(number)
     }
 
-    fn range(&self, value: impl fmt::Display, minimum: impl fmt::Display, maximum: impl fmt::Display) -> EncodeError {
+    fn range(
+        &self,
+        value: impl fmt::Display,
+        minimum: impl fmt::Display,
+        maximum: impl fmt::Display,
+    ) -> EncodeError {
         EncodeError::Range {
             value: value.to_string(),
             kind: self.name(),
@@ -558,7 +436,11 @@ impl Codec {
             SampleValue::String(_) => "a text",
             SampleValue::Bytes(_) => "bytes",
         };
-        EncodeError::Type { expected, kind: self.name(), found }
+        EncodeError::Type {
+            expected,
+            kind: self.name(),
+            found,
+        }
     }
 }
 

@@ -14,7 +14,8 @@ use crate::Fault;
 
 /// Deserializes, with the path of the first fault.
 pub fn from_value<T: DeserializeOwned>(path: &str, value: &Value) -> Result<T, Fault> {
-    serde_path_to_error::deserialize(value).map_err(|error| fault(path, &error.path().to_string(), error.inner()))
+    serde_path_to_error::deserialize(value)
+        .map_err(|error| fault(path, &error.path().to_string(), error.inner()))
 }
 
 /// Deserializes JSON text, with the path of the first fault.
@@ -30,7 +31,10 @@ fn fault(prefix: &str, inner: &str, message: &dyn std::fmt::Display) -> Fault {
         ("", inner) => inner.to_owned(),
         (prefix, inner) => format!("{prefix}.{inner}"),
     };
-    Fault { path, message: message.to_string() }
+    Fault {
+        path,
+        message: message.to_string(),
+    }
 }
 
 /// One JSON object under validation.
@@ -46,17 +50,30 @@ impl<'a> Section<'a> {
     /// The object `map`, which stands at `path` of the whole configuration.
     pub fn new(path: impl Into<String>, map: &'a Map<String, Value>) -> Self {
         let (used, faults, warnings) = Default::default();
-        Self { path: path.into(), map, used, faults, warnings }
+        Self {
+            path: path.into(),
+            map,
+            used,
+            faults,
+            warnings,
+        }
     }
 
     /// The path of a key in this section.
     pub fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
     }
 
     /// Notes a fault at a key.
     pub fn fault(&self, key: &str, message: impl Into<String>) {
-        self.faults.borrow_mut().push(Fault { path: self.path_of(key), message: message.into() });
+        self.faults.borrow_mut().push(Fault {
+            path: self.path_of(key),
+            message: message.into(),
+        });
     }
 
     /// Whether no fault was noted so far.
@@ -96,11 +113,17 @@ impl<'a> Section<'a> {
         match number {
             Some(number) if range.contains(&number) => Some(number),
             Some(number) => {
-                self.fault(key, format!("{number} is outside of {}…{}", range.start(), range.end()));
+                self.fault(
+                    key,
+                    format!("{number} is outside of {}…{}", range.start(), range.end()),
+                );
                 None
             }
             None => {
-                self.fault(key, format!("expected a whole number, found {}", kind(value)));
+                self.fault(
+                    key,
+                    format!("expected a whole number, found {}", kind(value)),
+                );
                 None
             }
         }
@@ -116,7 +139,10 @@ impl<'a> Section<'a> {
             _ => None,
         };
         if truth.is_none() {
-            self.fault(key, format!("expected true or false, found {}", kind(value)));
+            self.fault(
+                key,
+                format!("expected true or false, found {}", kind(value)),
+            );
         }
         truth
     }
@@ -124,7 +150,9 @@ impl<'a> Section<'a> {
     /// One of a few words, without regard to case.
     pub fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
         let text = self.text(key)?;
-        let found = choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(text.trim()));
+        let found = choices
+            .iter()
+            .find(|(word, _)| word.eq_ignore_ascii_case(text.trim()));
         if found.is_none() {
             let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
             self.fault(key, format!("`{text}` is none of {}", words.join(", ")));
@@ -153,13 +181,22 @@ impl<'a> Section<'a> {
 
     /// Notes something that is accepted but doubtful at a key.
     pub fn warn(&self, key: &str, message: impl Into<String>) {
-        self.warnings.borrow_mut().push(Fault { path: self.path_of(key), message: message.into() });
+        self.warnings.borrow_mut().push(Fault {
+            path: self.path_of(key),
+            message: message.into(),
+        });
     }
 
     /// The faults, and a warning for each key that nobody asked for.
     pub fn finish(self) -> (Vec<Fault>, Vec<Fault>) {
         let used = self.used.into_inner();
-        let path = |key: &str| if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
+        let path = |key: &str| {
+            if self.path.is_empty() {
+                key.to_owned()
+            } else {
+                format!("{}.{key}", self.path)
+            }
+        };
         let mut warnings = self.warnings.into_inner();
         let unknown = self
             .map
@@ -182,7 +219,12 @@ pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let limit = (word.chars().count() / 3).clamp(1, 3);
     known
         .iter()
-        .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), *candidate))
+        .map(|candidate| {
+            (
+                distance(&word.to_lowercase(), &candidate.to_lowercase()),
+                *candidate,
+            )
+        })
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -227,7 +269,8 @@ mod tests {
 
     #[test]
     fn all_faults_come_at_once_with_their_paths() {
-        let value = json!({"port": "5502", "unit": 300, "fast": "yes", "timeoutms": 5, "brightness": 1});
+        let value =
+            json!({"port": "5502", "unit": 300, "fast": "yes", "timeoutms": 5, "brightness": 1});
         let section = Section::new("protocol", value.as_object().unwrap());
         assert_eq!(section.integer("port", 1..=65535), Some(5502));
         assert_eq!(section.integer("unit", 0..=255), None);
@@ -237,7 +280,10 @@ mod tests {
         let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
         assert_eq!(
             faults,
-            ["protocol.unit: 300 is outside of 0…255", "protocol.fast: expected true or false, found `yes`"]
+            [
+                "protocol.unit: 300 is outside of 0…255",
+                "protocol.fast: expected true or false, found `yes`"
+            ]
         );
         let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
         assert_eq!(
@@ -251,7 +297,9 @@ mod tests {
 
     #[test]
     fn json_faults_name_their_path() {
-        let error = from_json::<crate::DeviceConfig>("", r#"{"device": "a/b", "points": [{"id": "x"}]}"#).unwrap_err();
+        let error =
+            from_json::<crate::DeviceConfig>("", r#"{"device": "a/b", "points": [{"id": "x"}]}"#)
+                .unwrap_err();
         assert_eq!(error.path, "points[0].id");
     }
 }

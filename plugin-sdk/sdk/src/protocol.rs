@@ -56,7 +56,7 @@ impl fmt::Display for Fault {
 }
 
 /// A device's configuration, validated.
-pub struct Parsed<P: Protocol + ?Sized> {
+pub struct Parsed<P: Protocol> {
     /// The bus that it hangs on. Equal buses share one connection and queue.
     pub bus: P::Bus,
     /// Which unit on that bus; a dead unit is quarantined alone.
@@ -118,7 +118,10 @@ pub trait Protocol: Send + Sync + Sized + 'static {
         points: &[PlanPoint<'_, Self::Point>],
     ) -> Vec<Planned<Self::Request>>;
     /// Opens the bus.
-    fn connect(&self, bus: &Self::Bus) -> impl Future<Output = Result<Self::Connection, RequestError>> + Send;
+    fn connect(
+        &self,
+        bus: &Self::Bus,
+    ) -> impl Future<Output = Result<Self::Connection, RequestError>> + Send;
     /// The longest that opening the bus may take.
     fn connect_timeout(&self, _bus: &Self::Bus) -> Duration {
         Duration::from_secs(5)

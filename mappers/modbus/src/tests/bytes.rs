@@ -40,16 +40,28 @@ fn the_specification_s_examples() {
     assert!(coils.is_answered_by(&[0x01, 0x03, 0xCD, 0x6B, 0x05]));
 
     // Section 6.5: coil 173 on is FF00.
-    assert_eq!(Request::write_coil(172, true).bytes(), [0x05, 0x00, 0xAC, 0xFF, 0x00]);
+    assert_eq!(
+        Request::write_coil(172, true).bytes(),
+        [0x05, 0x00, 0xAC, 0xFF, 0x00]
+    );
     // Section 6.6: register 2 to 0003.
-    assert_eq!(Request::write_register(1, 3).bytes(), [0x06, 0x00, 0x01, 0x00, 0x03]);
+    assert_eq!(
+        Request::write_register(1, 3).bytes(),
+        [0x06, 0x00, 0x01, 0x00, 0x03]
+    );
     // Section 6.11: ten coils from 20 on, CD 01.
     let several = Request::write_coils(19, 10, &[0xCD, 0x01]);
-    assert_eq!(several.bytes(), [0x0F, 0x00, 0x13, 0x00, 0x0A, 0x02, 0xCD, 0x01]);
+    assert_eq!(
+        several.bytes(),
+        [0x0F, 0x00, 0x13, 0x00, 0x0A, 0x02, 0xCD, 0x01]
+    );
     assert!(several.is_answered_by(&[0x0F, 0x00, 0x13, 0x00, 0x0A]));
     // Section 6.12: registers 2 and 3 to 000A and 0102.
     let several = Request::write_registers(1, &[0x00, 0x0A, 0x01, 0x02]);
-    assert_eq!(several.bytes(), [0x10, 0x00, 0x01, 0x00, 0x02, 0x04, 0x00, 0x0A, 0x01, 0x02]);
+    assert_eq!(
+        several.bytes(),
+        [0x10, 0x00, 0x01, 0x00, 0x02, 0x04, 0x00, 0x0A, 0x01, 0x02]
+    );
     // Section 6.16: register 5, AND 00F2, OR 0025; the answer is the echo.
     let mask = Request::mask_write(4, 0x00F2, 0x0025);
     assert_eq!(mask.bytes(), [0x16, 0x00, 0x04, 0x00, 0xF2, 0x00, 0x25]);
@@ -59,7 +71,10 @@ fn the_specification_s_examples() {
     let refusal = [0x83, 0x02];
     assert!(read.is_answered_by(&refusal));
     assert_eq!(read.open(&refusal), Err(Exception::ILLEGAL_DATA_ADDRESS));
-    assert_eq!(Exception(2).to_string(), "exception 2 (illegal data address)");
+    assert_eq!(
+        Exception(2).to_string(),
+        "exception 2 (illegal data address)"
+    );
 }
 
 #[test]
@@ -77,7 +92,12 @@ fn frames_of_one_request() {
     let mut out = Vec::new();
     frame::encode(Framing::Mbap, 0x11, 0x0102, &read, &mut out);
     // Transaction, protocol 0, six bytes follow: unit and PDU.
-    assert_eq!(out, [0x01, 0x02, 0x00, 0x00, 0x00, 0x06, 0x11, 0x03, 0x00, 0x6B, 0x00, 0x03]);
+    assert_eq!(
+        out,
+        [
+            0x01, 0x02, 0x00, 0x00, 0x00, 0x06, 0x11, 0x03, 0x00, 0x6B, 0x00, 0x03
+        ]
+    );
     frame::encode(Framing::Rtu, 0x11, 0, &read, &mut out);
     assert_eq!(out, [0x11, 0x03, 0x00, 0x6B, 0x00, 0x03, 0x76, 0x87]);
     frame::encode(Framing::Ascii, 0x11, 0, &read, &mut out);
@@ -99,27 +119,42 @@ fn a_decoder_skips_what_is_not_its_answer() {
     // Noise that looks like a beginning, a late answer of unit 2, ours.
     let mut buffer = [vec![0x01, 0x04], rtu(2, &answer), rtu(1, &answer)].concat();
     let found = frame::decode(Framing::Rtu, 1, 0, &read, &mut buffer, &mut dropped);
-    let Found::Answer { start, length } = found else { panic!("{found:?}") };
+    let Found::Answer { start, length } = found else {
+        panic!("{found:?}")
+    };
     assert_eq!(buffer[start..start + length], answer);
-    assert_eq!(dropped, 2 + 7 + 0);
+    assert_eq!(dropped, 2 + 7);
 
     let mut broken = rtu(1, &answer);
     broken[3] ^= 1;
-    assert_eq!(frame::decode(Framing::Rtu, 1, 0, &read, &mut broken, &mut dropped), Found::Spoiled);
+    assert_eq!(
+        frame::decode(Framing::Rtu, 1, 0, &read, &mut broken, &mut dropped),
+        Found::Spoiled
+    );
 
     let mut buffer = b"\xFF:0204021234B4\r\n:010402:0104021234B3\r\n".to_vec();
     assert_eq!(
         frame::decode(Framing::Ascii, 1, 0, &read, &mut buffer, &mut dropped),
-        Found::Answer { start: 0, length: 4 }
+        Found::Answer {
+            start: 0,
+            length: 4
+        }
     );
 
     // Over TCP the transaction of a request that was given up is 6, ours is 7.
-    let mut buffer = vec![0, 6, 0, 0, 0, 5, 1, 0x04, 0x02, 0, 0, 0, 7, 0, 0, 0, 5, 1, 0x04, 0x02, 0x12, 0x34];
+    let mut buffer = vec![
+        0, 6, 0, 0, 0, 5, 1, 0x04, 0x02, 0, 0, 0, 7, 0, 0, 0, 5, 1, 0x04, 0x02, 0x12, 0x34,
+    ];
     let found = frame::decode(Framing::Mbap, 1, 7, &read, &mut buffer, &mut dropped);
-    let Found::Answer { start, length } = found else { panic!("{found:?}") };
+    let Found::Answer { start, length } = found else {
+        panic!("{found:?}")
+    };
     assert_eq!(buffer[start..start + length], answer);
     let mut http = b"HTTP/1.1 400 Bad Request".to_vec();
-    assert_eq!(frame::decode(Framing::Mbap, 1, 7, &read, &mut http, &mut dropped), Found::NotModbus);
+    assert_eq!(
+        frame::decode(Framing::Mbap, 1, 7, &read, &mut http, &mut dropped),
+        Found::NotModbus
+    );
 }
 
 #[test]
@@ -133,16 +168,26 @@ fn one_number_in_all_orders() {
         ("DCBA", [0x34, 0x12, 0xAC, 0x41]),
     ] {
         let codec = Codec::number(RawType::Float32, &order.parse().unwrap()).unwrap();
-        assert_eq!(value(&decoded(codec, &wire)), Reading::Float(number), "{order}");
+        assert_eq!(
+            value(&decoded(codec, &wire)),
+            Reading::Float(number),
+            "{order}"
+        );
         let mut back = [0; 4];
-        codec.encode(&SampleValue::Float(number), &mut back).unwrap();
+        codec
+            .encode(&SampleValue::Float(number), &mut back)
+            .unwrap();
         assert_eq!(back, wire, "{order}");
     }
     // 64 bits: CDAB is low word first.
     let wire = [0, 4, 0, 3, 0, 2, 0, 1];
     for order in ["CDAB", "GHEFCDAB"] {
         let codec = Codec::number(RawType::Uint64, &order.parse().unwrap()).unwrap();
-        assert_eq!(value(&decoded(codec, &wire)), Reading::Uint(0x0001_0002_0003_0004), "{order}");
+        assert_eq!(
+            value(&decoded(codec, &wire)),
+            Reading::Uint(0x0001_0002_0003_0004),
+            "{order}"
+        );
     }
     let little = Codec::number(RawType::Int16, &"BA".parse().unwrap()).unwrap();
     assert_eq!(value(&decoded(little, &[0xFE, 0xFF])), Reading::Int(-2));
@@ -153,40 +198,95 @@ fn one_number_in_all_orders() {
 #[test]
 fn bits_and_texts() {
     let order = ByteOrder::default();
-    let bit = Codec::bits(RawType::Uint16, &order, Bits { first: 3, length: 1 }, false).unwrap();
+    let bit = Codec::bits(
+        RawType::Uint16,
+        &order,
+        Bits {
+            first: 3,
+            length: 1,
+        },
+        false,
+    )
+    .unwrap();
     assert_eq!(value(&decoded(bit, &[0x00, 0x08])), Reading::Bool(true));
-    let nibble = Codec::bits(RawType::Uint16, &order, Bits { first: 8, length: 4 }, false).unwrap();
+    let nibble = Codec::bits(
+        RawType::Uint16,
+        &order,
+        Bits {
+            first: 8,
+            length: 4,
+        },
+        false,
+    )
+    .unwrap();
     assert_eq!(value(&decoded(nibble, &[0x15, 0x00])), Reading::Uint(5));
     // Only these bits change.
     let mut wire = [0xF1, 0xFF];
     nibble.encode(&SampleValue::Uint(0xA), &mut wire).unwrap();
     assert_eq!(wire, [0xFA, 0xFF]);
     assert!(nibble.encode(&SampleValue::Uint(16), &mut wire).is_err());
-    assert!(Codec::bits(RawType::Uint16, &order, Bits { first: 15, length: 2 }, false).is_err());
+    assert!(
+        Codec::bits(
+            RawType::Uint16,
+            &order,
+            Bits {
+                first: 15,
+                length: 2
+            },
+            false
+        )
+        .is_err()
+    );
 
     let high = Codec::text(6, StringOrder::High);
     assert_eq!(value(&decoded(high, b"Sho\0xx")), Reading::String("Sho"));
     let low = Codec::text(6, StringOrder::Low);
     assert_eq!(value(&decoded(low, b"hS\0o\0\0")), Reading::String("Sho"));
     // Latin-1, as old devices have it.
-    assert_eq!(value(&decoded(high, b"20 \xB0C\0")), Reading::String("20 °C"));
+    assert_eq!(
+        value(&decoded(high, b"20 \xB0C\0")),
+        Reading::String("20 °C")
+    );
     let mut wire = [1; 6];
-    high.encode(&SampleValue::String("ab".to_owned()), &mut wire).unwrap();
+    high.encode(&SampleValue::String("ab".to_owned()), &mut wire)
+        .unwrap();
     assert_eq!(&wire, b"ab\0\0\0\0");
 }
 
 #[test]
 fn what_does_not_fit_names_the_type() {
     let order = ByteOrder::default();
-    let refuse = |raw, value| Codec::number(raw, &order).unwrap().encode(&value, &mut [0; 8]).unwrap_err().to_string();
-    assert_eq!(refuse(RawType::Int16, SampleValue::Int(40_000)), "40000 does not fit int16 (-32768…32767)");
-    assert_eq!(refuse(RawType::Uint16, SampleValue::Int(-1)), "-1 does not fit uint16 (0…65535)");
-    assert_eq!(refuse(RawType::Uint32, SampleValue::Float(f64::NAN)), "NaN does not fit uint32 (0…4294967295)");
-    assert_eq!(refuse(RawType::Int16, SampleValue::Float(21.5)), "21.5 is not a whole number, as int16 needs");
-    assert_eq!(refuse(RawType::Int16, SampleValue::String("a".into())), "expected a whole number for int16, found a text");
+    let refuse = |raw, value| {
+        Codec::number(raw, &order)
+            .unwrap()
+            .encode(&value, &mut [0; 8])
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        refuse(RawType::Int16, SampleValue::Int(40_000)),
+        "40000 does not fit int16 (-32768…32767)"
+    );
+    assert_eq!(
+        refuse(RawType::Uint16, SampleValue::Int(-1)),
+        "-1 does not fit uint16 (0…65535)"
+    );
+    assert_eq!(
+        refuse(RawType::Uint32, SampleValue::Float(f64::NAN)),
+        "NaN does not fit uint32 (0…4294967295)"
+    );
+    assert_eq!(
+        refuse(RawType::Int16, SampleValue::Float(21.5)),
+        "21.5 is not a whole number, as int16 needs"
+    );
+    assert_eq!(
+        refuse(RawType::Int16, SampleValue::String("a".into())),
+        "expected a whole number for int16, found a text"
+    );
     let hair = Codec::number(RawType::Int16, &order).unwrap();
     let mut wire = [0; 2];
-    hair.encode(&SampleValue::Float(21.5 / 0.1), &mut wire).unwrap();
+    hair.encode(&SampleValue::Float(21.5 / 0.1), &mut wire)
+        .unwrap();
     assert_eq!(wire, [0, 215], "an inverse scale may miss by a hair");
 }
 

@@ -19,10 +19,16 @@ fn peers() -> PathBuf {
 /// Starts a server and reads the port from its `ready PORT`.
 fn serve(mut command: Command) -> (Kill, u16) {
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let mut child = Kill(child.unwrap_or_else(|error| panic!("{command:?} does not start: {error}")));
+    let mut child =
+        Kill(child.unwrap_or_else(|error| panic!("{command:?} does not start: {error}")));
     let mut line = String::new();
-    BufReader::new(child.0.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
-    let port = line.trim().strip_prefix("ready ").unwrap_or_else(|| panic!("{command:?} said `{line}`"));
+    BufReader::new(child.0.stdout.take().expect("piped"))
+        .read_line(&mut line)
+        .expect("a line");
+    let port = line
+        .trim()
+        .strip_prefix("ready ")
+        .unwrap_or_else(|| panic!("{command:?} said `{line}`"));
     (child, port.parse().expect("a port"))
 }
 
@@ -32,16 +38,23 @@ fn pymodbus(arguments: &[&str]) -> (Kill, u16) {
          python3 -m venv VENV && VENV/bin/pip install 'pymodbus[serial]==3.16.1' && export LONGSHORE_PYTHON=VENV/bin/python",
     );
     let mut command = Command::new(python);
-    command.arg(peers().join("pymodbus_server.py")).args(arguments);
+    command
+        .arg(peers().join("pymodbus_server.py"))
+        .args(arguments);
     serve(command)
 }
 
 /// The C program, compiled here.
 fn libmodbus(arguments: &[&str]) -> (Kill, u16, TempDir) {
     let folder = TempDir::new().expect("a temporary folder");
-    let flags = Command::new("pkg-config").args(["--cflags", "--libs", "libmodbus"]).output();
+    let flags = Command::new("pkg-config")
+        .args(["--cflags", "--libs", "libmodbus"])
+        .output();
     let flags = flags.expect("pkg-config is missing; install it: apt-get install pkg-config");
-    assert!(flags.status.success(), "libmodbus is missing; install it: apt-get install libmodbus-dev");
+    assert!(
+        flags.status.success(),
+        "libmodbus is missing; install it: apt-get install libmodbus-dev"
+    );
     let flags = String::from_utf8(flags.stdout).expect("flags are text");
     let program = folder.path().join("server");
     let compiled = Command::new("cc")

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use longshore_sdk::{PlanPoint, codec::{ByteOrder, Codec, RawType}};
+use longshore_sdk::{
+    PlanPoint,
+    codec::{ByteOrder, Codec, RawType},
+};
 use proptest::{collection::vec, prelude::*};
 
 use crate::{
@@ -22,31 +25,73 @@ fn register(table: Table, address: u16, count: u16) -> Point {
         };
         Coding::Registers { codec, skip: 0 }
     };
-    Point { table, address, count, coding, write_multiple: false }
+    Point {
+        table,
+        address,
+        count,
+        coding,
+        write_multiple: false,
+    }
 }
 
 fn spans(settings: &Settings, points: &[(u32, Point)]) -> Vec<(u16, u16)> {
-    let points: Vec<_> =
-        points.iter().map(|(id, point)| PlanPoint { id: *id, point, alone: false, cut: false }).collect();
-    plan(settings, &points).iter().map(|planned| (planned.request.address, planned.request.count)).collect()
+    let points: Vec<_> = points
+        .iter()
+        .map(|(id, point)| PlanPoint {
+            id: *id,
+            point,
+            alone: false,
+            cut: false,
+        })
+        .collect();
+    plan(settings, &points)
+        .iter()
+        .map(|planned| (planned.request.address, planned.request.count))
+        .collect()
 }
 
 fn holding(addresses: &[(u16, u16)]) -> Vec<(u32, Point)> {
     let point = |(id, (address, count)): (usize, &(u16, u16))| {
-        (id as u32, register(Table::HoldingRegisters, *address, *count))
+        (
+            id as u32,
+            register(Table::HoldingRegisters, *address, *count),
+        )
     };
     addresses.iter().enumerate().map(point).collect()
 }
 
 #[test]
 fn neighbours_and_small_gaps_are_one_request() {
-    assert_eq!(spans(&DEFAULTS, &holding(&[(0, 2), (4, 2), (2, 2)])), [(0, 6)]);
-    assert_eq!(spans(&DEFAULTS, &holding(&[(0, 1), (17, 1)])), [(0, 18)], "16 registers between");
-    assert_eq!(spans(&DEFAULTS, &holding(&[(0, 1), (18, 1)])), [(0, 1), (18, 1)], "17 between");
-    let exact = Settings { gap_fill: 0, ..DEFAULTS };
-    assert_eq!(spans(&exact, &holding(&[(0, 1), (1, 1), (3, 1)])), [(0, 2), (3, 1)]);
-    let single = Settings { one_request_per_field: true, ..DEFAULTS };
-    assert_eq!(spans(&single, &holding(&[(0, 2), (2, 2)])), [(0, 2), (2, 2)]);
+    assert_eq!(
+        spans(&DEFAULTS, &holding(&[(0, 2), (4, 2), (2, 2)])),
+        [(0, 6)]
+    );
+    assert_eq!(
+        spans(&DEFAULTS, &holding(&[(0, 1), (17, 1)])),
+        [(0, 18)],
+        "16 registers between"
+    );
+    assert_eq!(
+        spans(&DEFAULTS, &holding(&[(0, 1), (18, 1)])),
+        [(0, 1), (18, 1)],
+        "17 between"
+    );
+    let exact = Settings {
+        gap_fill: 0,
+        ..DEFAULTS
+    };
+    assert_eq!(
+        spans(&exact, &holding(&[(0, 1), (1, 1), (3, 1)])),
+        [(0, 2), (3, 1)]
+    );
+    let single = Settings {
+        one_request_per_field: true,
+        ..DEFAULTS
+    };
+    assert_eq!(
+        spans(&single, &holding(&[(0, 2), (2, 2)])),
+        [(0, 2), (2, 2)]
+    );
 }
 
 #[test]
@@ -54,18 +99,29 @@ fn requests_end_at_the_limits_and_cut_no_point_in_two() {
     let floats: Vec<_> = (0..100).map(|index| (index * 2, 2)).collect();
     // 62 floats are 124 registers; the 63rd would need 126.
     assert_eq!(spans(&DEFAULTS, &holding(&floats)), [(0, 124), (124, 76)]);
-    let bits: Vec<_> =
-        (0..2100).map(|index| (u32::from(index), register(Table::Coils, index, 1))).collect();
+    let bits: Vec<_> = (0..2100)
+        .map(|index| (u32::from(index), register(Table::Coils, index, 1)))
+        .collect();
     assert_eq!(spans(&DEFAULTS, &bits), [(0, 2000), (2000, 100)]);
 }
 
 #[test]
 fn a_point_that_was_refused_stands_alone() {
     let points = holding(&[(0, 1), (1, 1), (2, 1), (3, 1)]);
-    let points: Vec<_> =
-        points.iter().map(|(id, point)| PlanPoint { id: *id, point, alone: *id == 2, cut: *id == 1 }).collect();
+    let points: Vec<_> = points
+        .iter()
+        .map(|(id, point)| PlanPoint {
+            id: *id,
+            point,
+            alone: *id == 2,
+            cut: *id == 1,
+        })
+        .collect();
     let planned = plan(&DEFAULTS, &points);
-    let spans: Vec<_> = planned.iter().map(|planned| (planned.request.address, planned.request.count)).collect();
+    let spans: Vec<_> = planned
+        .iter()
+        .map(|planned| (planned.request.address, planned.request.count))
+        .collect();
     assert_eq!(spans, [(0, 1), (1, 1), (2, 1), (3, 1)]);
 }
 
@@ -76,7 +132,11 @@ fn points() -> impl Strategy<Value = Vec<Point>> {
         Just(Table::InputRegisters),
         Just(Table::HoldingRegisters)
     ];
-    vec((table, 0..2000_u16, 1..9_u16).prop_map(|(table, address, count)| register(table, address, count)), 1..60)
+    vec(
+        (table, 0..2000_u16, 1..9_u16)
+            .prop_map(|(table, address, count)| register(table, address, count)),
+        1..60,
+    )
 }
 
 proptest! {

@@ -5,13 +5,16 @@ use std::{
     fs,
     path::PathBuf,
     process::{Child, Command as Process, Stdio},
-    sync::{Arc, Condvar, Mutex, atomic::{AtomicU64, Ordering}},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use longshore_sdk::{
-    Command, CommandKind, Completion, Event, Host, HostFunctions, Level, Mapper, Reading, Reason, SampleValue, Status,
-    Stopped,
+    Command, CommandKind, Completion, Event, Host, HostFunctions, Level, Mapper, Reading, Reason,
+    SampleValue, Status, Stopped,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -52,7 +55,9 @@ impl HostFunctions for Recorder {
         record.events += 1;
         for state in &event.states {
             record.outages += u64::from(!state.online);
-            record.online.insert(state.device, (state.online, state.message.clone()));
+            record
+                .online
+                .insert(state.device, (state.online, state.message.clone()));
         }
         for sample in event.samples.iter() {
             let value = match sample.reading {
@@ -67,11 +72,20 @@ impl HostFunctions for Recorder {
                     continue;
                 }
             };
-            record.history.entry(sample.point).or_default().insert(format!("{value:?}"));
+            record
+                .history
+                .entry(sample.point)
+                .or_default()
+                .insert(format!("{value:?}"));
             *record.counts.entry(sample.point).or_default() += 1;
             record.values.insert(sample.point, value);
         }
-        record.completions.extend(event.completions.iter().map(|completion| (completion.token, completion.clone())));
+        record.completions.extend(
+            event
+                .completions
+                .iter()
+                .map(|completion| (completion.token, completion.clone())),
+        );
         self.changed.notify_all();
         Ok(true)
     }
@@ -95,8 +109,13 @@ impl Rig {
     pub(super) fn new() -> Self {
         let recorder = Arc::new(Recorder::default());
         let functions: Arc<dyn HostFunctions> = recorder.clone();
-        let mapper = ModbusMapper::create(Host::new(functions), &json!({})).expect("the mapper starts");
-        Self { mapper, recorder, token: AtomicU64::new(1) }
+        let mapper =
+            ModbusMapper::create(Host::new(functions), &json!({})).expect("the mapper starts");
+        Self {
+            mapper,
+            recorder,
+            token: AtomicU64::new(1),
+        }
     }
 
     /// Waits until the record is as wanted; else tells what is there.
@@ -105,7 +124,10 @@ impl Rig {
         let mut record = self.recorder.record.lock().unwrap();
         while !wanted(&record) {
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "waited in vain for {what}; there is {record:#?}");
+            assert!(
+                !left.is_zero(),
+                "waited in vain for {what}; there is {record:#?}"
+            );
             record = self.recorder.changed.wait_timeout(record, left).unwrap().0;
         }
     }
@@ -118,19 +140,31 @@ impl Rig {
     pub(super) fn wait_samples(&self, point: u32, count: u64) {
         let before = self.look(|record| record.counts.get(&point).copied().unwrap_or(0));
         self.wait(&format!("{count} more samples of {point}"), |record| {
-            record.counts.get(&point).is_some_and(|now| *now >= before + count)
+            record
+                .counts
+                .get(&point)
+                .is_some_and(|now| *now >= before + count)
         });
     }
 
     pub(super) fn start(&self, device: u32, kind: CommandKind) -> u64 {
         let token = self.token.fetch_add(1, Ordering::Relaxed);
-        let command = Command { token, budget: Duration::from_secs(10), device, kind };
-        self.mapper.submit(vec![command]).expect("the mapper takes the command");
+        let command = Command {
+            token,
+            budget: Duration::from_secs(10),
+            device,
+            kind,
+        };
+        self.mapper
+            .submit(vec![command])
+            .expect("the mapper takes the command");
         token
     }
 
     pub(super) fn finish(&self, token: u64) -> Completion {
-        self.wait(&format!("the end of command {token}"), |record| record.completions.contains_key(&token));
+        self.wait(&format!("the end of command {token}"), |record| {
+            record.completions.contains_key(&token)
+        });
         self.look(|record| record.completions[&token].clone())
     }
 
@@ -139,14 +173,22 @@ impl Rig {
     }
 
     /// Configures a device of points `(id, twin type, configuration)`, all writable.
-    pub(super) fn configure(&self, device: u32, protocol: &Value, interval_ms: u64, points: &[(u32, &str, Value)]) {
+    pub(super) fn configure(
+        &self,
+        device: u32,
+        protocol: &Value,
+        interval_ms: u64,
+        points: &[(u32, &str, Value)],
+    ) {
         let points: Vec<_> = points
             .iter()
             .map(|(id, twin, config)| {
                 json!({"id": id, "name": format!("p{id}"), "writable": true, "intervalMs": interval_ms, "type": twin, "config": config})
             })
             .collect();
-        let text = json!({"device": format!("default/d{device}"), "protocol": protocol, "points": points}).to_string();
+        let text =
+            json!({"device": format!("default/d{device}"), "protocol": protocol, "points": points})
+                .to_string();
         let completion = self.command(device, CommandKind::Configure(text));
         assert_eq!(completion.status, Status::Ok, "{}", completion.message);
     }
@@ -157,17 +199,30 @@ impl Rig {
 
     pub(super) fn write_ok(&self, device: u32, point: u32, value: SampleValue) {
         let completion = self.write(device, point, value);
-        assert_eq!(completion.status, Status::Ok, "point {point}: {}", completion.message);
+        assert_eq!(
+            completion.status,
+            Status::Ok,
+            "point {point}: {}",
+            completion.message
+        );
     }
 
     pub(super) fn wait_value(&self, point: u32, value: &SampleValue) {
-        self.wait(&format!("point {point} to be {value:?}"), |record| record.values.get(&point) == Some(value));
+        self.wait(&format!("point {point} to be {value:?}"), |record| {
+            record.values.get(&point) == Some(value)
+        });
     }
 
     pub(super) fn wait_online(&self, device: u32, online: bool) {
-        self.wait(&format!("device {device} to be online: {online}"), |record| {
-            record.online.get(&device).is_some_and(|(is, _)| *is == online)
-        });
+        self.wait(
+            &format!("device {device} to be online: {online}"),
+            |record| {
+                record
+                    .online
+                    .get(&device)
+                    .is_some_and(|(is, _)| *is == online)
+            },
+        );
     }
 
     pub(super) fn stop(&self) {
@@ -208,29 +263,98 @@ pub(super) fn ports() -> Ports {
     let socat = Kill(socat);
     let deadline = Instant::now() + PATIENCE;
     while fs::metadata(&ours).is_err() || fs::metadata(&theirs).is_err() {
-        assert!(Instant::now() < deadline, "socat made no ports in {}", folder.path().display());
+        assert!(
+            Instant::now() < deadline,
+            "socat made no ports in {}",
+            folder.path().display()
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
-    Ports { ours, theirs, _socat: socat, _folder: folder }
+    Ports {
+        ours,
+        theirs,
+        _socat: socat,
+        _folder: folder,
+    }
 }
 
 /// The points of the common check, and the values that devices start with.
 pub(super) fn readable() -> Vec<(u32, &'static str, Value, SampleValue)> {
     vec![
         (1, "INT", json!({"address": "hr:0"}), SampleValue::Int(215)),
-        (2, "FLOAT", json!({"address": "hr:1"}), SampleValue::Float(21.5)),
-        (3, "FLOAT", json!({"address": "hr:3#CDAB"}), SampleValue::Float(21.5)),
-        (4, "INT", json!({"address": "hr:5", "rawType": "uint64"}), SampleValue::Uint(4_294_967_298)),
-        (5, "STRING", json!({"address": "hr:10:4"}), SampleValue::String("Shore".to_owned())),
-        (6, "BOOLEAN", json!({"address": "hr:20.1"}), SampleValue::Bool(true)),
-        (7, "BOOLEAN", json!({"address": "hr:20.2"}), SampleValue::Bool(false)),
-        (8, "INT", json!({"address": "hr:20.0:4"}), SampleValue::Uint(10)),
+        (
+            2,
+            "FLOAT",
+            json!({"address": "hr:1"}),
+            SampleValue::Float(21.5),
+        ),
+        (
+            3,
+            "FLOAT",
+            json!({"address": "hr:3#CDAB"}),
+            SampleValue::Float(21.5),
+        ),
+        (
+            4,
+            "INT",
+            json!({"address": "hr:5", "rawType": "uint64"}),
+            SampleValue::Uint(4_294_967_298),
+        ),
+        (
+            5,
+            "STRING",
+            json!({"address": "hr:10:4"}),
+            SampleValue::String("Shore".to_owned()),
+        ),
+        (
+            6,
+            "BOOLEAN",
+            json!({"address": "hr:20.1"}),
+            SampleValue::Bool(true),
+        ),
+        (
+            7,
+            "BOOLEAN",
+            json!({"address": "hr:20.2"}),
+            SampleValue::Bool(false),
+        ),
+        (
+            8,
+            "INT",
+            json!({"address": "hr:20.0:4"}),
+            SampleValue::Uint(10),
+        ),
         (9, "INT", json!({"address": "ir:0"}), SampleValue::Int(-5)),
-        (10, "INT", json!({"address": 30_002}), SampleValue::Int(1000)),
-        (11, "BOOLEAN", json!({"address": "co:0"}), SampleValue::Bool(true)),
-        (12, "BOOLEAN", json!({"address": "co:1"}), SampleValue::Bool(false)),
-        (13, "BOOLEAN", json!({"address": "di:3"}), SampleValue::Bool(true)),
-        (14, "INT", json!({"address": "di:0:4"}), SampleValue::Uint(9)),
+        (
+            10,
+            "INT",
+            json!({"address": 30_002}),
+            SampleValue::Int(1000),
+        ),
+        (
+            11,
+            "BOOLEAN",
+            json!({"address": "co:0"}),
+            SampleValue::Bool(true),
+        ),
+        (
+            12,
+            "BOOLEAN",
+            json!({"address": "co:1"}),
+            SampleValue::Bool(false),
+        ),
+        (
+            13,
+            "BOOLEAN",
+            json!({"address": "di:3"}),
+            SampleValue::Bool(true),
+        ),
+        (
+            14,
+            "INT",
+            json!({"address": "di:0:4"}),
+            SampleValue::Uint(9),
+        ),
     ]
 }
 
@@ -238,13 +362,48 @@ pub(super) fn readable() -> Vec<(u32, &'static str, Value, SampleValue)> {
 pub(super) fn writable() -> Vec<(u32, &'static str, Value, SampleValue)> {
     vec![
         (20, "INT", json!({"address": "hr:30"}), SampleValue::Int(-7)),
-        (21, "FLOAT", json!({"address": "hr:31"}), SampleValue::Float(3.25)),
-        (22, "INT", json!({"address": "hr:33", "writeFunction": "multiple"}), SampleValue::Int(42)),
-        (23, "BOOLEAN", json!({"address": "hr:34.3"}), SampleValue::Bool(true)),
-        (24, "INT", json!({"address": "hr:34.8:4"}), SampleValue::Uint(5)),
-        (25, "BOOLEAN", json!({"address": "co:5"}), SampleValue::Bool(true)),
-        (26, "INT", json!({"address": "co:8:4"}), SampleValue::Uint(9)),
-        (27, "STRING", json!({"address": "hr:40:3"}), SampleValue::String("abc".to_owned())),
+        (
+            21,
+            "FLOAT",
+            json!({"address": "hr:31"}),
+            SampleValue::Float(3.25),
+        ),
+        (
+            22,
+            "INT",
+            json!({"address": "hr:33", "writeFunction": "multiple"}),
+            SampleValue::Int(42),
+        ),
+        (
+            23,
+            "BOOLEAN",
+            json!({"address": "hr:34.3"}),
+            SampleValue::Bool(true),
+        ),
+        (
+            24,
+            "INT",
+            json!({"address": "hr:34.8:4"}),
+            SampleValue::Uint(5),
+        ),
+        (
+            25,
+            "BOOLEAN",
+            json!({"address": "co:5"}),
+            SampleValue::Bool(true),
+        ),
+        (
+            26,
+            "INT",
+            json!({"address": "co:8:4"}),
+            SampleValue::Uint(9),
+        ),
+        (
+            27,
+            "STRING",
+            json!({"address": "hr:40:3"}),
+            SampleValue::String("abc".to_owned()),
+        ),
     ]
 }
 
@@ -252,8 +411,11 @@ pub(super) fn writable() -> Vec<(u32, &'static str, Value, SampleValue)> {
 pub(super) fn check_device(protocol: &Value) {
     let rig = Rig::new();
     let (readable, writable) = (readable(), writable());
-    let points: Vec<_> =
-        readable.iter().chain(&writable).map(|(id, twin, config, _)| (*id, *twin, config.clone())).collect();
+    let points: Vec<_> = readable
+        .iter()
+        .chain(&writable)
+        .map(|(id, twin, config, _)| (*id, *twin, config.clone()))
+        .collect();
     rig.configure(1, protocol, 50, &points);
     for (id, _, _, value) in &readable {
         rig.wait_value(*id, value);
@@ -269,12 +431,25 @@ pub(super) fn check_device(protocol: &Value) {
         assert_eq!(record.online.get(&1), Some(&(true, String::new())));
     });
     // Outside of the type, and what nothing can write.
-    assert_eq!(rig.write(1, 20, SampleValue::Int(40_000)).status, Status::InvalidArgument);
-    assert_eq!(rig.write(1, 9, SampleValue::Int(1)).status, Status::InvalidArgument);
-    assert_eq!(rig.write(1, 99, SampleValue::Int(1)).status, Status::InvalidArgument);
+    assert_eq!(
+        rig.write(1, 20, SampleValue::Int(40_000)).status,
+        Status::InvalidArgument
+    );
+    assert_eq!(
+        rig.write(1, 9, SampleValue::Int(1)).status,
+        Status::InvalidArgument
+    );
+    assert_eq!(
+        rig.write(1, 99, SampleValue::Int(1)).status,
+        Status::InvalidArgument
+    );
     rig.stop();
     let events = rig.look(|record| record.events);
-    assert_eq!(events, rig.look(|record| record.events), "nothing is emitted after the stop");
+    assert_eq!(
+        events,
+        rig.look(|record| record.events),
+        "nothing is emitted after the stop"
+    );
 }
 
 /// The registers that [`readable`] expects, as a simulator.
@@ -291,7 +466,9 @@ pub(super) fn simulator() -> longshore_sim_modbus::Builder {
             .registers(40_022, &[0; 30])
             .registers(30_001, &[0xFFFB, 1000]);
         for bit in 0..32 {
-            plc = plc.bit(1 + bit, bit % 2 == 0).bit(10_001 + bit, bit % 3 == 0);
+            plc = plc
+                .bit(1 + bit, bit % 2 == 0)
+                .bit(10_001 + bit, bit % 3 == 0);
         }
     }
     plc

@@ -63,7 +63,13 @@ pub(super) struct Cycle<P: Protocol> {
 }
 
 impl<P: Protocol> Cycle<P> {
-    pub(super) fn new(unit: usize, purpose: Purpose, deadline: Instant, epoch: u64, plan: Plan<P>) -> Self {
+    pub(super) fn new(
+        unit: usize,
+        purpose: Purpose,
+        deadline: Instant,
+        epoch: u64,
+        plan: Plan<P>,
+    ) -> Self {
         Self {
             unit,
             purpose,
@@ -86,7 +92,11 @@ impl<P: Protocol> Cycle<P> {
             return self.later.pop_front();
         };
         self.next += 1;
-        Some(Piece { planned: Arc::clone(planned), half: None, again: false })
+        Some(Piece {
+            planned: Arc::clone(planned),
+            half: None,
+            again: false,
+        })
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -106,10 +116,18 @@ impl<P: Protocol> Cycle<P> {
             self.splits.len() - 1
         });
         for planned in second.iter().rev() {
-            self.pieces.push_front(Piece { planned: Arc::clone(planned), half: halves.map(Half::Second), again: false });
+            self.pieces.push_front(Piece {
+                planned: Arc::clone(planned),
+                half: halves.map(Half::Second),
+                again: false,
+            });
         }
         for planned in first.iter().rev() {
-            self.pieces.push_front(Piece { planned: Arc::clone(planned), half: halves.map(Half::First), again: false });
+            self.pieces.push_front(Piece {
+                planned: Arc::clone(planned),
+                half: halves.map(Half::First),
+                again: false,
+            });
         }
     }
 

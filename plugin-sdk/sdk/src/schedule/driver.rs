@@ -27,8 +27,13 @@ const COMMANDS: usize = 256;
 
 /// The present time, once for each input.
 pub(super) fn now() -> Now {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Now { instant: Instant::now(), unix_ns: i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX) }
+    let since_epoch = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Now {
+        instant: Instant::now(),
+        unix_ns: i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX),
+    }
 }
 
 struct Driver<P: Protocol> {
@@ -51,7 +56,12 @@ pub(super) async fn run<P: Protocol>(
     emitter: Emitter,
     cancel: CancellationToken,
 ) {
-    let machine = Machine::new(Arc::clone(&protocol), bus.clone(), fastrand::u64(..), Instant::now());
+    let machine = Machine::new(
+        Arc::clone(&protocol),
+        bus.clone(),
+        fastrand::u64(..),
+        Instant::now(),
+    );
     let mut driver = Driver {
         machine,
         commands,
@@ -79,7 +89,10 @@ pub(super) async fn run<P: Protocol>(
                         Ok(())
                     }
                     Some(Ok(Err(error))) => Err(error),
-                    Some(Err(_)) => Err(RequestError::Line(format!("no connection within {} ms", limit.as_millis()))),
+                    Some(Err(_)) => Err(RequestError::Line(format!(
+                        "no connection within {} ms",
+                        limit.as_millis()
+                    ))),
                 };
                 driver.take_commands();
                 driver.step(Input::Dialled(result))
@@ -88,24 +101,38 @@ pub(super) async fn run<P: Protocol>(
                 let limit = exchange_limit(&*protocol, &bus, &job);
                 let mut samples = std::mem::take(&mut driver.output.read);
                 let result = match &mut connection {
-                    Some(open) => driver.attend(timeout(limit, exchange(open, &job, &mut samples))).await,
+                    Some(open) => {
+                        driver
+                            .attend(timeout(limit, exchange(open, &job, &mut samples)))
+                            .await
+                    }
                     None => Some(Ok(Err(RequestError::Line("not connected".to_owned())))),
                 };
                 driver.output.read = samples;
                 let (result, kept) = match result {
                     None => break,
                     Some(Ok(result)) => {
-                        let usable = result.is_ok() || connection.as_ref().is_some_and(Connection::usable);
+                        let usable =
+                            result.is_ok() || connection.as_ref().is_some_and(Connection::usable);
                         (result, usable)
                     }
                     // The call was dropped half-way: what comes next on this connection is anybody's guess.
-                    Some(Err(_)) => (Err(RequestError::Timeout(format!("within {} ms", limit.as_millis()))), false),
+                    Some(Err(_)) => (
+                        Err(RequestError::Timeout(format!(
+                            "within {} ms",
+                            limit.as_millis()
+                        ))),
+                        false,
+                    ),
                 };
                 if !kept || matches!(result, Err(RequestError::Line(_))) {
                     connection = None;
                 }
                 driver.take_commands();
-                let next = driver.step(Input::Done { result, usable: kept });
+                let next = driver.step(Input::Done {
+                    result,
+                    usable: kept,
+                });
                 // A bus that always has its answer ready must not starve the others.
                 tokio::task::consume_budget().await;
                 next
@@ -140,8 +167,15 @@ async fn exchange<P: Protocol>(
 ) -> Result<(), RequestError> {
     match job {
         Job::Read { unit, planned } => connection.read(unit, &planned.request, samples).await,
-        Job::Write { unit, device, slot, value } => {
-            connection.write(unit, &device.slots[*slot].point, value).await
+        Job::Write {
+            unit,
+            device,
+            slot,
+            value,
+        } => {
+            connection
+                .write(unit, &device.slots[*slot].point, value)
+                .await
         }
     }
 }
@@ -154,7 +188,9 @@ impl<P: Protocol> Driver<P> {
         if samples > 0 && self.gathered.is_none() {
             self.gathered = Some(now.instant);
         }
-        let late = self.gathered.is_some_and(|since| now.instant >= since + WINDOW);
+        let late = self
+            .gathered
+            .is_some_and(|since| now.instant >= since + WINDOW);
         if samples >= BATCH || late || self.output.is_pressing() {
             self.flush();
         }
@@ -170,7 +206,7 @@ impl<P: Protocol> Driver<P> {
     /// whose deadline passes, and lets no sample wait. `None`: stop.
     async fn attend<F: Future>(&mut self, work: F) -> Option<F::Output> {
         let mut work = pin!(work);
-        let mut deadline = None;
+        let mut deadline = self.machine.first_deadline();
         loop {
             let wake = super::machine::earlier(deadline, self.gathered.map(|since| since + WINDOW));
             let next = tokio::select! {
@@ -240,7 +276,12 @@ impl<P: Protocol> Driver<P> {
             left.push(command);
         }
         for command in left {
-            super::machine::complete(&mut self.output, command.token, crate::Status::Stopped, "the mapper is stopped");
+            super::machine::complete(
+                &mut self.output,
+                command.token,
+                crate::Status::Stopped,
+                "the mapper is stopped",
+            );
         }
         self.step(Input::Stop);
         self.flush();

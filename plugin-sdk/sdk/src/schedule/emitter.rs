@@ -21,7 +21,11 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn is_empty(&self) -> bool {
-        let Event { samples, completions, states } = &self.event;
+        let Event {
+            samples,
+            completions,
+            states,
+        } = &self.event;
         samples.is_empty() && completions.is_empty() && states.is_empty() && self.logs.is_empty()
     }
 
@@ -42,7 +46,10 @@ pub(super) struct Emitter {
 
 impl Emitter {
     pub(super) fn new(host: Host) -> Self {
-        Self { host, open: Arc::new(Mutex::new(true)) }
+        Self {
+            host,
+            open: Arc::new(Mutex::new(true)),
+        }
     }
 
     /// Emits all that has gathered, and empties it.

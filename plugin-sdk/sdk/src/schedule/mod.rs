@@ -22,6 +22,8 @@
 mod cycle;
 mod driver;
 mod emitter;
+mod forming;
+mod intake;
 mod machine;
 mod outcome;
 mod router;
@@ -64,7 +66,13 @@ pub struct ProtocolMapper<P: Protocol> {
 impl<P: Protocol> Mapper for ProtocolMapper<P> {
     fn create(host: Host, config: &serde_json::Value) -> Result<Self, CreateError> {
         let protocol = Arc::new(P::new(config).map_err(|faults| {
-            CreateError::Config(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            CreateError::Config(
+                faults
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join("; "),
+            )
         })?);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -100,10 +108,13 @@ impl<P: Protocol> Mapper for ProtocolMapper<P> {
             return Err(SubmitError::Stopped);
         }
         let received = Instant::now();
-        let permits = self.commands.try_reserve_many(commands.len()).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(()) => SubmitError::Busy,
-            mpsc::error::TrySendError::Closed(()) => SubmitError::Stopped,
-        })?;
+        let permits =
+            self.commands
+                .try_reserve_many(commands.len())
+                .map_err(|error| match error {
+                    mpsc::error::TrySendError::Full(()) => SubmitError::Busy,
+                    mpsc::error::TrySendError::Closed(()) => SubmitError::Stopped,
+                })?;
         for (permit, command) in permits.zip(commands) {
             permit.send(Queued { command, received });
         }
@@ -112,7 +123,11 @@ impl<P: Protocol> Mapper for ProtocolMapper<P> {
 
     fn stop(&self, budget: Duration) {
         self.cancel.cancel();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some((thread, ended)) = thread
             && ended.recv_timeout(budget).is_ok()
         {

@@ -8,7 +8,8 @@ use super::{
     cycle::{Cycle, Learned, Piece, Purpose},
     emitter::Output,
     machine::{
-        DIAL_FIRST, DIAL_LAST, EAGER, Flight, Link, Machine, PROBE_FIRST, PROBE_LAST, Waiting, complete, earlier,
+        DIAL_FIRST, DIAL_LAST, EAGER, Flight, Link, Machine, PROBE_FIRST, PROBE_LAST, Waiting,
+        complete, earlier,
     },
     unit::{Health, Now, Outage, following},
 };
@@ -34,10 +35,13 @@ impl<P: Protocol> Machine<P> {
         self.dials = 0;
         self.next_due = Some(now.instant);
         if self.line_error.take().is_some() {
-            out.logs.push((Level::Info, format!("{} is connected again", self.bus)));
+            out.logs
+                .push((Level::Info, format!("{} is connected again", self.bus)));
         }
         for index in 0..self.units.len() {
-            let Some(unit) = &mut self.units[index] else { continue };
+            let Some(unit) = &mut self.units[index] else {
+                continue;
+            };
             if matches!(&unit.health, Health::Offline(outage) if outage.by_line) {
                 unit.health = Health::Unknown;
                 (unit.silent, unit.useless) = (0, 0);
@@ -54,10 +58,14 @@ impl<P: Protocol> Machine<P> {
         };
         let pause = self.jittered(grown(DIAL_FIRST, self.dials, DIAL_LAST));
         self.dials = self.dials.saturating_add(1);
-        self.link = Link::Down { until: now.instant + pause };
+        self.link = Link::Down {
+            until: now.instant + pause,
+        };
         self.cycles.clear();
         for index in 0..self.units.len() {
-            let Some(unit) = &mut self.units[index] else { continue };
+            let Some(unit) = &mut self.units[index] else {
+                continue;
+            };
             match &mut unit.health {
                 Health::Offline(outage) => outage.probing = false,
                 Health::Unknown | Health::Online { .. } => {
@@ -67,24 +75,39 @@ impl<P: Protocol> Machine<P> {
             }
         }
         if self.line_error.is_none() {
-            out.logs.push((Level::Warn, format!("{} is down: {error}; dialling until it is back", self.bus)));
+            out.logs.push((
+                Level::Warn,
+                format!("{} is down: {error}; dialling until it is back", self.bus),
+            ));
         }
         self.line_error = Some(error);
     }
 
-    pub(super) fn done(&mut self, result: Result<(), RequestError>, usable: bool, now: Now, out: &mut Output) {
+    pub(super) fn done(
+        &mut self,
+        result: Result<(), RequestError>,
+        usable: bool,
+        now: Now,
+        out: &mut Output,
+    ) {
         let lost = !usable || matches!(result, Err(RequestError::Line(_)));
         match std::mem::replace(&mut self.flight, Flight::None) {
             Flight::None => {}
             Flight::Cycle { cycle, piece } => self.cycle_done(cycle, piece, result, now, out),
-            Flight::Command { command, unit, epoch } => self.command_done(command, unit, epoch, result, now, out),
+            Flight::Command {
+                command,
+                unit,
+                epoch,
+            } => self.command_done(command, unit, epoch, result, now, out),
         }
         out.read.clear();
         if lost && matches!(self.link, Link::Up) {
             // Devices close idle connections and gateways restart: nobody need
             // know, unless dialling fails. Not too often, for a peer that
             // accepts and closes at once.
-            let until = self.last_dial.map_or(now.instant, |dial| (dial + EAGER).max(now.instant));
+            let until = self
+                .last_dial
+                .map_or(now.instant, |dial| (dial + EAGER).max(now.instant));
             self.link = Link::Down { until };
         }
     }
@@ -105,22 +128,28 @@ impl<P: Protocol> Machine<P> {
             Ok(()) => {
                 self.heard(index, now, out);
                 self.keep_samples(cycle.epoch, out);
-                if let (Learned::CutBefore(point), Some(unit)) = (cycle.succeeded(&piece), &mut self.units[index]) {
+                if let (Learned::CutBefore(point), Some(unit)) =
+                    (cycle.succeeded(&piece), &mut self.units[index])
+                {
                     unit.cuts.insert(point);
                     unit.forget_plans();
                 }
             }
             Err(RequestError::RefusedTogether(_)) if piece.planned.points.len() > 1 => {
                 self.heard(index, now, out);
-                let (first, second) = piece.planned.points.split_at(piece.planned.points.len() / 2);
+                let (first, second) = piece
+                    .planned
+                    .points
+                    .split_at(piece.planned.points.len() / 2);
                 cycle.split(self.plan(index, first), self.plan(index, second));
             }
             Err(RequestError::RefusedTogether(message)) => {
                 self.heard(index, now, out);
                 self.bad(&cycle, &piece, Reason::Refused, &message, now, out);
                 if let Some(unit) = &mut self.units[index] {
-                    let points = piece.planned.points.iter();
-                    if points.fold(false, |new, point| unit.alone.insert(*point) || new) {
+                    let known = unit.alone.len();
+                    unit.alone.extend(&piece.planned.points);
+                    if unit.alone.len() > known {
                         unit.forget_plans();
                     }
                 }
@@ -137,7 +166,14 @@ impl<P: Protocol> Machine<P> {
                     return;
                 }
                 if piece.again {
-                    self.bad(&cycle, &piece, reason_of(&error), &error.to_string(), now, out);
+                    self.bad(
+                        &cycle,
+                        &piece,
+                        reason_of(&error),
+                        &error.to_string(),
+                        now,
+                        out,
+                    );
                 } else {
                     cycle.put_back(piece);
                     // The others that are due go first.
@@ -154,7 +190,9 @@ impl<P: Protocol> Machine<P> {
 
     /// All requests of a cycle are done: its groups wait for their next period.
     pub(super) fn finish_cycle(&mut self, cycle: Cycle<P>, now: Now, out: &mut Output) {
-        let Some(unit) = &mut self.units[cycle.unit] else { return };
+        let Some(unit) = &mut self.units[cycle.unit] else {
+            return;
+        };
         match cycle.purpose {
             Purpose::Fresh => {}
             Purpose::Probe => {
@@ -165,7 +203,11 @@ impl<P: Protocol> Machine<P> {
             }
             Purpose::Due(groups) => {
                 for (interval, due) in groups {
-                    let Some(group) = unit.groups.iter_mut().find(|group| group.interval == interval) else {
+                    let Some(group) = unit
+                        .groups
+                        .iter_mut()
+                        .find(|group| group.interval == interval)
+                    else {
                         continue;
                     };
                     // A restart of the unit has set its own time.
@@ -210,10 +252,18 @@ impl<P: Protocol> Machine<P> {
                     self.useless_answer(unit, &error, now, out);
                 }
                 let message = error.to_string();
-                let still_there = self.points.get(&command.point).is_some_and(|place| place.device == command.device);
-                let online = known && self.units[unit].as_ref().is_some_and(|unit| !unit.is_offline());
+                let still_there = self
+                    .points
+                    .get(&command.point)
+                    .is_some_and(|place| place.device == command.device);
+                let online = known
+                    && self.units[unit]
+                        .as_ref()
+                        .is_some_and(|unit| !unit.is_offline());
                 if command.value.is_none() && still_there && online {
-                    out.event.samples.push_bad(command.point, reason, &message, now.unix_ns);
+                    out.event
+                        .samples
+                        .push_bad(command.point, reason, &message, now.unix_ns);
                 }
                 (status, message)
             }
@@ -226,7 +276,9 @@ impl<P: Protocol> Machine<P> {
 
     /// The unit answered, whatever it said.
     fn heard(&mut self, index: usize, now: Now, out: &mut Output) {
-        let Some(unit) = &mut self.units[index] else { return };
+        let Some(unit) = &mut self.units[index] else {
+            return;
+        };
         (unit.silent, unit.useless) = (0, 0);
         let was_offline = match &unit.health {
             Health::Online { .. } => return,
@@ -235,17 +287,32 @@ impl<P: Protocol> Machine<P> {
         };
         unit.health = Health::Online { since: now.instant };
         for device in &unit.devices {
-            out.event.states.push(DeviceState { device: *device, online: true, message: String::new() });
+            out.event.states.push(DeviceState {
+                device: *device,
+                online: true,
+                message: String::new(),
+            });
         }
         if was_offline {
-            out.logs.push((Level::Info, format!("unit {} on {} answers again", unit.address, self.bus)));
+            out.logs.push((
+                Level::Info,
+                format!("unit {} on {} answers again", unit.address, self.bus),
+            ));
             self.restart_unit(index, now.instant);
         }
     }
 
     /// An exchange brought nothing. `false`: the unit is offline now, and its cycles are gone.
-    fn useless_answer(&mut self, index: usize, error: &RequestError, now: Now, out: &mut Output) -> bool {
-        let Some(unit) = &mut self.units[index] else { return false };
+    fn useless_answer(
+        &mut self,
+        index: usize,
+        error: &RequestError,
+        now: Now,
+        out: &mut Output,
+    ) -> bool {
+        let Some(unit) = &mut self.units[index] else {
+            return false;
+        };
         unit.useless = unit.useless.saturating_add(1);
         if !matches!(error, RequestError::Garbled(_)) {
             unit.silent = unit.silent.saturating_add(1);
@@ -258,7 +325,9 @@ impl<P: Protocol> Machine<P> {
                 outage.tried = now.instant;
                 let pause = unit.pause;
                 let probe_at = now.instant + self.jittered(pause);
-                if let Some(Health::Offline(outage)) = self.units[index].as_mut().map(|unit| &mut unit.health) {
+                if let Some(Health::Offline(outage)) =
+                    self.units[index].as_mut().map(|unit| &mut unit.health)
+                {
                     outage.probe_at = probe_at;
                 }
                 self.next_due = earlier(self.next_due, Some(probe_at));
@@ -272,7 +341,10 @@ impl<P: Protocol> Machine<P> {
         let message = error.to_string();
         out.logs.push((
             Level::Warn,
-            format!("unit {} on {} is offline ({message}); it is probed alone until it answers", unit.address, self.bus),
+            format!(
+                "unit {} on {} is offline ({message}); it is probed alone until it answers",
+                unit.address, self.bus
+            ),
         ));
         let pause = unit.pause;
         let outage = Outage {
@@ -290,13 +362,24 @@ impl<P: Protocol> Machine<P> {
 
     /// Tells the transition: the devices, and each point once.
     fn take_offline(&mut self, index: usize, outage: Outage, out: &mut Output) {
-        let Some(unit) = &mut self.units[index] else { return };
+        let Some(unit) = &mut self.units[index] else {
+            return;
+        };
         for device in unit.devices.iter().filter_map(|id| self.devices.get(id)) {
             for slot in &device.slots {
-                out.event.samples.push_bad(slot.id, outage.reason, &outage.message, outage.since_ns);
+                out.event.samples.push_bad(
+                    slot.id,
+                    outage.reason,
+                    &outage.message,
+                    outage.since_ns,
+                );
             }
             let message = outage.message.clone();
-            out.event.states.push(DeviceState { device: device.id, online: false, message });
+            out.event.states.push(DeviceState {
+                device: device.id,
+                online: false,
+                message,
+            });
         }
         self.next_due = earlier(self.next_due, Some(outage.probe_at));
         unit.health = Health::Offline(outage);
@@ -304,15 +387,32 @@ impl<P: Protocol> Machine<P> {
     }
 
     /// Bad samples for the points of a request.
-    fn bad(&self, cycle: &Cycle<P>, piece: &Piece<P>, reason: Reason, message: &str, now: Now, out: &mut Output) {
-        for point in piece.planned.points.iter().filter(|point| self.counts(**point, cycle.epoch)) {
-            out.event.samples.push_bad(*point, reason, message, now.unix_ns);
+    fn bad(
+        &self,
+        cycle: &Cycle<P>,
+        piece: &Piece<P>,
+        reason: Reason,
+        message: &str,
+        now: Now,
+        out: &mut Output,
+    ) {
+        for point in piece
+            .planned
+            .points
+            .iter()
+            .filter(|point| self.counts(**point, cycle.epoch))
+        {
+            out.event
+                .samples
+                .push_bad(*point, reason, message, now.unix_ns);
         }
     }
 
     /// Whether what was planned at `epoch` still says something about the point.
     fn counts(&self, point: u32, epoch: u64) -> bool {
-        self.points.get(&point).is_some_and(|place| place.born <= epoch)
+        self.points
+            .get(&point)
+            .is_some_and(|place| place.born <= epoch)
     }
 
     /// Takes over what the exchange has read, but for points that were removed
@@ -322,7 +422,11 @@ impl<P: Protocol> Machine<P> {
             return out.event.samples.append(&mut out.read);
         }
         let kept: &mut Samples = &mut out.event.samples;
-        for sample in out.read.iter().filter(|sample| self.counts(sample.point, epoch)) {
+        for sample in out
+            .read
+            .iter()
+            .filter(|sample| self.counts(sample.point, epoch))
+        {
             let (point, time) = (sample.point, sample.source_time_ns);
             match sample.reading {
                 Reading::Bool(value) => kept.push_bool(point, value, time),
@@ -347,7 +451,9 @@ impl<P: Protocol> Machine<P> {
 
 /// `first` doubled `times` times, at most `last`.
 fn grown(first: Duration, times: u32, last: Duration) -> Duration {
-    first.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(last)
+    first
+        .saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX))
+        .min(last)
 }
 
 fn reason_of(error: &RequestError) -> Reason {

@@ -13,7 +13,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Command, CommandKind, Completion, DeviceConfig, DeviceState, Fault, Level, Protocol, Reason, Status, config};
+use crate::{
+    Command, CommandKind, Completion, DeviceConfig, DeviceState, Fault, Level, Protocol, Reason,
+    Status, config,
+};
 
 use super::{
     driver,
@@ -93,7 +96,11 @@ impl<P: Protocol> Router<P> {
         }
         self.queue.close();
         while let Some(queued) = self.queue.recv().await {
-            self.complete(queued.command.token, Status::Stopped, "the mapper is stopped");
+            self.complete(
+                queued.command.token,
+                Status::Stopped,
+                "the mapper is stopped",
+            );
         }
         self.buses.clear();
         while self.tasks.join_next().await.is_some() {}
@@ -101,45 +108,93 @@ impl<P: Protocol> Router<P> {
     }
 
     fn complete(&mut self, token: u64, status: Status, message: impl Into<String>) {
-        self.output.event.completions.push(Completion { token, status, message: message.into() });
+        self.output.event.completions.push(Completion {
+            token,
+            status,
+            message: message.into(),
+        });
     }
 
     fn route(&mut self, queued: Queued) {
-        let Command { token, budget, device, kind } = queued.command;
+        let Command {
+            token,
+            budget,
+            device,
+            kind,
+        } = queued.command;
         let deadline = queued.received + budget;
         let kind = match kind {
             CommandKind::Configure(text) => return self.configure(token, deadline, device, &text),
             CommandKind::Remove => {
-                let Some(bus) = self.devices.remove(&device) else {
-                    return self.complete(token, Status::Ok, "");
-                };
-                return self.remove(&bus, device, Some(token), deadline);
+                match self.devices.get(&device).cloned() {
+                    Some(bus) => {
+                        self.remove(&bus, device, Some(token), deadline);
+                    }
+                    None => self.complete(token, Status::Ok, ""),
+                }
+                return;
             }
             CommandKind::Read { point } => BusCommandKind::Read { point },
             CommandKind::Write { point, value } => BusCommandKind::Write { point, value },
             CommandKind::Unknown(code) => {
-                return self.complete(token, Status::Unsupported, format!("unknown command {code}"));
+                return self.complete(
+                    token,
+                    Status::Unsupported,
+                    format!("unknown command {code}"),
+                );
             }
         };
         match self.devices.get(&device).cloned() {
-            Some(bus) => self.send(&bus, BusCommand { token: Some(token), deadline, device, kind }),
-            None => self.complete(token, Status::InvalidArgument, format!("device {device} is not configured")),
+            Some(bus) => {
+                let token = Some(token);
+                self.send(
+                    &bus,
+                    BusCommand {
+                        token,
+                        deadline,
+                        device,
+                        kind,
+                    },
+                );
+            }
+            None => self.complete(
+                token,
+                Status::InvalidArgument,
+                format!("device {device} is not configured"),
+            ),
         }
     }
 
-    fn send(&mut self, bus: &P::Bus, command: BusCommand<P>) {
+    /// `false`: the queue of the bus is full, and the command is ended as `Busy`.
+    fn send(&mut self, bus: &P::Bus, command: BusCommand<P>) -> bool {
         let token = command.token;
-        let refused = match self.buses.get(bus) {
-            Some(handle) => handle.commands.try_send(command).is_err(),
-            None => true,
+        let sent = match self.buses.get(bus) {
+            Some(handle) => handle.commands.try_send(command).is_ok(),
+            None => false,
         };
-        if let (true, Some(token)) = (refused, token) {
-            self.complete(token, Status::Busy, format!("the queue of {bus} is full"));
+        if let (false, Some(token)) = (sent, token) {
+            self.busy(token, bus);
         }
+        sent
     }
 
-    fn remove(&mut self, bus: &P::Bus, device: u32, token: Option<u64>, deadline: Instant) {
-        self.send(bus, BusCommand { token, deadline, device, kind: BusCommandKind::Remove });
+    fn busy(&mut self, token: u64, bus: &P::Bus) {
+        self.complete(token, Status::Busy, format!("the queue of {bus} is full"));
+    }
+
+    /// Takes a device off its bus; `false` when the bus cannot be told now.
+    fn remove(&mut self, bus: &P::Bus, device: u32, token: Option<u64>, deadline: Instant) -> bool {
+        let kind = BusCommandKind::Remove;
+        let command = BusCommand {
+            token,
+            deadline,
+            device,
+            kind,
+        };
+        if !self.send(bus, command) {
+            return false;
+        }
+        self.devices.remove(&device);
         if let Some(handle) = self.buses.get_mut(bus) {
             handle.devices -= 1;
             if handle.devices == 0 {
@@ -147,6 +202,7 @@ impl<P: Protocol> Router<P> {
                 self.buses.remove(bus);
             }
         }
+        true
     }
 
     fn configure(&mut self, token: u64, deadline: Instant, id: u32, text: &str) {
@@ -158,8 +214,15 @@ impl<P: Protocol> Router<P> {
             Ok(parsed) => parsed,
             Err(faults) => return self.refuse(token, deadline, id, Some(&config), &faults),
         };
-        let mut findings: Vec<_> = parsed.warnings.iter().map(|fault| finding(fault, "warning")).collect();
-        let faults = parsed.points.iter().filter_map(|point| point.as_ref().err());
+        let mut findings: Vec<_> = parsed
+            .warnings
+            .iter()
+            .map(|fault| finding(fault, "warning"))
+            .collect();
+        let faults = parsed
+            .points
+            .iter()
+            .filter_map(|point| point.as_ref().err());
         findings.extend(faults.map(|fault| finding(fault, "error")));
         let message = report(&findings);
         drop(findings);
@@ -177,36 +240,66 @@ impl<P: Protocol> Router<P> {
                     id: point.id,
                     name: point.name.into(),
                     writable: point.writable,
-                    interval: (point.interval_ms > 0).then(|| Duration::from_millis(point.interval_ms)),
+                    interval: (point.interval_ms > 0)
+                        .then(|| Duration::from_millis(point.interval_ms)),
                     point: address,
                 }),
                 Err(fault) => device.broken.push((point.id, fault.to_string())),
             }
         }
 
-        match self.devices.insert(id, parsed.bus.clone()) {
+        match self.devices.get(&id).cloned() {
             Some(old) if old == parsed.bus => {}
-            Some(old) => {
-                self.remove(&old, id, None, deadline);
-                self.join(&parsed.bus);
-            }
-            None => self.join(&parsed.bus),
+            Some(old) if !self.remove(&old, id, None, deadline) => return self.busy(token, &old),
+            _ => self.join(&parsed.bus),
         }
-        let kind = BusCommandKind::Configure { device: Arc::new(device), message };
-        self.send(&parsed.bus, BusCommand { token: Some(token), deadline, device: id, kind });
+        self.devices.insert(id, parsed.bus.clone());
+        let kind = BusCommandKind::Configure {
+            device: Arc::new(device),
+            message,
+        };
+        self.send(
+            &parsed.bus,
+            BusCommand {
+                token: Some(token),
+                deadline,
+                device: id,
+                kind,
+            },
+        );
     }
 
     /// A configuration without a bus: what the device was before is over.
-    fn refuse(&mut self, token: u64, deadline: Instant, id: u32, config: Option<&DeviceConfig>, faults: &[Fault]) {
-        if let Some(bus) = self.devices.remove(&id) {
-            self.remove(&bus, id, None, deadline);
+    fn refuse(
+        &mut self,
+        token: u64,
+        deadline: Instant,
+        id: u32,
+        config: Option<&DeviceConfig>,
+        faults: &[Fault],
+    ) {
+        if let Some(bus) = self.devices.get(&id).cloned()
+            && !self.remove(&bus, id, None, deadline)
+        {
+            return self.busy(token, &bus);
         }
-        let text = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let text = faults
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; ");
         let time = driver::now().unix_ns;
         for point in config.iter().flat_map(|config| &config.points) {
-            self.output.event.samples.push_bad(point.id, Reason::Config, &text, time);
+            self.output
+                .event
+                .samples
+                .push_bad(point.id, Reason::Config, &text, time);
         }
-        self.output.event.states.push(DeviceState { device: id, online: false, message: text });
+        self.output.event.states.push(DeviceState {
+            device: id,
+            online: false,
+            message: text,
+        });
         let findings: Vec<_> = faults.iter().map(|fault| finding(fault, "error")).collect();
         self.complete(token, Status::InvalidConfig, report(&findings));
     }
@@ -227,7 +320,13 @@ impl<P: Protocol> Router<P> {
         );
         let id = self.tasks.spawn(task).id();
         self.running.insert(id, bus.clone());
-        self.buses.insert(bus.clone(), BusHandle { commands, devices: 1 });
+        self.buses.insert(
+            bus.clone(),
+            BusHandle {
+                commands,
+                devices: 1,
+            },
+        );
     }
 
     /// A task that panicked takes its devices with it; they are offline until
@@ -240,14 +339,21 @@ impl<P: Protocol> Router<P> {
         let Some(bus) = self.running.remove(&id).filter(|_| panicked) else {
             return;
         };
-        self.output.logs.push((Level::Error, format!("the schedule of {bus} failed; its devices stand still")));
+        self.output.logs.push((
+            Level::Error,
+            format!("the schedule of {bus} failed; its devices stand still"),
+        ));
         self.buses.remove(&bus);
         let states = &mut self.output.event.states;
         self.devices.retain(|device, of| {
             let lost = *of == bus;
             if lost {
                 let message = "the mapper failed on this bus; see its log".to_owned();
-                states.push(DeviceState { device: *device, online: false, message });
+                states.push(DeviceState {
+                    device: *device,
+                    online: false,
+                    message,
+                });
             }
             !lost
         });
@@ -255,7 +361,11 @@ impl<P: Protocol> Router<P> {
 }
 
 fn finding<'a>(fault: &'a Fault, level: &'static str) -> Finding<'a> {
-    Finding { path: &fault.path, message: &fault.message, level }
+    Finding {
+        path: &fault.path,
+        message: &fault.message,
+        level,
+    }
 }
 
 /// The findings as JSON; nothing when there are none.

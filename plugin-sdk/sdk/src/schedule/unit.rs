@@ -141,7 +141,12 @@ impl<P: Protocol> Unit<P> {
     }
 
     /// Sorts the points into groups anew; groups that stay keep their phase.
-    pub(super) fn regroup(&mut self, devices: &HashMap<u32, Arc<Device<P>>>, base: Instant, now: Instant) {
+    pub(super) fn regroup(
+        &mut self,
+        devices: &HashMap<u32, Arc<Device<P>>>,
+        base: Instant,
+        now: Instant,
+    ) {
         self.dirty = false;
         self.plans.clear();
         let mut old: Vec<Group> = std::mem::take(&mut self.groups);
@@ -154,13 +159,21 @@ impl<P: Protocol> Unit<P> {
             }
         }
         for (interval, points) in points {
-            let kept = old.iter().position(|group| group.interval == interval).map(|index| old.swap_remove(index));
+            let kept = old
+                .iter()
+                .position(|group| group.interval == interval)
+                .map(|index| old.swap_remove(index));
             let (due, reading) = match kept {
                 Some(group) => (group.due, group.reading),
                 // Its points are fresh and read at once, outside of the group.
                 None => (aligned(base, interval, now + interval / 2), false),
             };
-            self.groups.push(Group { interval, points, due, reading });
+            self.groups.push(Group {
+                interval,
+                points,
+                due,
+                reading,
+            });
         }
         self.groups.sort_by_key(|group| group.interval);
     }
@@ -213,7 +226,10 @@ pub(super) fn following(due: Instant, interval: Duration, now: Instant) -> (Inst
     let interval = interval.max(Duration::from_millis(1));
     let periods = now.saturating_duration_since(due).as_nanos() / interval.as_nanos();
     let next = due + nanoseconds(periods.max(1) * interval.as_nanos());
-    (next, u64::try_from(periods.saturating_sub(1)).unwrap_or(u64::MAX))
+    (
+        next,
+        u64::try_from(periods.saturating_sub(1)).unwrap_or(u64::MAX),
+    )
 }
 
 fn nanoseconds(count: u128) -> Duration {

@@ -9,8 +9,8 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    Completion, Connection, DeviceConfig, DeviceState, Fault, Parsed, PlanPoint, Planned, Protocol, Reading, Reason,
-    RequestError, SampleValue, Samples,
+    Completion, Connection, DeviceConfig, DeviceState, Fault, Parsed, PlanPoint, Planned, Protocol,
+    Reading, Reason, RequestError, SampleValue, Samples,
     schedule::{
         emitter::Output,
         machine::{BusCommand, BusCommandKind, Input, Job, Machine, Next},
@@ -46,7 +46,12 @@ impl Protocol for Registers {
         Err(Vec::new())
     }
 
-    fn plan(&self, _bus: &&'static str, _unit: &u8, points: &[PlanPoint<'_, u16>]) -> Vec<Planned<Span>> {
+    fn plan(
+        &self,
+        _bus: &&'static str,
+        _unit: &u8,
+        points: &[PlanPoint<'_, u16>],
+    ) -> Vec<Planned<Span>> {
         let mut sorted: Vec<_> = points.iter().collect();
         sorted.sort_by_key(|point| *point.point);
         let mut planned: Vec<Planned<Span>> = Vec::new();
@@ -65,7 +70,13 @@ impl Protocol for Registers {
                     points.push(point.id);
                 }
                 _ => {
-                    planned.push(Planned { request: Span { first: address, last: address }, points: vec![point.id] });
+                    planned.push(Planned {
+                        request: Span {
+                            first: address,
+                            last: address,
+                        },
+                        points: vec![point.id],
+                    });
                     closed = point.alone;
                 }
             }
@@ -133,7 +144,13 @@ pub(super) fn device(id: u32, unit: u8, points: &[(u32, u16, u64)]) -> Arc<Devic
         interval: (*interval > 0).then(|| Duration::from_millis(*interval)),
         point: *address,
     });
-    Arc::new(Device { id, name: format!("default/d{id}"), unit, slots: slots.collect(), broken: Vec::new() })
+    Arc::new(Device {
+        id,
+        name: format!("default/d{id}"),
+        unit,
+        slots: slots.collect(),
+        broken: Vec::new(),
+    })
 }
 
 impl Bench {
@@ -164,18 +181,43 @@ impl Bench {
     }
 
     /// Gives a command at a time from the start; times must not go back.
-    pub(super) fn command(&mut self, at: Duration, token: u64, device: u32, kind: BusCommandKind<Registers>) {
+    pub(super) fn command(
+        &mut self,
+        at: Duration,
+        token: u64,
+        device: u32,
+        kind: BusCommandKind<Registers>,
+    ) {
         let deadline = self.start + at + Duration::from_secs(3);
-        self.commands.push_back((at, BusCommand { token: Some(token), deadline, device, kind }));
+        self.commands.push_back((
+            at,
+            BusCommand {
+                token: Some(token),
+                deadline,
+                device,
+                kind,
+            },
+        ));
     }
 
     pub(super) fn configure(&mut self, device: Arc<Device<Registers>>) {
         let id = device.id;
-        self.command(self.at, u64::from(id), id, BusCommandKind::Configure { device, message: String::new() });
+        self.command(
+            self.at,
+            u64::from(id),
+            id,
+            BusCommandKind::Configure {
+                device,
+                message: String::new(),
+            },
+        );
     }
 
     pub(super) fn now(&self) -> Now {
-        Now { instant: self.start + self.at, unix_ns: self.at.as_nanos() as i64 }
+        Now {
+            instant: self.start + self.at,
+            unix_ns: self.at.as_nanos() as i64,
+        }
     }
 
     /// One input, and the record of what comes out.
@@ -184,15 +226,25 @@ impl Bench {
         self.next = self.machine.step(input, now, &mut self.out);
         for sample in self.out.event.samples.iter() {
             match sample.reading {
-                Reading::Bad { reason, .. } => self.bad.push((self.at, sample.point, reason.unwrap())),
+                Reading::Bad { reason, .. } => {
+                    self.bad.push((self.at, sample.point, reason.unwrap()))
+                }
                 _ => self.reads.push((self.at, sample.point)),
             }
         }
         self.out.event.samples.clear();
         let at = self.at;
-        self.completions.extend(self.out.event.completions.drain(..).map(|completion| (at, completion)));
-        self.states.extend(self.out.event.states.drain(..).map(|state| (at, state)));
-        self.logs.extend(self.out.logs.drain(..).map(|(_, line)| line));
+        self.completions.extend(
+            self.out
+                .event
+                .completions
+                .drain(..)
+                .map(|completion| (at, completion)),
+        );
+        self.states
+            .extend(self.out.event.states.drain(..).map(|state| (at, state)));
+        self.logs
+            .extend(self.out.logs.drain(..).map(|(_, line)| line));
     }
 
     /// Lets time pass until `end`, while the machine and the bus do as they do.
@@ -209,7 +261,9 @@ impl Bench {
                 Next::Run(job) => self.exchange(&job),
                 Next::Busy(_) => panic!("nothing is under way"),
                 Next::Wait(until) => {
-                    let until = until.map_or(end, |until| until.saturating_duration_since(self.start)).max(self.at);
+                    let until = until
+                        .map_or(end, |until| until.saturating_duration_since(self.start))
+                        .max(self.at);
                     match self.commands.front().map(|(at, _)| *at) {
                         Some(at) if at <= until.min(end) => {
                             self.at = self.at.max(at);
@@ -247,7 +301,11 @@ impl Bench {
             Job::Read { unit, planned } => (*unit, Some(planned)),
             Job::Write { unit, .. } => (*unit, None),
         };
-        self.exchanges.push(Exchange { at: self.at, unit, is_write: span.is_none() });
+        self.exchanges.push(Exchange {
+            at: self.at,
+            unit,
+            is_write: span.is_none(),
+        });
         let result = if self.world.is_down {
             self.pass(self.world.latency);
             Err(RequestError::Line("closed".to_owned()))
@@ -257,7 +315,14 @@ impl Bench {
         } else {
             self.pass(self.world.latency);
             match span {
-                Some(planned) if self.world.illegal.range(planned.request.first..=planned.request.last).count() > 0 => {
+                Some(planned)
+                    if self
+                        .world
+                        .illegal
+                        .range(planned.request.first..=planned.request.last)
+                        .count()
+                        > 0 =>
+                {
                     Err(RequestError::RefusedTogether("illegal address".to_owned()))
                 }
                 Some(planned) => {
@@ -275,11 +340,17 @@ impl Bench {
 
     /// When a point was read.
     pub(super) fn reads_of(&self, point: u32) -> Vec<Duration> {
-        self.reads.iter().filter(|(_, of)| *of == point).map(|(at, _)| *at).collect()
+        self.reads
+            .iter()
+            .filter(|(_, of)| *of == point)
+            .map(|(at, _)| *at)
+            .collect()
     }
 
     pub(super) fn completion(&self, token: u64) -> Option<&(Duration, Completion)> {
-        self.completions.iter().find(|(_, completion)| completion.token == token)
+        self.completions
+            .iter()
+            .find(|(_, completion)| completion.token == token)
     }
 }
 

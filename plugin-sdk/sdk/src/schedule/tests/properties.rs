@@ -32,9 +32,13 @@ enum Anything {
 }
 
 fn anything() -> impl Strategy<Value = Anything> {
-    let points = vec((0..30_u16, prop_oneof![Just(0_u64), Just(100), Just(1000)]), 0..6);
+    let points = vec(
+        (0..30_u16, prop_oneof![Just(0_u64), Just(100), Just(1000)]),
+        0..6,
+    );
     prop_oneof![
-        (0..4_u32, 1..4_u8, points).prop_map(|(id, unit, points)| Anything::Configure(id, unit, points)),
+        (0..4_u32, 1..4_u8, points)
+            .prop_map(|(id, unit, points)| Anything::Configure(id, unit, points)),
         (0..4_u32).prop_map(Anything::Remove),
         (0..4_u32, 0..40_u32).prop_map(|(device, point)| Anything::Read(device, point)),
         (0..4_u32, 0..40_u32).prop_map(|(device, point)| Anything::Write(device, point)),

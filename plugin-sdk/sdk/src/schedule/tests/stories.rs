@@ -11,7 +11,10 @@ use crate::{
 };
 
 fn write(point: u32) -> BusCommandKind<super::bench::Registers> {
-    BusCommandKind::Write { point, value: SampleValue::Uint(1) }
+    BusCommandKind::Write {
+        point,
+        value: SampleValue::Uint(1),
+    }
 }
 
 #[test]
@@ -20,7 +23,11 @@ fn the_first_reading_comes_at_once_and_together() {
     bench.configure(device(1, 1, &[(1, 0, 1000), (2, 1, 500)]));
     bench.configure(device(2, 1, &[(3, 2, 200)]));
     bench.run_until(ms(50));
-    assert_eq!(bench.exchanges.len(), 1, "one request for three points of two devices");
+    assert_eq!(
+        bench.exchanges.len(),
+        1,
+        "one request for three points of two devices"
+    );
     assert!(bench.reads.iter().all(|(at, _)| *at <= ms(3)));
     assert_eq!(bench.states.len(), 2);
     assert!(bench.states.iter().all(|(_, state)| state.online));
@@ -35,8 +42,15 @@ fn intervals_that_divide_each_other_meet() {
     bench.run_until(ms(500));
     let before = bench.exchanges.len();
     bench.run_until(ms(10_500));
-    assert_eq!(bench.exchanges.len() - before, 100, "as many requests as the shortest interval alone needs");
-    assert_eq!(bench.reads_of(3).iter().filter(|at| **at > ms(500)).count(), 10);
+    assert_eq!(
+        bench.exchanges.len() - before,
+        100,
+        "as many requests as the shortest interval alone needs"
+    );
+    assert_eq!(
+        bench.reads_of(3).iter().filter(|at| **at > ms(500)).count(),
+        10
+    );
 }
 
 #[test]
@@ -51,8 +65,15 @@ fn a_write_goes_between_two_requests() {
     let (at, completion) = bench.completion(99).expect("the write has ended");
     assert_eq!(completion.status, Status::Ok);
     assert!(*at <= ms(75 + 20), "done at {at:?}");
-    let before = bench.exchanges.iter().position(|exchange| exchange.is_write).unwrap();
-    assert!((6..=8).contains(&before), "{before} of 20 requests went first");
+    let before = bench
+        .exchanges
+        .iter()
+        .position(|exchange| exchange.is_write)
+        .unwrap();
+    assert!(
+        (6..=8).contains(&before),
+        "{before} of 20 requests went first"
+    );
 }
 
 #[test]
@@ -64,8 +85,19 @@ fn writes_in_a_row_do_not_starve_reads() {
         bench.command(ms(20), 1000 + i, 1, write(1));
     }
     bench.run_until(ms(2600));
-    assert!(bench.reads_of(1).len() >= 15, "{} reads", bench.reads_of(1).len());
-    assert_eq!(bench.completions.iter().filter(|(_, c)| c.token >= 1000 && c.status == Status::Ok).count(), 200);
+    assert!(
+        bench.reads_of(1).len() >= 15,
+        "{} reads",
+        bench.reads_of(1).len()
+    );
+    assert_eq!(
+        bench
+            .completions
+            .iter()
+            .filter(|(_, c)| c.token >= 1000 && c.status == Status::Ok)
+            .count(),
+        200
+    );
 }
 
 #[test]
@@ -76,20 +108,54 @@ fn a_dead_unit_is_probed_alone() {
     bench.configure(device(2, 2, &[(2, 0, 100), (3, 50, 100)]));
     bench.run_until(Duration::from_secs(600));
 
-    let bad: Vec<_> = bench.bad.iter().map(|(_, point, reason)| (*point, *reason)).collect();
-    assert_eq!(bad, [(2, Reason::Timeout), (3, Reason::Timeout)], "one bad sample for each point, at the transition");
-    let offline: Vec<_> = bench.states.iter().filter(|(_, state)| !state.online).collect();
+    let bad: Vec<_> = bench
+        .bad
+        .iter()
+        .map(|(_, point, reason)| (*point, *reason))
+        .collect();
+    assert_eq!(
+        bad,
+        [(2, Reason::Timeout), (3, Reason::Timeout)],
+        "one bad sample for each point, at the transition"
+    );
+    let offline: Vec<_> = bench
+        .states
+        .iter()
+        .filter(|(_, state)| !state.online)
+        .collect();
     assert_eq!(offline.len(), 1);
 
-    let probes: Vec<_> = bench.exchanges.iter().filter(|exchange| exchange.unit == 2).map(|e| e.at).collect();
-    assert!((10..25).contains(&probes.len()), "{} probes in ten minutes", probes.len());
+    let probes: Vec<_> = bench
+        .exchanges
+        .iter()
+        .filter(|exchange| exchange.unit == 2)
+        .map(|e| e.at)
+        .collect();
+    assert!(
+        (10..25).contains(&probes.len()),
+        "{} probes in ten minutes",
+        probes.len()
+    );
     let reads = bench.reads_of(1);
-    let longest = reads.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
-    assert!(longest <= ms(500 + 100 + 5), "a probe costs one timeout, here {longest:?}");
-    let late = reads.windows(2).filter(|pair| pair[1] - pair[0] > ms(200)).count();
+    let longest = reads
+        .windows(2)
+        .map(|pair| pair[1] - pair[0])
+        .max()
+        .unwrap();
+    assert!(
+        longest <= ms(500 + 100 + 5),
+        "a probe costs one timeout, here {longest:?}"
+    );
+    let late = reads
+        .windows(2)
+        .filter(|pair| pair[1] - pair[0] > ms(200))
+        .count();
     assert!(late <= probes.len());
     let last_pause = probes[probes.len() - 1] - probes[probes.len() - 2];
-    assert!((ms(48_000)..=ms(73_000)).contains(&last_pause), "{last_pause:?}");
+    assert!(
+        (ms(48_000)..=ms(73_000)).contains(&last_pause),
+        "{last_pause:?}"
+    );
 }
 
 #[test]
@@ -103,7 +169,10 @@ fn a_unit_that_comes_back_is_read_at_once() {
     bench.run_until(Duration::from_secs(20));
     let back = bench.states.last().unwrap();
     assert!(back.1.online);
-    assert!(bench.reads_of(2)[0] <= back.0 + ms(5), "also what is read once a minute");
+    assert!(
+        bench.reads_of(2)[0] <= back.0 + ms(5),
+        "also what is read once a minute"
+    );
     assert!(bench.reads_of(1).len() >= 5);
 }
 
@@ -127,7 +196,10 @@ fn a_write_to_a_dead_unit_is_its_probe_but_not_too_often() {
     }
     let before = bench.exchanges.len();
     bench.run_until(bench.at + ms(900));
-    assert!(bench.exchanges.len() - before <= 3, "the bus is not taken by writes to the dead");
+    assert!(
+        bench.exchanges.len() - before <= 3,
+        "the bus is not taken by writes to the dead"
+    );
     assert!((60..70).all(|token| bench.completion(token).unwrap().1.status == Status::Timeout));
 }
 
@@ -138,21 +210,40 @@ fn a_line_that_is_down_is_dialled_for_ever() {
     bench.configure(device(1, 1, &[(1, 0, 100)]));
     bench.configure(device(2, 2, &[(2, 0, 100)]));
     bench.run_until(Duration::from_secs(600));
-    assert_eq!(bench.bad.iter().map(|(_, point, reason)| (*point, *reason)).collect::<Vec<_>>(), [
-        (1, Reason::Line),
-        (2, Reason::Line)
-    ]);
-    assert!((20..40).contains(&bench.dials.len()), "{} dials", bench.dials.len());
+    assert_eq!(
+        bench
+            .bad
+            .iter()
+            .map(|(_, point, reason)| (*point, *reason))
+            .collect::<Vec<_>>(),
+        [(1, Reason::Line), (2, Reason::Line)]
+    );
+    assert!(
+        (20..40).contains(&bench.dials.len()),
+        "{} dials",
+        bench.dials.len()
+    );
     bench.command(bench.at, 77, 1, write(1));
     bench.run_until(bench.at + Duration::from_secs(4));
     let (_, completion) = bench.completion(77).unwrap();
     assert_eq!(completion.status, Status::Line);
-    assert!(completion.message.contains("connection refused"), "{}", completion.message);
+    assert!(
+        completion.message.contains("connection refused"),
+        "{}",
+        completion.message
+    );
 
     bench.world.is_down = false;
     bench.run_until(bench.at + Duration::from_secs(40));
     assert!(!bench.reads_of(1).is_empty() && !bench.reads_of(2).is_empty());
-    assert!(bench.states.iter().rev().take(2).all(|(_, state)| state.online));
+    assert!(
+        bench
+            .states
+            .iter()
+            .rev()
+            .take(2)
+            .all(|(_, state)| state.online)
+    );
 }
 
 #[test]
@@ -177,12 +268,27 @@ fn one_bad_register_costs_only_itself() {
     let points: Vec<_> = (0..10).map(|i| (i + 1, i as u16, 1000)).collect();
     bench.configure(device(1, 1, &points));
     bench.run_until(ms(900));
-    assert_eq!(bench.bad.iter().map(|(_, point, reason)| (*point, *reason)).collect::<Vec<_>>(), [(5, Reason::Refused)]);
-    assert_eq!(bench.reads.len(), 9, "the others were read in the same cycle");
+    assert_eq!(
+        bench
+            .bad
+            .iter()
+            .map(|(_, point, reason)| (*point, *reason))
+            .collect::<Vec<_>>(),
+        [(5, Reason::Refused)]
+    );
+    assert_eq!(
+        bench.reads.len(),
+        9,
+        "the others were read in the same cycle"
+    );
     bench.run_until(ms(1900));
     let before = bench.exchanges.len();
     bench.run_until(ms(2900));
-    assert_eq!(bench.exchanges.len() - before, 3, "left of it, it, right of it");
+    assert_eq!(
+        bench.exchanges.len() - before,
+        3,
+        "left of it, it, right of it"
+    );
 }
 
 #[test]
@@ -190,7 +296,17 @@ fn a_hole_in_the_address_space_is_learned() {
     let mut bench = Bench::new();
     // Nobody asks for 4, but it lies between two that are asked for.
     bench.world.illegal.insert(4);
-    bench.configure(device(1, 1, &[(1, 0, 1000), (2, 1, 1000), (3, 2, 1000), (4, 6, 1000), (5, 7, 1000)]));
+    bench.configure(device(
+        1,
+        1,
+        &[
+            (1, 0, 1000),
+            (2, 1, 1000),
+            (3, 2, 1000),
+            (4, 6, 1000),
+            (5, 7, 1000),
+        ],
+    ));
     bench.run_until(ms(2900));
     assert!(bench.bad.is_empty(), "{:?}", bench.bad);
     let before = bench.exchanges.len();
@@ -205,8 +321,20 @@ fn a_cycle_that_takes_too_long_skips_and_says_so() {
     bench.configure(device(1, 1, &[(1, 0, 100)]));
     bench.run_until(Duration::from_secs(10));
     let reads = bench.reads_of(1).len();
-    assert!((38..=41).contains(&reads), "the bus is used all the time, and nothing queues up: {reads}");
-    assert_eq!(bench.logs.iter().filter(|line| line.contains("cannot keep up")).count(), 1, "{:?}", bench.logs);
+    assert!(
+        (38..=41).contains(&reads),
+        "the bus is used all the time, and nothing queues up: {reads}"
+    );
+    assert_eq!(
+        bench
+            .logs
+            .iter()
+            .filter(|line| line.contains("cannot keep up"))
+            .count(),
+        1,
+        "{:?}",
+        bench.logs
+    );
 }
 
 #[test]
@@ -221,14 +349,23 @@ fn removing_a_device_leaves_its_neighbours_alone() {
     bench.command(ms(1001), 11, 2, write(2));
     bench.command(ms(1002), 12, 2, BusCommandKind::Remove);
     bench.run_until(ms(3000));
-    assert_eq!(bench.completion(10).unwrap().1.status, Status::Ok, "it was on the wire");
+    assert_eq!(
+        bench.completion(10).unwrap().1.status,
+        Status::Ok,
+        "it was on the wire"
+    );
     let (_, gone) = bench.completion(11).unwrap();
     assert_eq!(gone.status, Status::InvalidArgument);
     assert!(gone.message.contains("default/d2"), "{}", gone.message);
     assert_eq!(bench.completion(12).unwrap().1.status, Status::Ok);
     assert!(bench.reads_of(2).last().unwrap() <= &ms(1010));
     let reads = bench.reads_of(1);
-    let longest = reads.windows(2).skip(1).map(|pair| pair[1] - pair[0]).max().unwrap();
+    let longest = reads
+        .windows(2)
+        .skip(1)
+        .map(|pair| pair[1] - pair[0])
+        .max()
+        .unwrap();
     assert!(longest <= ms(130), "{longest:?}");
     assert_eq!(bench.dials.len(), 1);
 }
@@ -239,7 +376,10 @@ fn a_replaced_point_never_gets_the_value_of_its_old_address() {
     bench.world.latency = ms(50);
     bench.configure(device(1, 1, &[(1, 0, 1000), (2, 1, 1000)]));
     // The first reading is under way (50…100 ms) when point 1 moves.
-    let moved = BusCommandKind::Configure { device: device(1, 1, &[(1, 9, 1000)]), message: String::new() };
+    let moved = BusCommandKind::Configure {
+        device: device(1, 1, &[(1, 9, 1000)]),
+        message: String::new(),
+    };
     bench.command(ms(60), 2, 1, moved);
     bench.run_until(ms(100));
     assert!(bench.reads.is_empty(), "{:?}", bench.reads);
