@@ -48,7 +48,12 @@ mod tests {
     fn pauses_double_up_to_half_a_minute() {
         let mut backoff = Backoff::default();
         let pauses: Vec<_> = (0..10).map(|_| backoff.next(1.0).as_millis()).collect();
-        assert_eq!(pauses, [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000]);
+        assert_eq!(
+            pauses,
+            [
+                200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000
+            ]
+        );
         assert_eq!(backoff.next(0.0).as_millis(), 15_000);
     }
 }

@@ -51,8 +51,14 @@ pub(super) async fn serve(
     let (sink, stream) = socket.split();
     let (lines, queue) = mpsc::channel(QUEUE);
     let mut writer = tokio::spawn(write(sink, queue));
-    let mut connection =
-        Connection { session, store, counters, lines, waiting: VecDeque::new(), running: None };
+    let mut connection = Connection {
+        session,
+        store,
+        counters,
+        lines,
+        waiting: VecDeque::new(),
+        running: None,
+    };
     let outcome = tokio::select! {
         outcome = connection.run(stream, connected, stop) => outcome,
         ended = &mut writer => match ended {
@@ -60,7 +66,9 @@ pub(super) async fn serve(
             _ => Err(LinkError::Closed),
         },
     };
-    connection.session.step(EdgeEvent::TransportDown, Instant::now());
+    connection
+        .session
+        .step(EdgeEvent::TransportDown, Instant::now());
     drop(connection);
     // The queue is closed now: the writer sends what is left, and ends.
     if !writer.is_finished() && tokio::time::timeout(GOODBYE, &mut writer).await.is_err() {
@@ -69,7 +77,10 @@ pub(super) async fn serve(
     outcome
 }
 
-async fn write(mut sink: Writer, mut queue: mpsc::Receiver<Bytes>) -> Result<(), tungstenite::Error> {
+async fn write(
+    mut sink: Writer,
+    mut queue: mpsc::Receiver<Bytes>,
+) -> Result<(), tungstenite::Error> {
     while let Some(line) = queue.recv().await {
         sink.feed(Message::Binary(line)).await?;
         while let Ok(line) = queue.try_recv() {
@@ -124,8 +135,12 @@ impl Connection<'_> {
             match effect {
                 EdgeEffect::Send(frame) => {
                     let bytes = frame.encode();
-                    self.counters.sent_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                    self.lines.try_send(bytes).map_err(|_| LinkError::Congested)?;
+                    self.counters
+                        .sent_bytes
+                        .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    self.lines
+                        .try_send(bytes)
+                        .map_err(|_| LinkError::Congested)?;
                 }
                 EdgeEffect::Connected => {
                     self.counters.connections.fetch_add(1, Ordering::Relaxed);
@@ -145,7 +160,9 @@ impl Connection<'_> {
         if self.running.is_some() {
             return;
         }
-        let Some(effect) = self.waiting.pop_front() else { return };
+        let Some(effect) = self.waiting.pop_front() else {
+            return;
+        };
         let (store, counters) = (self.store.clone(), Arc::clone(self.counters));
         self.running = Some(Box::pin(operation(store, counters, effect)));
     }
@@ -157,10 +174,25 @@ async fn operation(
     effect: EdgeEffect,
 ) -> Result<Option<EdgeEvent>, StoreError> {
     match effect {
-        EdgeEffect::Apply { epoch, revision, snapshot, changes } => {
-            let position = Some(HubPosition { log: epoch.to_string(), revision });
+        EdgeEffect::Apply {
+            epoch,
+            revision,
+            snapshot,
+            changes,
+        } => {
+            let position = Some(HubPosition {
+                log: epoch.to_string(),
+                revision,
+            });
             let changes = changes.into_iter().map(store_change).collect();
-            store.apply(Apply { source: Source::Hub, position, replace: snapshot, changes }).await?;
+            store
+                .apply(Apply {
+                    source: Source::Hub,
+                    position,
+                    replace: snapshot,
+                    changes,
+                })
+                .await?;
             counters.revision.store(revision, Ordering::Relaxed);
             Ok(Some(EdgeEvent::Applied { revision }))
         }
@@ -169,10 +201,19 @@ async fn operation(
             counters.taken.store(through, Ordering::Relaxed);
             Ok(None)
         }
-        EdgeEffect::Fetch { after, max_records, max_bytes } => {
+        EdgeEffect::Fetch {
+            after,
+            max_records,
+            max_bytes,
+        } => {
             let records = store.take(after, max_records, max_bytes).await?;
             let records = records.into_iter();
-            let records = records.map(|r| UpRecord { sequence: r.sequence, payload: r.payload.into() }).collect();
+            let records = records
+                .map(|r| UpRecord {
+                    sequence: r.sequence,
+                    payload: r.payload.into(),
+                })
+                .collect();
             Ok(Some(EdgeEvent::Fetched(records)))
         }
         EdgeEffect::Send(_) | EdgeEffect::Connected | EdgeEffect::Close(_) => Ok(None),
@@ -180,7 +221,11 @@ async fn operation(
 }
 
 fn store_change(change: LinkChange) -> Change {
-    let key = ObjectKey { kind: change.key.kind, namespace: change.key.namespace, name: change.key.name };
+    let key = ObjectKey {
+        kind: change.key.kind,
+        namespace: change.key.namespace,
+        name: change.key.name,
+    };
     match change.content {
         Some(content) => Change::Put {
             key,
@@ -199,11 +244,18 @@ async fn position(store: &StoreHandle) -> Result<EdgePosition, StoreError> {
         // A position that cannot be read is none: the hub sends a snapshot.
         .and_then(|position| Some((position.log.parse::<Epoch>().ok()?, position.revision)))
         .unwrap_or((Epoch::NONE, 0));
-    Ok(EdgePosition { hub_epoch, revision, edge_epoch: Epoch(store.epoch()), last_sequence })
+    Ok(EdgePosition {
+        hub_epoch,
+        revision,
+        edge_epoch: Epoch(store.epoch()),
+        last_sequence,
+    })
 }
 
 async fn finish(running: &mut Option<Operation>) -> Result<Option<EdgeEvent>, StoreError> {
-    let Some(operation) = running else { return pending().await };
+    let Some(operation) = running else {
+        return pending().await;
+    };
     let outcome = operation.await;
     *running = None;
     outcome

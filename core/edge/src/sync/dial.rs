@@ -33,32 +33,51 @@ pub(super) async fn dial(hub: &HubConfig) -> Result<Socket, LinkError> {
     let config = client_config(hub)?;
     match tokio::time::timeout(TIMEOUT, connect(hub, config)).await {
         Ok(outcome) => outcome,
-        Err(_) => {
-            Err(LinkError::ConnectTimeout { host: hub.host.clone(), port: hub.port, seconds: TIMEOUT.as_secs() })
-        }
+        Err(_) => Err(LinkError::ConnectTimeout {
+            host: hub.host.clone(),
+            port: hub.port,
+            seconds: TIMEOUT.as_secs(),
+        }),
     }
 }
 
 async fn connect(hub: &HubConfig, config: ClientConfig) -> Result<Socket, LinkError> {
     let host = hub.host.trim_start_matches('[').trim_end_matches(']');
-    let name =
-        ServerName::try_from(host.to_owned()).map_err(|_| LinkError::Host { host: hub.host.clone() })?;
-    let failed = |source| LinkError::Connect { host: hub.host.clone(), port: hub.port, source };
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| LinkError::Host {
+        host: hub.host.clone(),
+    })?;
+    let failed = |source| LinkError::Connect {
+        host: hub.host.clone(),
+        port: hub.port,
+        source,
+    };
     let tcp = TcpStream::connect((host, hub.port)).await.map_err(failed)?;
     tcp.set_nodelay(true).map_err(failed)?;
-    let readable = |error: io::Error| tls_error(error, &hub.host, hub.port, &hub.ca_file, &hub.cert_file);
-    let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(readable)?;
+    let readable =
+        |error: io::Error| tls_error(error, &hub.host, hub.port, &hub.ca_file, &hub.cert_file);
+    let tls = TlsConnector::from(Arc::new(config))
+        .connect(name, tcp)
+        .await
+        .map_err(readable)?;
 
     let handshake = |error: tungstenite::Error| match error {
         // With TLS 1.3 the hub looks at our certificate when we are done with
         // the handshake: its refusal arrives with the first answer.
         tungstenite::Error::Io(error) => readable(error),
-        error => LinkError::Handshake { host: hub.host.clone(), source: Box::new(error) },
+        error => LinkError::Handshake {
+            host: hub.host.clone(),
+            source: Box::new(error),
+        },
     };
     let url = format!("wss://{}:{}{LINK_PATH}", hub.host, hub.port);
     let mut request = url.into_client_request().map_err(handshake)?;
-    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-    let (socket, _) = client_async_with_config(request, tls, Some(socket_config())).await.map_err(handshake)?;
+    request.headers_mut().insert(
+        SEC_WEBSOCKET_PROTOCOL,
+        HeaderValue::from_static(SUBPROTOCOL),
+    );
+    let (socket, _) = client_async_with_config(request, tls, Some(socket_config()))
+        .await
+        .map_err(handshake)?;
     Ok(socket)
 }
 
@@ -80,13 +99,17 @@ fn client_config(hub: &HubConfig) -> Result<ClientConfig, LinkError> {
         })?;
     }
     let chain = certificates(&hub.cert_file)?;
-    let key = PrivateKeyDer::from_pem_slice(&read(&hub.key_file)?).map_err(|source| LinkError::Pem {
-        path: hub.key_file.clone(),
-        what: "private key",
-        source: Some(source),
-    })?;
-    let unusable =
-        |source| LinkError::Credentials { cert: hub.cert_file.clone(), key: hub.key_file.clone(), source };
+    let key =
+        PrivateKeyDer::from_pem_slice(&read(&hub.key_file)?).map_err(|source| LinkError::Pem {
+            path: hub.key_file.clone(),
+            what: "private key",
+            source: Some(source),
+        })?;
+    let unusable = |source| LinkError::Credentials {
+        cert: hub.cert_file.clone(),
+        key: hub.key_file.clone(),
+        source,
+    };
     ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(unusable)?
@@ -96,12 +119,25 @@ fn client_config(hub: &HubConfig) -> Result<ClientConfig, LinkError> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, LinkError> {
-    let bad = |source| LinkError::Pem { path: path.to_owned(), what: "certificate", source };
+    let bad = |source| LinkError::Pem {
+        path: path.to_owned(),
+        what: "certificate",
+        source,
+    };
     let text = read(path)?;
-    let list = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>().map_err(|e| bad(Some(e)))?;
-    if list.is_empty() { Err(bad(None)) } else { Ok(list) }
+    let list = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| bad(Some(e)))?;
+    if list.is_empty() {
+        Err(bad(None))
+    } else {
+        Ok(list)
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LinkError> {
-    std::fs::read(path).map_err(|source| LinkError::ReadFile { path: path.to_owned(), source })
+    std::fs::read(path).map_err(|source| LinkError::ReadFile {
+        path: path.to_owned(),
+        source,
+    })
 }

@@ -74,7 +74,9 @@ pub enum LinkError {
         seconds: u64,
     },
     /// The hub's certificate is of another CA.
-    #[error("the certificate of `{host}` is not signed by the CA in `{ca}`: this is another hub, or the hub has a new CA")]
+    #[error(
+        "the certificate of `{host}` is not signed by the CA in `{ca}`: this is another hub, or the hub has a new CA"
+    )]
     HubUnknown {
         /// Host.
         host: String,
@@ -82,7 +84,9 @@ pub enum LinkError {
         ca: PathBuf,
     },
     /// The hub's certificate is for other names.
-    #[error("the hub's certificate is not for `{host}`: add the name to `link.names` of the hub, or correct `hub.url`")]
+    #[error(
+        "the hub's certificate is not for `{host}`: add the name to `link.names` of the hub, or correct `hub.url`"
+    )]
     HubName {
         /// Host.
         host: String,
@@ -91,7 +95,9 @@ pub enum LinkError {
         source: rustls::Error,
     },
     /// The hub's certificate has expired, or this node's clock is wrong.
-    #[error("the certificate of `{host}` is not valid now: it has expired, or the clock of this node is wrong")]
+    #[error(
+        "the certificate of `{host}` is not valid now: it has expired, or the clock of this node is wrong"
+    )]
     HubExpired {
         /// Host.
         host: String,
@@ -149,31 +155,56 @@ impl From<DecodeError> for LinkError {
 }
 
 /// Finds out what an I/O error of the handshake means for people.
-pub(super) fn tls_error(error: io::Error, host: &str, port: u16, ca: &Path, cert: &Path) -> LinkError {
+pub(super) fn tls_error(
+    error: io::Error,
+    host: &str,
+    port: u16,
+    ca: &Path,
+    cert: &Path,
+) -> LinkError {
     let host = host.to_owned();
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).cloned();
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        .cloned();
     match inner {
         Some(rustls::Error::AlertReceived(alert)) => match refusal(alert) {
-            Some(why) => LinkError::NodeRefused { cert: cert.to_owned(), why },
-            None => LinkError::Tls { host, source: rustls::Error::AlertReceived(alert) },
+            Some(why) => LinkError::NodeRefused {
+                cert: cert.to_owned(),
+                why,
+            },
+            None => LinkError::Tls {
+                host,
+                source: rustls::Error::AlertReceived(alert),
+            },
         },
         Some(source) => match &source {
             rustls::Error::InvalidCertificate(reason) => match reason {
                 CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                    LinkError::HubUnknown { host, ca: ca.to_owned() }
+                    LinkError::HubUnknown {
+                        host,
+                        ca: ca.to_owned(),
+                    }
                 }
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                CertificateError::NotValidForName
+                | CertificateError::NotValidForNameContext { .. } => {
                     LinkError::HubName { host, source }
                 }
                 CertificateError::Expired
                 | CertificateError::ExpiredContext { .. }
                 | CertificateError::NotValidYet
-                | CertificateError::NotValidYetContext { .. } => LinkError::HubExpired { host, source },
+                | CertificateError::NotValidYetContext { .. } => {
+                    LinkError::HubExpired { host, source }
+                }
                 _ => LinkError::Tls { host, source },
             },
             _ => LinkError::Tls { host, source },
         },
-        None => LinkError::Connect { host, port, source: error },
+        None => LinkError::Connect {
+            host,
+            port,
+            source: error,
+        },
     }
 }
 
@@ -182,9 +213,9 @@ fn refusal(alert: AlertDescription) -> Option<&'static str> {
         AlertDescription::CertificateRequired => "it asks for one and got none",
         AlertDescription::CertificateExpired => "it has expired, or a clock is wrong",
         AlertDescription::CertificateRevoked => "it was revoked",
-        AlertDescription::UnknownCA | AlertDescription::BadCertificate | AlertDescription::DecryptError => {
-            "it is not signed by the hub's CA"
-        }
+        AlertDescription::UnknownCA
+        | AlertDescription::BadCertificate
+        | AlertDescription::DecryptError => "it is not signed by the hub's CA",
         AlertDescription::AccessDenied
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnsupportedCertificate => "it is not a node's certificate",

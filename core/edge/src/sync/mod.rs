@@ -17,6 +17,8 @@ mod connection;
 mod dial;
 mod error;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{
@@ -86,7 +88,9 @@ impl Sync {
         store: StoreHandle,
         mappers: watch::Receiver<Vec<MapperReport>>,
     ) -> Self {
-        let (state, state_receiver) = watch::channel(LinkState::Connecting { reason: String::new() });
+        let (state, state_receiver) = watch::channel(LinkState::Connecting {
+            reason: String::new(),
+        });
         let (stop, stop_receiver) = watch::channel(false);
         let counters = Arc::new(LinkCounters::default());
         let session = EdgeSession::new(EdgeConfig::new(node.as_str()));
@@ -100,9 +104,17 @@ impl Sync {
             stop: stop_receiver.clone(),
         };
         let task = tokio::spawn(async move {
-            tokio::join!(driver.run(), report_node(node, store, mappers, stop_receiver));
+            tokio::join!(
+                driver.run(),
+                report_node(node, store, mappers, stop_receiver)
+            );
         });
-        Self { state: state_receiver, counters, stop, task }
+        Self {
+            state: state_receiver,
+            counters,
+            stop,
+            task,
+        }
     }
 
     /// Whether the hub is there.
@@ -132,7 +144,9 @@ impl Driver {
         let mut last_reason = String::new();
         while !*self.stop.borrow() {
             let began = Instant::now();
-            let Err(error) = self.attempt().await else { break };
+            let Err(error) = self.attempt().await else {
+                break;
+            };
             let reason = error::chain(&error);
             if backoff.is_worth_reset(began.elapsed()) {
                 backoff = Backoff::default();
@@ -152,7 +166,9 @@ impl Driver {
                 _ = self.stop.wait_for(|stop| *stop) => break,
             }
         }
-        self.state.send_replace(LinkState::Connecting { reason: "stopped".to_owned() });
+        self.state.send_replace(LinkState::Connecting {
+            reason: "stopped".to_owned(),
+        });
     }
 
     /// One connection, from dialling to its end. `Ok` only when it was told to stop.
@@ -167,7 +183,15 @@ impl Driver {
             info!(hub = %self.hub.url, node = %self.node, "link is up");
             self.state.send_replace(LinkState::Connected);
         };
-        connection::serve(&mut self.session, socket, &self.store, &self.counters, connected, stop).await
+        connection::serve(
+            &mut self.session,
+            socket,
+            &self.store,
+            &self.counters,
+            connected,
+            stop,
+        )
+        .await
     }
 }
 
@@ -181,7 +205,10 @@ async fn report_node(
     loop {
         let list = mappers.borrow_and_update().clone();
         let payload = Up::Node(node_report(&node, list)).encode().to_vec();
-        let record = NewRecord { class: RecordClass::Latest(Up::NODE_KEY.to_owned()), payload };
+        let record = NewRecord {
+            class: RecordClass::Latest(Up::NODE_KEY.to_owned()),
+            payload,
+        };
         if let Err(error) = store.put(vec![record]).await {
             warn!(error = %error::chain(&error), "report of the node could not be stored");
         }

@@ -18,7 +18,10 @@ pub fn node_report(node: &NodeName, mappers: Vec<MapperReport>) -> NodeReport {
         boot_id: first_line("/proc/sys/kernel/random/boot_id"),
         cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
         memory_bytes: memory_bytes(),
-        addresses: vec![NodeAddress { kind: "Hostname".to_owned(), address: node.as_str().to_owned() }],
+        addresses: vec![NodeAddress {
+            kind: "Hostname".to_owned(),
+            address: node.as_str().to_owned(),
+        }],
         mappers,
     }
 }
@@ -34,18 +37,26 @@ fn architecture() -> &'static str {
 }
 
 fn first_line(path: &str) -> String {
-    fs::read_to_string(path).ok().and_then(|text| text.lines().next().map(str::to_owned)).unwrap_or_default()
+    fs::read_to_string(path)
+        .ok()
+        .and_then(|text| text.lines().next().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 fn os_image() -> String {
     let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
-    name.map(|name| name.trim_matches('"').to_owned()).unwrap_or_default()
+    let name = text
+        .lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    name.map(|name| name.trim_matches('"').to_owned())
+        .unwrap_or_default()
 }
 
 fn memory_bytes() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok());
+    let kib = line
+        .and_then(|line| line.split_whitespace().next())
+        .and_then(|kib| kib.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
 }
