@@ -11,6 +11,7 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    supervises: bool,
 }
 
 impl Process {
@@ -32,7 +33,15 @@ impl Process {
             name: name.to_owned(),
             child,
             log,
+            supervises: false,
         }
+    }
+
+    /// It has children of its own, which it must be given the time to end.
+    #[must_use]
+    pub fn supervises(mut self) -> Self {
+        self.supervises = true;
+        self
     }
 
     /// Its id.
@@ -87,6 +96,10 @@ impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("--- end of the log of {}\n", self.log_tail());
+        }
+        if self.supervises && self.ended().is_none() {
+            signal(self.pid(), "TERM");
+            let _ = self.child.wait();
         }
         self.kill();
     }

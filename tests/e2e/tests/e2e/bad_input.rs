@@ -156,3 +156,61 @@ async fn ten_thousand_devices_at_once() {
     edge.twin_is("d0", "value", json!(1)).await;
     edge.twin_is("d9999", "value", json!(1)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_device_refers_to_and_is_not_there_is_named() {
+    let plc = modbus().unit(1).register(40_001, 1).start().await;
+    let mut foreign = device("foreign")
+        .on(&plc)
+        .read("value", "INT", json!({"address": "hr:0"}))
+        .device();
+    foreign["spec"]["protocol"]["protocolName"] = json!("telepathy");
+    let model = device("foreign")
+        .read("value", "INT", json!({"address": "hr:0"}))
+        .model();
+    let twice = device("twice")
+        .on(&plc)
+        .read("value", "INT", json!({"address": "hr:0"}))
+        .read("value", "INT", json!({"address": "hr:0"}))
+        .read("other", "INT", json!({"address": "hr:0"}));
+    let edge = edge()
+        .manifest("foreign", &format!("---\n{model:#}\n---\n{foreign:#}\n"))
+        .device(&twice)
+        .run()
+        .await;
+    edge.twin_is("twice", "other", json!(1)).await;
+    eventually("the protocol and the double name to be told", || async {
+        let twins = edge.get("/twins").await?.to_string();
+        let told = twins.contains("telepathy") && twins.contains("spec.properties[1].name");
+        if told { Ok(()) } else { Err(twins) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_goes_while_it_is_written_to_leaves_nothing_behind() {
+    let plc = modbus().unit(1).register(40_001, 1).start().await;
+    let slow = device("slow")
+        .on(&plc)
+        .read_write("value", "INT", json!({"address": "hr:0"}));
+    let other = device("other")
+        .on(&plc)
+        .read("value", "INT", json!({"address": "hr:0"}));
+    let edge = edge().device(&slow).device(&other).run().await;
+    edge.twin_is("slow", "value", json!(1)).await;
+
+    plc.fault(Fault::Slow(std::time::Duration::from_millis(200)));
+    edge.put_manifest("slow", &slow.clone().desired("value", "2").yaml());
+    edge.write_is("slow", "value", "pending").await;
+    edge.remove_manifest("slow");
+    eventually("the device to be gone", || async {
+        match edge.twin("slow", "value").await {
+            Err(_) => Ok(()),
+            Ok(twin) => Err(twin.to_string()),
+        }
+    })
+    .await;
+    plc.clear_faults();
+    plc.set_holding(1, 0, 7);
+    edge.twin_is("other", "value", json!(7)).await;
+}

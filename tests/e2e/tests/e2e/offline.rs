@@ -5,7 +5,11 @@ use longshore_harness::prelude::*;
 fn boiler(plc: &Simulator) -> DeviceManifest {
     device("boiler")
         .on(plc)
-        .read("temperature", "INT", json!({"address": "ir:0", "rawType": "int16"}))
+        .read(
+            "temperature",
+            "INT",
+            json!({"address": "ir:0", "rawType": "int16"}),
+        )
         .read_write("setpoint", "INT", json!({"address": "hr:0"}))
 }
 

@@ -85,7 +85,7 @@ fn pid(status: &Json, process: &str) -> u32 {
 async fn the_demo_comes_up_survives_kills_and_goes_on_after_a_restart() {
     let home = home();
     let folder = home.path();
-    let mut up = Process::start("up", &mut longshore(folder, &["up"]), folder);
+    let mut up = Process::start("up", &mut longshore(folder, &["up"]), folder).supervises();
     let status = running(folder).await;
     assert_eq!(status["nodes"][0]["name"], "edge-1");
     assert_eq!(status["mappers"][0]["name"], "modbus");
@@ -126,7 +126,7 @@ async fn the_demo_comes_up_survives_kills_and_goes_on_after_a_restart() {
     assert!(up.terminate().await.success(), "{}", up.log_tail());
     assert_eq!(self::status(folder), Json::Null, "nothing runs any more");
 
-    let up = Process::start("up", &mut longshore(folder, &["up"]), folder);
+    let up = Process::start("up", &mut longshore(folder, &["up"]), folder).supervises();
     running(folder).await;
     let kubeconfig = folder.join(".longshore/kubeconfig");
     let device = kubectl(&kubeconfig, &["get", "device", "boiler", "-o", "json"]);
