@@ -87,10 +87,17 @@ impl Written {
     }
 }
 
-/// Whether `pid` is a process of this name (proc(5): `comm` has 15 characters).
+/// Whether `pid` is a process of this name that has not ended. Source: proc(5),
+/// `/proc/[pid]/stat`: the name in brackets (at most 15 characters), then the
+/// state, in which Z is an ended process that nobody has waited for.
 pub(crate) fn runs(pid: u32, name: &str) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/comm"))
-        .is_ok_and(|comm| comm.trim() == &name[..name.len().min(15)])
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let known = stat
+        .split_once('(')
+        .and_then(|(_, rest)| rest.rsplit_once(')'));
+    known.is_some_and(|(comm, rest)| {
+        comm == &name[..name.len().min(15)] && !rest.trim_start().starts_with('Z')
+    })
 }
 
 /// Everything, asked of those who know it.
@@ -191,7 +198,7 @@ pub(crate) fn table(status: &Json) -> String {
         let restarts = mapper.get("restarts").and_then(Json::as_u64).unwrap_or(0);
         rows.push((
             format!("mapper {}", of(&mapper, "name")),
-            of(&mapper, "state"),
+            of(&mapper, "state").to_lowercase(),
             format!("{restarts} restarts"),
         ));
     }
