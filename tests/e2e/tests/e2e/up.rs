@@ -9,6 +9,10 @@ use longshore_harness::{
 };
 use tempfile::TempDir;
 
+/// The demo takes the usual ports where they are free; two that start at once
+/// would choose the same.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// A `.longshore/` with the programs that the tests were built with.
 fn home() -> TempDir {
     let folder = TempDir::new().unwrap();
@@ -82,7 +86,40 @@ fn pid(status: &Json, process: &str) -> u32 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_killed_supervisor_leaves_nothing_that_stops_the_next_one() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let home = home();
+    let folder = home.path();
+    let mut up = Process::start("up", &mut longshore(folder, &["up"]), folder);
+    let before = pid(&running(folder).await, "edgecore");
+    up.kill();
+    let stopped = eventually("the end to be seen", || async {
+        let status = self::status(folder);
+        if status["state"] == "stopped" {
+            Ok(status)
+        } else {
+            Err(status.to_string())
+        }
+    })
+    .await;
+    assert_eq!(stopped["pid"], Json::Null);
+    let _up = Process::start("up", &mut longshore(folder, &["up"]), folder).supervises();
+    let now = eventually("the demo to run anew", || async {
+        let status = self::status(folder);
+        let anew = status["state"] == "running" && status["pid"] != Json::Null;
+        if anew {
+            Ok(status)
+        } else {
+            Err(status.to_string())
+        }
+    })
+    .await;
+    assert_ne!(pid(&now, "edgecore"), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_demo_comes_up_survives_kills_and_goes_on_after_a_restart() {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let home = home();
     let folder = home.path();
     let mut up = Process::start("up", &mut longshore(folder, &["up"]), folder).supervises();
