@@ -15,7 +15,7 @@ use crate::store::{DatabaseError, Expect, Key, Limits, Store, Write};
 use crate::{control, serve, time};
 
 /// How many revisions stay readable before they are compacted.
-const HISTORY: u64 = 20_000;
+const HISTORY: u64 = 10_000;
 
 /// How many events of each resource stay in memory for watchers.
 const WINDOW: usize = 512;
@@ -70,6 +70,21 @@ pub enum OpenError {
         #[source]
         source: rusqlite::Error,
     },
+    /// Another server has the file open.
+    #[error("the API database `{path}` is in use by another process", path = path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file that keeps others out could not be made beside the database.
+    #[error("failed to lock the API database `{path}`", path = path.display())]
+    Lock {
+        /// The database.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The operating system gave no thread for the writer.
     #[error("failed to start the writer of the API database")]
     Thread {
@@ -107,6 +122,11 @@ impl ApiServer {
                 source,
             },
             DatabaseError::Sqlite(source) => OpenError::Database {
+                path: path.clone(),
+                source,
+            },
+            DatabaseError::InUse => OpenError::InUse { path: path.clone() },
+            DatabaseError::Lock(source) => OpenError::Lock {
                 path: path.clone(),
                 source,
             },

@@ -11,7 +11,8 @@ use crate::rest::rules::CLEANUP;
 use crate::rest::status::ApiError;
 use crate::store::{Key, PageRequest, Record};
 
-async fn all(api: &Api, storage: &str) -> Result<Vec<Record>, ApiError> {
+/// Everything of one resource.
+pub(super) async fn all(api: &Api, storage: &str) -> Result<Vec<Record>, ApiError> {
     let request = PageRequest {
         resource: storage.into(),
         namespace: None,

@@ -1,5 +1,6 @@
 //! The file: opening it, its tables, what it says about itself.
 
+use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -49,8 +50,25 @@ pub(crate) enum DatabaseError {
     Foreign(#[source] rusqlite::Error),
     #[error("the database could not be opened")]
     Sqlite(#[from] rusqlite::Error),
+    #[error("another process uses the database")]
+    InUse,
+    #[error("the lock of the database could not be made")]
+    Lock(#[source] std::io::Error),
     #[error("the writer thread could not be started")]
     Thread(#[source] std::io::Error),
+}
+
+/// Makes sure that nobody else writes: two writers would number changes twice.
+/// The lock lasts as long as the file that is given back.
+pub(super) fn lock(path: &Path) -> Result<File, DatabaseError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = File::create(Path::new(&name)).map_err(DatabaseError::Lock)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(DatabaseError::InUse),
+        Err(TryLockError::Error(source)) => Err(DatabaseError::Lock(source)),
+    }
 }
 
 /// Opens the writer's connection and makes the tables.

@@ -147,6 +147,7 @@ impl Store {
         seeds: Vec<Write>,
         listed: &str,
     ) -> Result<(Store, Vec<Record>), DatabaseError> {
+        let lock = database::lock(path)?;
         let mut connection = database::open(path, limits.max_bytes)?;
         if database::revisions(&connection)?.0 == 0 {
             writer::seed(&mut connection, seeds)?;
@@ -166,7 +167,10 @@ impl Store {
             writer::Writer::new(connection, shared.clone(), current, limits.history.max(1));
         let thread = std::thread::Builder::new()
             .name("api-writer".into())
-            .spawn(move || writer.run(receiver))
+            .spawn(move || {
+                writer.run(receiver);
+                drop(lock);
+            })
             .map_err(DatabaseError::Thread)?;
         let store = Store {
             requests,

@@ -48,11 +48,18 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 }
 
 fn server_config(authority: &Authority) -> Arc<rustls::ServerConfig> {
-    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(authority.roots(), provider());
-    let verifier = verifier.allow_unauthenticated().build().expect("a verifier");
+    let verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(authority.roots(), provider());
+    let verifier = verifier
+        .allow_unauthenticated()
+        .build()
+        .expect("a verifier");
     let (chain, key) = authority.issue(vec!["127.0.0.1".into()], &[(DnType::CommonName, "server")]);
     let config = rustls::ServerConfig::builder_with_provider(provider());
-    let config = config.with_safe_default_protocol_versions().expect("versions").with_client_cert_verifier(verifier);
+    let config = config
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_client_cert_verifier(verifier);
     Arc::new(config.with_single_cert(chain, key).expect("fits"))
 }
 
@@ -64,7 +71,9 @@ async fn who_am_i(
     authorization: &str,
 ) -> (u16, Value) {
     let config = rustls::ClientConfig::builder_with_provider(provider());
-    let config = config.with_safe_default_protocol_versions().expect("versions");
+    let config = config
+        .with_safe_default_protocol_versions()
+        .expect("versions");
     let config = config.with_root_certificates(authority.roots());
     let config = match identity {
         Some((chain, key)) => config.with_client_auth_cert(chain, key).expect("fits"),
@@ -83,8 +92,15 @@ async fn who_am_i(
     // some servers close without the goodbye of TLS; the answer is whole anyway
     let _ = stream.read_to_end(&mut answer).await;
     let text = String::from_utf8_lossy(&answer);
-    let code = text.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
-    let body = text.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
+    let code = text
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .expect("a status line");
+    let body = text
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body)
+        .unwrap_or_default();
     let body: Value = serde_json::from_str(body).expect("JSON");
     (code, body["status"]["userInfo"].clone())
 }
@@ -101,32 +117,63 @@ async fn a_token_or_a_certificate_opens_the_door() {
     let config = server_config(&authority);
     let task = tokio::spawn(async move { running.serve_tls(listener, config, tokens).await });
 
-    let (code, user) = who_am_i(&authority, address, None, "authorization: Bearer secret\r\n").await;
+    let (code, user) = who_am_i(
+        &authority,
+        address,
+        None,
+        "authorization: Bearer secret\r\n",
+    )
+    .await;
     assert_eq!((code, &user["username"]), (201, &json!("admin")));
-    for wrong in ["", "authorization: Bearer secre\r\n", "authorization: Bearer secrets\r\n", "authorization: Basic secret\r\n"] {
-        assert_eq!(who_am_i(&authority, address, None, wrong).await.0, 401, "{wrong}");
+    for wrong in [
+        "",
+        "authorization: Bearer secre\r\n",
+        "authorization: Bearer secrets\r\n",
+        "authorization: Basic secret\r\n",
+    ] {
+        assert_eq!(
+            who_am_i(&authority, address, None, wrong).await.0,
+            401,
+            "{wrong}"
+        );
     }
-    let names = [(DnType::OrganizationName, "system:nodes"), (DnType::CommonName, "system:node:edge-1")];
+    let names = [
+        (DnType::OrganizationName, "system:nodes"),
+        (DnType::CommonName, "system:node:edge-1"),
+    ];
     let node = authority.issue(Vec::new(), &names);
     let (code, user) = who_am_i(&authority, address, Some(node), "").await;
-    assert_eq!((code, &user["username"]), (201, &json!("system:node:edge-1")));
-    assert_eq!(user["groups"], json!(["system:authenticated", "system:nodes"]));
+    assert_eq!(
+        (code, &user["username"]),
+        (201, &json!("system:node:edge-1"))
+    );
+    assert_eq!(
+        user["groups"],
+        json!(["system:authenticated", "system:nodes"])
+    );
     server.shutdown().await;
-    task.await.expect("the task ends").expect("without an error");
+    task.await
+        .expect("the task ends")
+        .expect("without an error");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_that_meet_lose_nothing() {
     let server = Arc::new(Server::start());
     let maps = "/api/v1/namespaces/default/configmaps";
-    server.post(maps, config_map("a", "k", "v")).await.expect(201);
+    server
+        .post(maps, config_map("a", "k", "v"))
+        .await
+        .expect(201);
     let writers: Vec<_> = (0..8)
         .map(|writer| {
             let server = server.clone();
             tokio::spawn(async move {
                 for turn in 0..20 {
                     let key = format!("w{writer}-{turn}");
-                    let answer = server.patch("merge", &format!("{maps}/a"), json!({"data": {key: "x"}})).await;
+                    let answer = server
+                        .patch("merge", &format!("{maps}/a"), json!({"data": {key: "x"}}))
+                        .await;
                     answer.expect(200);
                 }
             })
@@ -136,7 +183,10 @@ async fn writers_that_meet_lose_nothing() {
         writer.await.expect("the writer ends");
     }
     let map = server.get(&format!("{maps}/a")).await.expect(200);
-    assert_eq!(map["data"].as_object().map(serde_json::Map::len), Some(8 * 20 + 1));
+    assert_eq!(
+        map["data"].as_object().map(serde_json::Map::len),
+        Some(8 * 20 + 1)
+    );
 }
 
 #[tokio::test]
@@ -149,15 +199,27 @@ async fn versions_of_a_definition_share_their_objects() {
     second["name"] = json!("v2");
     second["storage"] = json!(false);
     second["deprecated"] = json!(true);
-    definition["spec"]["versions"].as_array_mut().expect("a list").push(second);
+    definition["spec"]["versions"]
+        .as_array_mut()
+        .expect("a list")
+        .push(second);
     server.put(path, definition).await.expect(200);
     let newer = PATH.replace("/v1/", "/v2/");
     let read = server.get(&format!("{newer}/a")).await;
-    assert_eq!(read.warnings, ["299 - \"test.longshore.io/v2 Widget is deprecated\""]);
+    assert_eq!(
+        read.warnings,
+        ["299 - \"test.longshore.io/v2 Widget is deprecated\""]
+    );
     assert_eq!(read.expect(200)["apiVersion"], "test.longshore.io/v2");
-    server.patch("merge", &format!("{newer}/a"), json!({"spec": {"size": 6}})).await.expect(200);
+    server
+        .patch("merge", &format!("{newer}/a"), json!({"spec": {"size": 6}}))
+        .await
+        .expect(200);
     let first = server.get(&format!("{PATH}/a")).await.expect(200);
-    assert_eq!((&first["apiVersion"], &first["spec"]["size"]), (&json!("test.longshore.io/v1"), &json!(6)));
+    assert_eq!(
+        (&first["apiVersion"], &first["spec"]["size"]),
+        (&json!("test.longshore.io/v1"), &json!(6))
+    );
     let group = server.get("/apis/test.longshore.io").await.expect(200);
     assert_eq!(group["preferredVersion"]["version"], "v2");
 }

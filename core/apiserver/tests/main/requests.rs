@@ -495,8 +495,14 @@ async fn a_file_that_is_no_database_is_left_alone() {
     assert_eq!(std::fs::read_to_string(&file).expect("still there"), text);
     let nowhere = ApiServer::open(Config::new(folder.path().join("no/such/folder/api.db"))).err();
     assert!(
-        matches!(nowhere, Some(OpenError::Database { .. })),
+        matches!(nowhere, Some(OpenError::Lock { .. })),
         "{nowhere:?}"
+    );
+    let server = Server::start();
+    let second = ApiServer::open(Config::new(server.database())).err();
+    assert!(
+        matches!(second, Some(OpenError::InUse { .. })),
+        "{second:?}"
     );
 }
 
