@@ -28,6 +28,12 @@ pub trait BusPort: Send + Sync + 'static {
     /// cannot take.
     fn publish(&self, topic: &Arc<str>, payload: Bytes);
 
+    /// Whether the bus can take what one more batch of readings brings. When
+    /// not, the engine lets it send before it takes the next batch.
+    fn has_room(&self) -> bool {
+        true
+    }
+
     /// Changes of one device, called only while [`BusPort::wants_changes`].
     fn changed(&self, change: DeviceChange);
 

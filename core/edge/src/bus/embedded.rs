@@ -18,17 +18,20 @@ use mqtt5::{
     packet::publish::PublishPacket,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     task::JoinHandle,
 };
 
-use super::{BusCounters, BusError, EmbeddedOptions, access::Access, interest::Interest, outgoing::Message, requests::Incoming};
+use super::{BusCounters, BusError, EmbeddedOptions, access::Access, interest::Interest, outgoing::Queue, requests::Incoming};
 
 /// Largest packet that a client may send: room for a file, not for filling the memory.
 const MAX_PACKET: usize = 1024 * 1024;
 /// Messages that wait for one client in memory. A slower client loses QoS 0
 /// messages; QoS 1 and 2 go to its queue on the disk.
 const CLIENT_QUEUE: usize = 256;
+/// Messages that are routed before the clients' tasks have a turn to send
+/// them: well below what waits for one client.
+const TURN: usize = CLIENT_QUEUE / 4;
 /// What the queue on the disk of one client that is away may hold.
 const AWAY_MESSAGES: usize = 20_000;
 const AWAY_BYTES: usize = 16 * 1024 * 1024;
@@ -74,7 +77,7 @@ impl Stop {
 pub(super) async fn start(
     options: EmbeddedOptions,
     node: NodeName,
-    queue: mpsc::Receiver<Message>,
+    queue: Queue,
     incoming: Incoming,
     counters: Arc<BusCounters>,
 ) -> Result<Started, BusError> {
@@ -117,16 +120,21 @@ pub(super) async fn start(
 
 /// Brings messages to the broker, in order.
 async fn pump(
-    mut queue: mpsc::Receiver<Message>,
+    mut queue: Queue,
     router: Arc<mqtt5::broker::router::MessageRouter>,
     node: NodeName,
     counters: Arc<BusCounters>,
 ) {
+    let mut routed = 0_usize;
     while let Some(message) = queue.recv().await {
         for packet in message.packets(&node, crate::clock::now_ms()) {
             let qos = if packet.at_least_once { QoS::AtLeastOnce } else { QoS::AtMostOnce };
             router.route_message(&PublishPacket::new(packet.topic, packet.payload, qos), None).await;
             counters.published.fetch_add(1, Ordering::Relaxed);
+            routed += 1;
+            if routed.is_multiple_of(TURN) {
+                tokio::task::yield_now().await;
+            }
         }
     }
 }

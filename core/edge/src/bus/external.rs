@@ -7,9 +7,9 @@ use std::{
 
 use longshore_types::NodeName;
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet as Mqtt, QoS, TlsConfiguration, Transport};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
-use super::{BusCounters, BusError, ExternalOptions, kubeedge, outgoing::Message, requests::Incoming};
+use super::{BusCounters, BusError, ExternalOptions, kubeedge, outgoing::Queue, requests::Incoming};
 
 /// rumqttc's own limit of 10 kB would lose each batch of a large device.
 const MAX_PACKET: usize = 16 * 1024 * 1024;
@@ -27,7 +27,7 @@ pub(super) struct Started {
 pub(super) fn start(
     options: ExternalOptions,
     node: NodeName,
-    queue: mpsc::Receiver<Message>,
+    queue: Queue,
     incoming: Incoming,
     counters: Arc<BusCounters>,
 ) -> Result<Started, BusError> {
@@ -91,7 +91,7 @@ async fn listen(
 /// Brings messages to the client while the broker is there; drops them while
 /// it is away, since old documents are worth less than the next ones.
 async fn pump(
-    mut queue: mpsc::Receiver<Message>,
+    mut queue: Queue,
     client: AsyncClient,
     node: NodeName,
     counters: Arc<BusCounters>,

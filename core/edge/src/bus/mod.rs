@@ -236,6 +236,10 @@ impl BusPort for Bus {
         self.outgoing.batch(topic.clone(), payload);
     }
 
+    fn has_room(&self) -> bool {
+        self.outgoing.has_room()
+    }
+
     fn changed(&self, change: DeviceChange) {
         self.outgoing.change(change);
     }

@@ -1,6 +1,9 @@
 //! The way out: one bounded queue, in order.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -10,9 +13,14 @@ use longshore_types::{NodeName, Topic, topic::{DeviceEvent, NodeEvent}};
 use super::{BusCounters, kubeedge};
 use crate::ports::{DeviceChange, MembershipChange};
 
-/// Messages that may wait for the broker. A batch holds up to some ten
-/// kilobytes, so this bounds the memory to a few megabytes.
-const QUEUE: usize = 256;
+/// Messages that may wait for the broker …
+const QUEUE: usize = 2048;
+/// … and the bytes of their payloads, as far as they are formatted.
+const QUEUE_BYTES: usize = 8 << 20;
+/// The queue has room for more when this many messages fit, and half of the
+/// bytes: as many messages as one batch of readings becomes at most, each
+/// reading being the only one of its device.
+const ROOM: usize = QUEUE / 2;
 
 /// Something to publish.
 #[derive(Debug)]
@@ -42,15 +50,38 @@ pub(super) struct Packet {
 #[derive(Debug, Clone)]
 pub(super) struct Outgoing {
     queue: mpsc::Sender<Message>,
+    bytes: Arc<AtomicUsize>,
     counters: Arc<BusCounters>,
 }
 
-pub(super) fn channel(counters: Arc<BusCounters>) -> (Outgoing, mpsc::Receiver<Message>) {
-    let (queue, receiver) = mpsc::channel(QUEUE);
-    (Outgoing { queue, counters }, receiver)
+/// Where a broker takes messages from.
+#[derive(Debug)]
+pub(super) struct Queue {
+    messages: mpsc::Receiver<Message>,
+    bytes: Arc<AtomicUsize>,
+}
+
+pub(super) fn channel(counters: Arc<BusCounters>) -> (Outgoing, Queue) {
+    let (queue, messages) = mpsc::channel(QUEUE);
+    let bytes = Arc::new(AtomicUsize::new(0));
+    (Outgoing { queue, bytes: bytes.clone(), counters }, Queue { messages, bytes })
+}
+
+impl Queue {
+    /// The next message; `None` when there will never be another.
+    pub(super) async fn recv(&mut self) -> Option<Message> {
+        let message = self.messages.recv().await?;
+        self.bytes.fetch_sub(message.size(), Ordering::Relaxed);
+        Some(message)
+    }
 }
 
 impl Outgoing {
+    /// Whether there is room for what one batch of readings brings.
+    pub(super) fn has_room(&self) -> bool {
+        self.queue.capacity() >= ROOM && self.bytes.load(Ordering::Relaxed) < QUEUE_BYTES / 2
+    }
+
     pub(super) fn batch(&self, topic: Arc<str>, payload: Bytes) {
         self.try_send(Message::Batch { topic, payload });
     }
@@ -65,18 +96,32 @@ impl Outgoing {
 
     /// Waits for room: who asks may be made to wait, the twin engine may not.
     pub(super) async fn answer(&self, topic: Topic, payload: Vec<u8>) {
+        let message = Message::Answer { topic, payload };
+        self.bytes.fetch_add(message.size(), Ordering::Relaxed);
         // The receiver ends only with the bus itself.
-        let _ = self.queue.send(Message::Answer { topic, payload }).await;
+        let _ = self.queue.send(message).await;
     }
 
     fn try_send(&self, message: Message) {
-        if self.queue.try_send(message).is_err() {
+        let size = message.size();
+        let waiting = self.bytes.fetch_add(size, Ordering::Relaxed);
+        if waiting > QUEUE_BYTES || self.queue.try_send(message).is_err() {
+            self.bytes.fetch_sub(size, Ordering::Relaxed);
             BusCounters::add(&self.counters.dropped);
         }
     }
 }
 
 impl Message {
+    /// Bytes of a payload that stands already.
+    fn size(&self) -> usize {
+        match self {
+            Self::Batch { payload, .. } => payload.len(),
+            Self::Answer { payload, .. } => payload.len(),
+            Self::Change(_) | Self::Membership(_) => 0,
+        }
+    }
+
     /// The packets that it becomes, in order.
     pub(super) fn packets(self, node: &NodeName, now_ms: i64) -> impl Iterator<Item = Packet> {
         let mut packets = [None, None];

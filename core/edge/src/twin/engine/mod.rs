@@ -5,7 +5,9 @@
 //! finds its place without a search. A batch is taken in one pass; nothing is
 //! allocated for a sample that carries a number.
 
+mod device;
 mod devices;
+mod mappers;
 mod samples;
 mod updates;
 mod view;
@@ -269,6 +271,13 @@ impl Engine {
     /// Devices, properties, and desired values that are not confirmed.
     pub(crate) fn sizes(&self) -> (usize, usize, usize) {
         (self.by_name.len(), self.points.len() - self.retired_points.len(), self.active.len())
+    }
+
+    /// Gives up room for points that did not come.
+    pub(crate) fn shrink(&mut self) {
+        self.points.shrink_to_fit();
+        self.seen.shrink_to_fit();
+        self.stale_after.shrink_to_fit();
     }
 
     fn device(&self, id: u32) -> Option<&Device> {
