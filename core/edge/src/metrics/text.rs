@@ -47,6 +47,7 @@ async fn twins(page: &mut Page, sources: &Sources) {
     page.one("longshore_batch_messages_total", "counter", "Batch messages handed to the bus", stats.payloads);
     page.one("longshore_mapper_commands_total", "counter", "Commands handed to mappers", stats.commands);
     page.one("longshore_desired_unsettled", "gauge", "Desired values on their way", stats.unsettled);
+    page.one("longshore_unsaved_rows", "gauge", "Desired values and outcomes not on the disk yet", stats.unsaved);
     page.family("longshore_writes_total", "counter", "Desired values by their outcome");
     page.labelled("longshore_writes_total", "result", "confirmed", stats.writes_confirmed);
     page.labelled("longshore_writes_total", "result", "failed", stats.writes_failed);

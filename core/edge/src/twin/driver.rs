@@ -31,6 +31,14 @@ use crate::{
 const TICK: Duration = Duration::from_millis(50);
 /// Events taken at once before others get their turn.
 const EVENTS: usize = 64;
+/// Turns that the bus gets to send what waits.
+const TURNS: usize = 64;
+/// How long after a change of the objects memory is given back: the mappers
+/// have their configurations by then.
+const TIDY_MS: u64 = 3_000;
+
+/// Share of time that reading objects may take: one part in five.
+const REST: u32 = 4;
 
 /// What the engine's task is made of.
 pub struct Parts {
@@ -60,7 +68,13 @@ struct Driver {
     began: Instant,
     /// The generation of each mapper that is up.
     generations: Vec<Option<u64>>,
+    /// Objects changed since they were last read.
+    changed: bool,
+    /// Reading all objects takes time where there are many; so long it rests.
+    rest_until: Instant,
     reconciled: bool,
+    /// When memory is to be given back.
+    tidy_at: Option<u64>,
 }
 
 /// Runs the engine until it is told to stop; saves everything at the end.
@@ -77,7 +91,10 @@ pub async fn run(parts: Parts) {
         objects: parts.store.objects_changed(),
         began: Instant::now(),
         generations: vec![None; parts.mappers.iter().count()],
+        changed: true,
+        rest_until: Instant::now(),
         reconciled: false,
+        tidy_at: None,
         parts,
     };
     driver.restore().await;
@@ -119,15 +136,29 @@ impl Driver {
         loop {
             tokio::select! {
                 event = self.parts.events.recv(), if mappers => match event {
-                    Some(event) => self.events(event),
+                    Some(event) => {
+                        self.events(event);
+                        self.make_room().await;
+                    }
                     None => mappers = false,
                 },
                 Some(request) = self.parts.inbox.0.recv() => self.request(request),
-                Ok(()) = self.objects.changed() => self.reconcile().await,
-                _ = tick.tick() => self.tick(),
+                Ok(()) = self.objects.changed() => {
+                    self.changed = true;
+                    self.reconcile().await;
+                }
+                _ = tick.tick() => {
+                    self.tick();
+                    self.reconcile().await;
+                }
                 () = told(&mut stop) => return,
             }
             self.flush();
+            if self.saver.unsaved() > 0 {
+                // Desired values and outcomes do not wait for the next tick.
+                let now = self.now();
+                self.saver.work(&mut self.engine, now);
+            }
             if *self.parts.stop.borrow() {
                 return;
             }
@@ -140,20 +171,36 @@ impl Driver {
         self.engine.set_linked(linked);
         self.engine.tick(now);
         self.saver.work(&mut self.engine, now);
-        if !self.reconciled {
-            // The store could not be read before; level-triggered, so once more.
-            self.objects.mark_changed();
+        if self.tidy_at.is_some_and(|at| now.ms >= at) {
+            self.tidy_at = None;
+            self.engine.shrink();
+            longshore_host::release_free_memory();
         }
     }
 
     fn events(&mut self, first: MapperEvent) {
         self.event(first);
         for _ in 1..EVENTS {
+            if !self.parts.bus.has_room() {
+                break;
+            }
             let Ok(event) = self.parts.events.try_recv() else { break };
             self.event(event);
         }
         let now = self.now();
         self.engine.pump(now);
+    }
+
+    /// Lets the bus send what waits before more comes, so that a burst is not
+    /// dropped. One that cannot, as its broker does not take anything, gets
+    /// some turns and no more: the twin goes on.
+    async fn make_room(&self) {
+        for _ in 0..TURNS {
+            if self.parts.bus.has_room() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     fn event(&mut self, event: MapperEvent) {
@@ -202,16 +249,22 @@ impl Driver {
         }
     }
 
+    /// Brings the engine in line with the store's objects, if they changed.
     async fn reconcile(&mut self) {
+        let began = Instant::now();
+        if !self.changed || began < self.rest_until {
+            return;
+        }
         self.objects.mark_unchanged();
-        let objects = match self.parts.store.objects().await {
-            Ok(objects) => objects,
-            Err(error) => {
-                tracing::error!(%error, "objects could not be read from the store");
-                return;
+        match self.parts.store.objects().await {
+            Ok(objects) => {
+                self.changed = false;
+                self.apply(&objects);
             }
-        };
-        self.apply(&objects);
+            // Level-triggered: it is looked at again with the next tick.
+            Err(error) => tracing::error!(%error, "objects could not be read from the store"),
+        }
+        self.rest_until = Instant::now() + began.elapsed() * REST;
     }
 
     fn apply(&mut self, objects: &[Object]) {
@@ -222,6 +275,7 @@ impl Driver {
             self.engine.forget_orphans();
         }
         self.engine.pump(now);
+        self.tidy_at = Some(now.ms + TIDY_MS);
     }
 
     fn request(&mut self, request: Request) {
@@ -245,6 +299,7 @@ impl Driver {
             devices: devices as u64,
             properties: properties as u64,
             unsettled: unsettled as u64,
+            unsaved: self.saver.unsaved() as u64,
             samples: counters.samples,
             strays: counters.strays,
             changes: counters.changes,

@@ -166,6 +166,8 @@ pub struct EngineStats {
     pub properties: u64,
     /// Desired values that are neither confirmed nor refused.
     pub unsettled: u64,
+    /// Desired values and outcomes that are not on the disk yet.
+    pub unsaved: u64,
     /// Readings taken.
     pub samples: u64,
     /// Readings of points that are not there any more.

@@ -372,7 +372,7 @@ impl Point {
         self.value = Some(value);
         let since = now_ms.wrapping_sub(self.reported_at);
         let rules = &*self.rules;
-        if !turned && !(changed || self.held_back) && since < rules.max_interval_ms {
+        if !(turned || changed || self.held_back) && since < rules.max_interval_ms {
             return false;
         }
         if !turned && since < rules.min_interval_ms {
@@ -392,17 +392,21 @@ impl Point {
         match new {
             Value::Float(v) => {
                 let last = f64::from_bits(self.reported);
-                *v != last && !(!self.rules.policy.deadband.is_none() && self.rules.policy.deadband.hides(last, *v))
+                *v != last && !self.hidden(last, *v)
             }
             Value::Int(_) | Value::Uint(_) | Value::Bool(_) => {
                 let now = bits(Some(new));
-                now != self.reported
-                    && !(!self.rules.policy.deadband.is_none()
-                        && matches!(new, Value::Int(_))
-                        && self.rules.policy.deadband.hides(self.reported as i64 as f64, now as i64 as f64))
+                let hidden = || matches!(new, Value::Int(_)) && self.hidden(self.reported as i64 as f64, now as i64 as f64);
+                now != self.reported && !hidden()
             }
             other => self.value.as_ref() != Some(other),
         }
+    }
+
+    #[inline]
+    fn hidden(&self, last: f64, new: f64) -> bool {
+        let deadband = &self.rules.policy.deadband;
+        !deadband.is_none() && deadband.hides(last, new)
     }
 
     /// The reading is bad. True when that is news.
@@ -444,8 +448,7 @@ impl Point {
         }
     }
 
-    /// Name of the property. The fragment is `"name":`; a name with escapes is
-    /// rare and kept right by the device's list of names.
+    /// Whether a device has it.
     pub(crate) fn is_active(&self) -> bool {
         self.device != FREE
     }

@@ -48,6 +48,11 @@ impl Saver {
         self.forgotten.extend(forgotten);
     }
 
+    /// Rows that are not on the disk yet.
+    pub(crate) fn unsaved(&self) -> usize {
+        self.waiting.len() + self.desired.as_ref().map_or(0, |(_, rows)| rows.len())
+    }
+
     /// Collects answers and hands out what is due.
     pub(crate) fn work(&mut self, engine: &mut Engine, now: Now) {
         self.collect(engine, now);

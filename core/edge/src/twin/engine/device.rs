@@ -1,0 +1,107 @@
+//! A device: its beginning, its faults, and what its mapper is told.
+
+use longshore_types::{DeviceName, EffectiveDevice, Fault, Topic, device::AccessMode};
+
+use super::{Device, Now, Setup};
+use crate::twin::handle::{Condition, DeviceState};
+
+impl Device {
+    pub(super) fn new(name: DeviceName, uid: String, now: Now) -> Self {
+        let topic = Topic::Batch(name.clone()).to_string().into();
+        let mut reachable = Condition::new("Reachable");
+        reachable.set(None, "NotReadYet", "", now);
+        Self {
+            name,
+            uid,
+            fingerprint: 0,
+            topic,
+            mapper: None,
+            names: Vec::new(),
+            points: Vec::new(),
+            config: Box::default(),
+            setup: Setup::Idle,
+            report_state: true,
+            state: DeviceState::Unknown,
+            state_by_mapper: false,
+            last_online_ms: None,
+            reachable,
+            config_valid: Condition::new("ConfigValid"),
+            served: Condition::new("Served"),
+            faults: Vec::new(),
+            own_faults: 0,
+            interest: u64::MAX,
+            wants_batch: false,
+            wants_changes: false,
+            last_report: None,
+            report_due: None,
+            snapshot_due: None,
+        }
+    }
+
+    /// Faults of the manifests.
+    pub(super) fn set_faults(&mut self, faults: &[Fault], now: Now) {
+        // What the mapper found stays until it has looked again.
+        let of_mapper = self.faults.split_off(self.own_faults);
+        self.faults = faults.to_vec();
+        self.own_faults = faults.len();
+        self.faults.extend(of_mapper);
+        self.judge_config(now);
+    }
+
+    /// Faults that the mapper found.
+    pub(super) fn set_mapper_faults(&mut self, faults: Vec<Fault>, now: Now) {
+        self.faults.truncate(self.own_faults);
+        self.faults.extend(faults);
+        self.judge_config(now);
+    }
+
+    fn judge_config(&mut self, now: Now) {
+        let errors: Vec<_> = self.faults.iter().filter(|fault| fault.is_error()).map(ToString::to_string).collect();
+        if errors.is_empty() {
+            self.config_valid.set(Some(true), "Valid", "", now);
+        } else {
+            self.config_valid.set(Some(false), "Faults", errors.join("; "), now);
+        }
+    }
+}
+
+/// The faults of a completion: a JSON array as the contract has it. Key paths
+/// of the mapper's configuration become those of the Device; `properties` has
+/// the index of each point's property.
+pub(super) fn mapper_faults(message: &str, properties: &[usize]) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = serde_json::from_str(message).unwrap_or_default();
+    for fault in &mut faults {
+        if let Some(rest) = fault.path.strip_prefix("protocol") {
+            fault.path = format!("spec.protocol.configData{rest}");
+            continue;
+        }
+        let point = fault.path.strip_prefix("points[").and_then(|rest| rest.split_once(']'));
+        let place = point.and_then(|(index, rest)| Some((properties.get(index.parse::<usize>().ok()?)?, rest)));
+        if let Some((index, rest)) = place {
+            let rest = rest.strip_prefix(".config").map(|key| format!(".visitors.configData{key}")).unwrap_or_else(|| rest.to_owned());
+            fault.path = format!("spec.properties[{index}]{rest}");
+        }
+    }
+    faults
+}
+
+/// The JSON of `COMMAND_CONFIGURE`. Broken properties are left out: the mapper
+/// could do nothing with them.
+pub(super) fn configuration(effective: &EffectiveDevice, points: &[u32]) -> String {
+    let usable = effective.properties.iter().zip(points).filter(|(property, _)| property.broken.is_none());
+    let points: Vec<_> = usable
+        .map(|(property, id)| {
+            serde_json::json!({
+                "id": id,
+                "name": property.name,
+                "writable": property.access == AccessMode::ReadWrite,
+                "intervalMs": property.collect_cycle.as_millis() as u64,
+                "type": property.value_type.as_str(),
+                "config": property.config,
+            })
+        })
+        .collect();
+    serde_json::json!({ "device": effective.name.as_str(), "protocol": effective.protocol_config, "points": points })
+        .to_string()
+}
+

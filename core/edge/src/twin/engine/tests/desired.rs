@@ -1,0 +1,163 @@
+//! Desired values on their way into the device.
+
+use super::*;
+
+#[test]
+fn a_desired_value_is_written_and_confirmed() {
+    let mut world = World::with_boiler(Some("60.5"));
+    let writes = world.writes();
+    assert_eq!(writes.len(), 1);
+    assert_eq!(writes[0].1, Value::Int(605), "raw");
+    world.complete(writes[0].0, Status::Ok, "");
+    let reads = world.reads();
+    assert_eq!(reads.len(), 1, "read back at once");
+    world.read_setpoint(605);
+    assert_eq!(world.write_state().0, WriteState::Confirmed);
+    world.complete(reads[0], Status::Ok, "");
+    let row: Json = serde_json::from_str(world.rows.last().unwrap().json.as_deref().unwrap()).unwrap();
+    assert_eq!((row["text"].as_str(), row["write"].as_str()), (Some("60.5"), Some("confirmed")));
+    world.read_setpoint(700);
+    world.tick(1_000);
+    assert!(world.writes().is_empty(), "somebody turned the knob: left alone");
+}
+
+#[test]
+fn a_value_that_must_not_be_written_never_reaches_the_mapper() {
+    for (value, why) in [("95", "out of range"), ("warm", "expected a number"), ("21.55", "between two steps")] {
+        let mut world = World::with_boiler(Some(value));
+        world.tick(10_000);
+        assert!(world.writes().is_empty(), "{value}");
+        let (state, message) = world.write_state();
+        assert_eq!(state, WriteState::Failed);
+        assert!(message.contains(why), "{value}: {message}");
+    }
+    let mut world = World::with_boiler(None);
+    let now = world.now();
+    let error = world.engine.update(&name("boiler"), &[update("temperature", "20")], now).unwrap_err();
+    assert_eq!((error.code, error.reason.as_str()), (400, "property `temperature` is read-only"));
+}
+
+#[test]
+fn a_refusal_of_the_device_is_shown_and_final() {
+    let mut world = World::with_boiler(Some("60"));
+    let token = world.writes()[0].0;
+    world.complete(token, Status::Refused, "illegal data value (exception 3)");
+    assert_eq!(world.write_state(), (WriteState::Failed, "illegal data value (exception 3)".to_owned()));
+    world.tick(100_000);
+    assert!(world.writes().is_empty());
+    world.objects[1] = device("boiler", Some("61"));
+    world.reconcile();
+    assert_eq!(world.writes().len(), 1, "another value is another try");
+}
+
+#[test]
+fn a_newer_desired_value_replaces_one_under_way() {
+    let mut world = World::with_boiler(Some("60"));
+    let first = world.writes()[0].0;
+    world.objects[1] = device("boiler", Some("70"));
+    world.reconcile();
+    let second = world.writes();
+    assert_eq!(second[0].1, Value::Int(700));
+    world.complete(first, Status::Refused, "late");
+    assert_eq!(world.write_state().0, WriteState::Pending, "the former one's answer means nothing");
+    world.complete(second[0].0, Status::Ok, "");
+    world.read_setpoint(700);
+    assert_eq!(world.write_state().0, WriteState::Confirmed);
+}
+
+#[test]
+fn a_desired_value_alone_does_not_configure_the_mapper_anew() {
+    let mut world = World::with_boiler(None);
+    world.objects[1] = device("boiler", Some("60"));
+    world.reconcile();
+    assert!(world.configures().is_empty());
+    assert_eq!(world.writes().len(), 1);
+}
+
+#[test]
+fn a_local_value_stands_until_the_device_object_changes() {
+    let mut world = World::with_boiler(Some("60"));
+    let now = world.now();
+    let twin = world.engine.update(&name("boiler"), &[update("setpoint", "65")], now).unwrap();
+    let desired = twin.properties[1].desired.clone().unwrap();
+    assert_eq!((desired.value.as_str(), desired.local), ("65", true));
+    world.collect();
+    assert_eq!(world.writes().last().unwrap().1, Value::Int(650));
+    world.objects[1].resource_version = "2".to_owned();
+    world.reconcile();
+    assert_eq!(world.twin("boiler", "setpoint").desired.unwrap().value, "65");
+    world.objects[1] = device("boiler", Some("62"));
+    world.reconcile();
+    let desired = world.twin("boiler", "setpoint").desired.unwrap();
+    assert_eq!((desired.value.as_str(), desired.local), ("62", false));
+}
+
+#[test]
+fn an_update_is_applied_as_a_whole_or_not_at_all() {
+    let mut world = World::with_boiler(None);
+    let now = world.now();
+    let error = world.engine.update(&name("boiler"), &[update("setpoint", "65"), update("nothing", "1")], now).unwrap_err();
+    assert_eq!(error.code, 404);
+    assert!(world.twin("boiler", "setpoint").desired.is_none());
+    assert_eq!(world.engine.update(&name("nobody"), &[], now).unwrap_err().code, 404);
+    let actual = LocalUpdate { property: "temperature".to_owned(), expected: None, actual: Some("21.5".to_owned()) };
+    let twin = world.engine.update(&name("boiler"), &[actual], now).unwrap();
+    assert_eq!(twin.properties[0].value, Some(Value::Float(21.5)), "scale is not applied to a client's value");
+}
+
+#[test]
+fn unconfirmed_values_are_written_again_after_the_mapper_died() {
+    let mut world = World::with_boiler(Some("60"));
+    let first = world.writes()[0].0;
+    let now = world.now();
+    world.engine.mapper_down(0, "killed by signal 9", now);
+    assert_eq!(world.condition("boiler", "Served").reason, "MapperDown");
+    world.complete(first, Status::Ok, "");
+    assert_eq!(world.write_state().0, WriteState::Pending, "an answer of the former instance means nothing");
+    world.up();
+    world.complete_configures();
+    assert_eq!(world.writes().len(), 1);
+}
+
+#[test]
+fn a_confirmed_value_is_written_after_a_restart_only_when_it_is_gone() {
+    for (raw, writes) in [(605, 0), (500, 1)] {
+        let mut before = World::with_boiler(Some("60.5"));
+        let token = before.writes()[0].0;
+        before.complete(token, Status::Ok, "");
+        before.read_setpoint(605);
+        let now = before.now();
+        let blobs: Vec<_> = before.engine.due_snapshots(now, 10, true).into_iter().map(|(_, blob)| blob).collect();
+
+        let mut after = World::new();
+        after.engine.restore(blobs, before.rows.clone());
+        after.objects = before.objects.clone();
+        after.reconcile();
+        let twin = after.twin("boiler", "setpoint");
+        assert_eq!((twin.value, twin.quality, twin.reason), (Some(Value::Float(60.5)), Quality::Uncertain, Reason::Stale));
+        after.up();
+        after.complete_configures();
+        assert_eq!(after.write_state().0, WriteState::Confirmed);
+        assert!(after.writes().is_empty());
+        after.read_setpoint(raw);
+        after.tick(50);
+        assert_eq!(after.writes().len(), writes, "read {raw}");
+    }
+}
+
+#[test]
+fn a_device_that_comes_back_gets_its_setpoint_again() {
+    let mut world = World::with_boiler(Some("60"));
+    let token = world.writes()[0].0;
+    world.complete(token, Status::Ok, "");
+    world.read_setpoint(600);
+    let id = world.engine.by_name[&name("boiler")];
+    let now = world.now();
+    world.engine.device_state(0, id, Some(false), "no answer", now);
+    assert_eq!(world.condition("boiler", "Reachable").status, Some(false));
+    assert_eq!(world.engine.get(&name("boiler")).unwrap().state, DeviceState::Offline);
+    world.engine.device_state(0, id, Some(true), "", now);
+    world.read_setpoint(200);
+    world.tick(50);
+    assert_eq!(world.writes()[0].1, Value::Int(600), "it lost its setpoint with the power");
+}

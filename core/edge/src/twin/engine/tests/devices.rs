@@ -1,0 +1,186 @@
+//! Devices, models and mappers come and go.
+
+use super::*;
+use crate::twin::engine::{CONFIGURES_UNDER_WAY, WRITES_UNDER_WAY};
+
+#[test]
+fn the_mapper_gets_its_part_of_the_configuration() {
+    let mut world = World::new();
+    world.objects = vec![model(), device("boiler", None)];
+    world.reconcile();
+    assert!(world.commands.is_empty(), "nothing before the mapper is up");
+    world.up();
+    let configures = world.configures();
+    assert_eq!(configures.len(), 1);
+    let config = &configures[0].1;
+    assert_eq!(config["device"], "default/boiler");
+    assert_eq!(config["protocol"], json!({"url": "tcp://127.0.0.1:5020", "unit": 1}));
+    assert_eq!(
+        config["points"][1],
+        json!({"id": 1, "name": "setpoint", "writable": true, "intervalMs": 1000, "type": "FLOAT",
+               "config": {"address": "hr:0", "rawType": "int16"}}),
+        "scale is the engine's"
+    );
+}
+
+#[test]
+fn a_device_deleted_while_a_write_is_under_way() {
+    let mut world = World::with_boiler(Some("60"));
+    let token = world.writes()[0].0;
+    let point = world.point("boiler", "setpoint");
+    world.objects.pop();
+    world.reconcile();
+    assert_eq!(world.take(|kind| *kind == CommandKind::Remove).len(), 1);
+    assert_eq!(world.forgotten.last().unwrap().device, "default/boiler");
+    world.complete(token, Status::Ok, "");
+    world.read(&[(point, ValueRef::Int(600))]);
+    assert_eq!(world.engine.counters().strays, 1);
+    assert!(world.engine.get(&name("boiler")).is_none());
+    world.objects.push(device("boiler", None));
+    world.reconcile();
+    world.complete_configures();
+    assert_ne!(world.point("boiler", "setpoint"), point, "late readings of the former device must not find the new one");
+    assert_eq!(world.twin("boiler", "setpoint").value, None);
+    assert_eq!(*world.ears.members.lock().unwrap(), ["+default/boiler", "-default/boiler", "+default/boiler"]);
+}
+
+#[test]
+fn a_property_removed_and_a_model_changed_under_a_device() {
+    let mut world = World::with_boiler(Some("60"));
+    world.read_setpoint(600);
+    let kept = world.point("boiler", "setpoint");
+    let mut changed = device("boiler", Some("60"));
+    let mut json: Json = serde_json::from_str(&changed.json).unwrap();
+    json["spec"]["properties"].as_array_mut().unwrap().remove(0);
+    changed.json = json.to_string();
+    world.objects[1] = changed;
+    world.reconcile();
+    let configures = world.configures();
+    assert_eq!(configures[0].1["points"].as_array().unwrap().len(), 2);
+    assert_eq!(world.point("boiler", "setpoint"), kept);
+    assert_eq!(world.twin("boiler", "setpoint").value, Some(Value::Float(60.0)), "the others are not disturbed");
+
+    let text = world.objects[0].json.replace("\"maximum\":\"90\"", "\"maximum\":\"50\"");
+    world.objects[0].json = text;
+    world.reconcile();
+    let (state, message) = world.write_state();
+    assert_eq!(state, WriteState::Failed);
+    assert!(message.contains("expected 20 to 50"), "{message}");
+
+    let text = world.objects[0].json.replacen("\"type\":\"FLOAT\",\"accessMode\":\"ReadWrite\"", "\"type\":\"STRING\",\"accessMode\":\"ReadWrite\"", 1);
+    world.objects[0].json = text;
+    world.reconcile();
+    assert_eq!(world.twin("boiler", "setpoint").value, None, "another type: the old value means nothing");
+}
+
+#[test]
+fn the_order_of_model_device_and_mapper_does_not_matter() {
+    let mut world = World::new();
+    world.up();
+    world.objects = vec![device("boiler", None)];
+    world.reconcile();
+    let condition = world.condition("boiler", "ConfigValid");
+    assert_eq!((condition.status, condition.reason), (Some(false), "ModelNotFound"));
+    assert!(condition.message.contains("`boiler`"));
+    world.objects.push(model());
+    world.reconcile();
+    world.complete_configures();
+    assert_eq!(world.condition("boiler", "ConfigValid").status, Some(true));
+    assert_eq!(world.condition("boiler", "Served").status, Some(true));
+    world.objects.pop();
+    world.reconcile();
+    assert_eq!(world.take(|kind| *kind == CommandKind::Remove).len(), 1, "without a model it is not served");
+
+    let mut foreign = device("foreign", None);
+    foreign.json = foreign.json.replace("modbus", "profibus");
+    world.objects = vec![model(), foreign];
+    world.reconcile();
+    let condition = world.condition("foreign", "Served");
+    assert_eq!((condition.status, condition.reason), (Some(false), "MapperNotFound"));
+}
+
+#[test]
+fn devices_of_other_nodes_and_unreadable_objects() {
+    let mut world = World::new();
+    let mut other = device("other", None);
+    other.json = other.json.replace("edge-1", "edge-2");
+    let mut broken = device("broken", None);
+    broken.json = "{".to_owned();
+    world.objects = vec![model(), other, broken];
+    world.reconcile();
+    assert!(world.engine.get(&name("other")).is_none());
+    assert_eq!(world.condition("broken", "ConfigValid").reason, "Unreadable");
+}
+
+#[test]
+fn faults_that_the_mapper_finds_stand_at_the_devices_own_keys() {
+    let mut world = World::new();
+    world.objects = vec![model(), device("boiler", None)];
+    world.reconcile();
+    world.up();
+    let token = world.configures()[0].2;
+    let faults = json!([{"path": "points[1].config.address", "message": "no such table", "level": "error"},
+                        {"path": "protocol.speed", "message": "unknown key", "level": "warning"}]);
+    world.complete(token, Status::Ok, &faults.to_string());
+    let twin = world.engine.get(&name("boiler")).unwrap();
+    let paths: Vec<_> = twin.warnings.iter().map(|fault| fault.path.as_str()).collect();
+    assert_eq!(paths, ["spec.properties[1].visitors.configData.address", "spec.protocol.configData.speed"]);
+    assert_eq!(world.condition("boiler", "ConfigValid").status, Some(false));
+    assert_eq!(world.condition("boiler", "Served").status, Some(true), "the rest of the device is served");
+}
+
+#[test]
+fn a_full_queue_of_the_mapper_only_costs_time() {
+    let mut world = World::new();
+    world.objects = vec![model(), device("boiler", Some("60"))];
+    world.reconcile();
+    world.up();
+    for _ in 0..3 {
+        let token = world.configures()[0].2;
+        let now = world.now();
+        world.engine.not_submitted(&[token], now);
+        world.tick(100);
+        assert!(world.configures().is_empty(), "not at once");
+        world.tick(500);
+    }
+    world.complete_configures();
+    let token = world.writes()[0].0;
+    let now = world.now();
+    world.engine.not_submitted(&[token], now);
+    world.tick(60);
+    assert_eq!(world.writes().len(), 1);
+    assert_eq!(world.write_state().0, WriteState::Pending);
+}
+
+#[test]
+fn ten_thousand_devices_at_once() {
+    let mut world = World::new();
+    world.objects = vec![model()];
+    world.objects.extend((0..10_000).map(|i| device(&format!("d{i}"), Some("60"))));
+    world.up();
+    world.reconcile();
+    let mut configured = 0;
+    while configured < 10_000 {
+        let configures = world.configures();
+        assert!(!configures.is_empty() && configures.len() <= CONFIGURES_UNDER_WAY, "{configured}: {}", configures.len());
+        configured += configures.len();
+        for (_, _, token) in configures {
+            let now = world.now();
+            world.engine.completion(0, token, Status::Ok, "", now);
+        }
+        world.tick(1);
+    }
+    let mut written = 0;
+    while written < 10_000 {
+        let writes = world.writes();
+        assert!(!writes.is_empty() && writes.len() <= WRITES_UNDER_WAY);
+        written += writes.len();
+        for (token, _) in writes {
+            world.engine.completion(0, token, Status::Refused, "no", Now { ms: world.ms, unix_ms: 0 });
+        }
+        world.tick(1);
+    }
+    world.reconcile();
+    assert!(world.configures().is_empty(), "as before: nothing to do");
+    assert_eq!(world.engine.sizes(), (10_000, 30_000, 0));
+}
