@@ -160,6 +160,30 @@ async fn the_demo_comes_up_survives_kills_and_goes_on_after_a_restart() {
         running(folder).await;
     }
 
+    let mapper = |status: &Json| status["mappers"][0]["pid"].as_u64();
+    let before = mapper(&running(folder).await).expect("the mapper runs");
+    signal(u32::try_from(before).unwrap(), "KILL");
+    eventually("the mapper to be back", || async {
+        let now = self::status(folder);
+        let back = mapper(&now).is_some_and(|pid| pid != before);
+        if back { Ok(()) } else { Err(now.to_string()) }
+    })
+    .await;
+    // What was set before all that still stands, and values go on changing.
+    let device = || run(folder, &["describe", "device", "boiler"]);
+    assert!(device().contains("75"), "{}", device());
+    let values = || {
+        let text = device();
+        let reported = text.lines().filter(|line| line.contains("Reported:"));
+        reported.collect::<Vec<_>>().join("\n")
+    };
+    let before = values();
+    eventually("values to change", || async {
+        let now = values();
+        if now != before { Ok(()) } else { Err(now) }
+    })
+    .await;
+
     assert!(up.terminate().await.success(), "{}", up.log_tail());
     assert_eq!(self::status(folder), Json::Null, "nothing runs any more");
 
