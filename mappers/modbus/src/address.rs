@@ -463,6 +463,18 @@ fn coding(
         Raw::Explicit(raw) => raw,
         Raw::Loose(loose) => by_length(section, loose, length)?,
     };
+    register_coding(section, written, raw, &order, length)
+}
+
+/// Whole registers.
+fn register_coding(
+    section: &Section<'_>,
+    written: &Written,
+    raw: RawType,
+    order: &ByteOrder,
+    length: Option<u16>,
+) -> Option<(u16, Coding)> {
+    let noted = |error: &dyn fmt::Display| section.fault("address", error.to_string());
     match raw {
         RawType::String | RawType::Bytes => {
             let Some(length) = length.or((raw == RawType::Bytes).then_some(1)) else {
@@ -493,7 +505,7 @@ fn coding(
             ))
         }
         number => {
-            let codec = Codec::number(number, &order)
+            let codec = Codec::number(number, order)
                 .map_err(|error| noted(&error))
                 .ok()?;
             let count = registers(codec.size());

@@ -310,3 +310,46 @@ async fn a_device_that_comes_later_is_found() {
     rig.wait_online(1, true);
     rig.wait_value(1, &SampleValue::Int(215));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_ends_what_waits_and_nothing_comes_after_it() {
+    let plc = simulator().start().await;
+    let rig = Rig::new();
+    rig.configure(
+        1,
+        &json!({"url": url(&plc), "timeoutMs": 5000}),
+        50,
+        &one(1),
+    );
+    rig.wait_samples(1, 1);
+    plc.fault(Fault::Unresponsive);
+    let value = SampleValue::Int(1);
+    let write = rig.start(1, CommandKind::Write { point: 1, value });
+    rig.stop();
+    let completion = rig.finish(write);
+    assert_eq!(completion.status, Status::Stopped);
+    let events = rig.look(|record| record.events);
+    plc.clear_faults();
+    assert_eq!(events, rig.look(|record| record.events));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_connection_ends_with_the_last_device() {
+    let plc = simulator().start().await;
+    let rig = Rig::new();
+    rig.configure(1, &json!({"url": url(&plc)}), 50, &one(1));
+    rig.configure(2, &json!({"url": url(&plc), "unit": 2}), 50, &one(2));
+    rig.wait_samples(1, 1);
+    rig.wait_samples(2, 1);
+    assert_eq!(rig.command(1, CommandKind::Remove).status, Status::Ok,);
+    rig.wait_samples(2, 3);
+    assert_eq!(plc.line().connections, 1);
+    assert_eq!(rig.command(2, CommandKind::Remove).status, Status::Ok,);
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while plc.line().open > 0 {
+        assert!(std::time::Instant::now() < deadline, "{:?}", plc.line());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let gone = rig.write(2, 2, SampleValue::Int(1));
+    assert_eq!(gone.status, Status::InvalidArgument);
+}

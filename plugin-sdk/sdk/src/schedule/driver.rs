@@ -21,7 +21,7 @@ use super::{
 /// Samples are emitted in batches of about this size, …
 const BATCH: usize = 1024;
 /// … or after this time.
-const WINDOW: Duration = Duration::from_millis(5);
+const WINDOW: Duration = Duration::from_millis(20);
 /// Commands taken between two exchanges.
 const COMMANDS: usize = 256;
 
@@ -37,6 +37,9 @@ pub(super) fn now() -> Now {
 }
 
 struct Driver<P: Protocol> {
+    protocol: Arc<P>,
+    bus: P::Bus,
+    connection: Option<P::Connection>,
     machine: Machine<P>,
     commands: mpsc::Receiver<BusCommand<P>>,
     /// The router gave up this bus: it ends when nothing is left to do.
@@ -56,14 +59,12 @@ pub(super) async fn run<P: Protocol>(
     emitter: Emitter,
     cancel: CancellationToken,
 ) {
-    let machine = Machine::new(
-        Arc::clone(&protocol),
-        bus.clone(),
-        fastrand::u64(..),
-        Instant::now(),
-    );
+    let seed = fastrand::u64(..);
     let mut driver = Driver {
-        machine,
+        machine: Machine::new(Arc::clone(&protocol), bus.clone(), seed, Instant::now()),
+        protocol,
+        bus,
+        connection: None,
         commands,
         abandoned: false,
         emitter,
@@ -71,83 +72,13 @@ pub(super) async fn run<P: Protocol>(
         output: Output::default(),
         gathered: None,
     };
-    let mut connection: Option<P::Connection> = None;
-    let mut next = Next::Wait(None);
-    loop {
-        if driver.cancel.is_cancelled() {
-            break;
-        }
-        next = match next {
-            Next::Dial => {
-                connection = None;
-                let limit = protocol.connect_timeout(&bus);
-                let result = driver.attend(timeout(limit, protocol.connect(&bus))).await;
-                let result = match result {
-                    None => break,
-                    Some(Ok(Ok(open))) => {
-                        connection = Some(open);
-                        Ok(())
-                    }
-                    Some(Ok(Err(error))) => Err(error),
-                    Some(Err(_)) => Err(RequestError::Line(format!(
-                        "no connection within {} ms",
-                        limit.as_millis()
-                    ))),
-                };
-                driver.take_commands();
-                driver.step(Input::Dialled(result))
-            }
-            Next::Run(job) => {
-                let limit = exchange_limit(&*protocol, &bus, &job);
-                let mut samples = std::mem::take(&mut driver.output.read);
-                let result = match &mut connection {
-                    Some(open) => {
-                        driver
-                            .attend(timeout(limit, exchange(open, &job, &mut samples)))
-                            .await
-                    }
-                    None => Some(Ok(Err(RequestError::Line("not connected".to_owned())))),
-                };
-                driver.output.read = samples;
-                let (result, kept) = match result {
-                    None => break,
-                    Some(Ok(result)) => {
-                        let usable =
-                            result.is_ok() || connection.as_ref().is_some_and(Connection::usable);
-                        (result, usable)
-                    }
-                    // The call was dropped half-way: what comes next on this connection is anybody's guess.
-                    Some(Err(_)) => (
-                        Err(RequestError::Timeout(format!(
-                            "within {} ms",
-                            limit.as_millis()
-                        ))),
-                        false,
-                    ),
-                };
-                if !kept || matches!(result, Err(RequestError::Line(_))) {
-                    connection = None;
-                }
-                driver.take_commands();
-                let next = driver.step(Input::Done {
-                    result,
-                    usable: kept,
-                });
-                // A bus that always has its answer ready must not starve the others.
-                tokio::task::consume_budget().await;
-                next
-            }
+    let mut next = Some(Next::Wait(None));
+    while let Some(now) = next.take().filter(|_| !driver.cancel.is_cancelled()) {
+        next = match now {
+            Next::Dial => driver.dial().await,
+            Next::Run(job) => driver.carry_out(job).await,
             Next::Busy(_) => unreachable!("a dial and an exchange are awaited where they start"),
-            Next::Wait(until) => {
-                driver.flush();
-                if driver.abandoned {
-                    break;
-                }
-                match driver.wait(until).await {
-                    Some(input) => driver.step_all(input),
-                    None => Next::Wait(until),
-                }
-            }
+            Next::Wait(until) => driver.wait(until).await,
         };
     }
     driver.end().await;
@@ -181,6 +112,60 @@ async fn exchange<P: Protocol>(
 }
 
 impl<P: Protocol> Driver<P> {
+    /// Opens the bus. `None`: stop.
+    async fn dial(&mut self) -> Option<Next<P>> {
+        // A serial port can be opened once at a time.
+        self.connection = None;
+        let (protocol, bus) = (Arc::clone(&self.protocol), self.bus.clone());
+        let limit = protocol.connect_timeout(&bus);
+        let result = match self.attend(timeout(limit, protocol.connect(&bus))).await? {
+            Ok(Ok(open)) => {
+                self.connection = Some(open);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                let message = format!("no connection within {} ms", limit.as_millis());
+                Err(RequestError::Line(message))
+            }
+        };
+        self.take_commands();
+        Some(self.step(Input::Dialled(result)))
+    }
+
+    /// Carries out an exchange. `None`: stop.
+    async fn carry_out(&mut self, job: Job<P>) -> Option<Next<P>> {
+        let limit = exchange_limit(&*self.protocol, &self.bus, &job);
+        let mut samples = std::mem::take(&mut self.output.read);
+        let mut connection = self.connection.take();
+        let result = match &mut connection {
+            Some(open) => {
+                let exchange = timeout(limit, exchange(open, &job, &mut samples));
+                self.attend(exchange).await?
+            }
+            None => Ok(Err(RequestError::Line("not connected".to_owned()))),
+        };
+        self.output.read = samples;
+        let (result, usable) = match result {
+            Ok(result) => {
+                let usable = result.is_ok() || connection.as_ref().is_some_and(Connection::usable);
+                let usable = usable && !matches!(result, Err(RequestError::Line(_)));
+                (result, usable)
+            }
+            // The call was dropped half-way: what comes next on this connection is anybody's guess.
+            Err(_) => {
+                let message = format!("within {} ms", limit.as_millis());
+                (Err(RequestError::Timeout(message)), false)
+            }
+        };
+        self.connection = connection.filter(|_| usable);
+        self.take_commands();
+        let next = self.step(Input::Done { result, usable });
+        // A bus that always has its answer ready must not starve the others.
+        tokio::task::consume_budget().await;
+        Some(next)
+    }
+
     fn step(&mut self, input: Input<P>) -> Next<P> {
         let now = now();
         let next = self.machine.step(input, now, &mut self.output);
@@ -230,16 +215,18 @@ impl<P: Protocol> Driver<P> {
     }
 
     /// Waits for a command or the time. `None`: stop, or nothing will come any more.
-    async fn wait(&mut self, until: Option<Instant>) -> Option<Input<P>> {
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => None,
-            command = self.commands.recv() => {
-                self.abandoned = command.is_none();
-                command.map(Input::Command)
-            }
-            () = sleep_until(until) => Some(Input::Tick),
+    async fn wait(&mut self, until: Option<Instant>) -> Option<Next<P>> {
+        self.flush();
+        if self.abandoned {
+            return None;
         }
+        let input = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return None,
+            command = self.commands.recv() => Input::Command(command?),
+            () = sleep_until(until) => Input::Tick,
+        };
+        Some(self.step_all(input))
     }
 
     /// Takes the commands that have come, while the bus is busy with what `done` ends.
