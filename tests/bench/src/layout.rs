@@ -45,6 +45,17 @@ impl Layout {
         }
     }
 
+    /// 10,000 points each second from 1,000 small devices: as many messages
+    /// as a million points from large ones.
+    pub fn small() -> Self {
+        Self {
+            devices: 1_000,
+            floats: 10,
+            cycle_ms: 1_000,
+            writable: false,
+        }
+    }
+
     /// Points each second.
     pub fn rate(&self) -> f64 {
         self.devices as f64 * f64::from(self.floats) * 1_000.0 / f64::from(self.cycle_ms)
@@ -67,7 +78,7 @@ impl Layout {
 
     /// The name of a device.
     pub fn device_name(&self, device: usize) -> String {
-        format!("plant-{device:03}")
+        format!("plant-{device:04}")
     }
 
     /// The model and all devices, for the node's folder of manifests: file names and texts.

@@ -98,7 +98,9 @@ impl Connection {
                 let code = self.buffer[packet.start..packet.end].get(code_at).copied();
                 return match code {
                     Some(0) => Ok(()),
-                    other => Err(io::Error::other(format!("the broker refused with {other:?}"))),
+                    other => Err(io::Error::other(format!(
+                        "the broker refused with {other:?}"
+                    ))),
                 };
             }
         }

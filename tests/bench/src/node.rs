@@ -60,7 +60,8 @@ impl Home {
         hub: Option<&Hub>,
         keep: bool,
     ) -> anyhow::Result<Self> {
-        let mut folder = TempDir::with_prefix("longshore-bench-").context("cannot make a folder")?;
+        let mut folder =
+            TempDir::with_prefix("longshore-bench-").context("cannot make a folder")?;
         folder.disable_cleanup(keep);
         let (bus, metrics) = (free_port()?, free_port()?);
         let mut config = json!({
@@ -74,7 +75,11 @@ impl Home {
         if let Some(hub) = hub {
             config["hub"] = hub.membership(programs)?;
         }
-        let home = Self { folder, bus, metrics };
+        let home = Self {
+            folder,
+            bus,
+            metrics,
+        };
         let path = home.folder.path();
         fs::create_dir(path.join("manifests"))?;
         for (name, text) in manifests {
@@ -97,7 +102,10 @@ impl Home {
         let mut command = match core {
             Some(core) => {
                 let mut command = Command::new("taskset");
-                command.arg("-c").arg(core.to_string()).arg(&programs.edgecore);
+                command
+                    .arg("-c")
+                    .arg(core.to_string())
+                    .arg(&programs.edgecore);
                 command
             }
             None => Command::new(&programs.edgecore),
@@ -109,7 +117,9 @@ impl Home {
             .stdout(log.try_clone()?)
             .stderr(log);
         let started = Instant::now();
-        let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {command:?}"))?;
         Ok(Node {
             process: Running(child),
             bus: self.bus,
@@ -158,7 +168,10 @@ impl Node {
     pub fn log(&self) -> String {
         let text = fs::read_to_string(self.folder.join("edgecore.log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        format!("its log ends with:\n{}", lines[lines.len().saturating_sub(15)..].join("\n"))
+        format!(
+            "its log ends with:\n{}",
+            lines[lines.len().saturating_sub(15)..].join("\n")
+        )
     }
 
     /// A document from its HTTP port.
@@ -168,16 +181,22 @@ impl Node {
 
     /// Waits for the first reading that is good, and says how long after the start it was there.
     pub fn first_reading(&mut self) -> anyhow::Result<Duration> {
-        let result = wait::until("the first reading", PATIENCE, Duration::from_micros(500), || {
-            self.check()?;
-            let twins = self.get("/twins")?;
-            let twins: Json = serde_json::from_str(&twins).map_err(|error| error.to_string())?;
-            if has_reading(&twins) {
-                Ok(self.started.elapsed())
-            } else {
-                Err(twins.to_string())
-            }
-        });
+        let result = wait::until(
+            "the first reading",
+            PATIENCE,
+            Duration::from_micros(500),
+            || {
+                self.check()?;
+                let twins = self.get("/twins")?;
+                let twins: Json =
+                    serde_json::from_str(&twins).map_err(|error| error.to_string())?;
+                if has_reading(&twins) {
+                    Ok(self.started.elapsed())
+                } else {
+                    Err(twins.to_string())
+                }
+            },
+        );
         result.with_context(|| self.log())
     }
 
@@ -185,13 +204,19 @@ impl Node {
     pub fn memory(&self) -> (Memory, Memory) {
         let (edge, children) = self.processes();
         let children = children.into_iter().map(procfs::memory);
-        (procfs::memory(edge), children.fold(Memory::default(), |sum, one| sum + one))
+        (
+            procfs::memory(edge),
+            children.fold(Memory::default(), |sum, one| sum + one),
+        )
     }
 
     /// Processor time of `edgecore` and of its children.
     pub fn cpu(&self) -> (Duration, Duration) {
         let (edge, children) = self.processes();
-        (procfs::cpu(edge), children.into_iter().map(procfs::cpu).sum())
+        (
+            procfs::cpu(edge),
+            children.into_iter().map(procfs::cpu).sum(),
+        )
     }
 
     /// The sum of all its metrics whose name holds `part`.
@@ -199,7 +224,11 @@ impl Node {
         let text = self.get("/metrics").unwrap_or_default();
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         lines
-            .filter(|line| line.split(['{', ' ']).next().is_some_and(|name| name.contains(part)))
+            .filter(|line| {
+                line.split(['{', ' '])
+                    .next()
+                    .is_some_and(|name| name.contains(part))
+            })
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
     }
@@ -219,17 +248,23 @@ fn has_reading(twins: &Json) -> bool {
 
 /// A port that was free a moment ago.
 fn free_port() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
     Ok(listener.local_addr()?)
 }
 
 fn get(at: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(at)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+    let body = answer
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body.to_owned());
     body.ok_or_else(|| std::io::Error::other("an answer without an end of its head"))
 }
 
@@ -254,8 +289,17 @@ impl Hub {
         fs::write(&file, format!("{config:#}"))?;
         let log = File::create(folder.path().join("cloudhub.log"))?;
         let mut command = Command::new(cloudhub);
-        command.arg("--config").arg(&file).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let mut process = Running(command.spawn().with_context(|| format!("cannot start {command:?}"))?);
+        command
+            .arg("--config")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let mut process = Running(
+            command
+                .spawn()
+                .with_context(|| format!("cannot start {command:?}"))?,
+        );
         let run = folder.path().join("state/run.json");
         let link = wait::until("the hub", PATIENCE, PAUSE, || {
             if let Ok(Some(status)) = process.0.try_wait() {
@@ -263,7 +307,10 @@ impl Hub {
             }
             let run = fs::read_to_string(&run).map_err(|error| format!("run.json: {error}"))?;
             let run: Json = serde_json::from_str(&run).map_err(|error| error.to_string())?;
-            run["link"].as_str().map(str::to_owned).ok_or_else(|| run.to_string())
+            run["link"]
+                .as_str()
+                .map(str::to_owned)
+                .ok_or_else(|| run.to_string())
         })?;
         Ok(Self {
             _process: process,
@@ -273,7 +320,9 @@ impl Hub {
     }
 
     fn membership(&self, programs: &Programs) -> anyhow::Result<Json> {
-        let Some(cloudhub) = &programs.cloudhub else { bail!("there is no cloudhub") };
+        let Some(cloudhub) = &programs.cloudhub else {
+            bail!("there is no cloudhub")
+        };
         let out = self.folder.path().join("edge-1");
         let output = Command::new(cloudhub)
             .args(["issue-node", "edge-1", "--config"])
@@ -282,7 +331,10 @@ impl Hub {
             .arg(&out)
             .output()?;
         if !output.status.success() {
-            bail!("cloudhub issue-node: {}", String::from_utf8_lossy(&output.stderr));
+            bail!(
+                "cloudhub issue-node: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
         Ok(json!({
             "url": format!("wss://{}", self.link),

@@ -61,7 +61,11 @@ impl Plant {
             Endpoint::Tcp(address) => Some(*address),
             _ => None,
         };
-        self.simulator.endpoints().iter().filter_map(address).collect()
+        self.simulator
+            .endpoints()
+            .iter()
+            .filter_map(address)
+            .collect()
     }
 
     /// The thread that it runs on.
@@ -90,7 +94,10 @@ impl Plant {
     /// a write and its answer, less what the record says. The narrowest of many wins.
     pub fn epoch(&self) -> anyhow::Result<Instant> {
         use std::io::{Read as _, Write as _};
-        let at = *self.listeners().first().context("the simulator does not listen")?;
+        let at = *self
+            .listeners()
+            .first()
+            .context("the simulator does not listen")?;
         let mut stream = std::net::TcpStream::connect(at)?;
         stream.set_nodelay(true)?;
         let (mut earliest, mut latest) = (None::<Instant>, None::<Instant>);

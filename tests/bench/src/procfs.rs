@@ -150,9 +150,16 @@ impl Sub for Machine {
 pub fn describe() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let info = read("/proc/cpuinfo");
-    let model = info.lines().find_map(|line| line.strip_prefix("model name"));
-    let model = model.map_or("unknown processor", |rest| rest.trim_start_matches([':', ' ', '\t']));
-    let cores = info.lines().filter(|line| line.starts_with("processor")).count();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    let model = model.map_or("unknown processor", |rest| {
+        rest.trim_start_matches([':', ' ', '\t'])
+    });
+    let cores = info
+        .lines()
+        .filter(|line| line.starts_with("processor"))
+        .count();
     let kernel = read("/proc/sys/kernel/osrelease");
     let gib = field(&read("/proc/meminfo"), "MemTotal:").div_ceil(1024 * 1024);
     format!("{cores} × {model}, {gib} GiB, Linux {}", kernel.trim())

@@ -28,8 +28,11 @@ impl Programs {
             None => vec![beside.to_owned(), PathBuf::from("target/release")],
         };
         let find = |names: &[&str]| {
-            let all = folders.iter().flat_map(|f| names.iter().map(move |name| f.join(name)));
-            all.filter_map(|path| path.canonicalize().ok()).find(|path| path.is_file())
+            let all = folders
+                .iter()
+                .flat_map(|f| names.iter().map(move |name| f.join(name)));
+            all.filter_map(|path| path.canonicalize().ok())
+                .find(|path| path.is_file())
         };
         let need = |names: &[&str]| {
             find(names).with_context(|| {

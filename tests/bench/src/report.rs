@@ -52,7 +52,12 @@ impl Report {
 
     /// A budget and what was reached of it.
     pub fn budget(&mut self, what: &'static str, budget: &'static str, reached: String, met: bool) {
-        self.budgets.push(Budget { what, reached, budget, met });
+        self.budgets.push(Budget {
+            what,
+            reached,
+            budget,
+            met,
+        });
     }
 
     /// Raw numbers.
@@ -75,10 +80,16 @@ impl Report {
             text.push_str("\nbudgets\n");
             let row = |budget: &Budget| {
                 let verdict = if budget.met { "reached" } else { "MISSED" };
-                [budget.what, &budget.reached, budget.budget, verdict].map(str::to_owned).to_vec()
+                [budget.what, &budget.reached, budget.budget, verdict]
+                    .map(str::to_owned)
+                    .to_vec()
             };
-            let header = ["what", "measured", "budget", ""].map(str::to_owned).to_vec();
-            let rows: Vec<_> = std::iter::once(header).chain(self.budgets.iter().map(row)).collect();
+            let header = ["what", "measured", "budget", ""]
+                .map(str::to_owned)
+                .to_vec();
+            let rows: Vec<_> = std::iter::once(header)
+                .chain(self.budgets.iter().map(row))
+                .collect();
             lines(&mut text, &rows);
         }
         text
@@ -86,12 +97,11 @@ impl Report {
 
     /// For programs.
     pub fn save(&self, file: &Path) -> anyhow::Result<()> {
-        let budget = |budget: &Budget| {
-            json!({"what": budget.what, "reached": budget.reached, "budget": budget.budget, "met": budget.met})
-        };
+        let budget = |budget: &Budget| json!({"what": budget.what, "reached": budget.reached, "budget": budget.budget, "met": budget.met});
         let budgets: Vec<Json> = self.budgets.iter().map(budget).collect();
         let all = json!({"head": self.head, "budgets": budgets, "measured": self.json});
-        fs::write(file, format!("{all:#}\n")).with_context(|| format!("cannot write {}", file.display()))
+        fs::write(file, format!("{all:#}\n"))
+            .with_context(|| format!("cannot write {}", file.display()))
     }
 }
 
@@ -135,7 +145,11 @@ pub fn thousands(number: f64) -> String {
         }
         text.push(digit);
     }
-    if number < 0.0 { format!("-{text}") } else { text }
+    if number < 0.0 {
+        format!("-{text}")
+    } else {
+        text
+    }
 }
 
 /// The value below which a share of all lies; the list is sorted.

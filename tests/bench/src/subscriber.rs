@@ -62,7 +62,9 @@ impl Subscriber {
     pub fn start(broker: SocketAddr, filters: &[&str], setpoints: bool) -> anyhow::Result<Self> {
         let mut connection = Connection::subscribe(broker, "longshore-bench", filters)
             .with_context(|| format!("cannot subscribe at {broker}"))?;
-        let publisher = connection.publisher().context("cannot share the connection")?;
+        let publisher = connection
+            .publisher()
+            .context("cannot share the connection")?;
         let heard = Arc::new(Heard::default());
         let (started, wait) = mpsc::sync_channel(1);
         let hears = heard.clone();
@@ -72,7 +74,8 @@ impl Subscriber {
                 // Nobody waits any more only if the starter has panicked.
                 let _ = started.send(procfs::thread_id());
                 // It ends when the connection does, by either side.
-                let _ = connection.listen(|topic, payload| hears.message(topic, payload, setpoints));
+                let _ =
+                    connection.listen(|topic, payload| hears.message(topic, payload, setpoints));
             })
             .context("cannot start a thread")?;
         let tid = wait.recv().context("the subscriber's thread ended")?;
@@ -102,7 +105,9 @@ impl Subscriber {
 
     /// Whether the connection still stands.
     pub fn is_alive(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        self.thread
+            .as_ref()
+            .is_some_and(|thread| !thread.is_finished())
     }
 
     /// The client, to publish with.
@@ -128,7 +133,9 @@ impl Drop for Subscriber {
 
 impl Heard {
     fn setpoints(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
-        self.setpoints.lock().unwrap_or_else(PoisonError::into_inner)
+        self.setpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn message(&self, topic: &[u8], payload: &[u8], setpoints: bool) {
@@ -151,7 +158,11 @@ impl Heard {
 /// message is taken apart properly.
 fn batch_size(payload: &[u8]) -> u64 {
     const HEAD: &[u8] = b"\"values\":{";
-    let Some(start) = payload.windows(HEAD.len()).take(64).position(|bytes| bytes == HEAD) else {
+    let Some(start) = payload
+        .windows(HEAD.len())
+        .take(64)
+        .position(|bytes| bytes == HEAD)
+    else {
         return 0;
     };
     let values = &payload[start + HEAD.len()..];
@@ -160,25 +171,35 @@ fn batch_size(payload: &[u8]) -> u64 {
         return colons;
     }
     let message: Json = serde_json::from_slice(payload).unwrap_or_default();
-    message["values"].as_object().map_or(0, |values| values.len() as u64)
+    message["values"]
+        .as_object()
+        .map_or(0, |values| values.len() as u64)
 }
 
 /// By blocks whose sums fit a byte, which the compiler turns into vectors.
 fn count(bytes: &[u8], wanted: u8) -> u64 {
-    let block = |block: &[u8]| block.iter().fold(0_u8, |sum, byte| sum + u8::from(*byte == wanted));
+    let block = |block: &[u8]| {
+        block
+            .iter()
+            .fold(0_u8, |sum, byte| sum + u8::from(*byte == wanted))
+    };
     bytes.chunks(255).map(|chunk| u64::from(block(chunk))).sum()
 }
 
 fn document_size(payload: &[u8]) -> u64 {
     let message: Json = serde_json::from_slice(payload).unwrap_or_default();
-    message["twin"].as_object().map_or(0, |twin| twin.len() as u64)
+    message["twin"]
+        .as_object()
+        .map_or(0, |twin| twin.len() as u64)
 }
 
 /// The setpoint in a batch. No other name begins with its letter, so few places are looked at.
 fn setpoint(payload: &[u8]) -> Option<u64> {
     let mut rest = payload;
     loop {
-        let at = rest.iter().position(|byte| *byte == SETPOINT_NAME.as_bytes()[0])?;
+        let at = rest
+            .iter()
+            .position(|byte| *byte == SETPOINT_NAME.as_bytes()[0])?;
         rest = &rest[at..];
         if let Some(value) = rest.strip_prefix(SETPOINT_NAME.as_bytes()) {
             let digits = value.strip_prefix(b"\":")?;
@@ -219,7 +240,8 @@ mod tests {
 
     #[test]
     fn counts_the_properties_of_a_document() {
-        let payload = br#"{"event_id":"","timestamp":1,"twin":{"a":{"last":{},"current":{}},"b":{}}}"#;
+        let payload =
+            br#"{"event_id":"","timestamp":1,"twin":{"a":{"last":{},"current":{}},"b":{}}}"#;
         assert_eq!(document_size(payload), 2);
     }
 }

@@ -56,7 +56,11 @@ pub(super) fn measure(args: &Args, programs: &Programs, report: &mut Report) -> 
     report.budget(
         "idle, broker, link and one mapper child included",
         "≤ 15 MB RSS, ≤ 6 MB anonymous",
-        format!("{} RSS, {} anonymous", megabytes(sum.rss), megabytes(sum.anonymous)),
+        format!(
+            "{} RSS, {} anonymous",
+            megabytes(sum.rss),
+            megabytes(sum.anonymous)
+        ),
         sum.rss * 1024 <= 15_000_000 && sum.anonymous * 1024 <= 6_000_000,
     );
     Ok(())
@@ -70,7 +74,12 @@ struct Settled {
 
 fn settled(args: &Args, programs: &Programs, hub: Option<&Hub>) -> anyhow::Result<Settled> {
     let plant = Plant::start(&LAYOUT, Duration::ZERO)?;
-    let home = Home::new(programs, &LAYOUT.manifests(&plant.listeners()), hub, args.keep)?;
+    let home = Home::new(
+        programs,
+        &LAYOUT.manifests(&plant.listeners()),
+        hub,
+        args.keep,
+    )?;
     let mut node = home.start(programs, None)?;
     node.first_reading()?;
     settle(&node);
@@ -114,13 +123,15 @@ impl Settled {
         let (edge, mapper) = self.threads;
         rows.push(row(format!("{name}: edgecore"), self.edge, edge));
         rows.push(row(format!("{name}: mapper child"), self.mapper, mapper));
-        rows.push(row(format!("{name}: both"), self.edge + self.mapper, edge + mapper));
+        rows.push(row(
+            format!("{name}: both"),
+            self.edge + self.mapper,
+            edge + mapper,
+        ));
     }
 
     fn data(&self) -> serde_json::Value {
-        let memory = |memory: Memory| {
-            json!({"rssKib": memory.rss, "anonymousKib": memory.anonymous, "pssKib": memory.pss})
-        };
+        let memory = |memory: Memory| json!({"rssKib": memory.rss, "anonymousKib": memory.anonymous, "pssKib": memory.pss});
         json!({"edgecore": memory(self.edge), "mapper": memory(self.mapper)})
     }
 }

@@ -35,18 +35,28 @@ pub(super) fn measure(args: &Args, programs: &Programs, report: &mut Report) -> 
     let calibration = calibrate::measure();
     let plant = Plant::start(&LAYOUT, Duration::ZERO)?;
     pin(plant.tid())?;
-    let home = Home::new(programs, &LAYOUT.manifests(&plant.listeners()), None, args.keep)?;
+    let home = Home::new(
+        programs,
+        &LAYOUT.manifests(&plant.listeners()),
+        None,
+        args.keep,
+    )?;
     let mut node = home.start(programs, Some(0))?;
     node.ready()?;
     let subscriber = Subscriber::start(node.bus(), &[BATCHES], false)?;
     pin(subscriber.tid())?;
     thread::sleep(WARM_UP);
-    anyhow::ensure!(subscriber.is_alive(), "the subscriber was disconnected; {}", node.log());
+    anyhow::ensure!(
+        subscriber.is_alive(),
+        "the subscriber was disconnected; {}",
+        node.log()
+    );
     let before = Reading::now(&node, &plant, &subscriber);
     thread::sleep(args.window());
     let after = Reading::now(&node, &plant, &subscriber);
     let (edge_memory, mapper_memory) = node.memory();
     let load = Load {
+        devices: LAYOUT.devices,
         target: LAYOUT.rate(),
         before,
         after,
@@ -54,7 +64,11 @@ pub(super) fn measure(args: &Args, programs: &Programs, report: &mut Report) -> 
         mapper_memory,
         calibration,
     };
-    report.table("the most on one core, polled back to back", HEADER, vec![load.row()]);
+    report.table(
+        "the most on one core, polled back to back",
+        HEADER,
+        vec![load.row()],
+    );
     report.data("limit", load.data());
     let per_second = load.delivered() / load.cpu_share();
     let other = load.plant_share() + load.subscriber_share();
@@ -67,7 +81,11 @@ pub(super) fn measure(args: &Args, programs: &Programs, report: &mut Report) -> 
     report.budget(
         "points per second on one core, to the subscriber",
         "≥ 1,000,000",
-        format!("{} ({} per CPU second)", thousands(load.delivered()), thousands(per_second)),
+        format!(
+            "{} ({} per CPU second)",
+            thousands(load.delivered()),
+            thousands(per_second)
+        ),
         load.delivered() >= 1e6,
     );
     Ok(())
@@ -76,10 +94,15 @@ pub(super) fn measure(args: &Args, programs: &Programs, report: &mut Report) -> 
 /// Keeps a thread of this process off the first core.
 fn pin(tid: u32) -> anyhow::Result<()> {
     let mut command = Command::new("taskset");
-    command.args(["-pc", "1", &tid.to_string()]).stdout(Stdio::null());
+    command
+        .args(["-pc", "1", &tid.to_string()])
+        .stdout(Stdio::null());
     let status = command
         .status()
         .context("cannot run taskset\n\nhint: it is in the package util-linux")?;
-    anyhow::ensure!(status.success(), "taskset failed with {status}: there is no second core");
+    anyhow::ensure!(
+        status.success(),
+        "taskset failed with {status}: there is no second core"
+    );
     Ok(())
 }

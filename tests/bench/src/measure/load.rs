@@ -45,7 +45,14 @@ pub(super) fn measure(args: &Args, programs: &Programs, report: &mut Report) -> 
             );
         }
     }
-    report.table("throughput to one subscriber of longshore/+/+/batch, all points changing", HEADER, rows);
+    let small = run(args, programs, &Layout::small(), &[BATCHES])?;
+    rows.push(small.row());
+    data.push(small.data());
+    report.table(
+        "throughput to one subscriber of longshore/+/+/batch, all points changing",
+        HEADER,
+        rows,
+    );
     report.data("load", Json::Array(data));
     if let (Some((_, least)), Some((most_points, most))) = (per_point.first(), per_point.last())
         && per_point.len() > 1
@@ -53,14 +60,21 @@ pub(super) fn measure(args: &Args, programs: &Programs, report: &mut Report) -> 
         report.budget(
             "flat cost per point",
             "no more at the largest load than at the smallest",
-            format!("{least:.0} ns, at {} {most:.0} ns", thousands(f64::from(*most_points))),
+            format!(
+                "{least:.0} ns, at {} {most:.0} ns",
+                thousands(f64::from(*most_points))
+            ),
             most <= least,
         );
     }
     Ok(())
 }
 
-pub(super) fn documents(args: &Args, programs: &Programs, report: &mut Report) -> anyhow::Result<()> {
+pub(super) fn documents(
+    args: &Args,
+    programs: &Programs,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let layout = Layout::of_rate(10_000);
     let result = run(args, programs, &layout, &[BATCHES, DOCUMENTS])?;
     report.table(
@@ -76,7 +90,12 @@ pub(super) fn documents(args: &Args, programs: &Programs, report: &mut Report) -
 fn run(args: &Args, programs: &Programs, layout: &Layout, topics: &[&str]) -> anyhow::Result<Load> {
     let calibration = calibrate::measure();
     let plant = Plant::start(layout, Duration::ZERO)?;
-    let home = Home::new(programs, &layout.manifests(&plant.listeners()), None, args.keep)?;
+    let home = Home::new(
+        programs,
+        &layout.manifests(&plant.listeners()),
+        None,
+        args.keep,
+    )?;
     let mut node = home.start(programs, None)?;
     node.ready()?;
     let subscriber = Subscriber::start(node.bus(), topics, false)?;
@@ -86,6 +105,7 @@ fn run(args: &Args, programs: &Programs, layout: &Layout, topics: &[&str]) -> an
     let after = Reading::now(&node, &plant, &subscriber);
     let (edge_memory, mapper_memory) = node.memory();
     Ok(Load {
+        devices: layout.devices,
         target: layout.rate(),
         before,
         after,
@@ -105,7 +125,11 @@ pub(super) fn flow(node: &mut Node, subscriber: &Subscriber, target: f64) -> any
         if let Err(reason) = node.check() {
             anyhow::bail!("{reason}; {}", node.log());
         }
-        anyhow::ensure!(subscriber.is_alive(), "the subscriber was disconnected; {}", node.log());
+        anyhow::ensure!(
+            subscriber.is_alive(),
+            "the subscriber was disconnected; {}",
+            node.log()
+        );
         let (points, now) = (subscriber.counts().points, Instant::now());
         let rate = (points - last) as f64 / (now - at).as_secs_f64();
         full = if rate >= FLOWS * target { full + 1 } else { 0 };
@@ -149,6 +173,7 @@ impl Reading {
 
 /// What happened between two readings.
 pub(super) struct Load {
+    pub(super) devices: usize,
     pub(super) target: f64,
     pub(super) before: Reading,
     pub(super) after: Reading,
@@ -159,6 +184,7 @@ pub(super) struct Load {
 
 /// The columns of [`Load::row`].
 pub(super) const HEADER: &[&str] = &[
+    "devices",
     "target",
     "read/s",
     "delivered/s",
@@ -182,7 +208,10 @@ impl Load {
     }
 
     fn share(&self, of: impl Fn(&Reading) -> Duration) -> f64 {
-        of(&self.after).saturating_sub(of(&self.before)).as_secs_f64() / self.seconds()
+        of(&self.after)
+            .saturating_sub(of(&self.before))
+            .as_secs_f64()
+            / self.seconds()
     }
 
     /// Share of one core that `edgecore` and its child take.
@@ -231,6 +260,7 @@ impl Load {
         let percent = |share: f64| format!("{:.1} %", share * 100.0);
         let messages = self.after.counts.messages - self.before.counts.messages;
         vec![
+            thousands(self.devices as f64),
             thousands(self.target),
             thousands(self.read()),
             thousands(self.delivered()),
@@ -253,6 +283,7 @@ impl Load {
         let machine = self.after.machine - self.before.machine;
         let (before, after) = (&self.before.counts, &self.after.counts);
         json!({
+            "devices": self.devices,
             "target": self.target,
             "seconds": self.seconds(),
             "readPerSecond": self.read(),

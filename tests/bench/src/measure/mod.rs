@@ -25,7 +25,11 @@ pub fn all(args: &Args, programs: &Programs) -> anyhow::Result<Report> {
         (Part::Idle, "idle memory", idle::measure),
         (Part::Start, "cold start", start::measure),
         (Part::Load, "throughput", load::measure),
-        (Part::Documents, "throughput with documents", load::documents),
+        (
+            Part::Documents,
+            "throughput with documents",
+            load::documents,
+        ),
         (Part::Writes, "write latency", writes::measure),
         (Part::Limit, "one core", limit::measure),
     ];

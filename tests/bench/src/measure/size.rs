@@ -17,7 +17,10 @@ pub(super) fn measure(_: &Args, programs: &Programs, report: &mut Report) -> any
     };
     let edgecore = size(&programs.edgecore)?;
     let mapper = size(&programs.mapper)?;
-    let mut rows = vec![row("edgecore", edgecore), row("libmapper_modbus.so", mapper)];
+    let mut rows = vec![
+        row("edgecore", edgecore),
+        row("libmapper_modbus.so", mapper),
+    ];
     let mut data = json!({"edgecore": edgecore, "mapper": mapper});
     if let Some(cloudhub) = &programs.cloudhub {
         let cloudhub = size(cloudhub)?;

@@ -36,7 +36,10 @@ pub(super) fn measure(args: &Args, programs: &Programs, report: &mut Report) -> 
         let cell = |share| format!("{:.0} ms", quantile(sorted, share));
         vec![name.to_owned(), cell(0.0), cell(0.5), cell(1.0)]
     };
-    let rows = vec![row("without any state", &cold), row("after kill -9", &again)];
+    let rows = vec![
+        row("without any state", &cold),
+        row("after kill -9", &again),
+    ];
     report.table(
         "start of edgecore to the first good reading at /twins",
         &["start", "least", "median", "most"],
@@ -44,7 +47,12 @@ pub(super) fn measure(args: &Args, programs: &Programs, report: &mut Report) -> 
     );
     report.data("start", json!({"coldMs": cold, "againMs": again}));
     let median = quantile(&cold, 0.5);
-    report.budget("start to first reading", "≤ 150 ms", format!("{median:.0} ms"), median <= 150.0);
+    report.budget(
+        "start to first reading",
+        "≤ 150 ms",
+        format!("{median:.0} ms"),
+        median <= 150.0,
+    );
     Ok(())
 }
 

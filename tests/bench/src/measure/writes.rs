@@ -36,10 +36,18 @@ const LAST: Duration = Duration::from_secs(5);
 
 pub(super) fn measure(args: &Args, programs: &Programs, report: &mut Report) -> anyhow::Result<()> {
     let calibration = calibrate::measure();
-    let layout = Layout { writable: true, ..Layout::of_rate(100_000) };
+    let layout = Layout {
+        writable: true,
+        ..Layout::of_rate(100_000)
+    };
     let plant = Plant::start(&layout, DELAY)?;
     let epoch = plant.epoch()?;
-    let home = Home::new(programs, &layout.manifests(&plant.listeners()), None, args.keep)?;
+    let home = Home::new(
+        programs,
+        &layout.manifests(&plant.listeners()),
+        None,
+        args.keep,
+    )?;
     let mut node = home.start(programs, None)?;
     node.ready()?;
     let mut subscriber = Subscriber::start(node.bus(), &[BATCHES], true)?;
@@ -50,6 +58,7 @@ pub(super) fn measure(args: &Args, programs: &Programs, report: &mut Report) -> 
     let (edge_memory, mapper_memory) = node.memory();
     confirmations(&subscriber, sent.len());
     let load = Load {
+        devices: layout.devices,
         target: layout.rate(),
         before,
         after,
@@ -57,7 +66,11 @@ pub(super) fn measure(args: &Args, programs: &Programs, report: &mut Report) -> 
         mapper_memory,
         calibration,
     };
-    report.table("load while writing, answers after 2 ms", HEADER, vec![load.row()]);
+    report.table(
+        "load while writing, answers after 2 ms",
+        HEADER,
+        vec![load.row()],
+    );
     let written: HashMap<(u8, u16), Instant> = plant
         .writes()
         .into_iter()
@@ -67,9 +80,15 @@ pub(super) fn measure(args: &Args, programs: &Programs, report: &mut Report) -> 
     let confirmed = subscriber.setpoints();
     let mut latencies = Latencies::default();
     for write in &sent {
-        let of = |end: Option<&Instant>| end.map(|end| milliseconds(end.saturating_duration_since(write.at)));
-        latencies.written.push(of(written.get(&(write.unit, write.value))));
-        latencies.confirmed.push(of(confirmed.get(&u64::from(write.value))));
+        let of = |end: Option<&Instant>| {
+            end.map(|end| milliseconds(end.saturating_duration_since(write.at)))
+        };
+        latencies
+            .written
+            .push(of(written.get(&(write.unit, write.value))));
+        latencies
+            .confirmed
+            .push(of(confirmed.get(&u64::from(write.value))));
     }
     latencies.report(report, &load.data())
 }
@@ -87,7 +106,10 @@ fn write(count: u32, layout: &Layout, subscriber: &mut Subscriber) -> anyhow::Re
         thread::sleep(Duration::from_millis(random.u64(PAUSE_MS)));
         let device = random.usize(0..layout.devices);
         let value = (FIRST + index) as u16;
-        let topic = format!("$hw/events/device/default/{}/twin/update", layout.device_name(device));
+        let topic = format!(
+            "$hw/events/device/default/{}/twin/update",
+            layout.device_name(device)
+        );
         let payload = json!({
             "event_id": index.to_string(), "timestamp": 0,
             "twin": {SETPOINT_NAME: {"expected": {"value": value.to_string()}, "metadata": {"type": "int"}}},
@@ -98,7 +120,11 @@ fn write(count: u32, layout: &Layout, subscriber: &mut Subscriber) -> anyhow::Re
             .publisher()
             .publish(&topic, payload.as_bytes())
             .context("cannot publish a write")?;
-        sent.push(Sent { unit: layout.unit(device), value, at });
+        sent.push(Sent {
+            unit: layout.unit(device),
+            value,
+            at,
+        });
     }
     Ok(sent)
 }
@@ -144,9 +170,15 @@ impl Latencies {
         report.table(
             &format!("latency of {count} writes, from the publication on"),
             &["until", "p50", "p90", "p99", "most", "missing"],
-            vec![row("the register has the value", &written), row("it is read back and published", &confirmed)],
+            vec![
+                row("the register has the value", &written),
+                row("it is read back and published", &confirmed),
+            ],
         );
-        report.data("writes", json!({"load": load, "writtenMs": written, "confirmedMs": confirmed, "count": count}));
+        report.data(
+            "writes",
+            json!({"load": load, "writtenMs": written, "confirmedMs": confirmed, "count": count}),
+        );
         anyhow::ensure!(!written.is_empty(), "no write arrived");
         let (p50, p99) = (quantile(&written, 0.5), quantile(&written, 0.99));
         report.budget(
