@@ -22,7 +22,7 @@ use crate::{
     config::{ClusterConfig, Config},
     identity::{self, Authority, IdentityError, ServerIdentity},
     metrics, nodes, sessions,
-    state::Hub,
+    state::{Hub, Known},
     status,
     store::{Store, StoreError},
 };
@@ -151,7 +151,7 @@ impl RunningHub {
             stopped,
         ));
         // An error would mean that the hub just made is gone.
-        let _ = hub.complete().wait_for(|complete| *complete).await;
+        let _ = hub.known().wait_for(Known::all).await;
         write_run_file(state_dir, &ports.addresses)?;
         let addresses = ports.addresses;
         info!(link = %addresses.link, metrics = %addresses.metrics, "hub is ready");

@@ -20,11 +20,30 @@ use crate::{
     store::{Contents, Store, StoredReport},
 };
 
+/// What was listed completely since the hub started.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Known {
+    /// Devices and models: edges may be served.
+    pub(crate) catalog: bool,
+    /// Which DeviceStatuses there are.
+    pub(crate) statuses: bool,
+    /// Which Nodes there are.
+    pub(crate) nodes: bool,
+}
+
+impl Known {
+    /// Statuses may be written: a device that is missing is gone, and one whose
+    /// status is missing has none.
+    pub(crate) fn all(&self) -> bool {
+        self.catalog && self.statuses && self.nodes
+    }
+}
+
 /// The hub's memory. Locks are held for moments, never over an await.
 #[derive(Debug)]
 pub(crate) struct Hub {
     catalog: Mutex<Catalog>,
-    complete: watch::Sender<bool>,
+    known: watch::Sender<Known>,
     logs: Mutex<HashMap<String, watch::Sender<u64>>>,
     reports: Mutex<HashMap<DeviceName, StoredReport>>,
     pub(crate) nodes: NodeTable,
@@ -42,7 +61,7 @@ impl Hub {
         status.mark(contents.reports.keys().cloned());
         Self {
             catalog: Mutex::new(Catalog::new(epoch)),
-            complete: watch::Sender::new(false),
+            known: watch::Sender::default(),
             logs: Mutex::default(),
             reports: Mutex::new(contents.reports),
             nodes,
@@ -62,11 +81,9 @@ impl Hub {
             let mut catalog = self.catalog();
             (change(&mut catalog), catalog.is_complete())
         };
-        self.complete.send_if_modified(|known| {
-            let changed = complete && !*known;
-            *known |= complete;
-            changed
-        });
+        if complete {
+            self.learn(|known| &mut known.catalog);
+        }
         let logs = lock(&self.logs);
         for node in &touched.nodes {
             if let Some(signal) = logs.get(node) {
@@ -77,9 +94,22 @@ impl Hub {
         self.status.mark(touched.devices);
     }
 
-    /// Turns true when all devices and models are known.
-    pub(crate) fn complete(&self) -> watch::Receiver<bool> {
-        self.complete.subscribe()
+    /// What was listed completely so far.
+    pub(crate) fn known(&self) -> watch::Receiver<Known> {
+        self.known.subscribe()
+    }
+
+    fn learn(&self, what: impl FnOnce(&mut Known) -> &mut bool) {
+        self.known.send_if_modified(|known| {
+            let what = what(known);
+            !std::mem::replace(what, true)
+        });
+    }
+
+    /// The set of DeviceStatuses is this.
+    pub(crate) fn statuses_exist(&self, names: HashSet<DeviceName>) {
+        self.status.existing(names);
+        self.learn(|known| &mut known.statuses);
     }
 
     /// Counts up when the log of a node changed.
@@ -132,6 +162,7 @@ impl Hub {
         for node in self.nodes.set_existing(names) {
             self.mark_devices_of(&node);
         }
+        self.learn(|known| &mut known.nodes);
     }
 
     /// A Node object came or went.
@@ -149,7 +180,7 @@ impl Hub {
 
     /// Why the hub is not ready yet.
     pub(crate) fn not_ready(&self) -> Option<&'static str> {
-        (!*self.complete.borrow()).then_some("devices and models are not listed yet")
+        (!self.known.borrow().catalog).then_some("devices and models are not listed yet")
     }
 }
 

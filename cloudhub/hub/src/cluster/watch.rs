@@ -86,7 +86,7 @@ pub(crate) async fn statuses(client: Client, hub: Arc<Hub>) {
     follow("DeviceStatus", stream, &hub, |event| match event {
         Event::Init => buffer.clear(),
         Event::InitApply(object) => buffer.extend(meta_name(&object)),
-        Event::InitDone => hub.status.existing(std::mem::take(&mut buffer)),
+        Event::InitDone => hub.statuses_exist(std::mem::take(&mut buffer)),
         Event::Apply(object) => hub.status.appeared(meta_name(&object)),
         Event::Delete(object) => hub.status.vanished(meta_name(&object)),
     })

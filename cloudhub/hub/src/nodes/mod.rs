@@ -30,6 +30,10 @@ const LEASE_NAMESPACE: &str = "kube-node-lease";
 /// So many nodes are written at once.
 const CONCURRENCY: usize = 16;
 
+/// A request that takes longer is given up and made again, so that one node
+/// does not hold up the others' leases.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// How often the table is looked at when nothing wakes the task.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -51,7 +55,7 @@ pub(crate) async fn run(client: Client, hub: Arc<Hub>) {
 }
 
 async fn perform(client: &Client, hub: &Hub, task: Task) {
-    let outcome = async {
+    let work = async {
         if task.write_status {
             write_node(client, hub, &task).await?;
         }
@@ -60,10 +64,12 @@ async fn perform(client: &Client, hub: &Hub, task: Task) {
         }
         Ok::<(), kube::Error>(())
     };
-    let outcome = outcome.await;
+    let outcome = match tokio::time::timeout(PATIENCE, work).await {
+        Ok(outcome) => outcome.map_err(|error| crate::error_chain(&error)),
+        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+    };
     if let Err(error) = &outcome {
         hub.metrics.node_errors.increment();
-        let error = crate::error_chain(error);
         warn!(
             node = task.node,
             error, "node could not be written, trying again"

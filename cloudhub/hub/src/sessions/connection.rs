@@ -226,7 +226,7 @@ impl Connection<'_> {
 /// where its records go on.
 async fn open(hub: Arc<Hub>, node: NodeName, hello: Hello) -> Result<Done, StoreError> {
     // An error means that the hub is gone, and this task with it.
-    let _ = hub.complete().wait_for(|complete| *complete).await;
+    let _ = hub.known().wait_for(|known| known.catalog).await;
     let attached = hub.nodes.attach(node.as_str(), Instant::now());
     let taken = hub
         .store

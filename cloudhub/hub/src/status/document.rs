@@ -73,6 +73,18 @@ pub(super) fn status(
     value
 }
 
+/// Takes out of a status what only a report can say, so that a merge patch
+/// leaves that as it is.
+pub(super) fn keep_what_was_reported(status: &mut Value) {
+    if let Value::Object(keys) = status {
+        keys.remove("twins");
+        keys.remove("lastOnlineTime");
+        if let Some(Value::Object(extensions)) = keys.get_mut("extensions") {
+            extensions.retain(|key, _| key == "conditions");
+        }
+    }
+}
+
 /// The same for a status that is not there yet: a merge patch's `null` deletes,
 /// in a new object it would stay.
 pub(super) fn for_creation(mut status: Value) -> Value {

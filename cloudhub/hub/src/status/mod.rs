@@ -13,15 +13,15 @@ use std::{
     collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use kube::{
-    Client,
+    Api, Client,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
 };
 use longshore_types::DeviceName;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::JoinSet,
@@ -32,9 +32,13 @@ use crate::{
     catalog::DeviceEntry,
     cluster::kinds::{self, has_code},
     config::StatusConfig,
-    state::{Hub, lock},
+    state::{Hub, Known, lock},
+    store::StoreError,
 };
 use pace::{Next, Pace};
+
+/// A request that takes longer is given up and made again.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The devices whose status must be looked at.
 #[derive(Debug)]
@@ -148,6 +152,17 @@ impl StatusQueue {
     }
 }
 
+/// Why a status could not be written. All are tried again.
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    #[error("the API server refuses")]
+    Api(#[from] kube::Error),
+    #[error("the hub's database refuses")]
+    Store(#[from] StoreError),
+    #[error("the API server did not answer within {} s", PATIENCE.as_secs())]
+    Timeout,
+}
+
 enum Outcome {
     Written(u64),
     Unchanged,
@@ -157,10 +172,9 @@ enum Outcome {
 
 /// Runs until it is told to stop, and then ends what is under way.
 pub(crate) async fn run(client: Client, hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
-    // Before all devices are known, a device that is missing is not gone.
-    let mut complete = hub.complete();
+    let mut known = hub.known();
     tokio::select! {
-        _ = complete.wait_for(|complete| *complete) => {}
+        _ = known.wait_for(Known::all) => {}
         _ = stop.wait_for(|stop| *stop) => return,
     }
     let permits = Arc::new(Semaphore::new(hub.status.config.concurrency));
@@ -210,12 +224,18 @@ async fn reconcile(client: &Client, hub: &Hub, device: &DeviceName) -> Outcome {
             .is_some_and(|entry| catalog.has_model(device.namespace(), &entry.model));
         (entry, has_model)
     };
-    let outcome = match &entry {
-        Some(entry) => write(client, hub, device, entry, has_model).await,
-        None => remove(client, hub, device).await,
+    let work = async {
+        match &entry {
+            Some(entry) => write(client, hub, device, entry, has_model).await,
+            None => remove(client, hub, device).await,
+        }
     };
+    let outcome = tokio::time::timeout(PATIENCE, work)
+        .await
+        .unwrap_or(Err(WriteError::Timeout));
     outcome.unwrap_or_else(|error| {
         hub.metrics.status_errors.increment();
+        let error = crate::error_chain(&error);
         warn!(device = %device, error, "status could not be written, trying again");
         Outcome::Failed
     })
@@ -227,11 +247,10 @@ async fn write(
     device: &DeviceName,
     entry: &DeviceEntry,
     has_model: bool,
-) -> Result<Outcome, String> {
+) -> Result<Outcome, WriteError> {
     let report = hub.report_of(device, &entry.uid, &entry.node);
     let presence = hub.nodes.presence(&entry.node);
-    let status = document::status(entry, report.as_ref(), presence, has_model);
-    let owner = document::owner(device, entry);
+    let mut status = document::status(entry, report.as_ref(), presence, has_model);
     let exists = hub.status.exists(device);
     let mut hasher = DefaultHasher::new();
     (status.to_string(), &entry.uid).hash(&mut hasher);
@@ -241,56 +260,76 @@ async fn write(
         return Ok(Outcome::Unchanged);
     }
     let api = kinds::within(client, device.namespace(), &kinds::device_status());
-    let patch = json!({"metadata": {"ownerReferences": [owner]}, "status": status});
-    hub.metrics.status_writes.increment();
-    if exists {
-        match api
-            .patch(device.name(), &params(), &Patch::Merge(&patch))
-            .await
-        {
-            Ok(_) => return Ok(Outcome::Written(hash)),
-            Err(error) if has_code(&error, 404) => {}
-            Err(error) => return Err(crate::error_chain(&error)),
-        }
+    if exists && report.is_none() && belongs_to(&api, device, entry).await? {
+        // The hub's database is new, the edge will report what changes: what
+        // was known before is better than nothing.
+        document::keep_what_was_reported(&mut status);
     }
+    hub.metrics.status_writes.increment();
+    put(&api, device, exists, document::owner(device, entry), status).await?;
+    Ok(Outcome::Written(hash))
+}
+
+/// Patches or creates, whichever it takes.
+async fn put(
+    api: &Api<DynamicObject>,
+    device: &DeviceName,
+    mut exists: bool,
+    owner: Value,
+    status: Value,
+) -> Result<(), kube::Error> {
+    let patch = json!({"metadata": {"ownerReferences": [owner]}, "status": status});
+    let patch = Patch::Merge(&patch);
     let mut object = DynamicObject::new(device.name(), &kinds::device_status())
         .within(device.namespace())
-        .data(json!({"status": document::for_creation(status)}));
+        .data(json!({"status": document::for_creation(status.clone())}));
     object.metadata.owner_references = serde_json::from_value(json!([owner])).ok();
     let post = PostParams {
         field_manager: Some(kinds::MANAGER.to_owned()),
         ..PostParams::default()
     };
-    match api.create(&post, &object).await {
-        Ok(_) => Ok(Outcome::Written(hash)),
-        Err(error) if has_code(&error, 409) => {
-            // It is there after all; the next round patches it.
-            hub.status.appeared(Some(device.clone()));
-            let patched = api
-                .patch(device.name(), &params(), &Patch::Merge(&patch))
-                .await;
-            patched
-                .map(|_| Outcome::Written(hash))
-                .map_err(|error| crate::error_chain(&error))
+    let mut tries = 2;
+    loop {
+        let outcome = if exists {
+            api.patch(device.name(), &params(), &patch).await
+        } else {
+            api.create(&post, &object).await
+        };
+        tries -= 1;
+        match outcome {
+            Ok(_) => return Ok(()),
+            // The watch is a little behind.
+            Err(error) if tries > 0 && exists && has_code(&error, 404) => exists = false,
+            Err(error) if tries > 0 && !exists && has_code(&error, 409) => exists = true,
+            Err(error) => return Err(error),
         }
-        Err(error) => Err(crate::error_chain(&error)),
     }
+}
+
+/// Whether a DeviceStatus is of this very device, not of a former one of the name.
+async fn belongs_to(
+    api: &Api<DynamicObject>,
+    device: &DeviceName,
+    entry: &DeviceEntry,
+) -> Result<bool, kube::Error> {
+    let present = api.get_metadata_opt(device.name()).await?;
+    let owners = present.and_then(|present| present.metadata.owner_references);
+    Ok(owners.is_some_and(|owners| owners.iter().any(|owner| owner.uid == entry.uid)))
 }
 
 /// The device is gone: so is what was known of it. The garbage collector would
 /// take the DeviceStatus as well, where there is one.
-async fn remove(client: &Client, hub: &Hub, device: &DeviceName) -> Result<Outcome, String> {
+async fn remove(client: &Client, hub: &Hub, device: &DeviceName) -> Result<Outcome, WriteError> {
     if hub.forget(device) {
         debug!(device = %device, "device is gone, its state is forgotten");
-        let forgotten = hub.store.forget(device.clone()).await;
-        forgotten.map_err(|error| crate::error_chain(&error))?;
+        hub.store.forget(device.clone()).await?;
     }
     if hub.status.exists(device) {
         let api = kinds::within(client, device.namespace(), &kinds::device_status());
         match api.delete(device.name(), &DeleteParams::default()).await {
             Ok(_) => {}
             Err(error) if has_code(&error, 404) => {}
-            Err(error) => return Err(crate::error_chain(&error)),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(Outcome::Gone)

@@ -214,6 +214,46 @@ async fn ten_thousand_devices_at_once() {
     hub.hub.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_that_lost_its_database_keeps_what_stands_in_the_status() {
+    let hub = TestHub::start().await;
+    let edge = hub.edge("edge-1");
+    hub.create(model("boiler")).await;
+    hub.create(device("boiler", "boiler", "edge-1")).await;
+    let uid = uid(&hub, "boiler").await;
+    edge.report(&reading("boiler", &uid, 21.5));
+    hub.wait("DeviceStatus", "boiler", "shows the reading", |s| {
+        reported(s) == "21.5"
+    })
+    .await;
+    hub.hub.stop().await;
+    for file in ["hub.db", "hub.db-wal", "hub.db-shm"] {
+        // The last two are there only while it is open.
+        let _ = std::fs::remove_file(hub.folder.path().join("state").join(file));
+    }
+    let hub = TestHub::start_in(hub.folder).await;
+    let status = hub
+        .wait(
+            "DeviceStatus",
+            "boiler",
+            "says that its node is away",
+            |s| condition(s, "NodeConnected") != "Connected",
+        )
+        .await;
+    assert_eq!(reported(status.as_ref()), "21.5");
+
+    // The edge goes on after what it has; the new hub takes it.
+    let store = edge.store.clone();
+    let credentials = hub.credentials("edge-1");
+    let edge = crate::edge::Edge::connect_with(hub.link(), "edge-1", &credentials, store);
+    edge.report(&reading("boiler", &uid, 22.0));
+    hub.wait("DeviceStatus", "boiler", "moves on", |s| {
+        reported(s) == "22"
+    })
+    .await;
+    hub.hub.stop().await;
+}
+
 async fn uid(hub: &TestHub, device: &str) -> String {
     let device = hub.get("Device", device).await.expect("the device exists");
     device["metadata"]["uid"].as_str().unwrap().to_owned()

@@ -37,7 +37,11 @@ pub(crate) fn config_text() -> &'static str {
 
 impl TestHub {
     pub(crate) async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// A hub that goes on with what another one left.
+    pub(crate) async fn start_in(folder: TempDir) -> Self {
         let config = Config::parse(config_text(), folder.path(), Path::new("test")).unwrap();
         let hub = RunningHub::start(&config).await.expect("the hub starts");
         let client = hub.client();
