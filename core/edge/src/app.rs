@@ -69,12 +69,20 @@ impl App {
     /// Starts everything. When it returns, all ports are bound and
     /// `stateDir/run.json` tells them.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
-        let store = StoreHandle::open(config.state_dir(), config.outbox_budget()).map_err(StartError::Store)?;
-        let listener = metrics::listen(config.metrics_listen()).await.map_err(StartError::Metrics)?;
-        let (handle, inbox) = twin::channel();
-        let bus = Bus::start(config.bus().clone(), config.kubeedge_topics(), config.node().clone(), handle.clone())
+        let store = StoreHandle::open(config.state_dir(), config.outbox_budget())
+            .map_err(StartError::Store)?;
+        let listener = metrics::listen(config.metrics_listen())
             .await
-            .map_err(StartError::Bus)?;
+            .map_err(StartError::Metrics)?;
+        let (handle, inbox) = twin::channel();
+        let bus = Bus::start(
+            config.bus().clone(),
+            config.kubeedge_topics(),
+            config.node().clone(),
+            handle.clone(),
+        )
+        .await
+        .map_err(StartError::Bus)?;
         let (stop, stopped) = watch::channel(false);
         let (mappers, events) = Mappers::start(config);
         let mappers = Arc::new(mappers);
@@ -106,16 +114,33 @@ impl App {
         };
         let helpers = vec![
             tokio::spawn(metrics::serve(listener, sources, stopped.clone())),
-            tokio::spawn(manifests::run(config.manifests().map(Path::to_owned), store.clone(), stopped)),
+            tokio::spawn(manifests::run(
+                config.manifests().map(Path::to_owned),
+                store.clone(),
+                stopped,
+            )),
             tokio::spawn(mappers.clone().watch(reports)),
         ];
         let run_file = config.state_dir().join("run.json");
-        let app = Self { stop, store, mappers, bus, sync, twin, helpers, run_file };
+        let app = Self {
+            stop,
+            store,
+            mappers,
+            bus,
+            sync,
+            twin,
+            helpers,
+            run_file,
+        };
         app.write_run_file(config, address)?;
         Ok(app)
     }
 
-    fn write_run_file(&self, config: &Config, metrics: std::net::SocketAddr) -> Result<(), StartError> {
+    fn write_run_file(
+        &self,
+        config: &Config,
+        metrics: std::net::SocketAddr,
+    ) -> Result<(), StartError> {
         let bus = self.bus.as_ref().and_then(|bus| bus.address());
         let run = serde_json::json!({
             "pid": std::process::id(),
@@ -125,8 +150,12 @@ impl App {
         });
         // Whole or not at all: others wait for this file and read it at once.
         let fresh = self.run_file.with_extension("json.new");
-        let written = std::fs::write(&fresh, run.to_string()).and_then(|()| std::fs::rename(&fresh, &self.run_file));
-        written.map_err(|source| StartError::RunFile { path: self.run_file.clone(), source })?;
+        let written = std::fs::write(&fresh, run.to_string())
+            .and_then(|()| std::fs::rename(&fresh, &self.run_file));
+        written.map_err(|source| StartError::RunFile {
+            path: self.run_file.clone(),
+            source,
+        })?;
         let bus = bus.map(|address| address.to_string()).unwrap_or_default();
         tracing::info!(node = %config.node(), %metrics, bus, state = %config.state_dir().display(), "edge is ready");
         Ok(())
@@ -182,7 +211,11 @@ fn start_link(
     }
 }
 
-async fn within(budget: Duration, what: &str, work: impl Future<Output = Result<(), tokio::task::JoinError>>) {
+async fn within(
+    budget: Duration,
+    what: &str,
+    work: impl Future<Output = Result<(), tokio::task::JoinError>>,
+) {
     match tokio::time::timeout(budget, work).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, what, "ended badly"),

@@ -44,12 +44,19 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error, EXIT_CONFIG),
     };
     if arguments.check_config {
-        say(&mut io::stdout(), &format!("`{}` is valid", arguments.config.display()));
+        say(
+            &mut io::stdout(),
+            &format!("`{}` is valid", arguments.config.display()),
+        );
         return ExitCode::SUCCESS;
     }
     log(config.log());
     // One thread for everything that waits; the store has its own.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, 1),
     };
@@ -75,14 +82,21 @@ async fn live(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
 
 fn log(config: &LogConfig) {
     // The broker's crate tells about each client as info; that is debug for us.
-    let level = if config.level.contains("mqtt5") { config.level.clone() } else { format!("mqtt5=warn,{}", config.level) };
+    let level = if config.level.contains("mqtt5") {
+        config.level.clone()
+    } else {
+        format!("mqtt5=warn,{}", config.level)
+    };
     // Checked when the configuration was read.
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     if config.json {
         log.json().init();
     } else {
-        log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init();
+        log.with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+            .init();
     }
 }
 

@@ -28,7 +28,12 @@ type Fingerprint = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
 /// folder, what a former configuration left is taken away.
 pub async fn run(folder: Option<PathBuf>, store: StoreHandle, mut stop: watch::Receiver<bool>) {
     let Some(folder) = folder else {
-        let none = Apply { source: Source::Manifest, position: None, replace: true, changes: Vec::new() };
+        let none = Apply {
+            source: Source::Manifest,
+            position: None,
+            replace: true,
+            changes: Vec::new(),
+        };
         if let Err(error) = store.apply(none).await {
             tracing::warn!(%error, "objects of former manifests could not be taken away");
         }
@@ -49,22 +54,30 @@ pub async fn run(folder: Option<PathBuf>, store: StoreHandle, mut stop: watch::R
 
 /// True when it need not be tried again before something changes.
 async fn apply(folder: &Path, store: &StoreHandle) -> bool {
-    let loaded = match Manifests::load(folder) {
-        Ok(loaded) => loaded,
-        Err(error) => {
+    let path = folder.to_owned();
+    // Ten thousand manifests take a moment, and others share this thread.
+    let loaded = match tokio::task::spawn_blocking(move || load(&path)).await {
+        Ok(Ok(loaded)) => loaded,
+        Ok(Err(error)) => {
             tracing::error!(folder = %folder.display(), %error, "manifests cannot be read; what was applied before stays");
             return true;
         }
+        Err(error) => {
+            tracing::error!(folder = %folder.display(), %error, "reading manifests failed");
+            return true;
+        }
     };
-    for fault in &loaded.faults {
-        tracing::warn!(%fault, "fault in a manifest");
-    }
-    let faulty = loaded.errors().next().is_some();
-    let models = loaded.models.iter().map(|m| put("DeviceModel", &m.object.metadata.namespace, &m.object.metadata.name, &m.object));
-    let devices = loaded.devices.iter().map(|d| put("Device", &d.object.metadata.namespace, &d.object.metadata.name, &d.object));
-    let changes: Vec<_> = models.chain(devices).collect();
+    let (changes, faulty) = loaded;
     let count = changes.len();
-    match store.apply(Apply { source: Source::Manifest, position: None, replace: !faulty, changes }).await {
+    match store
+        .apply(Apply {
+            source: Source::Manifest,
+            position: None,
+            replace: !faulty,
+            changes,
+        })
+        .await
+    {
         Ok(()) => {
             tracing::info!(folder = %folder.display(), objects = count, faulty, "manifests applied");
             true
@@ -76,9 +89,41 @@ async fn apply(folder: &Path, store: &StoreHandle) -> bool {
     }
 }
 
+/// The objects of a folder, and whether a document was lost to a fault.
+fn load(folder: &Path) -> std::io::Result<(Vec<Change>, bool)> {
+    let loaded = Manifests::load(folder)?;
+    for fault in &loaded.faults {
+        tracing::warn!(%fault, "fault in a manifest");
+    }
+    let models = loaded.models.iter().map(|model| {
+        let metadata = &model.object.metadata;
+        put(
+            "DeviceModel",
+            &metadata.namespace,
+            &metadata.name,
+            &model.object,
+        )
+    });
+    let devices = loaded.devices.iter().map(|device| {
+        let metadata = &device.object.metadata;
+        put(
+            "Device",
+            &metadata.namespace,
+            &metadata.name,
+            &device.object,
+        )
+    });
+    let changes = models.chain(devices).collect();
+    Ok((changes, loaded.errors().next().is_some()))
+}
+
 fn put(kind: &str, namespace: &str, name: &str, object: &impl serde::Serialize) -> Change {
     Change::Put {
-        key: ObjectKey { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() },
+        key: ObjectKey {
+            kind: kind.to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        },
         uid: String::new(),
         resource_version: String::new(),
         // Objects that were read from text have a JSON form.

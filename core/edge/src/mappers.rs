@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use longshore_host::{Command, HostOptions, Isolation, Mapper, MapperEvent, MapperSpec, MapperState, Stats, SubmitError};
+use longshore_host::{
+    Command, HostOptions, Isolation, Mapper, MapperEvent, MapperSpec, MapperState, Stats,
+    SubmitError,
+};
 use longshore_link::MapperReport;
 use tokio::{
     sync::{mpsc, watch},
@@ -41,7 +44,10 @@ impl Mappers {
         if let Some(folder) = config.mapper_dir() {
             specs.extend(scan(folder, &specs));
         }
-        let entries = specs.into_iter().map(|spec| Entry::start(spec, sender.clone())).collect();
+        let entries = specs
+            .into_iter()
+            .map(|spec| Entry::start(spec, sender.clone()))
+            .collect();
         (Self { entries }, receiver)
     }
 
@@ -58,12 +64,18 @@ impl Mappers {
     /// Mappers that cannot run at all, and why.
     pub fn failures(&self) -> Vec<(usize, String)> {
         let failed = self.entries.iter().enumerate();
-        failed.filter_map(|(i, entry)| entry.failure.clone().map(|failure| (i, failure))).collect()
+        failed
+            .filter_map(|(i, entry)| entry.failure.clone().map(|failure| (i, failure)))
+            .collect()
     }
 
     /// Hands commands to a mapper.
     pub(crate) fn submit(&self, mapper: usize, commands: Vec<Command>) -> Result<(), SubmitError> {
-        self.entries.get(mapper).ok_or(SubmitError::Down)?.mapper.submit(commands)
+        self.entries
+            .get(mapper)
+            .ok_or(SubmitError::Down)?
+            .mapper
+            .submit(commands)
     }
 
     /// What the node says of its mappers.
@@ -74,7 +86,9 @@ impl Mappers {
     /// Publishes [`Mappers::reports`] whenever a mapper's state changes, for ever.
     pub async fn watch(self: Arc<Self>, reports: watch::Sender<Vec<MapperReport>>) {
         let mut changes = JoinSet::new();
-        let wait = |mut state: watch::Receiver<MapperState>| async move { state.changed().await.map(|()| state) };
+        let wait = |mut state: watch::Receiver<MapperState>| async move {
+            state.changed().await.map(|()| state)
+        };
         for entry in &self.entries {
             changes.spawn(wait(entry.mapper.state()));
         }
@@ -104,12 +118,21 @@ impl Entry {
             config::Isolation::InProcess => Isolation::InProcess,
         };
         let (name, file) = (spec.name.clone(), spec.file.clone());
-        let spec = MapperSpec { name: spec.name.into(), file: spec.file, isolation, config: spec.config.into() };
+        let spec = MapperSpec {
+            name: spec.name.into(),
+            file: spec.file,
+            isolation,
+            config: spec.config.into(),
+        };
         let mapper = Mapper::start(spec, HostOptions::default(), events);
         let (protocol, version, failure) = match mapper.descriptor() {
             Ok(descriptor) => {
                 tracing::info!(mapper = name, file = %file.display(), version = descriptor.version, protocol = descriptor.protocol, "mapper starts");
-                (descriptor.protocol.clone(), descriptor.version.clone(), None)
+                (
+                    descriptor.protocol.clone(),
+                    descriptor.version.clone(),
+                    None,
+                )
             }
             Err(error) => {
                 tracing::error!(mapper = name, %error, "mapper cannot be used");
@@ -117,7 +140,12 @@ impl Entry {
                 (name.clone(), String::new(), Some(error.to_string()))
             }
         };
-        Self { mapper, protocol, version, failure }
+        Self {
+            mapper,
+            protocol,
+            version,
+            failure,
+        }
     }
 
     /// Name in the configuration.
@@ -180,14 +208,31 @@ fn scan(folder: &Path, listed: &[config::MapperConfig]) -> Vec<config::MapperCon
             return Vec::new();
         }
     };
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
     files.sort();
     let mapper = |file: PathBuf| {
-        let stem = file.file_name()?.to_str()?.strip_prefix("lib")?.strip_suffix(".so")?;
-        let name = stem.strip_prefix("mapper_").unwrap_or(stem).replace('_', "-").to_ascii_lowercase();
-        let known = listed.iter().any(|other| other.name == name || other.file == file);
+        let stem = file
+            .file_name()?
+            .to_str()?
+            .strip_prefix("lib")?
+            .strip_suffix(".so")?;
+        let name = stem
+            .strip_prefix("mapper_")
+            .unwrap_or(stem)
+            .replace('_', "-")
+            .to_ascii_lowercase();
+        let known = listed
+            .iter()
+            .any(|other| other.name == name || other.file == file);
         let config = serde_json::Map::new();
-        (!known).then_some(config::MapperConfig { name, file, isolation: config::Isolation::default(), config })
+        (!known).then_some(config::MapperConfig {
+            name,
+            file,
+            isolation: config::Isolation::default(),
+            config,
+        })
     };
     files.into_iter().filter_map(mapper).collect()
 }

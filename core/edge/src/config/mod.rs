@@ -113,10 +113,17 @@ impl Config {
     pub fn load(file: &std::path::Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(file).map_err(|error| ConfigError {
             file: file.to_owned(),
-            faults: vec![ConfigFault { path: String::new(), line: None, message: error.to_string() }],
+            faults: vec![ConfigFault {
+                path: String::new(),
+                line: None,
+                message: error.to_string(),
+            }],
         })?;
         let base = file.parent().unwrap_or(std::path::Path::new("."));
-        Self::parse(&text, base).map_err(|faults| ConfigError { file: file.to_owned(), faults })
+        Self::parse(&text, base).map_err(|faults| ConfigError {
+            file: file.to_owned(),
+            faults,
+        })
     }
 
     /// Validates a text. Relative paths in it are relative to `base`.
@@ -173,7 +180,12 @@ impl Config {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.faults.len();
-        write!(f, "invalid configuration `{}` ({count} {})", self.file.display(), if count == 1 { "fault" } else { "faults" })?;
+        write!(
+            f,
+            "invalid configuration `{}` ({count} {})",
+            self.file.display(),
+            if count == 1 { "fault" } else { "faults" }
+        )?;
         for fault in &self.faults {
             write!(f, "\n  {fault}")?;
         }

@@ -14,16 +14,27 @@ pub(super) struct Faults<'a> {
 
 impl<'a> Faults<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, list: Vec::new() }
+        Self {
+            text,
+            list: Vec::new(),
+        }
     }
 
     pub(super) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         let path = path.into();
-        self.list.push(ConfigFault { line: line_of(self.text, &path), path, message: message.into() });
+        self.list.push(ConfigFault {
+            line: line_of(self.text, &path),
+            path,
+            message: message.into(),
+        });
     }
 
     pub(super) fn at_line(&mut self, line: Option<usize>, message: String) {
-        self.list.push(ConfigFault { path: String::new(), line, message });
+        self.list.push(ConfigFault {
+            path: String::new(),
+            line,
+            message,
+        });
     }
 
     pub(super) fn into_result<T>(self, value: Option<T>) -> Result<T, Vec<ConfigFault>> {
@@ -48,16 +59,27 @@ impl Section {
             Value::Object(map) => map,
             Value::Null => Map::new(),
             other => {
-                faults.add(path.clone(), format!("expected a mapping, found {}", kind(&other)));
+                faults.add(
+                    path.clone(),
+                    format!("expected a mapping, found {}", kind(&other)),
+                );
                 Map::new()
             }
         };
-        Self { path, map, known: Vec::new() }
+        Self {
+            path,
+            map,
+            known: Vec::new(),
+        }
     }
 
     /// Key path of `key`.
     pub(super) fn at(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
     }
 
     /// The value of `key` as it stands, null counts as absent.
@@ -67,13 +89,21 @@ impl Section {
     }
 
     /// The value of `key`; ill-typed is a fault.
-    pub(super) fn optional<T: DeserializeOwned>(&mut self, key: &'static str, faults: &mut Faults<'_>) -> Option<T> {
+    pub(super) fn optional<T: DeserializeOwned>(
+        &mut self,
+        key: &'static str,
+        faults: &mut Faults<'_>,
+    ) -> Option<T> {
         let value = self.raw(key)?;
         match serde_path_to_error::deserialize::<_, T>(value) {
             Ok(value) => Some(value),
             Err(error) => {
                 let inner = error.path().to_string();
-                let path = if inner == "." { self.at(key) } else { format!("{}.{inner}", self.at(key)) };
+                let path = if inner == "." {
+                    self.at(key)
+                } else {
+                    format!("{}.{inner}", self.at(key))
+                };
                 faults.add(path, error.into_inner().to_string());
                 None
             }
@@ -81,7 +111,11 @@ impl Section {
     }
 
     /// The value of `key`; absent is a fault.
-    pub(super) fn required<T: DeserializeOwned>(&mut self, key: &'static str, faults: &mut Faults<'_>) -> Option<T> {
+    pub(super) fn required<T: DeserializeOwned>(
+        &mut self,
+        key: &'static str,
+        faults: &mut Faults<'_>,
+    ) -> Option<T> {
         if !self.map.contains_key(key) {
             self.known.push(key);
             faults.add(self.at(key), "missing");
@@ -91,7 +125,11 @@ impl Section {
     }
 
     /// The mapping under `key`; absent is `None`.
-    pub(super) fn section(&mut self, key: &'static str, faults: &mut Faults<'_>) -> Option<Section> {
+    pub(super) fn section(
+        &mut self,
+        key: &'static str,
+        faults: &mut Faults<'_>,
+    ) -> Option<Section> {
         let path = self.at(key);
         self.raw(key).map(|value| Self::new(path, value, faults))
     }
@@ -121,19 +159,29 @@ impl Section {
         default: T,
         faults: &mut Faults<'_>,
     ) -> T {
-        let Some(word) = self.optional::<String>(key, faults) else { return default };
+        let Some(word) = self.optional::<String>(key, faults) else {
+            return default;
+        };
         if let Some((_, value)) = words.iter().find(|(known, _)| *known == word) {
             return *value;
         }
-        let list: Vec<_> = words.iter().map(|(known, _)| format!("`{known}`")).collect();
-        faults.add(self.at(key), format!("`{word}` is none of {}", list.join(", ")));
+        let list: Vec<_> = words
+            .iter()
+            .map(|(known, _)| format!("`{known}`"))
+            .collect();
+        faults.add(
+            self.at(key),
+            format!("`{word}` is none of {}", list.join(", ")),
+        );
         default
     }
 
     /// Whatever was not asked for is unknown.
     pub(super) fn finish(self, faults: &mut Faults<'_>) {
         for key in self.map.keys() {
-            let hint = nearest(key, &self.known).map(|near| format!(", did you mean `{near}`")).unwrap_or_default();
+            let hint = nearest(key, &self.known)
+                .map(|near| format!(", did you mean `{near}`"))
+                .unwrap_or_default();
             faults.add(self.at(key), format!("unknown key{hint}"));
         }
     }
@@ -152,7 +200,12 @@ fn kind(value: &Value) -> &'static str {
 
 /// The known word that differs by at most two letters.
 fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    known.iter().map(|k| (distance(word, k), *k)).filter(|(d, _)| *d <= 2).min().map(|(_, k)| k)
+    known
+        .iter()
+        .map(|k| (distance(word, k), *k))
+        .filter(|(d, _)| *d <= 2)
+        .min()
+        .map(|(_, k)| k)
 }
 
 fn distance(a: &str, b: &str) -> usize {
@@ -178,7 +231,10 @@ fn line_of(text: &str, path: &str) -> Option<usize> {
     for step in path.split('.').flat_map(|part| part.split_inclusive('[')) {
         let step = step.trim_end_matches('[');
         let hit = match step.strip_suffix(']') {
-            Some(index) => index.parse().ok().and_then(|n| nth_item(&lines, from, to, n)),
+            Some(index) => index
+                .parse()
+                .ok()
+                .and_then(|n| nth_item(&lines, from, to, n)),
             None => key_line(&lines, from, to, step),
         };
         let Some((line, end)) = hit else { break };
@@ -202,16 +258,23 @@ fn key_line(lines: &[&str], from: usize, to: usize, key: &str) -> Option<(usize,
         let content = lines[*i].trim_start_matches([' ', '-']);
         // JSON is YAML too; its keys have quotes.
         let rest = content.trim_start_matches('"').strip_prefix(key);
-        indent(lines[*i]) == Some(level) && rest.is_some_and(|rest| rest.trim_start_matches(['"', ' ']).starts_with(':'))
+        indent(lines[*i]) == Some(level)
+            && rest.is_some_and(|rest| rest.trim_start_matches(['"', ' ']).starts_with(':'))
     })?;
-    let end = (line + 1..to).find(|i| indent(lines[*i]).is_some_and(|n| n <= level)).unwrap_or(to);
+    let end = (line + 1..to)
+        .find(|i| indent(lines[*i]).is_some_and(|n| n <= level))
+        .unwrap_or(to);
     Some((line, end))
 }
 
 fn nth_item(lines: &[&str], from: usize, to: usize, n: usize) -> Option<(usize, usize)> {
     let dash = |i: &usize| lines[*i].trim_start().starts_with("- ");
-    let level = (from..to).filter(dash).map(|i| lines[i].len() - lines[i].trim_start().len()).min()?;
-    let mut items = (from..to).filter(|i| dash(i) && lines[*i].len() - lines[*i].trim_start().len() == level);
+    let level = (from..to)
+        .filter(dash)
+        .map(|i| lines[i].len() - lines[i].trim_start().len())
+        .min()?;
+    let mut items =
+        (from..to).filter(|i| dash(i) && lines[*i].len() - lines[*i].trim_start().len() == level);
     let line = items.nth(n)?;
     Some((line, items.next().unwrap_or(to)))
 }

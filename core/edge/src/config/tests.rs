@@ -4,7 +4,11 @@ use super::Config;
 use crate::bus::BusMode;
 
 fn faults(text: &str) -> Vec<String> {
-    Config::parse(text, Path::new("/etc/longshore")).unwrap_err().iter().map(ToString::to_string).collect()
+    Config::parse(text, Path::new("/etc/longshore"))
+        .unwrap_err()
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 #[test]
@@ -52,15 +56,25 @@ log: {format: xml}
 
 #[test]
 fn ill_typed_and_broken_yaml_name_the_place() {
-    assert!(faults("node: edge-1\nmappers: 5\n")[0].starts_with("line 2: mappers: expected a list, found a number"));
+    assert!(
+        faults("node: edge-1\nmappers: 5\n")[0]
+            .starts_with("line 2: mappers: expected a list, found a number")
+    );
     assert!(faults("node: [\n")[0].contains("not valid YAML"));
-    assert!(faults("node: a\nnode: b\n")[0].contains("not valid YAML"), "duplicate keys are refused");
+    assert!(
+        faults("node: a\nnode: b\n")[0].contains("not valid YAML"),
+        "duplicate keys are refused"
+    );
     assert_eq!(faults("")[0], "node: missing");
 }
 
 #[test]
 fn relative_paths_are_relative_to_the_file() {
-    let config = Config::parse("node: a\nstateDir: state\nmanifests: m\n", Path::new("/etc/longshore")).unwrap();
+    let config = Config::parse(
+        "node: a\nstateDir: state\nmanifests: m\n",
+        Path::new("/etc/longshore"),
+    )
+    .unwrap();
     assert_eq!(config.state_dir(), Path::new("/etc/longshore/state"));
     assert_eq!(config.manifests(), Some(Path::new("/etc/longshore/m")));
 }

@@ -33,8 +33,12 @@ impl Request {
         let line = std::str::from_utf8(head).ok()?.lines().next()?;
         let mut words = line.split(' ');
         let (method, target, version) = (words.next()?, words.next()?, words.next()?);
-        let sound = words.next().is_none() && version.starts_with("HTTP/1.") && target.starts_with('/');
-        sound.then(|| Self { method: method.to_owned(), target: target.to_owned() })
+        let sound =
+            words.next().is_none() && version.starts_with("HTTP/1.") && target.starts_with('/');
+        sound.then(|| Self {
+            method: method.to_owned(),
+            target: target.to_owned(),
+        })
     }
 
     /// The path without the query.
@@ -46,7 +50,9 @@ impl Request {
     pub(super) fn query(&self, name: &str) -> Option<String> {
         let (_, query) = self.target.split_once('?')?;
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(key, _)| *key == name).map(|(_, value)| decode(value))
+        pairs
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| decode(value))
     }
 }
 
@@ -55,7 +61,9 @@ fn decode(text: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let hex = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
+        let hex = (bytes[at] == b'%')
+            .then(|| text.get(at + 1..at + 3))
+            .flatten();
         match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
             Some(byte) => {
                 out.push(byte);
@@ -73,17 +81,29 @@ fn decode(text: &str) -> String {
 impl Response {
     /// Plain text.
     pub(super) fn text(status: u16, body: impl Into<String>) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", body: body.into().into_bytes() }
+        Self {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            body: body.into().into_bytes(),
+        }
     }
 
     /// JSON.
     pub(super) fn json(body: Vec<u8>) -> Self {
-        Self { status: 200, content_type: "application/json", body }
+        Self {
+            status: 200,
+            content_type: "application/json",
+            body,
+        }
     }
 
     /// Prometheus' text format.
     pub(super) fn metrics(body: String) -> Self {
-        Self { status: 200, content_type: "text/plain; version=0.0.4; charset=utf-8", body: body.into_bytes() }
+        Self {
+            status: 200,
+            content_type: "text/plain; version=0.0.4; charset=utf-8",
+            body: body.into_bytes(),
+        }
     }
 
     fn head(&self) -> String {
@@ -115,7 +135,9 @@ where
             accepted = accept(&listener, &room) => accepted,
             _ = stop.wait_for(|stop| *stop) => return,
         };
-        let Some((stream, permit)) = stream else { continue };
+        let Some((stream, permit)) = stream else {
+            continue;
+        };
         let answer = answer.clone();
         tokio::spawn(async move {
             let done = tokio::time::timeout(DEADLINE, one(stream, answer)).await;
@@ -127,7 +149,10 @@ where
     }
 }
 
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, _)) => Some((stream, permit)),
@@ -171,10 +196,20 @@ mod tests {
 
     #[test]
     fn targets_are_taken_apart() {
-        let request = Request::parse(b"GET /twins?x=1&device=default%2Fboiler HTTP/1.1\r\n\r\n").unwrap();
-        assert_eq!((request.path(), request.query("device").as_deref()), ("/twins", Some("default/boiler")));
+        let request =
+            Request::parse(b"GET /twins?x=1&device=default%2Fboiler HTTP/1.1\r\n\r\n").unwrap();
+        assert_eq!(
+            (request.path(), request.query("device").as_deref()),
+            ("/twins", Some("default/boiler"))
+        );
         assert_eq!(request.query("y"), None);
-        for wrong in ["", "GET /", "GET / FTP/1", "GET x HTTP/1.1", "GET / HTTP/1.1 more"] {
+        for wrong in [
+            "",
+            "GET /",
+            "GET / FTP/1",
+            "GET x HTTP/1.1",
+            "GET / HTTP/1.1 more",
+        ] {
             assert!(Request::parse(wrong.as_bytes()).is_none(), "{wrong}");
         }
         assert_eq!(decode("%zz%4"), "%zz%4");

@@ -51,7 +51,9 @@ pub struct ListenError {
 
 /// Binds the port.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address).await.map_err(|source| ListenError { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ListenError { address, source })
 }
 
 /// Serves until `stop` is true.
@@ -72,7 +74,10 @@ impl Sources {
             "/metrics" => Response::metrics(text::metrics(self).await),
             "/twins" => self.twins(request).await,
             "/status" => self.status().await,
-            _ => Response::text(404, "not found; try /healthz, /readyz, /metrics, /twins or /status\n"),
+            _ => Response::text(
+                404,
+                "not found; try /healthz, /readyz, /metrics, /twins or /status\n",
+            ),
         }
     }
 
@@ -90,7 +95,10 @@ impl Sources {
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if let Some(fault) = self.store.health().fault {
-            faults.push(format!("store: {}", fault.lines().next().unwrap_or_default()));
+            faults.push(format!(
+                "store: {}",
+                fault.lines().next().unwrap_or_default()
+            ));
         }
         if let Some(Err(why)) = self.bus.as_ref().map(|bus| bus.ready()) {
             faults.push(format!("bus: {why}"));
@@ -145,7 +153,10 @@ impl Sources {
             return Response::json(twins::list(&self.node, &self.twin.list().await));
         };
         let Ok(name) = wanted.parse::<DeviceName>() else {
-            return Response::text(400, format!("`{wanted}` is no device, expected `namespace/name`\n"));
+            return Response::text(
+                400,
+                format!("`{wanted}` is no device, expected `namespace/name`\n"),
+            );
         };
         match self.twin.get(name).await {
             Some(twin) => Response::json(twins::one(&twin)),

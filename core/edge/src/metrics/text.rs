@@ -20,7 +20,10 @@ impl Page {
     }
 
     fn labelled(&mut self, name: &str, label: &str, of: &str, value: u64) {
-        let of = of.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let of = of
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n");
         let _ = writeln!(self.0, "{name}{{{label}=\"{of}\"}} {value}");
     }
 }
@@ -32,42 +35,142 @@ pub(super) async fn metrics(sources: &Sources) -> String {
     store(&mut page, sources);
     bus_and_link(&mut page, sources);
     let (resident, anonymous) = memory();
-    page.one("process_resident_memory_bytes", "gauge", "Resident memory of edgecore", resident);
-    page.one("longshore_process_anonymous_memory_bytes", "gauge", "Anonymous part of it", anonymous);
+    page.one(
+        "process_resident_memory_bytes",
+        "gauge",
+        "Resident memory of edgecore",
+        resident,
+    );
+    page.one(
+        "longshore_process_anonymous_memory_bytes",
+        "gauge",
+        "Anonymous part of it",
+        anonymous,
+    );
     page.0
 }
 
 async fn twins(page: &mut Page, sources: &Sources) {
-    let Some(stats) = sources.twin.stats().await else { return };
-    page.one("longshore_devices", "gauge", "Devices that this node serves", stats.devices);
-    page.one("longshore_properties", "gauge", "Their properties", stats.properties);
-    page.one("longshore_samples_total", "counter", "Readings taken from mappers", stats.samples);
-    page.one("longshore_stray_samples_total", "counter", "Readings of points that are gone", stats.strays);
-    page.one("longshore_twin_changes_total", "counter", "Reported changes, heartbeats included", stats.changes);
-    page.one("longshore_batch_messages_total", "counter", "Batch messages handed to the bus", stats.payloads);
-    page.one("longshore_mapper_commands_total", "counter", "Commands handed to mappers", stats.commands);
-    page.one("longshore_desired_unsettled", "gauge", "Desired values on their way", stats.unsettled);
-    page.one("longshore_unsaved_rows", "gauge", "Desired values and outcomes not on the disk yet", stats.unsaved);
-    page.family("longshore_writes_total", "counter", "Desired values by their outcome");
-    page.labelled("longshore_writes_total", "result", "confirmed", stats.writes_confirmed);
-    page.labelled("longshore_writes_total", "result", "failed", stats.writes_failed);
+    let Some(stats) = sources.twin.stats().await else {
+        return;
+    };
+    page.one(
+        "longshore_devices",
+        "gauge",
+        "Devices that this node serves",
+        stats.devices,
+    );
+    page.one(
+        "longshore_properties",
+        "gauge",
+        "Their properties",
+        stats.properties,
+    );
+    page.one(
+        "longshore_samples_total",
+        "counter",
+        "Readings taken from mappers",
+        stats.samples,
+    );
+    page.one(
+        "longshore_stray_samples_total",
+        "counter",
+        "Readings of points that are gone",
+        stats.strays,
+    );
+    page.one(
+        "longshore_twin_changes_total",
+        "counter",
+        "Reported changes, heartbeats included",
+        stats.changes,
+    );
+    page.one(
+        "longshore_batch_messages_total",
+        "counter",
+        "Batch messages handed to the bus",
+        stats.payloads,
+    );
+    page.one(
+        "longshore_mapper_commands_total",
+        "counter",
+        "Commands handed to mappers",
+        stats.commands,
+    );
+    page.one(
+        "longshore_desired_unsettled",
+        "gauge",
+        "Desired values on their way",
+        stats.unsettled,
+    );
+    page.one(
+        "longshore_unsaved_rows",
+        "gauge",
+        "Desired values and outcomes not on the disk yet",
+        stats.unsaved,
+    );
+    page.family(
+        "longshore_writes_total",
+        "counter",
+        "Desired values by their outcome",
+    );
+    page.labelled(
+        "longshore_writes_total",
+        "result",
+        "confirmed",
+        stats.writes_confirmed,
+    );
+    page.labelled(
+        "longshore_writes_total",
+        "result",
+        "failed",
+        stats.writes_failed,
+    );
 }
 
 fn mappers(page: &mut Page, sources: &Sources) {
-    let stats: Vec<_> = sources.mappers.iter().map(|mapper| (mapper.name(), mapper.stats())).collect();
+    let stats: Vec<_> = sources
+        .mappers
+        .iter()
+        .map(|mapper| (mapper.name(), mapper.stats()))
+        .collect();
     page.family("longshore_mapper_up", "gauge", "Whether the mapper runs");
     for mapper in sources.mappers.iter() {
         let up = crate::mappers::describe(&mapper.state()).0 == "Running";
-        page.labelled("longshore_mapper_up", "mapper", mapper.name(), u64::from(up));
+        page.labelled(
+            "longshore_mapper_up",
+            "mapper",
+            mapper.name(),
+            u64::from(up),
+        );
     }
     type Field = fn(&longshore_host::Stats) -> u64;
     let families: [(&str, &str, Field); 6] = [
-        ("longshore_mapper_restarts_total", "Starts after the first one", |s| s.restarts),
-        ("longshore_mapper_faults_total", "Times that it hung or broke the contract", |s| s.faults),
-        ("longshore_mapper_batches_total", "Batches taken", |s| s.batches),
-        ("longshore_mapper_samples_total", "Samples in them", |s| s.samples),
-        ("longshore_mapper_blocked_emits_total", "Emits that found no room", |s| s.blocked_emits),
-        ("longshore_mapper_lost_log_lines_total", "Lines dropped because there were too many", |s| s.lost_log_lines),
+        (
+            "longshore_mapper_restarts_total",
+            "Starts after the first one",
+            |s| s.restarts,
+        ),
+        (
+            "longshore_mapper_faults_total",
+            "Times that it hung or broke the contract",
+            |s| s.faults,
+        ),
+        ("longshore_mapper_batches_total", "Batches taken", |s| {
+            s.batches
+        }),
+        ("longshore_mapper_samples_total", "Samples in them", |s| {
+            s.samples
+        }),
+        (
+            "longshore_mapper_blocked_emits_total",
+            "Emits that found no room",
+            |s| s.blocked_emits,
+        ),
+        (
+            "longshore_mapper_lost_log_lines_total",
+            "Lines dropped because there were too many",
+            |s| s.lost_log_lines,
+        ),
     ];
     for (name, help, field) in families {
         page.family(name, "counter", help);
@@ -79,32 +182,117 @@ fn mappers(page: &mut Page, sources: &Sources) {
 
 fn store(page: &mut Page, sources: &Sources) {
     let (size, health) = (sources.store.outbox_size(), sources.store.health());
-    page.one("longshore_outbox_records", "gauge", "Records that wait for the hub", size.records);
-    page.one("longshore_outbox_bytes", "gauge", "Bytes of them", size.bytes);
-    page.one("longshore_outbox_dropped_total", "counter", "Telemetry dropped for want of room", size.dropped);
-    page.one("longshore_store_errors_total", "counter", "Store operations that failed", health.errors);
-    page.one("longshore_store_degraded", "gauge", "Whether the store cannot write", u64::from(health.fault.is_some()));
+    page.one(
+        "longshore_outbox_records",
+        "gauge",
+        "Records that wait for the hub",
+        size.records,
+    );
+    page.one(
+        "longshore_outbox_bytes",
+        "gauge",
+        "Bytes of them",
+        size.bytes,
+    );
+    page.one(
+        "longshore_outbox_dropped_total",
+        "counter",
+        "Telemetry dropped for want of room",
+        size.dropped,
+    );
+    page.one(
+        "longshore_store_errors_total",
+        "counter",
+        "Store operations that failed",
+        health.errors,
+    );
+    page.one(
+        "longshore_store_degraded",
+        "gauge",
+        "Whether the store cannot write",
+        u64::from(health.fault.is_some()),
+    );
 }
 
 fn bus_and_link(page: &mut Page, sources: &Sources) {
     if let Some(bus) = &sources.bus {
         let counters = bus.counters();
-        page.one("longshore_bus_ready", "gauge", "Whether clients can use the bus", u64::from(bus.ready().is_ok()));
-        page.one("longshore_bus_published_total", "counter", "Messages handed to the broker", counters.published.load(Relaxed));
-        page.one("longshore_bus_dropped_total", "counter", "Messages dropped, queue full", counters.dropped.load(Relaxed));
-        page.one("longshore_bus_requests_total", "counter", "Requests answered", counters.requests.load(Relaxed));
+        page.one(
+            "longshore_bus_ready",
+            "gauge",
+            "Whether clients can use the bus",
+            u64::from(bus.ready().is_ok()),
+        );
+        page.one(
+            "longshore_bus_published_total",
+            "counter",
+            "Messages handed to the broker",
+            counters.published.load(Relaxed),
+        );
+        page.one(
+            "longshore_bus_dropped_total",
+            "counter",
+            "Messages dropped, queue full",
+            counters.dropped.load(Relaxed),
+        );
+        page.one(
+            "longshore_bus_requests_total",
+            "counter",
+            "Requests answered",
+            counters.requests.load(Relaxed),
+        );
         let refused = counters.requests_refused.load(Relaxed);
-        page.one("longshore_bus_requests_refused_total", "counter", "Requests not understood or dropped", refused);
+        page.one(
+            "longshore_bus_requests_refused_total",
+            "counter",
+            "Requests not understood or dropped",
+            refused,
+        );
     }
     if let Some(link) = &sources.link_counters {
         let connected = u64::from(sources.link.borrow().is_connected());
-        page.one("longshore_link_connected", "gauge", "Whether the hub is there", connected);
-        page.one("longshore_link_attempts_total", "counter", "Attempts to reach the hub", link.attempts.load(Relaxed));
-        page.one("longshore_link_connections_total", "counter", "Sessions that became live", link.connections.load(Relaxed));
-        page.one("longshore_link_received_bytes_total", "counter", "Bytes received", link.received_bytes.load(Relaxed));
-        page.one("longshore_link_sent_bytes_total", "counter", "Bytes sent", link.sent_bytes.load(Relaxed));
-        page.one("longshore_link_taken_sequence", "gauge", "Last record that the hub has", link.taken.load(Relaxed));
-        page.one("longshore_link_revision", "gauge", "Revision of the hub's log in the store", link.revision.load(Relaxed));
+        page.one(
+            "longshore_link_connected",
+            "gauge",
+            "Whether the hub is there",
+            connected,
+        );
+        page.one(
+            "longshore_link_attempts_total",
+            "counter",
+            "Attempts to reach the hub",
+            link.attempts.load(Relaxed),
+        );
+        page.one(
+            "longshore_link_connections_total",
+            "counter",
+            "Sessions that became live",
+            link.connections.load(Relaxed),
+        );
+        page.one(
+            "longshore_link_received_bytes_total",
+            "counter",
+            "Bytes received",
+            link.received_bytes.load(Relaxed),
+        );
+        page.one(
+            "longshore_link_sent_bytes_total",
+            "counter",
+            "Bytes sent",
+            link.sent_bytes.load(Relaxed),
+        );
+        page.one(
+            "longshore_link_taken_sequence",
+            "gauge",
+            "Last record that the hub has",
+            link.taken.load(Relaxed),
+        );
+        page.one(
+            "longshore_link_revision",
+            "gauge",
+            "Revision of the hub's log in the store",
+            link.revision.load(Relaxed),
+        );
     }
 }
 

@@ -7,7 +7,9 @@ use crate::twin::{Condition, DeviceTwin, PropertyTwin};
 
 pub(super) fn list(node: &NodeName, twins: &[DeviceTwin]) -> Vec<u8> {
     let devices: Vec<_> = twins.iter().map(device).collect();
-    json!({ "node": node.as_str(), "devices": devices }).to_string().into_bytes()
+    json!({ "node": node.as_str(), "devices": devices })
+        .to_string()
+        .into_bytes()
 }
 
 pub(super) fn one(twin: &DeviceTwin) -> Vec<u8> {
@@ -51,7 +53,10 @@ fn property(twin: &PropertyTwin) -> serde_json::Value {
     put("name", json!(&*twin.name));
     put("type", json!(twin.kind));
     put("writable", json!(twin.writable));
-    put("value", twin.value.as_ref().map_or(serde_json::Value::Null, typed));
+    put(
+        "value",
+        twin.value.as_ref().map_or(serde_json::Value::Null, typed),
+    );
     put("text", json!(twin.value.as_ref().map(ToString::to_string)));
     put("quality", json!(twin.quality.as_str()));
     put("reason", json!(twin.reason.as_str()));
@@ -60,7 +65,10 @@ fn property(twin: &PropertyTwin) -> serde_json::Value {
     put("lastError", json!(twin.last_error));
     if let Some(desired) = &twin.desired {
         put("desired", json!(desired.value));
-        put("desiredBy", json!(if desired.local { "local" } else { "device" }));
+        put(
+            "desiredBy",
+            json!(if desired.local { "local" } else { "device" }),
+        );
         let write = json!({
             "state": desired.write.as_str(),
             "message": desired.message,
@@ -82,7 +90,10 @@ fn typed(value: &Value) -> serde_json::Value {
         ValueRef::Int(v) => json!(v),
         ValueRef::Uint(v) => json!(v),
         // By way of the canonical text, so that 32 bits read short here too.
-        ValueRef::Float(_) => value.to_string().parse::<f64>().map_or(serde_json::Value::Null, |v| json!(v)),
+        ValueRef::Float(_) => value
+            .to_string()
+            .parse::<f64>()
+            .map_or(serde_json::Value::Null, |v| json!(v)),
         ValueRef::String(v) => json!(v),
         bytes @ ValueRef::Bytes(_) => json!(bytes.to_string()),
     }

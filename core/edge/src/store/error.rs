@@ -26,7 +26,9 @@ pub enum StoreError {
         source: Arc<rusqlite::Error>,
     },
     /// The file is a database of some other program.
-    #[error("`{path}` is a database of another program\n\nhint: give edgecore a `stateDir` of its own")]
+    #[error(
+        "`{path}` is a database of another program\n\nhint: give edgecore a `stateDir` of its own"
+    )]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -44,7 +46,9 @@ pub enum StoreError {
         known: i64,
     },
     /// The file or folder is read-only.
-    #[error("`{path}` cannot be written\n\nhint: check owner and mode of the file and its folder, and that the disk is not mounted read-only")]
+    #[error(
+        "`{path}` cannot be written\n\nhint: check owner and mode of the file and its folder, and that the disk is not mounted read-only"
+    )]
     ReadOnly {
         /// The file.
         path: PathBuf,
@@ -53,7 +57,9 @@ pub enum StoreError {
         source: Arc<rusqlite::Error>,
     },
     /// Another process has the file.
-    #[error("`{path}` is in use by another process\n\nhint: is another edgecore running with the same `stateDir`")]
+    #[error(
+        "`{path}` is in use by another process\n\nhint: is another edgecore running with the same `stateDir`"
+    )]
     InUse {
         /// The file.
         path: PathBuf,

@@ -216,8 +216,16 @@ impl StoreHandle {
             .name("store".to_owned())
             .stack_size(512 * 1024)
             .spawn(move || writer.run(queue, &for_thread))
-            .map_err(|source| StoreError::Folder { path: path.clone(), source: Arc::new(source) })?;
-        Ok(Self { jobs, signals, epoch, path: Arc::new(path) })
+            .map_err(|source| StoreError::Folder {
+                path: path.clone(),
+                source: Arc::new(source),
+            })?;
+        Ok(Self {
+            jobs,
+            signals,
+            epoch,
+            path: Arc::new(path),
+        })
     }
 
     /// The database file.
@@ -280,8 +288,19 @@ impl StoreHandle {
     /// Hands out records with a sequence above `after`, oldest first, at most
     /// `max_records` and (after the first one) `max_bytes`. Those that have no
     /// sequence get it now, and have it for good when this returns.
-    pub async fn take(&self, after: u64, max_records: usize, max_bytes: usize) -> Result<Vec<OutboxRecord>, StoreError> {
-        self.ask(|reply| Job::Take { after, max_records, max_bytes, reply }).await
+    pub async fn take(
+        &self,
+        after: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<OutboxRecord>, StoreError> {
+        self.ask(|reply| Job::Take {
+            after,
+            max_records,
+            max_bytes,
+            reply,
+        })
+        .await
     }
 
     /// Forgets all records up to and with `through`: the hub has them.
@@ -320,13 +339,22 @@ impl StoreHandle {
         self.ask(|reply| Job::Flush { reply }).await
     }
 
-    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job) -> Result<T, StoreError> {
+    async fn ask<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job,
+    ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.jobs.send(job(reply)).await.map_err(|_| StoreError::Closed)?;
+        self.jobs
+            .send(job(reply))
+            .await
+            .map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    fn try_ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job) -> Result<Answer<T>, StoreError> {
+    fn try_ask<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job,
+    ) -> Result<Answer<T>, StoreError> {
         let (reply, answer) = oneshot::channel();
         match self.jobs.try_send(job(reply)) {
             Ok(()) => Ok(answer),
@@ -338,7 +366,10 @@ impl StoreHandle {
 
 impl fmt::Debug for StoreHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreHandle").field("path", &self.path).field("epoch", &self.epoch).finish_non_exhaustive()
+        f.debug_struct("StoreHandle")
+            .field("path", &self.path)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
     }
 }
 

@@ -23,8 +23,8 @@ mod writer;
 
 pub use error::StoreError;
 pub use handle::{
-    Answer, Apply, Change, DesiredRow, HubPosition, NewRecord, Object, ObjectKey, OutboxRecord, OutboxSize, RecordClass, Source,
-    StoreHandle, StoreHealth, TwinBlob,
+    Answer, Apply, Change, DesiredRow, HubPosition, NewRecord, Object, ObjectKey, OutboxRecord,
+    OutboxSize, RecordClass, Source, StoreHandle, StoreHealth, TwinBlob,
 };
 
 #[cfg(test)]

@@ -16,13 +16,28 @@ pub(super) fn apply(connection: &Connection, apply: &Apply) -> Result<(), rusqli
     if apply.replace {
         connection.execute("DELETE FROM objects WHERE source = ?1", [source])?;
     }
-    let mut put = connection.prepare_cached("INSERT OR REPLACE INTO objects VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
-    let mut delete = connection
-        .prepare_cached("DELETE FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3 AND source = ?4")?;
+    let mut put = connection
+        .prepare_cached("INSERT OR REPLACE INTO objects VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3 AND source = ?4",
+    )?;
     for change in &apply.changes {
         match change {
-            Change::Put { key, uid, resource_version, json } => {
-                put.execute(params![key.kind, key.namespace, key.name, source, uid, resource_version, json])?;
+            Change::Put {
+                key,
+                uid,
+                resource_version,
+                json,
+            } => {
+                put.execute(params![
+                    key.kind,
+                    key.namespace,
+                    key.name,
+                    source,
+                    uid,
+                    resource_version,
+                    json
+                ])?;
             }
             Change::Delete(key) => {
                 delete.execute(params![key.kind, key.namespace, key.name, source])?;
@@ -40,8 +55,12 @@ pub(super) fn apply(connection: &Connection, apply: &Apply) -> Result<(), rusqli
 pub(super) fn position(connection: &Connection) -> Result<Option<HubPosition>, rusqlite::Error> {
     let mut meta = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
     let log: Option<String> = meta.query_row(["hub.log"], |row| row.get(0)).optional()?;
-    let revision: Option<String> = meta.query_row(["hub.revision"], |row| row.get(0)).optional()?;
-    Ok(log.zip(revision.and_then(|text| text.parse().ok())).map(|(log, revision)| HubPosition { log, revision }))
+    let revision: Option<String> = meta
+        .query_row(["hub.revision"], |row| row.get(0))
+        .optional()?;
+    Ok(log
+        .zip(revision.and_then(|text| text.parse().ok()))
+        .map(|(log, revision)| HubPosition { log, revision }))
 }
 
 pub(super) fn all(connection: &Connection) -> Result<Vec<Object>, rusqlite::Error> {
@@ -52,8 +71,16 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<Object>, rusqlite::Erro
     let rows = statement.query_map([], |row| {
         let source: i64 = row.get(3)?;
         Ok(Object {
-            key: ObjectKey { kind: row.get(0)?, namespace: row.get(1)?, name: row.get(2)? },
-            source: if source == 0 { Source::Hub } else { Source::Manifest },
+            key: ObjectKey {
+                kind: row.get(0)?,
+                namespace: row.get(1)?,
+                name: row.get(2)?,
+            },
+            source: if source == 0 {
+                Source::Hub
+            } else {
+                Source::Manifest
+            },
             uid: row.get(4)?,
             resource_version: row.get(5)?,
             json: row.get(6)?,

@@ -13,9 +13,17 @@ const TELEMETRY: i64 = 1;
 const CONFIRMATION: i64 = 2;
 
 pub(super) fn size(connection: &Connection) -> Result<OutboxSize, rusqlite::Error> {
-    connection.query_row("SELECT count(*), coalesce(sum(length(payload)), 0) FROM outbox", [], |row| {
-        Ok(OutboxSize { records: row.get::<_, i64>(0)? as u64, bytes: row.get::<_, i64>(1)? as u64, dropped: 0 })
-    })
+    connection.query_row(
+        "SELECT count(*), coalesce(sum(length(payload)), 0) FROM outbox",
+        [],
+        |row| {
+            Ok(OutboxSize {
+                records: row.get::<_, i64>(0)? as u64,
+                bytes: row.get::<_, i64>(1)? as u64,
+                dropped: 0,
+            })
+        },
+    )
 }
 
 pub(super) fn put(
@@ -24,9 +32,11 @@ pub(super) fn put(
     budget: u64,
     size: &mut OutboxSize,
 ) -> Result<(), rusqlite::Error> {
-    let mut replace = connection
-        .prepare_cached("DELETE FROM outbox WHERE key = ?1 AND sequence IS NULL RETURNING length(payload)")?;
-    let mut insert = connection.prepare_cached("INSERT INTO outbox (class, key, payload) VALUES (?1, ?2, ?3)")?;
+    let mut replace = connection.prepare_cached(
+        "DELETE FROM outbox WHERE key = ?1 AND sequence IS NULL RETURNING length(payload)",
+    )?;
+    let mut insert = connection
+        .prepare_cached("INSERT INTO outbox (class, key, payload) VALUES (?1, ?2, ?3)")?;
     for record in records {
         let (class, key) = match &record.class {
             RecordClass::Latest(key) => (LATEST, Some(key.as_str())),
@@ -74,15 +84,19 @@ pub(super) fn take(
         bytes += payload.len();
         count == 0 || (count < max_records && bytes <= max_bytes)
     };
-    let mut numbered = connection
-        .prepare_cached("SELECT sequence, payload FROM outbox WHERE sequence > ?1 ORDER BY sequence LIMIT ?2")?;
+    let mut numbered = connection.prepare_cached(
+        "SELECT sequence, payload FROM outbox WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
+    )?;
     let mut rows = numbered.query(params![after as i64, max_records as i64])?;
     while let Some(row) = rows.next()? {
         let payload: Vec<u8> = row.get(1)?;
         if !fits(&payload, records.len()) {
             return Ok(records);
         }
-        records.push(OutboxRecord { sequence: row.get::<_, i64>(0)? as u64, payload });
+        records.push(OutboxRecord {
+            sequence: row.get::<_, i64>(0)? as u64,
+            payload,
+        });
     }
     let room = max_records.saturating_sub(records.len());
     if room == 0 {
@@ -90,8 +104,9 @@ pub(super) fn take(
     }
     let mut sequence = last_sequence(connection)?;
     let former = sequence;
-    let mut waiting =
-        connection.prepare_cached("SELECT id, payload FROM outbox WHERE sequence IS NULL ORDER BY id LIMIT ?1")?;
+    let mut waiting = connection.prepare_cached(
+        "SELECT id, payload FROM outbox WHERE sequence IS NULL ORDER BY id LIMIT ?1",
+    )?;
     let mut number = connection.prepare_cached("UPDATE outbox SET sequence = ?2 WHERE id = ?1")?;
     let mut rows = waiting.query([room as i64])?;
     let mut ids = Vec::new();
@@ -122,9 +137,13 @@ pub(super) fn last_sequence(connection: &Connection) -> Result<u64, rusqlite::Er
         .query_row([], |row| Ok(row.get::<_, String>(0)?.parse().unwrap_or(0)))
 }
 
-pub(super) fn acknowledge(connection: &Connection, through: u64, size: &mut OutboxSize) -> Result<(), rusqlite::Error> {
-    let mut statement =
-        connection.prepare_cached("DELETE FROM outbox WHERE sequence <= ?1 RETURNING length(payload)")?;
+pub(super) fn acknowledge(
+    connection: &Connection,
+    through: u64,
+    size: &mut OutboxSize,
+) -> Result<(), rusqlite::Error> {
+    let mut statement = connection
+        .prepare_cached("DELETE FROM outbox WHERE sequence <= ?1 RETURNING length(payload)")?;
     for length in statement.query_map([through as i64], |row| row.get::<_, i64>(0))? {
         forget(size, length?);
     }

@@ -45,8 +45,10 @@ CREATE TABLE desired (
 
 /// Opens the file, makes it when it is absent, and brings it to [`SCHEMA`].
 pub(super) fn open(folder: &Path, path: &Path) -> Result<Connection, StoreError> {
-    std::fs::create_dir_all(folder)
-        .map_err(|source| StoreError::Folder { path: folder.to_owned(), source: Arc::new(source) })?;
+    std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder {
+        path: folder.to_owned(),
+        source: Arc::new(source),
+    })?;
     let connection = Connection::open(path).map_err(|e| explain(path, e))?;
     prepare(&connection, path)?;
     Ok(connection)
@@ -55,36 +57,67 @@ pub(super) fn open(folder: &Path, path: &Path) -> Result<Connection, StoreError>
 fn prepare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let explain = |e| explain(path, e);
     // A former edgecore that is just ending may hold the file for a moment.
-    connection.busy_timeout(Duration::from_secs(2)).map_err(explain)?;
+    connection
+        .busy_timeout(Duration::from_secs(2))
+        .map_err(explain)?;
     // The only user of the file: no shared memory needed, and a second
     // edgecore with the same folder is found out.
-    connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(explain)?;
+    connection
+        .pragma_update(None, "locking_mode", "EXCLUSIVE")
+        .map_err(explain)?;
     let application: i64 = pragma(connection, "application_id").map_err(explain)?;
     let version: i64 = pragma(connection, "user_version").map_err(explain)?;
-    let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(explain)?;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(explain)?;
     if application != APPLICATION_ID && (application != 0 || tables > 0) {
-        return Err(StoreError::Foreign { path: path.to_owned() });
+        return Err(StoreError::Foreign {
+            path: path.to_owned(),
+        });
     }
     if version > SCHEMA {
-        return Err(StoreError::NewerSchema { path: path.to_owned(), found: version, known: SCHEMA });
+        return Err(StoreError::NewerSchema {
+            path: path.to_owned(),
+            found: version,
+            known: SCHEMA,
+        });
     }
-    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(explain)?;
-    connection.pragma_update(None, "synchronous", "FULL").map_err(explain)?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(explain)?;
-    connection.pragma_update(None, "temp_store", "MEMORY").map_err(explain)?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(explain)?;
+    connection
+        .query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
+        .map_err(explain)?;
+    connection
+        .pragma_update(None, "synchronous", "FULL")
+        .map_err(explain)?;
+    connection
+        .pragma_update(None, "cache_size", -CACHE_KIB)
+        .map_err(explain)?;
+    connection
+        .pragma_update(None, "temp_store", "MEMORY")
+        .map_err(explain)?;
+    connection
+        .pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
+        .map_err(explain)?;
     if tables == 0 {
         create(connection).map_err(explain)?;
     }
-    let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(explain)?;
+    let sound: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(explain)?;
     if sound != "ok" {
-        let source = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(sound));
-        return Err(StoreError::NotADatabase { path: path.to_owned(), source: Arc::new(source) });
+        let source = rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
+            Some(sound),
+        );
+        return Err(StoreError::NotADatabase {
+            path: path.to_owned(),
+            source: Arc::new(source),
+        });
     }
     // Takes the write lock now, so that a read-only file and a second process
     // are refused at start and not at the first change.
-    connection.execute_batch("BEGIN IMMEDIATE; UPDATE meta SET value = value WHERE key = 'epoch'; COMMIT").map_err(explain)
+    connection
+        .execute_batch("BEGIN IMMEDIATE; UPDATE meta SET value = value WHERE key = 'epoch'; COMMIT")
+        .map_err(explain)
 }
 
 fn create(connection: &Connection) -> Result<(), rusqlite::Error> {
@@ -104,14 +137,21 @@ fn pragma(connection: &Connection, name: &str) -> Result<i64, rusqlite::Error> {
 pub(super) fn explain(path: &Path, error: rusqlite::Error) -> StoreError {
     let path: PathBuf = path.to_owned();
     match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            StoreError::NotADatabase { path, source: Arc::new(error) }
-        }
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreError::NotADatabase {
+            path,
+            source: Arc::new(error),
+        },
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            StoreError::ReadOnly { path, source: Arc::new(error) }
+            StoreError::ReadOnly {
+                path,
+                source: Arc::new(error),
+            }
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::InUse { path },
         Some(ErrorCode::DiskFull) => StoreError::Full { path },
-        _ => StoreError::Sql { path, source: Arc::new(error) },
+        _ => StoreError::Sql {
+            path,
+            source: Arc::new(error),
+        },
     }
 }

@@ -6,7 +6,12 @@ use super::handle::{DesiredRow, TwinBlob};
 
 pub(super) fn all(connection: &Connection) -> Result<Vec<TwinBlob>, rusqlite::Error> {
     let mut statement = connection.prepare_cached("SELECT device, data FROM twins")?;
-    let rows = statement.query_map([], |row| Ok(TwinBlob { device: row.get(0)?, data: row.get(1)? }))?;
+    let rows = statement.query_map([], |row| {
+        Ok(TwinBlob {
+            device: row.get(0)?,
+            data: row.get(1)?,
+        })
+    })?;
     rows.collect()
 }
 
@@ -26,14 +31,23 @@ pub(super) fn save(connection: &Connection, twins: &[TwinBlob]) -> Result<(), ru
 pub(super) fn desired(connection: &Connection) -> Result<Vec<DesiredRow>, rusqlite::Error> {
     let mut statement = connection.prepare_cached("SELECT device, property, json FROM desired")?;
     let rows = statement.query_map([], |row| {
-        Ok(DesiredRow { device: row.get(0)?, property: row.get(1)?, json: Some(row.get(2)?) })
+        Ok(DesiredRow {
+            device: row.get(0)?,
+            property: row.get(1)?,
+            json: Some(row.get(2)?),
+        })
     })?;
     rows.collect()
 }
 
-pub(super) fn save_desired(connection: &Connection, rows: &[DesiredRow]) -> Result<(), rusqlite::Error> {
-    let mut put = connection.prepare_cached("INSERT OR REPLACE INTO desired VALUES (?1, ?2, ?3)")?;
-    let mut delete = connection.prepare_cached("DELETE FROM desired WHERE device = ?1 AND property = ?2")?;
+pub(super) fn save_desired(
+    connection: &Connection,
+    rows: &[DesiredRow],
+) -> Result<(), rusqlite::Error> {
+    let mut put =
+        connection.prepare_cached("INSERT OR REPLACE INTO desired VALUES (?1, ?2, ?3)")?;
+    let mut delete =
+        connection.prepare_cached("DELETE FROM desired WHERE device = ?1 AND property = ?2")?;
     for row in rows {
         match &row.json {
             Some(json) => put.execute(params![row.device, row.property, json])?,

@@ -12,7 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     error::StoreError,
-    handle::{Apply, DesiredRow, HubPosition, NewRecord, Object, OutboxRecord, OutboxSize, Signals, StoreHealth, TwinBlob},
+    handle::{
+        Apply, DesiredRow, HubPosition, NewRecord, Object, OutboxRecord, OutboxSize, Signals,
+        StoreHealth, TwinBlob,
+    },
     objects, outbox, schema, twins,
 };
 
@@ -24,17 +27,47 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What the writer does.
 pub(super) enum Job {
-    Apply { apply: Apply, reply: Reply<()> },
-    Objects { reply: Reply<Vec<Object>> },
-    Put { records: Vec<NewRecord>, reply: Reply<()> },
-    Take { after: u64, max_records: usize, max_bytes: usize, reply: Reply<Vec<OutboxRecord>> },
-    Acknowledge { through: u64, reply: Reply<()> },
-    LastSequence { reply: Reply<u64> },
-    Twins { reply: Reply<Vec<TwinBlob>> },
-    SaveTwins { twins: Vec<TwinBlob>, reply: Reply<()> },
-    Desired { reply: Reply<Vec<DesiredRow>> },
-    SaveDesired { rows: Vec<DesiredRow>, reply: Reply<()> },
-    Flush { reply: Reply<()> },
+    Apply {
+        apply: Apply,
+        reply: Reply<()>,
+    },
+    Objects {
+        reply: Reply<Vec<Object>>,
+    },
+    Put {
+        records: Vec<NewRecord>,
+        reply: Reply<()>,
+    },
+    Take {
+        after: u64,
+        max_records: usize,
+        max_bytes: usize,
+        reply: Reply<Vec<OutboxRecord>>,
+    },
+    Acknowledge {
+        through: u64,
+        reply: Reply<()>,
+    },
+    LastSequence {
+        reply: Reply<u64>,
+    },
+    Twins {
+        reply: Reply<Vec<TwinBlob>>,
+    },
+    SaveTwins {
+        twins: Vec<TwinBlob>,
+        reply: Reply<()>,
+    },
+    Desired {
+        reply: Reply<Vec<DesiredRow>>,
+    },
+    SaveDesired {
+        rows: Vec<DesiredRow>,
+        reply: Reply<()>,
+    },
+    Flush {
+        reply: Reply<()>,
+    },
 }
 
 /// Which signals a group has to give after its commit.
@@ -63,10 +96,16 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, path: PathBuf, budget: u64) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        connection: Connection,
+        path: PathBuf,
+        budget: u64,
+    ) -> Result<Self, StoreError> {
         let explain = |e| schema::explain(&path, e);
         let epoch: String = connection
-            .query_row("SELECT value FROM meta WHERE key = 'epoch'", [], |row| row.get(0))
+            .query_row("SELECT value FROM meta WHERE key = 'epoch'", [], |row| {
+                row.get(0)
+            })
             .map_err(explain)?;
         let size = outbox::size(&connection).map_err(explain)?;
         Ok(Self {
@@ -106,29 +145,42 @@ impl Writer {
             }
             self.group(group.drain(..), signals);
         }
-        if let Err(error) = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+        if let Err(error) = self
+            .connection
+            .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+        {
             tracing::debug!(%error, "last checkpoint of the store failed");
         }
     }
 
     fn group(&mut self, jobs: impl Iterator<Item = Job>, signals: &Signals) {
-        let begun = self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|e| schema::explain(&self.path, e));
+        let begun = self
+            .connection
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(|e| schema::explain(&self.path, e));
         let former = self.size;
         let mut touched = Touched::default();
         let mut pending = Vec::new();
         for job in jobs {
             self.job(job, begun.as_ref().err(), &mut touched, &mut pending);
         }
-        let end = begun.and_then(|()| self.lost.take().map_or(Ok(()), Err)).and_then(|()| {
-            self.connection.execute_batch("COMMIT").map_err(|e| {
-                let error = schema::explain(&self.path, e);
-                self.roll_back();
-                error
-            })
-        });
+        let end = begun
+            .and_then(|()| self.lost.take().map_or(Ok(()), Err))
+            .and_then(|()| {
+                self.connection.execute_batch("COMMIT").map_err(|e| {
+                    let error = schema::explain(&self.path, e);
+                    self.roll_back();
+                    error
+                })
+            });
         match &end {
             Ok(()) => self.signal(touched, signals),
-            Err(_) => self.size = OutboxSize { dropped: self.size.dropped, ..former },
+            Err(_) => {
+                self.size = OutboxSize {
+                    dropped: self.size.dropped,
+                    ..former
+                }
+            }
         }
         self.note(&end, signals);
         for answer in pending {
@@ -136,11 +188,22 @@ impl Writer {
         }
     }
 
-    fn job(&mut self, job: Job, refused: Option<&StoreError>, touched: &mut Touched, pending: &mut Vec<Pending>) {
+    fn job(
+        &mut self,
+        job: Job,
+        refused: Option<&StoreError>,
+        touched: &mut Touched,
+        pending: &mut Vec<Pending>,
+    ) {
         match job {
             Job::Apply { apply, reply } => {
-                let (objects, position) = (!apply.changes.is_empty() || apply.replace, apply.position.is_some());
-                let done = self.attempt(refused, pending, reply, |w| objects::apply(&w.connection, &apply));
+                let (objects, position) = (
+                    !apply.changes.is_empty() || apply.replace,
+                    apply.position.is_some(),
+                );
+                let done = self.attempt(refused, pending, reply, |w| {
+                    objects::apply(&w.connection, &apply)
+                });
                 touched.objects |= done && objects;
                 touched.position |= done && position;
             }
@@ -156,8 +219,15 @@ impl Writer {
                 });
                 touched.outbox |= done;
             }
-            Job::Take { after, max_records, max_bytes, reply } => {
-                self.attempt(refused, pending, reply, |w| outbox::take(&w.connection, after, max_records, max_bytes));
+            Job::Take {
+                after,
+                max_records,
+                max_bytes,
+                reply,
+            } => {
+                self.attempt(refused, pending, reply, |w| {
+                    outbox::take(&w.connection, after, max_records, max_bytes)
+                });
             }
             Job::Acknowledge { through, reply } => {
                 self.attempt(refused, pending, reply, |w| {
@@ -168,19 +238,25 @@ impl Writer {
                 });
             }
             Job::LastSequence { reply } => {
-                self.attempt(refused, pending, reply, |w| outbox::last_sequence(&w.connection));
+                self.attempt(refused, pending, reply, |w| {
+                    outbox::last_sequence(&w.connection)
+                });
             }
             Job::Twins { reply } => {
                 self.attempt(refused, pending, reply, |w| twins::all(&w.connection));
             }
             Job::SaveTwins { twins, reply } => {
-                self.attempt(refused, pending, reply, |w| twins::save(&w.connection, &twins));
+                self.attempt(refused, pending, reply, |w| {
+                    twins::save(&w.connection, &twins)
+                });
             }
             Job::Desired { reply } => {
                 self.attempt(refused, pending, reply, |w| twins::desired(&w.connection));
             }
             Job::SaveDesired { rows, reply } => {
-                self.attempt(refused, pending, reply, |w| twins::save_desired(&w.connection, &rows));
+                self.attempt(refused, pending, reply, |w| {
+                    twins::save_desired(&w.connection, &rows)
+                });
             }
             Job::Flush { reply } => {
                 self.attempt(refused, pending, reply, |_| Ok(()));
@@ -218,12 +294,21 @@ impl Writer {
         }
     }
 
-    fn in_savepoint<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, rusqlite::Error>) -> Result<T, StoreError> {
-        let result = self.connection.execute_batch("SAVEPOINT job").and_then(|()| work(self));
-        let result = result.and_then(|value| self.connection.execute_batch("RELEASE job").map(|()| value));
+    fn in_savepoint<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, StoreError> {
+        let result = self
+            .connection
+            .execute_batch("SAVEPOINT job")
+            .and_then(|()| work(self));
+        let result =
+            result.and_then(|value| self.connection.execute_batch("RELEASE job").map(|()| value));
         result.map_err(|error| {
             let explained = schema::explain(&self.path, error);
-            let undone = self.connection.execute_batch("ROLLBACK TO job; RELEASE job");
+            let undone = self
+                .connection
+                .execute_batch("ROLLBACK TO job; RELEASE job");
             // A full disk and the like may roll back the whole transaction.
             // Then the group is lost; the next job must not run outside of one.
             if undone.is_err() || self.connection.is_autocommit() {
@@ -283,7 +368,11 @@ impl Writer {
     /// Whether a row can be written. An empty commit proves nothing.
     fn probe(&self) -> bool {
         self.connection
-            .query_row("INSERT OR REPLACE INTO meta VALUES ('probe', randomblob(64)) RETURNING 1", [], |_| Ok(()))
+            .query_row(
+                "INSERT OR REPLACE INTO meta VALUES ('probe', randomblob(64)) RETURNING 1",
+                [],
+                |_| Ok(()),
+            )
             .optional()
             .is_ok()
     }

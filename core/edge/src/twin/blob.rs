@@ -23,7 +23,10 @@ pub(crate) struct SavedDevice {
 }
 
 /// Packs values. The caller gives name, value and the two times.
-pub(crate) fn pack<'a>(uid: &str, values: impl Iterator<Item = (&'a str, &'a Value, i64, i64)>) -> Vec<u8> {
+pub(crate) fn pack<'a>(
+    uid: &str,
+    values: impl Iterator<Item = (&'a str, &'a Value, i64, i64)>,
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"{\"uid\":");
     format::string(&mut out, uid);
@@ -62,11 +65,24 @@ pub(crate) fn unpack(data: &[u8]) -> SavedDevice {
         uid: String,
         values: Vec<(String, String, serde_json::Value, i64, i64)>,
     }
-    let Ok(raw) = serde_json::from_slice::<Raw>(data) else { return SavedDevice::default() };
-    let values = raw.values.into_iter().filter_map(|(name, tag, json, source_time_ns, good_ns)| {
-        Some(SavedValue { name, value: value(&tag, &json)?, source_time_ns, good_ns })
-    });
-    SavedDevice { values: values.collect(), uid: raw.uid }
+    let Ok(raw) = serde_json::from_slice::<Raw>(data) else {
+        return SavedDevice::default();
+    };
+    let values = raw
+        .values
+        .into_iter()
+        .filter_map(|(name, tag, json, source_time_ns, good_ns)| {
+            Some(SavedValue {
+                name,
+                value: value(&tag, &json)?,
+                source_time_ns,
+                good_ns,
+            })
+        });
+    SavedDevice {
+        values: values.collect(),
+        uid: raw.uid,
+    }
 }
 
 fn value(tag: &str, json: &serde_json::Value) -> Option<Value> {
@@ -76,7 +92,9 @@ fn value(tag: &str, json: &serde_json::Value) -> Option<Value> {
         "u" => json.as_u64().map(Value::Uint),
         "f" => json.as_f64().map(Value::Float),
         "s" => json.as_str().map(|text| Value::String(text.into())),
-        "y" => json.as_str().and_then(|text| Value::parse_as(PropertyType::Bytes, text).ok()),
+        "y" => json
+            .as_str()
+            .and_then(|text| Value::parse_as(PropertyType::Bytes, text).ok()),
         _ => None,
     }
 }
@@ -98,7 +116,11 @@ mod tests {
         ];
         let saved = unpack(&pack("uid-1", values.iter().map(|(n, v)| (*n, v, 5, 4))));
         assert_eq!(saved.uid, "uid-1");
-        let back: Vec<_> = saved.values.into_iter().map(|v| (v.name, v.value)).collect();
+        let back: Vec<_> = saved
+            .values
+            .into_iter()
+            .map(|v| (v.name, v.value))
+            .collect();
         let expected: Vec<_> = values.into_iter().map(|(n, v)| (n.to_owned(), v)).collect();
         assert_eq!(back, expected);
         assert_eq!(unpack(b"nonsense"), SavedDevice::default());

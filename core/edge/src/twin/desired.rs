@@ -61,7 +61,11 @@ pub(crate) enum State {
     /// `Refused`, line error → `Pending` or `Failed`.
     Writing { token: u64, deadline: u64 },
     /// Written; a reading must show it. `token` is the read under way.
-    Confirming { token: Option<u64>, again_at: u64, deadline: u64 },
+    Confirming {
+        token: Option<u64>,
+        again_at: u64,
+        deadline: u64,
+    },
     /// The device has it. Device or mapper comes back → `Checking`.
     Confirmed,
     /// Confirmed once; the next reading tells whether it still is. → `Confirmed` or `Pending`.
@@ -78,7 +82,11 @@ pub(crate) enum Event<'a> {
     /// Time passes.
     Tick,
     /// A command ended; `seen` is the property's value now.
-    Completed { token: u64, outcome: Outcome<'a>, seen: &'a str },
+    Completed {
+        token: u64,
+        outcome: Outcome<'a>,
+        seen: &'a str,
+    },
     /// A good reading came.
     Reading { matches: bool },
     /// The device came back.
@@ -128,7 +136,13 @@ pub(crate) enum Action {
 
 impl DesiredValue {
     /// A new desired value: to be written, or refused from the start.
-    pub(crate) fn new(text: &str, target: Result<Value, Box<str>>, local: bool, unix_ms: i64, version: u32) -> Self {
+    pub(crate) fn new(
+        text: &str,
+        target: Result<Value, Box<str>>,
+        local: bool,
+        unix_ms: i64,
+        version: u32,
+    ) -> Self {
         let (state, message) = match &target {
             Ok(_) => (State::Pending { not_before: 0 }, Box::default()),
             Err(why) => (State::Refused, why.clone()),
@@ -149,7 +163,13 @@ impl DesiredValue {
     }
 
     /// Picks up where a former edgecore left it.
-    pub(crate) fn resume(&mut self, write: WriteState, refused: bool, message: &str, since_ms: i64) {
+    pub(crate) fn resume(
+        &mut self,
+        write: WriteState,
+        refused: bool,
+        message: &str,
+        since_ms: i64,
+    ) {
         if self.target.is_err() {
             return;
         }
@@ -167,7 +187,9 @@ impl DesiredValue {
     /// What people see.
     pub(crate) fn shown(&self) -> WriteState {
         match self.state {
-            State::Pending { .. } | State::Writing { .. } | State::Confirming { .. } => WriteState::Pending,
+            State::Pending { .. } | State::Writing { .. } | State::Confirming { .. } => {
+                WriteState::Pending
+            }
             State::Confirmed | State::Checking => WriteState::Confirmed,
             State::Refused | State::Failed { .. } => WriteState::Failed,
         }
@@ -175,7 +197,10 @@ impl DesiredValue {
 
     /// Whether time or events have to bring it further.
     pub(crate) fn is_settled(&self) -> bool {
-        matches!(self.state, State::Confirmed | State::Checking | State::Refused)
+        matches!(
+            self.state,
+            State::Confirmed | State::Checking | State::Refused
+        )
     }
 
     /// One step. True when what people see has changed.
@@ -183,7 +208,11 @@ impl DesiredValue {
         let before = (self.shown(), self.message.clone());
         let action = match event {
             Event::Tick => self.tick(context),
-            Event::Completed { token, outcome, seen } => self.completed(*token, *outcome, seen, context),
+            Event::Completed {
+                token,
+                outcome,
+                seen,
+            } => self.completed(*token, *outcome, seen, context),
             Event::Reading { matches } => self.reading(*matches),
             Event::Back => self.back(),
             Event::Interrupted => self.interrupted(),
@@ -198,38 +227,67 @@ impl DesiredValue {
     fn tick(&mut self, context: &Context) -> Action {
         let now = context.now_ms;
         match self.state {
-            State::Pending { not_before: at } | State::Failed { retry_at: at } if context.ready && now >= at => {
-                self.state = State::Writing { token: context.token, deadline: now + context.timeout_ms + GRACE_MS };
+            State::Pending { not_before: at } | State::Failed { retry_at: at }
+                if context.ready && now >= at =>
+            {
+                self.state = State::Writing {
+                    token: context.token,
+                    deadline: now + context.timeout_ms + GRACE_MS,
+                };
                 Action::Write
             }
             State::Writing { deadline, .. } if now >= deadline => {
                 self.line_failure("the mapper did not answer in time", context);
                 Action::Nothing
             }
-            State::Confirming { deadline, token, .. } if now >= deadline + if token.is_some() { GRACE_MS } else { 0 } => {
+            State::Confirming {
+                deadline, token, ..
+            } if now >= deadline + if token.is_some() { GRACE_MS } else { 0 } => {
                 self.not_confirmed(context);
                 Action::Nothing
             }
-            State::Confirming { token: None, again_at, deadline } if context.ready && now >= again_at => {
-                self.state = State::Confirming { token: Some(context.token), again_at, deadline };
+            State::Confirming {
+                token: None,
+                again_at,
+                deadline,
+            } if context.ready && now >= again_at => {
+                self.state = State::Confirming {
+                    token: Some(context.token),
+                    again_at,
+                    deadline,
+                };
                 Action::Read
             }
             _ => Action::Nothing,
         }
     }
 
-    fn completed(&mut self, of: u64, outcome: Outcome<'_>, seen: &str, context: &Context) -> Action {
+    fn completed(
+        &mut self,
+        of: u64,
+        outcome: Outcome<'_>,
+        seen: &str,
+        context: &Context,
+    ) -> Action {
         let now = context.now_ms;
         match self.state {
             State::Writing { token, .. } if token == of => self.written(outcome, context),
-            State::Confirming { token: Some(token), deadline, .. } if token == of => {
+            State::Confirming {
+                token: Some(token),
+                deadline,
+                ..
+            } if token == of => {
                 self.seen = match outcome {
                     Outcome::Done => Some(Ok(seen.into())),
                     Outcome::Line(why) | Outcome::Refused(why) => Some(Err(why.into())),
                     Outcome::Busy => self.seen.take(),
                 };
                 if now < deadline {
-                    self.state = State::Confirming { token: None, again_at: now + READ_AGAIN_MS, deadline };
+                    self.state = State::Confirming {
+                        token: None,
+                        again_at: now + READ_AGAIN_MS,
+                        deadline,
+                    };
                 } else {
                     self.not_confirmed(context);
                 }
@@ -247,7 +305,11 @@ impl DesiredValue {
             Outcome::Done => {
                 let deadline = now + context.timeout_ms;
                 self.seen = None;
-                self.state = State::Confirming { token: Some(context.token), again_at: now, deadline };
+                self.state = State::Confirming {
+                    token: Some(context.token),
+                    again_at: now,
+                    deadline,
+                };
                 return Action::Read;
             }
             Outcome::Refused(why) => {
@@ -255,14 +317,20 @@ impl DesiredValue {
                 self.message = why.into();
             }
             Outcome::Line(why) => self.line_failure(why, context),
-            Outcome::Busy => self.state = State::Pending { not_before: now + BUSY_MS },
+            Outcome::Busy => {
+                self.state = State::Pending {
+                    not_before: now + BUSY_MS,
+                }
+            }
         }
         Action::Nothing
     }
 
     fn reading(&mut self, matches: bool) -> Action {
         match self.state {
-            State::Confirming { .. } | State::Checking | State::Failed { .. } if matches => self.confirm(),
+            State::Confirming { .. } | State::Checking | State::Failed { .. } if matches => {
+                self.confirm()
+            }
             State::Checking => self.state = State::Pending { not_before: 0 },
             _ => {}
         }
@@ -280,7 +348,9 @@ impl DesiredValue {
 
     fn interrupted(&mut self) -> Action {
         match self.state {
-            State::Writing { .. } | State::Confirming { .. } => self.state = State::Pending { not_before: 0 },
+            State::Writing { .. } | State::Confirming { .. } => {
+                self.state = State::Pending { not_before: 0 }
+            }
             State::Confirmed => self.state = State::Checking,
             _ => {}
         }
@@ -308,13 +378,18 @@ impl DesiredValue {
     fn not_confirmed(&mut self, context: &Context) {
         let seen = match self.seen.take() {
             Some(Ok(seen)) => seen,
-            Some(Err(why)) => return self.line_failure(&format!("written, but not read back: {why}"), context),
+            Some(Err(why)) => {
+                return self.line_failure(&format!("written, but not read back: {why}"), context);
+            }
             None => return self.line_failure("written, but not read back in time", context),
         };
         let at = context.now_ms + self.count_attempt();
         self.message = format!("written {}, but read back {seen}", self.text).into();
-        self.state =
-            if self.attempts <= context.retries { State::Pending { not_before: at } } else { State::Refused };
+        self.state = if self.attempts <= context.retries {
+            State::Pending { not_before: at }
+        } else {
+            State::Refused
+        };
     }
 
     /// The pause before the next try.

@@ -109,8 +109,13 @@ pub async fn run(parts: Parts) {
 impl Driver {
     fn now(&self) -> Now {
         // From 1 on, so that 0 can mean never.
-        let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-        Now { ms, unix_ms: clock::now_ms() }
+        let ms = u64::try_from(self.began.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1);
+        Now {
+            ms,
+            unix_ms: clock::now_ms(),
+        }
     }
 
     async fn restore(&mut self) {
@@ -118,7 +123,9 @@ impl Driver {
         let desired = self.parts.store.desired().await;
         match (twins, desired) {
             (Ok(twins), Ok(desired)) => self.engine.restore(twins, desired),
-            (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "twins of before could not be read"),
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::error!(%error, "twins of before could not be read")
+            }
         }
         for (mapper, failure) in self.parts.mappers.failures() {
             let now = self.now();
@@ -184,7 +191,9 @@ impl Driver {
             if !self.parts.bus.has_room() {
                 break;
             }
-            let Ok(event) = self.parts.events.try_recv() else { break };
+            let Ok(event) = self.parts.events.try_recv() else {
+                break;
+            };
             self.event(event);
         }
         let now = self.now();
@@ -207,20 +216,34 @@ impl Driver {
         let now = self.now();
         match event {
             MapperEvent::Up { mapper, generation } => {
-                let Some(index) = self.parts.mappers.position(&mapper) else { return };
+                let Some(index) = self.parts.mappers.position(&mapper) else {
+                    return;
+                };
                 tracing::debug!(%mapper, generation, "configuring the mapper's devices");
                 self.generations[index] = Some(generation);
                 self.engine.mapper_up(index, now);
             }
-            MapperEvent::Batch { mapper, generation, batch } => {
-                let Some(index) = self.parts.mappers.position(&mapper) else { return };
+            MapperEvent::Batch {
+                mapper,
+                generation,
+                batch,
+            } => {
+                let Some(index) = self.parts.mappers.position(&mapper) else {
+                    return;
+                };
                 // What a former instance left in the queue means nothing any more.
                 if self.generations[index] == Some(generation) {
                     self.batch(index, &batch, now);
                 }
             }
-            MapperEvent::Down { mapper, generation, reason } => {
-                let Some(index) = self.parts.mappers.position(&mapper) else { return };
+            MapperEvent::Down {
+                mapper,
+                generation,
+                reason,
+            } => {
+                let Some(index) = self.parts.mappers.position(&mapper) else {
+                    return;
+                };
                 if self.generations[index].is_none_or(|current| current == generation) {
                     self.generations[index] = None;
                     self.engine.mapper_down(index, &reason, now);
@@ -231,7 +254,8 @@ impl Driver {
 
     fn batch(&mut self, mapper: usize, batch: &Batch, now: Now) {
         for state in batch.states() {
-            self.engine.device_state(mapper, state.device, state.online, state.message, now);
+            self.engine
+                .device_state(mapper, state.device, state.online, state.message, now);
         }
         let readings = batch.samples().map(|sample| {
             let reading = Reading {
@@ -245,7 +269,13 @@ impl Driver {
         });
         self.engine.samples(mapper, readings, now);
         for completion in batch.completions() {
-            self.engine.completion(mapper, completion.token, completion.status, completion.message, now);
+            self.engine.completion(
+                mapper,
+                completion.token,
+                completion.status,
+                completion.message,
+                now,
+            );
         }
     }
 
@@ -284,10 +314,18 @@ impl Driver {
         match request {
             Request::Get { device, reply } => drop(reply.send(self.engine.get(&device))),
             Request::List { reply } => drop(reply.send(self.engine.list())),
-            Request::Update { device, updates, reply } => {
+            Request::Update {
+                device,
+                updates,
+                reply,
+            } => {
                 drop(reply.send(self.engine.update(&device, &updates, now)));
             }
-            Request::SetState { device, state, reply } => drop(reply.send(self.engine.set_state(&device, state, now))),
+            Request::SetState {
+                device,
+                state,
+                reply,
+            } => drop(reply.send(self.engine.set_state(&device, state, now))),
             Request::Stats { reply } => drop(reply.send(self.stats())),
         }
     }

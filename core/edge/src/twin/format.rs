@@ -80,8 +80,15 @@ mod tests {
     #[test]
     fn a_number_of_32_bits_prints_short() {
         assert_eq!(text(ValueRef::Float(f64::from(21.1_f32)), true), "21.1");
-        assert_eq!(text(ValueRef::Float(f64::from(21.1_f32)), false), "21.100000381469727");
-        assert_eq!(text(ValueRef::Float(21.1), true), "21.1", "and one of 64 bits prints exactly");
+        assert_eq!(
+            text(ValueRef::Float(f64::from(21.1_f32)), false),
+            "21.100000381469727"
+        );
+        assert_eq!(
+            text(ValueRef::Float(21.1), true),
+            "21.1",
+            "and one of 64 bits prints exactly"
+        );
         assert_eq!(text(ValueRef::Float(21.0), true), "21");
         assert_eq!(text(ValueRef::Float(f64::NAN), true), "null");
         assert_eq!(text(ValueRef::Int(-7), false), "-7");

@@ -187,11 +187,26 @@ pub struct EngineStats {
 /// What the engine's task gets from [`TwinHandle`]s.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Get { device: DeviceName, reply: oneshot::Sender<Option<DeviceTwin>> },
-    List { reply: oneshot::Sender<Vec<DeviceTwin>> },
-    Update { device: DeviceName, updates: Vec<LocalUpdate>, reply: oneshot::Sender<Result<DeviceTwin, UpdateError>> },
-    SetState { device: DeviceName, state: DeviceState, reply: oneshot::Sender<Result<(), UpdateError>> },
-    Stats { reply: oneshot::Sender<EngineStats> },
+    Get {
+        device: DeviceName,
+        reply: oneshot::Sender<Option<DeviceTwin>>,
+    },
+    List {
+        reply: oneshot::Sender<Vec<DeviceTwin>>,
+    },
+    Update {
+        device: DeviceName,
+        updates: Vec<LocalUpdate>,
+        reply: oneshot::Sender<Result<DeviceTwin, UpdateError>>,
+    },
+    SetState {
+        device: DeviceName,
+        state: DeviceState,
+        reply: oneshot::Sender<Result<(), UpdateError>>,
+    },
+    Stats {
+        reply: oneshot::Sender<EngineStats>,
+    },
 }
 
 /// The twin engine, for everybody else. Cheap to clone.
@@ -211,23 +226,47 @@ pub fn channel() -> (TwinHandle, TwinInbox) {
 impl TwinHandle {
     /// One device; `None` when this node does not serve it.
     pub async fn get(&self, device: DeviceName) -> Option<DeviceTwin> {
-        self.ask(|reply| Request::Get { device, reply }).await.flatten()
+        self.ask(|reply| Request::Get { device, reply })
+            .await
+            .flatten()
     }
 
     /// All devices of the node, by name.
     pub async fn list(&self) -> Vec<DeviceTwin> {
-        self.ask(|reply| Request::List { reply }).await.unwrap_or_default()
+        self.ask(|reply| Request::List { reply })
+            .await
+            .unwrap_or_default()
     }
 
     /// Applies all of `updates` or none. The answer shows the desired values
     /// as accepted; whether the device took them shows later.
-    pub async fn update(&self, device: DeviceName, updates: Vec<LocalUpdate>) -> Result<DeviceTwin, UpdateError> {
-        self.ask(|reply| Request::Update { device, updates, reply }).await.unwrap_or_else(|| Err(stopping()))
+    pub async fn update(
+        &self,
+        device: DeviceName,
+        updates: Vec<LocalUpdate>,
+    ) -> Result<DeviceTwin, UpdateError> {
+        self.ask(|reply| Request::Update {
+            device,
+            updates,
+            reply,
+        })
+        .await
+        .unwrap_or_else(|| Err(stopping()))
     }
 
     /// A client says whether a device is there (KubeEdge's `state/update`).
-    pub async fn set_state(&self, device: DeviceName, state: DeviceState) -> Result<(), UpdateError> {
-        self.ask(|reply| Request::SetState { device, state, reply }).await.unwrap_or_else(|| Err(stopping()))
+    pub async fn set_state(
+        &self,
+        device: DeviceName,
+        state: DeviceState,
+    ) -> Result<(), UpdateError> {
+        self.ask(|reply| Request::SetState {
+            device,
+            state,
+            reply,
+        })
+        .await
+        .unwrap_or_else(|| Err(stopping()))
     }
 
     /// What the engine counted; `None` when it is stopping.
@@ -243,5 +282,8 @@ impl TwinHandle {
 }
 
 fn stopping() -> UpdateError {
-    UpdateError { code: 500, reason: "the edge is stopping".to_owned() }
+    UpdateError {
+        code: 500,
+        reason: "the edge is stopping".to_owned(),
+    }
 }

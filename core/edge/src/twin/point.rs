@@ -86,11 +86,18 @@ pub(crate) struct Reading<'a> {
 impl Rules {
     pub(crate) fn new(property: &EffectiveProperty) -> Self {
         let policy = property.policy.clone();
-        let raw_type = property.config.get("rawType").and_then(|v| v.as_str()).unwrap_or_default();
+        let raw_type = property
+            .config
+            .get("rawType")
+            .and_then(|v| v.as_str())
+            .unwrap_or_default();
         let cycle = u64::try_from(property.collect_cycle.as_millis()).unwrap_or(u64::MAX);
         let millis = |d: std::time::Duration| u32::try_from(d.as_millis()).unwrap_or(u32::MAX);
         let stale_ms = policy.stale_after.map_or_else(
-            || u32::try_from((cycle.saturating_mul(STALE_CYCLES)).max(LEAST_STALE_MS)).unwrap_or(u32::MAX),
+            || {
+                u32::try_from((cycle.saturating_mul(STALE_CYCLES)).max(LEAST_STALE_MS))
+                    .unwrap_or(u32::MAX)
+            },
             millis,
         );
         let min_interval_ms = millis(policy.min_interval);
@@ -101,7 +108,8 @@ impl Rules {
             maximum: property.maximum,
             unit: property.unit.clone(),
             report_to_cloud: property.report_to_cloud,
-            single: raw_type == "float32" || (raw_type != "float64" && property.value_type == PropertyType::Float),
+            single: raw_type == "float32"
+                || (raw_type != "float64" && property.value_type == PropertyType::Float),
             raw_whole: match raw_type {
                 "" => None,
                 t => Some(t.starts_with("int") || t.starts_with("uint")),
@@ -109,7 +117,10 @@ impl Rules {
             stale_ms,
             broken: property.broken.clone(),
             min_interval_ms,
-            max_interval_ms: policy.max_interval.map_or(DEFAULT_MAX_INTERVAL_MS, millis).max(min_interval_ms),
+            max_interval_ms: policy
+                .max_interval
+                .map_or(DEFAULT_MAX_INTERVAL_MS, millis)
+                .max(min_interval_ms),
             plain: policy.transform.is_identity()
                 && policy.names.is_none()
                 && property.minimum.is_none()
@@ -143,7 +154,9 @@ impl Rules {
     fn convert(&self, raw: ValueRef<'_>) -> Result<Value, Fault> {
         if self.plain {
             match (self.value_type, raw) {
-                (PropertyType::Float | PropertyType::Double, ValueRef::Float(v)) if v.is_finite() => {
+                (PropertyType::Float | PropertyType::Double, ValueRef::Float(v))
+                    if v.is_finite() =>
+                {
                     return Ok(Value::Float(v));
                 }
                 (PropertyType::Int, ValueRef::Int(v)) => return Ok(Value::Int(v)),
@@ -165,11 +178,18 @@ impl Rules {
                 Number::Exact(v) => Ok(v.to_value()),
                 Number::Float(v) => {
                     let whole = v.round();
-                    if whole.abs() < 9.2e18 { Ok(Value::Int(whole as i64)) } else { Err(Fault::decode(raw, "INT")) }
+                    if whole.abs() < 9.2e18 {
+                        Ok(Value::Int(whole as i64))
+                    } else {
+                        Err(Fault::decode(raw, "INT"))
+                    }
                 }
             },
             PropertyType::Float | PropertyType::Double => match self.number(raw)? {
-                Number::Exact(v) => v.as_f64().map(Value::Float).ok_or_else(|| Fault::decode(raw, "a number")),
+                Number::Exact(v) => v
+                    .as_f64()
+                    .map(Value::Float)
+                    .ok_or_else(|| Fault::decode(raw, "a number")),
                 Number::Float(v) => Ok(Value::Float(v)),
             },
             PropertyType::Boolean => match raw {
@@ -177,14 +197,15 @@ impl Rules {
                 ValueRef::Int(v) => Ok(Value::Bool(v != 0)),
                 ValueRef::Uint(v) => Ok(Value::Bool(v != 0)),
                 ValueRef::Float(v) => Ok(Value::Bool(v != 0.0)),
-                ValueRef::String(v) => {
-                    Value::parse_as(PropertyType::Boolean, v).map_err(|_| Fault::decode(raw, "BOOLEAN"))
-                }
+                ValueRef::String(v) => Value::parse_as(PropertyType::Boolean, v)
+                    .map_err(|_| Fault::decode(raw, "BOOLEAN")),
                 ValueRef::Bytes(_) => Err(Fault::decode(raw, "BOOLEAN")),
             },
             PropertyType::String | PropertyType::Stream => match raw {
                 ValueRef::String(v) => Ok(Value::String(v.into())),
-                other if self.policy.transform.is_identity() => Ok(Value::String(other.to_string().into())),
+                other if self.policy.transform.is_identity() => {
+                    Ok(Value::String(other.to_string().into()))
+                }
                 other => match self.number(other)? {
                     Number::Exact(v) => Ok(Value::String(v.to_string().into())),
                     Number::Float(v) => Ok(Value::String(ValueRef::Float(v).to_string().into())),
@@ -198,7 +219,11 @@ impl Rules {
         }
     }
 
-    fn named(&self, raw: ValueRef<'_>, name: impl Fn(i64) -> Option<String>) -> Result<Value, Fault> {
+    fn named(
+        &self,
+        raw: ValueRef<'_>,
+        name: impl Fn(i64) -> Option<String>,
+    ) -> Result<Value, Fault> {
         let number = match raw {
             ValueRef::Int(v) => Some(v),
             ValueRef::Uint(v) => i64::try_from(v).ok(),
@@ -210,27 +235,43 @@ impl Rules {
         match (known, self.value_type) {
             (Some((number, _)), PropertyType::Int) => Ok(Value::Int(number)),
             (Some((_, name)), _) => Ok(Value::String(name.into())),
-            (None, _) => Err(Fault { reason: Reason::Decode, message: format!("raw value {raw} has no name in `enum`") }),
+            (None, _) => Err(Fault {
+                reason: Reason::Decode,
+                message: format!("raw value {raw} has no name in `enum`"),
+            }),
         }
     }
 
     fn number<'a>(&self, raw: ValueRef<'a>) -> Result<Number<'a>, Fault> {
         let transform = &self.policy.transform;
         let number = match raw {
-            ValueRef::Int(_) | ValueRef::Uint(_) if transform.is_identity() => return Ok(Number::Exact(raw)),
+            ValueRef::Int(_) | ValueRef::Uint(_) if transform.is_identity() => {
+                return Ok(Number::Exact(raw));
+            }
             ValueRef::Int(v) => v as f64,
             ValueRef::Uint(v) => v as f64,
             ValueRef::Float(v) => v,
             ValueRef::Bool(v) => f64::from(u8::from(v)),
-            ValueRef::String(v) => v.trim().parse().map_err(|_| Fault::decode(raw, "a number"))?,
+            ValueRef::String(v) => v
+                .trim()
+                .parse()
+                .map_err(|_| Fault::decode(raw, "a number"))?,
             ValueRef::Bytes(_) => return Err(Fault::decode(raw, "a number")),
         };
         let narrow = number as f32;
-        let mut result = if transform.is_identity() { number } else { transform.apply(number) };
+        let mut result = if transform.is_identity() {
+            number
+        } else {
+            transform.apply(number)
+        };
         if self.single && matches!(raw, ValueRef::Float(_)) && f64::from(narrow) == number {
             result = f64::from(result as f32);
         }
-        if result.is_finite() { Ok(Number::Float(result)) } else { Err(Fault::decode(raw, "a finite number")) }
+        if result.is_finite() {
+            Ok(Number::Float(result))
+        } else {
+            Err(Fault::decode(raw, "a finite number"))
+        }
     }
 
     /// Applies the range: the value to keep and its quality, or `None` to ignore the reading.
@@ -241,13 +282,17 @@ impl Rules {
         }
         let below = self.minimum.filter(|bound| bound.is_above(value.borrow()));
         let above = self.maximum.filter(|bound| bound.is_below(value.borrow()));
-        let Some(bound) = below.or(above) else { return Some((value, quality, Reason::None)) };
+        let Some(bound) = below.or(above) else {
+            return Some((value, quality, Reason::None));
+        };
         match self.policy.on_violation {
             OnViolation::Reject => None,
             OnViolation::FlagBad => Some((value, Quality::Bad, Reason::Range)),
             OnViolation::Clamp => {
                 let bound = match (self.value_type, bound) {
-                    (PropertyType::Int, Bound::Int(v)) => i64::try_from(v).map_or(Value::Uint(v as u64), Value::Int),
+                    (PropertyType::Int, Bound::Int(v)) => {
+                        i64::try_from(v).map_or(Value::Uint(v as u64), Value::Int)
+                    }
                     (PropertyType::Int, Bound::Float(v)) => Value::Int(v as i64),
                     (_, bound) => Value::Float(bound.as_f64()),
                 };
@@ -257,26 +302,40 @@ impl Rules {
     }
 
     /// The raw value to write for a twin value, or why there is none.
-    pub(crate) fn invert(&self, value: &Value, last_raw_whole: Option<bool>) -> Result<Value, String> {
+    pub(crate) fn invert(
+        &self,
+        value: &Value,
+        last_raw_whole: Option<bool>,
+    ) -> Result<Value, String> {
         if let (Some(names), Value::String(name)) = (&self.policy.names, value) {
-            return names.raw(name).map(Value::Int).ok_or_else(|| format!("`{name}` is no name in `enum`"));
+            return names
+                .raw(name)
+                .map(Value::Int)
+                .ok_or_else(|| format!("`{name}` is no name in `enum`"));
         }
         let transform = &self.policy.transform;
         let whole = self.raw_whole.or(last_raw_whole);
         match value {
             Value::Bool(v) if last_raw_whole == Some(true) => Ok(Value::Int(i64::from(*v))),
-            Value::Int(_) | Value::Uint(_) if transform.is_identity() && whole != Some(false) => Ok(value.clone()),
+            Value::Int(_) | Value::Uint(_) if transform.is_identity() && whole != Some(false) => {
+                Ok(value.clone())
+            }
             Value::Int(_) | Value::Uint(_) | Value::Float(_) => {
                 // Numbers have a floating point form.
                 let number = value.borrow().as_f64().unwrap_or_default();
                 if whole.unwrap_or(self.value_type == PropertyType::Int) {
-                    let raw = transform.invert_whole(number).map_err(|error| error.to_string())?;
+                    let raw = transform
+                        .invert_whole(number)
+                        .map_err(|error| error.to_string())?;
                     if raw.abs() >= 9.2e18 {
                         return Err(format!("{number} is too large for a whole number"));
                     }
                     Ok(Value::Int(raw as i64))
                 } else {
-                    transform.invert(number).map(Value::Float).map_err(|error| error.to_string())
+                    transform
+                        .invert(number)
+                        .map(Value::Float)
+                        .map_err(|error| error.to_string())
                 }
             }
             other => Ok(other.clone()),
@@ -288,7 +347,11 @@ impl Rules {
         match (reading.borrow().as_f64(), desired.borrow().as_f64()) {
             (Some(a), Some(b)) => {
                 // A device of 32 bits cannot hold more than 24 bits of mantissa.
-                let slack = if matches!(desired, Value::Float(_)) { b.abs() * 1.2e-7 } else { 0.0 };
+                let slack = if matches!(desired, Value::Float(_)) {
+                    b.abs() * 1.2e-7
+                } else {
+                    0.0
+                };
                 a == b || (a - b).abs() <= self.policy.write.tolerance.max(slack)
             }
             _ => reading == desired,
@@ -310,7 +373,10 @@ struct Fault {
 
 impl Fault {
     fn decode(raw: ValueRef<'_>, wanted: &str) -> Self {
-        Self { reason: Reason::Decode, message: format!("raw value {raw} is not {wanted}") }
+        Self {
+            reason: Reason::Decode,
+            message: format!("raw value {raw} is not {wanted}"),
+        }
     }
 }
 
@@ -322,7 +388,11 @@ impl Point {
         let broken = rules.broken.is_some();
         Self {
             device,
-            quality: if broken { Quality::Bad } else { Quality::Uncertain },
+            quality: if broken {
+                Quality::Bad
+            } else {
+                Quality::Uncertain
+            },
             reason: if broken { Reason::Config } else { Reason::None },
             held_back: false,
             raw_whole: None,
@@ -344,15 +414,28 @@ impl Point {
     #[inline]
     pub(crate) fn apply(&mut self, reading: &Reading<'_>, now_ms: u32) -> bool {
         let (Some(raw), true) = (reading.value, reading.quality != Quality::Bad) else {
-            return self.worsen(reading.reason, reading.message, reading.source_time_ns, now_ms);
+            return self.worsen(
+                reading.reason,
+                reading.message,
+                reading.source_time_ns,
+                now_ms,
+            );
         };
         self.raw_whole = Some(matches!(raw, ValueRef::Int(_) | ValueRef::Uint(_)));
         let value = match self.rules.convert(raw) {
             Ok(value) => value,
-            Err(fault) => return self.worsen(fault.reason, &fault.message, reading.source_time_ns, now_ms),
+            Err(fault) => {
+                return self.worsen(fault.reason, &fault.message, reading.source_time_ns, now_ms);
+            }
         };
-        let Some((value, quality, reason)) = self.rules.in_range(value, reading.quality) else { return false };
-        let reason = if reason == Reason::None { reading.reason } else { reason };
+        let Some((value, quality, reason)) = self.rules.in_range(value, reading.quality) else {
+            return false;
+        };
+        let reason = if reason == Reason::None {
+            reading.reason
+        } else {
+            reason
+        };
         let turned = quality != self.quality || reason != self.reason || self.value.is_none();
         if quality == Quality::Good {
             self.good_ns = reading.source_time_ns;
@@ -379,7 +462,9 @@ impl Point {
             self.held_back |= changed;
             return false;
         }
-        self.version = self.version.wrapping_add(u32::from(changed || self.held_back));
+        self.version = self
+            .version
+            .wrapping_add(u32::from(changed || self.held_back));
         self.held_back = false;
         self.reported_at = now_ms;
         self.reported = bits(self.value.as_ref());
@@ -396,7 +481,10 @@ impl Point {
             }
             Value::Int(_) | Value::Uint(_) | Value::Bool(_) => {
                 let now = bits(Some(new));
-                let hidden = || matches!(new, Value::Int(_)) && self.hidden(self.reported as i64 as f64, now as i64 as f64);
+                let hidden = || {
+                    matches!(new, Value::Int(_))
+                        && self.hidden(self.reported as i64 as f64, now as i64 as f64)
+                };
                 now != self.reported && !hidden()
             }
             other => self.value.as_ref() != Some(other),
@@ -410,8 +498,16 @@ impl Point {
     }
 
     /// The reading is bad. True when that is news.
-    pub(crate) fn worsen(&mut self, reason: Reason, message: &str, source_time_ns: i64, now_ms: u32) -> bool {
-        let news = self.quality != Quality::Bad || self.reason != reason || self.error.as_deref() != Some(message);
+    pub(crate) fn worsen(
+        &mut self,
+        reason: Reason,
+        message: &str,
+        source_time_ns: i64,
+        now_ms: u32,
+    ) -> bool {
+        let news = self.quality != Quality::Bad
+            || self.reason != reason
+            || self.error.as_deref() != Some(message);
         self.quality = Quality::Bad;
         self.reason = reason;
         if source_time_ns != 0 {
@@ -455,9 +551,14 @@ impl Point {
 
     /// Whether the value is the desired one.
     pub(crate) fn shows_desired(&self) -> bool {
-        let target = self.desired.as_ref().and_then(|desired| desired.target.as_ref().ok());
+        let target = self
+            .desired
+            .as_ref()
+            .and_then(|desired| desired.target.as_ref().ok());
         self.quality != Quality::Bad
-            && target.zip(self.value.as_ref()).is_some_and(|(target, value)| self.rules.matches(value, target))
+            && target
+                .zip(self.value.as_ref())
+                .is_some_and(|(target, value)| self.rules.matches(value, target))
     }
 }
 

@@ -23,7 +23,11 @@ pub(crate) enum Planned {
     /// To be served.
     Serve(Box<EffectiveDevice>),
     /// Not usable as a whole: one word, and the text for people.
-    Broken { uid: String, reason: &'static str, message: String },
+    Broken {
+        uid: String,
+        reason: &'static str,
+        message: String,
+    },
 }
 
 /// The devices of this node among some objects.
@@ -36,10 +40,13 @@ pub(crate) struct Reconciliation<'a> {
 
 impl<'a> Reconciliation<'a> {
     pub(crate) fn new(node: &'a NodeName, objects: &'a [Object]) -> Self {
-        let of_kind = |kind: &'static str| objects.iter().filter(move |object| object.key.kind == kind);
+        let of_kind =
+            |kind: &'static str| objects.iter().filter(move |object| object.key.kind == kind);
         Self {
             node,
-            models: of_kind("DeviceModel").map(|o| ((o.key.namespace.as_str(), o.key.name.as_str()), o)).collect(),
+            models: of_kind("DeviceModel")
+                .map(|o| ((o.key.namespace.as_str(), o.key.name.as_str()), o))
+                .collect(),
             parsed: HashMap::new(),
             devices: of_kind("Device").collect(),
         }
@@ -66,38 +73,64 @@ impl<'a> Reconciliation<'a> {
     fn device(&mut self, object: &'a Object, known: Option<u64>) -> Option<(u64, Planned)> {
         let Ok(reference) = serde_json::from_str::<Reference>(&object.json) else {
             let message = "the object cannot be read as a Device".to_owned();
-            return Some((hash(&object.json), Planned::Broken { uid: object.uid.clone(), reason: "Unreadable", message }));
+            return Some((
+                hash(&object.json),
+                Planned::Broken {
+                    uid: object.uid.clone(),
+                    reason: "Unreadable",
+                    message,
+                },
+            ));
         };
         let of_node = reference.spec.node_name.unwrap_or_default();
         // A manifest lies on the node itself and need not say which one that is.
-        let ours = of_node == self.node.as_str() || (of_node.is_empty() && object.source == Source::Manifest);
+        let ours = of_node == self.node.as_str()
+            || (of_node.is_empty() && object.source == Source::Manifest);
         if !ours {
             return None;
         }
-        let model_name = reference.spec.device_model_ref.map(|r| r.name).unwrap_or_default();
+        let model_name = reference
+            .spec
+            .device_model_ref
+            .map(|r| r.name)
+            .unwrap_or_default();
         let key = (object.key.namespace.as_str(), model_name.as_str());
         let model = self.models.get(&key).copied();
         let fingerprint = hash(&(&object.json, &object.uid, model.map(|model| &model.json)));
         if known == Some(fingerprint) {
             return Some((fingerprint, Planned::Same));
         }
-        let broken = |reason, message| Planned::Broken { uid: object.uid.clone(), reason, message };
+        let broken = |reason, message| Planned::Broken {
+            uid: object.uid.clone(),
+            reason,
+            message,
+        };
         let planned = match model {
-            None if model_name.is_empty() => {
-                broken("ModelMissing", "spec.deviceModelRef.name: the device names no model".to_owned())
-            }
+            None if model_name.is_empty() => broken(
+                "ModelMissing",
+                "spec.deviceModelRef.name: the device names no model".to_owned(),
+            ),
             None => broken(
                 "ModelNotFound",
-                format!("model `{model_name}` does not exist in namespace `{}`; the device is served as soon as it does", key.0),
+                format!(
+                    "model `{model_name}` does not exist in namespace `{}`; the device is served as soon as it does",
+                    key.0
+                ),
             ),
-            Some(model) => self.build(object, model).unwrap_or_else(|(reason, message)| broken(reason, message)),
+            Some(model) => self
+                .build(object, model)
+                .unwrap_or_else(|(reason, message)| broken(reason, message)),
         };
         Some((fingerprint, planned))
     }
 
-    fn build(&mut self, object: &Object, model: &'a Object) -> Result<Planned, (&'static str, String)> {
-        let mut device: Device =
-            serde_json::from_str(&object.json).map_err(|error| ("Unreadable", format!("the Device cannot be read: {error}")))?;
+    fn build(
+        &mut self,
+        object: &Object,
+        model: &'a Object,
+    ) -> Result<Planned, (&'static str, String)> {
+        let mut device: Device = serde_json::from_str(&object.json)
+            .map_err(|error| ("Unreadable", format!("the Device cannot be read: {error}")))?;
         // The store's key is what the hub or the manifest means; the text may leave it out.
         device.metadata.namespace.clone_from(&object.key.namespace);
         device.metadata.name.clone_from(&object.key.name);
@@ -108,7 +141,12 @@ impl<'a> Reconciliation<'a> {
             .entry(key)
             .or_insert_with(|| serde_json::from_str(&model.json).map_err(|error| error.to_string()))
             .as_ref()
-            .map_err(|error| ("ModelUnreadable", format!("model `{}` cannot be read: {error}", key.1)))?;
+            .map_err(|error| {
+                (
+                    "ModelUnreadable",
+                    format!("model `{}` cannot be read: {error}", key.1),
+                )
+            })?;
         match EffectiveDevice::build(&device, model) {
             Ok(effective) => Ok(Planned::Serve(Box::new(effective))),
             Err(faults) => {

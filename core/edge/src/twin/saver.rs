@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use longshore_link::{Condition, ConditionStatus, PropertyReport, Reported, Up, WritePhase, WriteReport};
+use longshore_link::{
+    Condition, ConditionStatus, PropertyReport, Reported, Up, WritePhase, WriteReport,
+};
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::{
@@ -44,7 +46,11 @@ impl Saver {
 
     /// Takes rows over; they are kept until the store has them.
     pub(crate) fn queue(&mut self, desired: Vec<DesiredRow>, forgotten: Vec<TwinBlob>) {
-        self.waiting.extend(desired.into_iter().map(|row| ((row.device, row.property), row.json)));
+        self.waiting.extend(
+            desired
+                .into_iter()
+                .map(|row| ((row.device, row.property), row.json)),
+        );
         self.forgotten.extend(forgotten);
     }
 
@@ -77,23 +83,45 @@ impl Saver {
     }
 
     fn collect(&mut self, engine: &mut Engine, now: Now) {
-        if let Some(result) = self.desired.as_mut().and_then(|(answer, _)| answered(answer)) {
-            let rows = self.desired.take().map(|(_, rows)| rows).unwrap_or_default();
+        if let Some(result) = self
+            .desired
+            .as_mut()
+            .and_then(|(answer, _)| answered(answer))
+        {
+            let rows = self
+                .desired
+                .take()
+                .map(|(_, rows)| rows)
+                .unwrap_or_default();
             if self.failed(result, now) {
                 for row in rows {
                     // A newer row of the same property wins.
-                    self.waiting.entry((row.device, row.property)).or_insert(row.json);
+                    self.waiting
+                        .entry((row.device, row.property))
+                        .or_insert(row.json);
                 }
             }
         }
-        if let Some(result) = self.snapshots.as_mut().and_then(|(answer, ..)| answered(answer)) {
-            let (ids, forgotten) = self.snapshots.take().map(|(_, ids, gone)| (ids, gone)).unwrap_or_default();
+        if let Some(result) = self
+            .snapshots
+            .as_mut()
+            .and_then(|(answer, ..)| answered(answer))
+        {
+            let (ids, forgotten) = self
+                .snapshots
+                .take()
+                .map(|(_, ids, gone)| (ids, gone))
+                .unwrap_or_default();
             if self.failed(result, now) {
                 engine.snapshot_again(&ids, now);
                 self.forgotten.extend(forgotten);
             }
         }
-        if let Some(result) = self.reports.as_mut().and_then(|(answer, _)| answered(answer)) {
+        if let Some(result) = self
+            .reports
+            .as_mut()
+            .and_then(|(answer, _)| answered(answer))
+        {
             let ids = self.reports.take().map(|(_, ids)| ids).unwrap_or_default();
             if self.failed(result, now) {
                 engine.report_again(&ids, now.ms + PAUSE_MS);
@@ -114,7 +142,13 @@ impl Saver {
     fn start(&mut self, engine: &mut Engine, now: Now, all: bool) {
         if self.desired.is_none() && !self.waiting.is_empty() {
             let rows = std::mem::take(&mut self.waiting).into_iter();
-            let rows: Vec<_> = rows.map(|((device, property), json)| DesiredRow { device, property, json }).collect();
+            let rows: Vec<_> = rows
+                .map(|((device, property), json)| DesiredRow {
+                    device,
+                    property,
+                    json,
+                })
+                .collect();
             match self.store.try_save_desired(rows.clone()) {
                 Ok(answer) => self.desired = Some((answer, rows)),
                 Err(_) => self.queue(rows, Vec::new()),
@@ -169,14 +203,23 @@ fn record(twin: DeviceTwin) -> NewRecord {
         warnings: twin.warnings,
         device: twin.name,
     });
-    let class = up.key().map_or(RecordClass::Confirmation, RecordClass::Latest);
-    NewRecord { class, payload: up.encode().to_vec() }
+    let class = up
+        .key()
+        .map_or(RecordClass::Confirmation, RecordClass::Latest);
+    NewRecord {
+        class,
+        payload: up.encode().to_vec(),
+    }
 }
 
 fn property(twin: PropertyTwin) -> PropertyReport {
     PropertyReport {
         name: twin.name.to_string(),
-        text: twin.value.as_ref().map(ToString::to_string).unwrap_or_default(),
+        text: twin
+            .value
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         value: twin.value,
         data_type: twin.kind.to_owned(),
         quality: twin.quality,

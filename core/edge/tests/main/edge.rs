@@ -29,7 +29,10 @@ pub(crate) fn edgecore() -> Command {
 }
 
 /// Waits until `check` succeeds; its error is what is told when it never does.
-pub(crate) async fn eventually<T, F: Future<Output = Result<T, String>>>(what: &str, check: impl Fn() -> F) -> T {
+pub(crate) async fn eventually<T, F: Future<Output = Result<T, String>>>(
+    what: &str,
+    check: impl Fn() -> F,
+) -> T {
     let began = Instant::now();
     loop {
         match check().await {
@@ -81,7 +84,10 @@ fn library() -> PathBuf {
         if folder.ends_with("release") {
             command.arg("--release");
         }
-        assert!(command.status().unwrap().success(), "the Modbus mapper does not build");
+        assert!(
+            command.status().unwrap().success(),
+            "the Modbus mapper does not build"
+        );
     });
     file
 }
@@ -102,7 +108,10 @@ impl Edge {
         change(&mut config);
         fs::create_dir(folder.path().join("manifests")).unwrap();
         fs::write(folder.path().join("edgecore.yaml"), config.to_string()).unwrap();
-        let edge = Self { process: spawn(folder.path()), folder };
+        let edge = Self {
+            process: spawn(folder.path()),
+            folder,
+        };
         edge.put_manifest(manifest);
         edge.wait_ready().await;
         edge
@@ -138,7 +147,11 @@ impl Edge {
         let began = Instant::now();
         loop {
             if let Some(status) = self.process.try_wait().unwrap() {
-                assert!(began.elapsed() < Duration::from_secs(6), "it took {:?}", began.elapsed());
+                assert!(
+                    began.elapsed() < Duration::from_secs(6),
+                    "it took {:?}",
+                    began.elapsed()
+                );
                 return status;
             }
             assert!(began.elapsed() < PATIENCE, "it does not end");
@@ -148,7 +161,10 @@ impl Edge {
 
     async fn wait_ready(&self) {
         let run = self.folder.path().join("state/run.json");
-        eventually("edgecore to be ready", || async { run.is_file().then_some(()).ok_or_else(|| self.log()) }).await;
+        eventually("edgecore to be ready", || async {
+            run.is_file().then_some(()).ok_or_else(|| self.log())
+        })
+        .await;
     }
 
     fn log(&self) -> String {
@@ -161,21 +177,34 @@ impl Edge {
         let run: Json = serde_json::from_str(&run).unwrap();
         let address = run["metrics"].as_str().unwrap();
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes()).await.unwrap();
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        (
+            head.split(' ').nth(1).unwrap().parse().unwrap(),
+            body.to_owned(),
+        )
     }
 
     /// Waits until a property of the boiler satisfies `good`.
-    pub(crate) async fn twin(&self, property: &str, what: &str, good: impl Fn(&Json) -> bool) -> Json {
+    pub(crate) async fn twin(
+        &self,
+        property: &str,
+        what: &str,
+        good: impl Fn(&Json) -> bool,
+    ) -> Json {
         eventually(&format!("{property} {what}"), || async {
             let (_, body) = self.get("/twins?device=default/boiler").await;
-            let device: Json = serde_json::from_str(&body).map_err(|_| format!("{body}\n{}", self.log()))?;
+            let device: Json =
+                serde_json::from_str(&body).map_err(|_| format!("{body}\n{}", self.log()))?;
             let properties = device["properties"].as_array().cloned().unwrap_or_default();
             let twin = properties.into_iter().find(|twin| twin["name"] == property);
-            twin.filter(|twin| good(twin)).ok_or_else(|| format!("{body}\n{}", self.log()))
+            twin.filter(|twin| good(twin))
+                .ok_or_else(|| format!("{body}\n{}", self.log()))
         })
         .await
     }
@@ -185,7 +214,10 @@ impl Edge {
         eventually("the mapper's process", || async {
             let (_, body) = self.get("/status").await;
             let status: Json = serde_json::from_str(&body).map_err(|error| error.to_string())?;
-            status["mappers"][0]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).ok_or(body)
+            status["mappers"][0]["pid"]
+                .as_u64()
+                .and_then(|pid| u32::try_from(pid).ok())
+                .ok_or(body)
         })
         .await
     }
@@ -200,9 +232,17 @@ impl Drop for Edge {
 }
 
 fn spawn(folder: &Path) -> Child {
-    let log = fs::File::options().append(true).create(true).open(folder.join("log")).unwrap();
+    let log = fs::File::options()
+        .append(true)
+        .create(true)
+        .open(folder.join("log"))
+        .unwrap();
     let mut command = edgecore();
-    command.arg("--config").arg(folder.join("edgecore.yaml")).stdout(Stdio::null()).stderr(log);
+    command
+        .arg("--config")
+        .arg(folder.join("edgecore.yaml"))
+        .stdout(Stdio::null())
+        .stderr(log);
     command.spawn().unwrap()
 }
 
@@ -212,6 +252,10 @@ pub(crate) fn kill(pid: u32) {
 }
 
 fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().unwrap();
+    let status = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string())
+        .status()
+        .unwrap();
     assert!(status.success(), "process {pid} is gone already");
 }

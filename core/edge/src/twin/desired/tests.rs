@@ -20,7 +20,15 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let (writes, reads) = (Vec::new(), Vec::new());
-        Self { desired: desired(), now_ms: 1_000, token: 0, ready: true, read_back: true, writes, reads }
+        Self {
+            desired: desired(),
+            now_ms: 1_000,
+            token: 0,
+            ready: true,
+            read_back: true,
+            writes,
+            reads,
+        }
     }
 
     fn step(&mut self, event: Event<'_>) -> bool {
@@ -44,7 +52,11 @@ impl Bench {
     }
 
     fn completed(&mut self, token: u64, outcome: Outcome<'_>) -> bool {
-        self.step(Event::Completed { token, outcome, seen: "59" })
+        self.step(Event::Completed {
+            token,
+            outcome,
+            seen: "59",
+        })
     }
 
     /// Ticks until the next write, and tells how long that took.
@@ -67,7 +79,11 @@ fn written_read_back_and_confirmed() {
     bench.completed(bench.writes[0], Outcome::Done);
     assert_eq!(bench.reads.len(), 1, "read back at once");
     bench.step(Event::Reading { matches: false });
-    assert_eq!(bench.desired.shown(), WriteState::Pending, "the device may need a moment");
+    assert_eq!(
+        bench.desired.shown(),
+        WriteState::Pending,
+        "the device may need a moment"
+    );
     assert!(bench.step(Event::Reading { matches: true }));
     assert_eq!(bench.desired.state, State::Confirmed);
     bench.step(Event::Tick);
@@ -76,7 +92,10 @@ fn written_read_back_and_confirmed() {
 
 #[test]
 fn without_read_back_the_devices_word_counts() {
-    let mut bench = Bench { read_back: false, ..Bench::new() };
+    let mut bench = Bench {
+        read_back: false,
+        ..Bench::new()
+    };
     bench.step(Event::Tick);
     bench.completed(bench.writes[0], Outcome::Done);
     assert_eq!(bench.desired.state, State::Confirmed);
@@ -88,7 +107,10 @@ fn a_refusal_is_final() {
     let mut bench = Bench::new();
     bench.step(Event::Tick);
     assert!(bench.completed(bench.writes[0], Outcome::Refused("illegal data value")));
-    assert_eq!((bench.desired.shown(), &*bench.desired.message), (WriteState::Failed, "illegal data value"));
+    assert_eq!(
+        (bench.desired.shown(), &*bench.desired.message),
+        (WriteState::Failed, "illegal data value")
+    );
     for _ in 0..100 {
         bench.now_ms += 1_000;
         bench.step(Event::Tick);
@@ -170,12 +192,19 @@ fn after_a_restart_a_confirmed_value_is_written_only_when_it_is_gone() {
 
 #[test]
 fn drift_is_left_alone_until_the_device_comes_back() {
-    let mut bench = Bench { read_back: false, ..Bench::new() };
+    let mut bench = Bench {
+        read_back: false,
+        ..Bench::new()
+    };
     bench.step(Event::Tick);
     bench.completed(bench.writes[0], Outcome::Done);
     bench.step(Event::Reading { matches: false });
     bench.step(Event::Tick);
-    assert_eq!(bench.writes.len(), 1, "somebody turned the knob at the device");
+    assert_eq!(
+        bench.writes.len(),
+        1,
+        "somebody turned the knob at the device"
+    );
     bench.step(Event::Back);
     bench.step(Event::Reading { matches: false });
     bench.step(Event::Tick);
@@ -191,7 +220,10 @@ fn an_unanswered_write_is_a_line_error() {
     assert_eq!(&*bench.desired.message, "the mapper did not answer in time");
     bench.wait_for_write();
     bench.completed(bench.writes[0], Outcome::Done);
-    assert!(bench.reads.is_empty(), "the answer of a write that was given up means nothing");
+    assert!(
+        bench.reads.is_empty(),
+        "the answer of a write that was given up means nothing"
+    );
 }
 
 #[derive(Debug, Clone)]

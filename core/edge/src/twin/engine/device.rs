@@ -56,11 +56,17 @@ impl Device {
     }
 
     fn judge_config(&mut self, now: Now) {
-        let errors: Vec<_> = self.faults.iter().filter(|fault| fault.is_error()).map(ToString::to_string).collect();
+        let errors: Vec<_> = self
+            .faults
+            .iter()
+            .filter(|fault| fault.is_error())
+            .map(ToString::to_string)
+            .collect();
         if errors.is_empty() {
             self.config_valid.set(Some(true), "Valid", "", now);
         } else {
-            self.config_valid.set(Some(false), "Faults", errors.join("; "), now);
+            self.config_valid
+                .set(Some(false), "Faults", errors.join("; "), now);
         }
     }
 }
@@ -75,10 +81,17 @@ pub(super) fn mapper_faults(message: &str, properties: &[usize]) -> Vec<Fault> {
             fault.path = format!("spec.protocol.configData{rest}");
             continue;
         }
-        let point = fault.path.strip_prefix("points[").and_then(|rest| rest.split_once(']'));
-        let place = point.and_then(|(index, rest)| Some((properties.get(index.parse::<usize>().ok()?)?, rest)));
+        let point = fault
+            .path
+            .strip_prefix("points[")
+            .and_then(|rest| rest.split_once(']'));
+        let place = point
+            .and_then(|(index, rest)| Some((properties.get(index.parse::<usize>().ok()?)?, rest)));
         if let Some((index, rest)) = place {
-            let rest = rest.strip_prefix(".config").map(|key| format!(".visitors.configData{key}")).unwrap_or_else(|| rest.to_owned());
+            let rest = rest
+                .strip_prefix(".config")
+                .map(|key| format!(".visitors.configData{key}"))
+                .unwrap_or_else(|| rest.to_owned());
             fault.path = format!("spec.properties[{index}]{rest}");
         }
     }
@@ -88,7 +101,11 @@ pub(super) fn mapper_faults(message: &str, properties: &[usize]) -> Vec<Fault> {
 /// The JSON of `COMMAND_CONFIGURE`. Broken properties are left out: the mapper
 /// could do nothing with them.
 pub(super) fn configuration(effective: &EffectiveDevice, points: &[u32]) -> String {
-    let usable = effective.properties.iter().zip(points).filter(|(property, _)| property.broken.is_none());
+    let usable = effective
+        .properties
+        .iter()
+        .zip(points)
+        .filter(|(property, _)| property.broken.is_none());
     let points: Vec<_> = usable
         .map(|(property, id)| {
             serde_json::json!({
@@ -104,4 +121,3 @@ pub(super) fn configuration(effective: &EffectiveDevice, points: &[u32]) -> Stri
     serde_json::json!({ "device": effective.name.as_str(), "protocol": effective.protocol_config, "points": points })
         .to_string()
 }
-

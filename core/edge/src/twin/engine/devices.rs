@@ -19,7 +19,13 @@ use crate::{
 
 impl Engine {
     /// A device is to be served (or is known to be broken) from now on.
-    pub(crate) fn set_device(&mut self, name: DeviceName, fingerprint: u64, planned: Planned, now: Now) {
+    pub(crate) fn set_device(
+        &mut self,
+        name: DeviceName,
+        fingerprint: u64,
+        planned: Planned,
+        now: Now,
+    ) {
         let uid = match &planned {
             Planned::Same => return,
             Planned::Serve(effective) => effective.uid.clone(),
@@ -27,7 +33,9 @@ impl Engine {
         };
         if let Some(id) = self.by_name.get(&name).copied() {
             // Deleted and made anew under the same name: nothing of the former one counts.
-            if self.device(id).is_some_and(|device| device.uid != uid && !device.uid.is_empty() && !uid.is_empty()) {
+            if self.device(id).is_some_and(|device| {
+                device.uid != uid && !device.uid.is_empty() && !uid.is_empty()
+            }) {
                 self.remove_device(&name, now);
             }
         }
@@ -40,7 +48,9 @@ impl Engine {
         match planned {
             Planned::Same => {}
             Planned::Serve(effective) => self.serve(id, *effective, now),
-            Planned::Broken { reason, message, .. } => self.withdraw(id, reason, &message, now),
+            Planned::Broken {
+                reason, message, ..
+            } => self.withdraw(id, reason, &message, now),
         }
         self.touch(id, now);
         if added && let Some(twin) = self.device_twin(id) {
@@ -50,8 +60,12 @@ impl Engine {
 
     /// A device is not served any more. Commands under way end unheard.
     pub(crate) fn remove_device(&mut self, name: &DeviceName, now: Now) {
-        let Some(id) = self.by_name.remove(name) else { return };
-        let Some(device) = self.devices[id as usize].take() else { return };
+        let Some(id) = self.by_name.remove(name) else {
+            return;
+        };
+        let Some(device) = self.devices[id as usize].take() else {
+            return;
+        };
         self.tell_removed(id, &device);
         for (point, property) in device.points.iter().zip(&device.names) {
             self.retire(*point, now);
@@ -63,7 +77,10 @@ impl Engine {
         }
         self.saved.remove(name.as_str());
         self.saved_desired.remove(name.as_str());
-        self.out.forgotten.push(TwinBlob { device: name.to_string(), data: Vec::new() });
+        self.out.forgotten.push(TwinBlob {
+            device: name.to_string(),
+            data: Vec::new(),
+        });
         self.dirty.remove(&id);
         self.retired_devices.push_back((id, now.ms + REUSE_MS));
         self.bus.membership(MembershipChange::Removed(name.clone()));
@@ -71,7 +88,12 @@ impl Engine {
 
     /// Every device for which `keep` says no is removed.
     pub(crate) fn retain_devices(&mut self, keep: impl Fn(&DeviceName) -> bool, now: Now) {
-        let gone: Vec<_> = self.by_name.keys().filter(|name| !keep(name)).cloned().collect();
+        let gone: Vec<_> = self
+            .by_name
+            .keys()
+            .filter(|name| !keep(name))
+            .cloned()
+            .collect();
         for name in gone {
             self.remove_device(&name, now);
         }
@@ -80,10 +102,17 @@ impl Engine {
     /// Rows of devices that are no longer there; they went while this node was off.
     pub(crate) fn forget_orphans(&mut self) {
         for (device, _) in std::mem::take(&mut self.saved) {
-            self.out.forgotten.push(TwinBlob { device, data: Vec::new() });
+            self.out.forgotten.push(TwinBlob {
+                device,
+                data: Vec::new(),
+            });
         }
         for (device, rows) in std::mem::take(&mut self.saved_desired) {
-            let rows = rows.into_keys().map(|property| DesiredRow { device: device.clone(), property, json: None });
+            let rows = rows.into_keys().map(|property| DesiredRow {
+                device: device.clone(),
+                property,
+                json: None,
+            });
             self.out.desired.extend(rows);
         }
     }
@@ -110,26 +139,48 @@ impl Engine {
     }
 
     fn serve(&mut self, id: u32, effective: EffectiveDevice, now: Now) {
-        let saved = self.saved.remove(effective.name.as_str()).unwrap_or_default();
+        let saved = self
+            .saved
+            .remove(effective.name.as_str())
+            .unwrap_or_default();
         // Of a former device with this name: not ours.
-        let saved = if saved.uid == effective.uid { saved } else { SavedDevice::default() };
+        let saved = if saved.uid == effective.uid {
+            saved
+        } else {
+            SavedDevice::default()
+        };
         self.set_points(id, &effective, saved, now);
-        let config = configuration(&effective, &self.devices[id as usize].as_ref().map(|d| d.points.clone()).unwrap_or_default());
+        let config = configuration(
+            &effective,
+            &self.devices[id as usize]
+                .as_ref()
+                .map(|d| d.points.clone())
+                .unwrap_or_default(),
+        );
         let mapper = self.mapper_of(&effective.protocol);
-        let Some(device) = self.device_mut(id) else { return };
+        let Some(device) = self.device_mut(id) else {
+            return;
+        };
         device.report_state = effective.report_state;
         let changed = device.config.as_ref() != config || device.mapper != mapper;
         let former = device.mapper;
         device.set_faults(&effective.faults, now);
         if mapper.is_none() {
-            let message = format!("no mapper for protocol `{}` runs on this node", effective.protocol);
-            device.served.set(Some(false), "MapperNotFound", message, now);
+            let message = format!(
+                "no mapper for protocol `{}` runs on this node",
+                effective.protocol
+            );
+            device
+                .served
+                .set(Some(false), "MapperNotFound", message, now);
         }
         if changed {
             if former.is_some() && former != mapper {
                 self.tell_mapper_removed(id, former);
             }
-            let Some(device) = self.device_mut(id) else { return };
+            let Some(device) = self.device_mut(id) else {
+                return;
+            };
             device.config = config.into();
             device.mapper = mapper;
             device.setup = Setup::Idle;
@@ -141,7 +192,9 @@ impl Engine {
     /// Nothing of the device can be used now. Its mapper forgets it; its twins
     /// stay in the store for when it is usable again.
     fn withdraw(&mut self, id: u32, reason: &'static str, message: &str, now: Now) {
-        let Some(device) = self.device_mut(id) else { return };
+        let Some(device) = self.device_mut(id) else {
+            return;
+        };
         let former = device.mapper.take();
         device.setup = Setup::Idle;
         device.config = Box::default();
@@ -151,7 +204,11 @@ impl Engine {
         device.own_faults = 0;
         if former.is_some() {
             self.tell_mapper_removed(id, former);
-            for point in self.device(id).map(|device| device.points.clone()).unwrap_or_default() {
+            for point in self
+                .device(id)
+                .map(|device| device.points.clone())
+                .unwrap_or_default()
+            {
                 self.step_desired(point, &Event::Interrupted, now);
             }
         }
@@ -160,10 +217,19 @@ impl Engine {
 
     /// Gives each property its point: the former one of that name, or a new one.
     fn set_points(&mut self, id: u32, effective: &EffectiveDevice, saved: SavedDevice, now: Now) {
-        let Some(device) = self.device_mut(id) else { return };
+        let Some(device) = self.device_mut(id) else {
+            return;
+        };
         let names = std::mem::take(&mut device.names);
-        let mut former: HashMap<Arc<str>, u32> = names.into_iter().zip(std::mem::take(&mut device.points)).collect();
-        let mut saved: HashMap<_, _> = saved.values.into_iter().map(|value| (value.name.clone(), value)).collect();
+        let mut former: HashMap<Arc<str>, u32> = names
+            .into_iter()
+            .zip(std::mem::take(&mut device.points))
+            .collect();
+        let mut saved: HashMap<_, _> = saved
+            .values
+            .into_iter()
+            .map(|value| (value.name.clone(), value))
+            .collect();
         let (mut names, mut points) = (Vec::new(), Vec::new());
         for property in &effective.properties {
             let rules = self.intern(Rules::new(property));
@@ -175,7 +241,11 @@ impl Engine {
                 None => {
                     let point = self.allocate(id, property, rules, now);
                     if let Some(value) = saved.remove(&property.name) {
-                        self.points[point as usize].restore(value.value, value.source_time_ns, value.good_ns);
+                        self.points[point as usize].restore(
+                            value.value,
+                            value.source_time_ns,
+                            value.good_ns,
+                        );
                     }
                     (property.name.as_str().into(), point)
                 }
@@ -186,7 +256,11 @@ impl Engine {
         let device_name = effective.name.to_string();
         for (property, point) in former {
             self.retire(point, now);
-            self.out.desired.push(DesiredRow { device: device_name.clone(), property: property.to_string(), json: None });
+            self.out.desired.push(DesiredRow {
+                device: device_name.clone(),
+                property: property.to_string(),
+                json: None,
+            });
         }
         if let Some(device) = self.device_mut(id) {
             device.names = names;
@@ -198,9 +272,13 @@ impl Engine {
         // Debug text as key: rules hold floating point numbers, which have no hash.
         let key = format!("{rules:?}");
         if self.interned.len() > 10_000 {
-            self.interned.retain(|_, rules| Arc::strong_count(rules) > 1);
+            self.interned
+                .retain(|_, rules| Arc::strong_count(rules) > 1);
         }
-        self.interned.entry(key).or_insert_with(|| Arc::new(rules)).clone()
+        self.interned
+            .entry(key)
+            .or_insert_with(|| Arc::new(rules))
+            .clone()
     }
 
     fn change_rules(&mut self, point: u32, rules: Arc<Rules>) {
@@ -209,7 +287,10 @@ impl Engine {
             return;
         }
         self.stale_after[point as usize] = rules.stale_ms;
-        if entry.rules.value_type == rules.value_type && rules.broken.is_none() && entry.rules.broken.is_none() {
+        if entry.rules.value_type == rules.value_type
+            && rules.broken.is_none()
+            && entry.rules.broken.is_none()
+        {
             entry.rules = rules;
             return;
         }
@@ -222,7 +303,13 @@ impl Engine {
         *entry = fresh;
     }
 
-    fn allocate(&mut self, device: u32, property: &EffectiveProperty, rules: Arc<Rules>, now: Now) -> u32 {
+    fn allocate(
+        &mut self,
+        device: u32,
+        property: &EffectiveProperty,
+        rules: Arc<Rules>,
+        now: Now,
+    ) -> u32 {
         let stale = rules.stale_ms;
         let point = Point::new(device, &property.name, rules);
         let seen = now.ms as u32;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use longshore_host::{Command, CommandKind, Status};
 use longshore_types::Fault;
 
-use super::{CONFIGURES_UNDER_WAY, Device, Engine, Now, Setup, UnderWay, What, device::mapper_faults};
+use super::{
+    CONFIGURES_UNDER_WAY, Device, Engine, Now, Setup, UnderWay, What, device::mapper_faults,
+};
 use crate::twin::{desired::Event, handle::DeviceState};
 
 /// Time that a mapper may take to accept a configuration.
@@ -15,26 +17,41 @@ const CONFIGURE_AGAIN_MS: u64 = 500;
 
 impl Engine {
     pub(super) fn mapper_of(&self, protocol: &str) -> Option<usize> {
-        let by_protocol = self.mappers.iter().position(|mapper| mapper.info.protocol == protocol);
-        by_protocol.or_else(|| self.mappers.iter().position(|mapper| mapper.info.name == protocol))
+        let by_protocol = self
+            .mappers
+            .iter()
+            .position(|mapper| mapper.info.protocol == protocol);
+        by_protocol.or_else(|| {
+            self.mappers
+                .iter()
+                .position(|mapper| mapper.info.name == protocol)
+        })
     }
 
     /// Queues a device for its mapper, if that is up.
     pub(super) fn configure(&mut self, id: u32, now: Now) {
-        let Some(mapper) = self.device(id).and_then(|device| device.mapper) else { return };
+        let Some(mapper) = self.device(id).and_then(|device| device.mapper) else {
+            return;
+        };
         let slot = &mut self.mappers[mapper];
         let (up, reason) = (slot.up, slot.down_reason.clone());
         if up {
             slot.queue.push_back(id);
         }
-        let Some(device) = self.device_mut(id) else { return };
+        let Some(device) = self.device_mut(id) else {
+            return;
+        };
         if up {
             device.setup = Setup::Queued { not_before: now.ms };
         } else {
             device.setup = Setup::Idle;
             device.served.set(Some(false), "MapperDown", reason, now);
         }
-        for point in self.device(id).map(|device| device.points.clone()).unwrap_or_default() {
+        for point in self
+            .device(id)
+            .map(|device| device.points.clone())
+            .unwrap_or_default()
+        {
             self.step_desired(point, &Event::Interrupted, now);
         }
     }
@@ -43,13 +60,24 @@ impl Engine {
     pub(super) fn pump_configurations(&mut self, now: Now) {
         for mapper in 0..self.mappers.len() {
             let mut left = self.mappers[mapper].queue.len();
-            while left > 0 && self.mappers[mapper].up && self.mappers[mapper].configures < CONFIGURES_UNDER_WAY {
+            while left > 0
+                && self.mappers[mapper].up
+                && self.mappers[mapper].configures < CONFIGURES_UNDER_WAY
+            {
                 left -= 1;
-                let Some(id) = self.mappers[mapper].queue.pop_front() else { break };
-                let (setup, of) = self.device(id).map_or((Setup::Idle, None), |d| (d.setup, d.mapper));
+                let Some(id) = self.mappers[mapper].queue.pop_front() else {
+                    break;
+                };
+                let (setup, of) = self
+                    .device(id)
+                    .map_or((Setup::Idle, None), |d| (d.setup, d.mapper));
                 match setup {
-                    Setup::Queued { not_before } if of == Some(mapper) && not_before <= now.ms => self.send_configuration(id, mapper),
-                    Setup::Queued { .. } if of == Some(mapper) => self.mappers[mapper].queue.push_back(id),
+                    Setup::Queued { not_before } if of == Some(mapper) && not_before <= now.ms => {
+                        self.send_configuration(id, mapper)
+                    }
+                    Setup::Queued { .. } if of == Some(mapper) => {
+                        self.mappers[mapper].queue.push_back(id)
+                    }
                     // Removed, changed or sent meanwhile.
                     _ => {}
                 }
@@ -59,29 +87,66 @@ impl Engine {
 
     fn send_configuration(&mut self, id: u32, mapper: usize) {
         let token = self.token();
-        let Some(device) = self.device_mut(id) else { return };
+        let Some(device) = self.device_mut(id) else {
+            return;
+        };
         device.setup = Setup::Sent { token };
         let kind = CommandKind::Configure(device.config.to_string());
         self.mappers[mapper].configures += 1;
-        self.send(mapper, token, id, CONFIGURE_BUDGET, kind, What::Configure(id));
+        self.send(
+            mapper,
+            token,
+            id,
+            CONFIGURE_BUDGET,
+            kind,
+            What::Configure(id),
+        );
     }
 
-    pub(super) fn send(&mut self, mapper: usize, token: u64, device: u32, budget: Duration, kind: CommandKind, what: What) {
+    pub(super) fn send(
+        &mut self,
+        mapper: usize,
+        token: u64,
+        device: u32,
+        budget: Duration,
+        kind: CommandKind,
+        what: What,
+    ) {
         self.counters.commands += 1;
         self.under_way.insert(token, UnderWay { mapper, what });
-        self.out.commands.push((mapper, Command { token, device, budget, kind }));
+        self.out.commands.push((
+            mapper,
+            Command {
+                token,
+                device,
+                budget,
+                kind,
+            },
+        ));
     }
 
     pub(super) fn tell_removed(&mut self, id: u32, device: &Device) {
-        if matches!(device.setup, Setup::Sent { .. } | Setup::Done | Setup::Refused) {
+        if matches!(
+            device.setup,
+            Setup::Sent { .. } | Setup::Done | Setup::Refused
+        ) {
             self.tell_mapper_removed(id, device.mapper);
         }
     }
 
     pub(super) fn tell_mapper_removed(&mut self, id: u32, mapper: Option<usize>) {
-        let Some(mapper) = mapper.filter(|mapper| self.mappers[*mapper].up) else { return };
+        let Some(mapper) = mapper.filter(|mapper| self.mappers[*mapper].up) else {
+            return;
+        };
         let token = self.token();
-        self.send(mapper, token, id, CONFIGURE_BUDGET, CommandKind::Remove, What::Remove);
+        self.send(
+            mapper,
+            token,
+            id,
+            CONFIGURE_BUDGET,
+            CommandKind::Remove,
+            What::Remove,
+        );
     }
 
     /// A mapper runs (again): it knows nothing, so it gets all of its devices.
@@ -98,12 +163,18 @@ impl Engine {
     pub(crate) fn mapper_down(&mut self, mapper: usize, reason: &str, now: Now) {
         self.mapper_lost(mapper, reason, now);
         for id in self.devices_of(mapper) {
-            let Some(device) = self.device_mut(id) else { continue };
+            let Some(device) = self.device_mut(id) else {
+                continue;
+            };
             device.setup = Setup::Idle;
             device.state_by_mapper = false;
             let mut news = device.served.set(Some(false), "MapperDown", reason, now);
             news |= device.reachable.set(None, "MapperDown", reason, now);
-            for point in self.device(id).map(|device| device.points.clone()).unwrap_or_default() {
+            for point in self
+                .device(id)
+                .map(|device| device.points.clone())
+                .unwrap_or_default()
+            {
                 self.step_desired(point, &Event::Interrupted, now);
             }
             if news {
@@ -113,7 +184,8 @@ impl Engine {
     }
 
     fn mapper_lost(&mut self, mapper: usize, reason: &str, _now: Now) {
-        self.under_way.retain(|_, under_way| under_way.mapper != mapper);
+        self.under_way
+            .retain(|_, under_way| under_way.mapper != mapper);
         let slot = &mut self.mappers[mapper];
         slot.up = false;
         slot.down_reason = reason.to_owned();
@@ -124,12 +196,28 @@ impl Engine {
 
     fn devices_of(&self, mapper: usize) -> Vec<u32> {
         let ids = (0..).zip(&self.devices);
-        ids.filter(|(_, device)| device.as_ref().is_some_and(|d| d.mapper == Some(mapper))).map(|(id, _)| id).collect()
+        ids.filter(|(_, device)| device.as_ref().is_some_and(|d| d.mapper == Some(mapper)))
+            .map(|(id, _)| id)
+            .collect()
     }
 
     /// A command ended.
-    pub(crate) fn completion(&mut self, mapper: usize, token: u64, status: Status, message: &str, now: Now) {
-        let Some(under_way) = self.under_way.get(&token).copied().filter(|u| u.mapper == mapper) else { return };
+    pub(crate) fn completion(
+        &mut self,
+        mapper: usize,
+        token: u64,
+        status: Status,
+        message: &str,
+        now: Now,
+    ) {
+        let Some(under_way) = self
+            .under_way
+            .get(&token)
+            .copied()
+            .filter(|u| u.mapper == mapper)
+        else {
+            return;
+        };
         self.under_way.remove(&token);
         match under_way.what {
             What::Configure(id) => {
@@ -148,7 +236,9 @@ impl Engine {
 
     fn configured(&mut self, id: u32, token: u64, status: Status, message: &str, now: Now) {
         let places = self.places(id);
-        let Some(device) = self.device_mut(id) else { return };
+        let Some(device) = self.device_mut(id) else {
+            return;
+        };
         if device.setup != (Setup::Sent { token }) {
             return;
         }
@@ -158,17 +248,27 @@ impl Engine {
                 device.served.set(Some(true), "Configured", "", now);
                 device.set_mapper_faults(mapper_faults(message, &places), now);
             }
-            Status::InvalidConfig | Status::InvalidArgument | Status::Unsupported | Status::Refused => {
+            Status::InvalidConfig
+            | Status::InvalidArgument
+            | Status::Unsupported
+            | Status::Refused => {
                 device.setup = Setup::Refused;
                 let mut faults = mapper_faults(message, &places);
                 if faults.is_empty() {
                     faults.push(Fault::error("spec.protocol.configData", message));
                 }
                 device.set_mapper_faults(faults, now);
-                device.served.set(Some(false), "ConfigRefused", "the mapper refused the configuration", now);
+                device.served.set(
+                    Some(false),
+                    "ConfigRefused",
+                    "the mapper refused the configuration",
+                    now,
+                );
             }
             _ => {
-                device.setup = Setup::Queued { not_before: now.ms + CONFIGURE_AGAIN_MS };
+                device.setup = Setup::Queued {
+                    not_before: now.ms + CONFIGURE_AGAIN_MS,
+                };
                 device.served.set(Some(false), "ConfigFailed", message, now);
                 if let Some(mapper) = device.mapper {
                     self.mappers[mapper].queue.push_back(id);
@@ -180,22 +280,48 @@ impl Engine {
 
     /// Index of the property of each point that the mapper was told of.
     fn places(&self, id: u32) -> Vec<usize> {
-        let points = self.device(id).map(|device| device.points.as_slice()).unwrap_or_default();
-        let usable = points.iter().enumerate().filter(|(_, point)| self.points[**point as usize].rules.broken.is_none());
+        let points = self
+            .device(id)
+            .map(|device| device.points.as_slice())
+            .unwrap_or_default();
+        let usable = points
+            .iter()
+            .enumerate()
+            .filter(|(_, point)| self.points[**point as usize].rules.broken.is_none());
         usable.map(|(index, _)| index).collect()
     }
 
     /// Commands that were not taken: their turn comes again.
     pub(crate) fn not_submitted(&mut self, tokens: &[u64], now: Now) {
         for token in tokens {
-            let Some(mapper) = self.under_way.get(token).map(|under_way| under_way.mapper) else { continue };
-            self.completion(mapper, *token, Status::Busy, "the mapper's queue is full", now);
+            let Some(mapper) = self.under_way.get(token).map(|under_way| under_way.mapper) else {
+                continue;
+            };
+            self.completion(
+                mapper,
+                *token,
+                Status::Busy,
+                "the mapper's queue is full",
+                now,
+            );
         }
     }
 
     /// The mapper says whether a device answers.
-    pub(crate) fn device_state(&mut self, mapper: usize, id: u32, online: Option<bool>, message: &str, now: Now) {
-        let Some(device) = self.device_mut(id).filter(|device| device.mapper == Some(mapper)) else { return };
+    pub(crate) fn device_state(
+        &mut self,
+        mapper: usize,
+        id: u32,
+        online: Option<bool>,
+        message: &str,
+        now: Now,
+    ) {
+        let Some(device) = self
+            .device_mut(id)
+            .filter(|device| device.mapper == Some(mapper))
+        else {
+            return;
+        };
         device.state_by_mapper = online.is_some();
         let state = match online {
             Some(true) => DeviceState::Online,
@@ -205,8 +331,16 @@ impl Engine {
         self.set_device_state(id, state, message, now);
     }
 
-    pub(super) fn set_device_state(&mut self, id: u32, state: DeviceState, message: &str, now: Now) {
-        let Some(device) = self.device_mut(id) else { return };
+    pub(super) fn set_device_state(
+        &mut self,
+        id: u32,
+        state: DeviceState,
+        message: &str,
+        now: Now,
+    ) {
+        let Some(device) = self.device_mut(id) else {
+            return;
+        };
         let former = std::mem::replace(&mut device.state, state);
         let news = match state {
             DeviceState::Online => {
@@ -217,7 +351,11 @@ impl Engine {
             DeviceState::Unknown => device.reachable.set(None, "Unknown", message, now),
         };
         if former != DeviceState::Online && state == DeviceState::Online {
-            for point in self.device(id).map(|device| device.points.clone()).unwrap_or_default() {
+            for point in self
+                .device(id)
+                .map(|device| device.points.clone())
+                .unwrap_or_default()
+            {
                 self.step_desired(point, &Event::Back, now);
             }
         }

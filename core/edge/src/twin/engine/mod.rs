@@ -245,11 +245,20 @@ impl Engine {
 
     /// Hands over what a former life left. Before the first device comes.
     pub(crate) fn restore(&mut self, twins: Vec<TwinBlob>, desired: Vec<DesiredRow>) {
-        self.saved = twins.into_iter().map(|blob| (blob.device, super::blob::unpack(&blob.data))).collect();
+        self.saved = twins
+            .into_iter()
+            .map(|blob| (blob.device, super::blob::unpack(&blob.data)))
+            .collect();
         for row in desired {
-            let saved = row.json.as_deref().and_then(|json| serde_json::from_str(json).ok());
+            let saved = row
+                .json
+                .as_deref()
+                .and_then(|json| serde_json::from_str(json).ok());
             if let Some(saved) = saved {
-                self.saved_desired.entry(row.device).or_default().insert(row.property, saved);
+                self.saved_desired
+                    .entry(row.device)
+                    .or_default()
+                    .insert(row.property, saved);
             }
         }
     }
@@ -270,7 +279,11 @@ impl Engine {
 
     /// Devices, properties, and desired values that are not confirmed.
     pub(crate) fn sizes(&self) -> (usize, usize, usize) {
-        (self.by_name.len(), self.points.len() - self.retired_points.len(), self.active.len())
+        (
+            self.by_name.len(),
+            self.points.len() - self.retired_points.len(),
+            self.active.len(),
+        )
     }
 
     /// Gives up room for points that did not come.
@@ -296,13 +309,17 @@ impl Engine {
     /// The device has news: a report and a snapshot become due.
     fn touch(&mut self, id: u32, now: Now) {
         let (reports, linked) = (self.reports, self.linked);
-        let Some(device) = self.device_mut(id) else { return };
+        let Some(device) = self.device_mut(id) else {
+            return;
+        };
         if device.snapshot_due.is_none() {
             device.snapshot_due = Some(now.ms + SNAPSHOT_MS);
         }
         if reports && device.report_due.is_none() {
             let pause = device.report_pause(linked);
-            let due = device.last_report.map_or(now.ms, |last| (last + pause).max(now.ms));
+            let due = device
+                .last_report
+                .map_or(now.ms, |last| (last + pause).max(now.ms));
             device.report_due = Some(due);
         }
         self.dirty.insert(id);
@@ -326,11 +343,23 @@ impl Device {
 
 impl Condition {
     fn new(kind: &'static str) -> Self {
-        Self { kind, status: None, reason: "Unknown", message: String::new(), since_ms: 0 }
+        Self {
+            kind,
+            status: None,
+            reason: "Unknown",
+            message: String::new(),
+            since_ms: 0,
+        }
     }
 
     /// True when the status or its reason is another one than before.
-    fn set(&mut self, status: Option<bool>, reason: &'static str, message: impl Into<String>, now: Now) -> bool {
+    fn set(
+        &mut self,
+        status: Option<bool>,
+        reason: &'static str,
+        message: impl Into<String>,
+        now: Now,
+    ) -> bool {
         let message = message.into();
         let changed = self.status != status || self.reason != reason || self.message != message;
         if self.status != status || self.since_ms == 0 {

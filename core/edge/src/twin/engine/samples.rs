@@ -89,7 +89,11 @@ impl Engine {
     fn sample(&mut self, id: u32, reading: &Reading<'_>, now_ms: u32, group: &mut Group) {
         let point = &mut self.points[id as usize];
         self.seen[id as usize] = now_ms;
-        let last = if group.wants_changes { Some((point.value.clone(), point.source_time_ns, point.version)) } else { None };
+        let last = if group.wants_changes {
+            Some((point.value.clone(), point.source_time_ns, point.version))
+        } else {
+            None
+        };
         let report = point.apply(reading, now_ms);
         group.good |= point.quality == Quality::Good;
         if point.desired.is_some() {
@@ -105,12 +109,16 @@ impl Engine {
             if point.quality != Quality::Bad
                 && let Some(value) = &point.value
             {
-                self.scratch.values.extend_from_slice(point.fragment.as_bytes());
+                self.scratch
+                    .values
+                    .extend_from_slice(point.fragment.as_bytes());
                 format::value(&mut self.scratch.values, value.borrow(), point.rules.single);
                 self.scratch.values.push(b',');
             }
             if point.quality != Quality::Good {
-                self.scratch.quality.extend_from_slice(point.fragment.as_bytes());
+                self.scratch
+                    .quality
+                    .extend_from_slice(point.fragment.as_bytes());
                 format::string(&mut self.scratch.quality, point.quality.as_str());
                 self.scratch.quality.push(b',');
             }
@@ -120,11 +128,21 @@ impl Engine {
         }
     }
 
-    fn note_change(&mut self, device: u32, id: u32, (value, time_ns, version): (Option<Value>, i64, u32)) {
+    fn note_change(
+        &mut self,
+        device: u32,
+        id: u32,
+        (value, time_ns, version): (Option<Value>, i64, u32),
+    ) {
         if let Some(current) = self.property_twin(device, id) {
             let value = value.map(|value| shortened(&value, self.points[id as usize].rules.single));
             let source_time_ms = (time_ns != 0).then_some(time_ns / 1_000_000);
-            let last = PropertyTwin { value, source_time_ms, version: u64::from(version), ..current.clone() };
+            let last = PropertyTwin {
+                value,
+                source_time_ms,
+                version: u64::from(version),
+                ..current.clone()
+            };
             self.scratch.changes.push(PropertyChange { last, current });
         }
     }
@@ -132,7 +150,9 @@ impl Engine {
     fn begin_group(&mut self, device: u32, mapper: Option<usize>) -> Group {
         let interest = self.bus.interest();
         let bus = self.bus.clone();
-        let Some(entry) = self.device_mut(device) else { return Group { device, ..NO_GROUP } };
+        let Some(entry) = self.device_mut(device) else {
+            return Group { device, ..NO_GROUP };
+        };
         if entry.interest != interest {
             entry.interest = interest;
             entry.wants_batch = bus.wanted(&entry.topic);
@@ -163,9 +183,19 @@ impl Engine {
 
     fn publish(&mut self, group: Group) {
         let scratch = &mut self.scratch;
-        let Some(device) = self.devices.get(group.device as usize).and_then(Option::as_deref) else { return };
+        let Some(device) = self
+            .devices
+            .get(group.device as usize)
+            .and_then(Option::as_deref)
+        else {
+            return;
+        };
         if group.wants_batch && !(scratch.values.is_empty() && scratch.quality.is_empty()) {
-            let mut payload = Vec::with_capacity(scratch.size.max(64 + scratch.values.len() + scratch.quality.len()));
+            let mut payload = Vec::with_capacity(
+                scratch
+                    .size
+                    .max(64 + scratch.values.len() + scratch.quality.len()),
+            );
             payload.extend_from_slice(b"{\"timestamp\":");
             format::whole(&mut payload, group.time_ns / 1_000_000);
             payload.extend_from_slice(b",\"values\":{");
@@ -186,13 +216,18 @@ impl Engine {
         scratch.quality.clear();
         if !scratch.changes.is_empty() {
             let properties = std::mem::take(&mut scratch.changes);
-            self.bus.changed(DeviceChange { device: device.name.clone(), properties });
+            self.bus.changed(DeviceChange {
+                device: device.name.clone(),
+                properties,
+            });
         }
     }
 
     /// A good reading came: the device is there, unless its mapper knows better.
     fn heard_of(&mut self, id: u32, now: Now) {
-        let Some(device) = self.device_mut(id) else { return };
+        let Some(device) = self.device_mut(id) else {
+            return;
+        };
         device.last_online_ms = Some(now.unix_ms);
         if device.state != DeviceState::Online && !device.state_by_mapper {
             self.set_device_state(id, DeviceState::Online, "", now);
@@ -258,7 +293,9 @@ impl Engine {
         group.reported = true;
         group.time_ns = group.time_ns.max(point.source_time_ns);
         if group.wants_batch {
-            self.scratch.quality.extend_from_slice(point.fragment.as_bytes());
+            self.scratch
+                .quality
+                .extend_from_slice(point.fragment.as_bytes());
             self.scratch.quality.extend_from_slice(b"\"uncertain\",");
         }
     }

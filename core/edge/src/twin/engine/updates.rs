@@ -24,12 +24,18 @@ impl Engine {
         now: Now,
     ) -> Result<DeviceTwin, UpdateError> {
         let id = self.known(name)?;
-        let checked = updates.iter().map(|update| self.check(id, update)).collect::<Result<Vec<_>, _>>()?;
+        let checked = updates
+            .iter()
+            .map(|update| self.check(id, update))
+            .collect::<Result<Vec<_>, _>>()?;
         for update in checked {
             if let Some(value) = &update.actual {
                 // The point takes raw values; a client speaks of the twin.
                 let point = &self.points[update.point as usize];
-                let raw = point.rules.invert(value, point.raw_whole).unwrap_or_else(|_| value.clone());
+                let raw = point
+                    .rules
+                    .invert(value, point.raw_whole)
+                    .unwrap_or_else(|_| value.clone());
                 let reading = Reading {
                     quality: Quality::Good,
                     reason: Reason::None,
@@ -47,7 +53,12 @@ impl Engine {
     }
 
     /// See [`crate::twin::TwinHandle::set_state`].
-    pub(crate) fn set_state(&mut self, name: &DeviceName, state: DeviceState, now: Now) -> Result<(), UpdateError> {
+    pub(crate) fn set_state(
+        &mut self,
+        name: &DeviceName,
+        state: DeviceState,
+        now: Now,
+    ) -> Result<(), UpdateError> {
         let id = self.known(name)?;
         self.set_device_state(id, state, "said by a local client", now);
         Ok(())
@@ -59,34 +70,53 @@ impl Engine {
 
     fn check(&self, id: u32, update: &LocalUpdate) -> Result<Checked, UpdateError> {
         let refuse = |code, reason: String| UpdateError { code, reason };
-        let device = self.device(id).ok_or_else(|| refuse(404, "the device is gone".to_owned()))?;
+        let device = self
+            .device(id)
+            .ok_or_else(|| refuse(404, "the device is gone".to_owned()))?;
         let position = device.position(&update.property).ok_or_else(|| {
-            refuse(404, format!("device `{}` has no property `{}`", device.name, update.property))
+            refuse(
+                404,
+                format!(
+                    "device `{}` has no property `{}`",
+                    device.name, update.property
+                ),
+            )
         })?;
         let point = device.points[position];
         let rules = &self.points[point as usize].rules;
         if let Some(why) = &rules.broken {
-            return Err(refuse(400, format!("property `{}` cannot be used: {why}", update.property)));
+            return Err(refuse(
+                400,
+                format!("property `{}` cannot be used: {why}", update.property),
+            ));
         }
         let expected = match &update.expected {
             None => None,
             Some(text) => {
                 let property = rules.as_property(&update.property);
-                let value = property.check_text(text).map_err(|error| refuse(400, error.to_string()))?;
+                let value = property
+                    .check_text(text)
+                    .map_err(|error| refuse(400, error.to_string()))?;
                 Some((value.to_string(), value))
             }
         };
         let actual = match &update.actual {
             None => None,
-            Some(text) => Some(
-                Value::parse_as(rules.value_type, text)
-                    .map_err(|error| refuse(400, format!("property `{}`: {error}", update.property)))?,
-            ),
+            Some(text) => Some(Value::parse_as(rules.value_type, text).map_err(|error| {
+                refuse(400, format!("property `{}`: {error}", update.property))
+            })?),
         };
-        Ok(Checked { point, expected, actual })
+        Ok(Checked {
+            point,
+            expected,
+            actual,
+        })
     }
 }
 
 fn unknown(name: &DeviceName) -> UpdateError {
-    UpdateError { code: 404, reason: format!("device `{name}` is not on this node") }
+    UpdateError {
+        code: 404,
+        reason: format!("device `{name}` is not on this node"),
+    }
 }

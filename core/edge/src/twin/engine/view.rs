@@ -19,7 +19,11 @@ impl Engine {
 
     /// All devices as they are now, by name.
     pub(crate) fn list(&self) -> Vec<DeviceTwin> {
-        let mut devices: Vec<_> = self.by_name.values().filter_map(|id| self.device_twin(*id)).collect();
+        let mut devices: Vec<_> = self
+            .by_name
+            .values()
+            .filter_map(|id| self.device_twin(*id))
+            .collect();
         devices.sort_by(|a, b| a.name.cmp(&b.name));
         devices
     }
@@ -31,9 +35,17 @@ impl Engine {
             uid: device.uid.clone(),
             state: device.state,
             last_online_ms: device.last_online_ms,
-            conditions: vec![device.reachable.clone(), device.config_valid.clone(), device.served.clone()],
+            conditions: vec![
+                device.reachable.clone(),
+                device.config_valid.clone(),
+                device.served.clone(),
+            ],
             warnings: device.faults.clone(),
-            properties: device.points.iter().filter_map(|point| self.property_twin(id, *point)).collect(),
+            properties: device
+                .points
+                .iter()
+                .filter_map(|point| self.property_twin(id, *point))
+                .collect(),
         })
     }
 
@@ -41,14 +53,21 @@ impl Engine {
     pub(super) fn property_twin(&self, device: u32, id: u32) -> Option<PropertyTwin> {
         let device = self.device(device)?;
         let point = self.points.get(id as usize)?;
-        let position = device.points.binary_search(&id).ok().or_else(|| device.points.iter().position(|p| *p == id))?;
+        let position = device
+            .points
+            .binary_search(&id)
+            .ok()
+            .or_else(|| device.points.iter().position(|p| *p == id))?;
         let millis = |ns: i64| (ns != 0).then_some(ns / 1_000_000);
         Some(PropertyTwin {
             name: device.names[position].clone(),
             kind: point.rules.value_type.as_str(),
             writable: point.rules.access == longshore_types::device::AccessMode::ReadWrite,
             report_to_cloud: point.rules.report_to_cloud,
-            value: point.value.as_ref().map(|value| shortened(value, point.rules.single)),
+            value: point
+                .value
+                .as_ref()
+                .map(|value| shortened(value, point.rules.single)),
             quality: point.quality,
             reason: point.reason,
             source_time_ms: millis(point.source_time_ns),
@@ -70,12 +89,17 @@ impl Engine {
     /// Reports that are due, at most `most`. They count as made; give those
     /// that could not be kept back with [`Engine::report_again`].
     pub(crate) fn due_reports(&mut self, now: Now, most: usize) -> Vec<(u32, DeviceTwin)> {
-        let due = |id: &&u32| self.device(**id).is_some_and(|d| d.report_due.is_some_and(|due| due <= now.ms));
+        let due = |id: &&u32| {
+            self.device(**id)
+                .is_some_and(|d| d.report_due.is_some_and(|due| due <= now.ms))
+        };
         let ids: Vec<u32> = self.dirty.iter().filter(due).take(most).copied().collect();
         let mut reports = Vec::with_capacity(ids.len());
         for id in ids {
             let twin = self.device_twin(id);
-            let Some(device) = self.device_mut(id) else { continue };
+            let Some(device) = self.device_mut(id) else {
+                continue;
+            };
             device.report_due = None;
             device.last_report = Some(now.ms);
             let (clean, report_state) = (device.snapshot_due.is_none(), device.report_state);
@@ -103,18 +127,43 @@ impl Engine {
     }
 
     /// Snapshots that are due, at most `most`; all that changed when `all`.
-    pub(crate) fn due_snapshots(&mut self, now: Now, most: usize, all: bool) -> Vec<(u32, TwinBlob)> {
-        let due = |id: &&u32| self.device(**id).is_some_and(|d| d.snapshot_due.is_some_and(|due| all || due <= now.ms));
+    pub(crate) fn due_snapshots(
+        &mut self,
+        now: Now,
+        most: usize,
+        all: bool,
+    ) -> Vec<(u32, TwinBlob)> {
+        let due = |id: &&u32| {
+            self.device(**id)
+                .is_some_and(|d| d.snapshot_due.is_some_and(|due| all || due <= now.ms))
+        };
         let ids: Vec<u32> = self.dirty.iter().filter(due).take(most).copied().collect();
         let mut blobs = Vec::with_capacity(ids.len());
         for id in ids {
-            let Some(device) = self.device(id) else { continue };
-            let values = device.names.iter().zip(&device.points).filter_map(|(name, point)| {
-                let point = &self.points[*point as usize];
-                Some((&**name, point.value.as_ref()?, point.source_time_ns, point.good_ns))
-            });
+            let Some(device) = self.device(id) else {
+                continue;
+            };
+            let values = device
+                .names
+                .iter()
+                .zip(&device.points)
+                .filter_map(|(name, point)| {
+                    let point = &self.points[*point as usize];
+                    Some((
+                        &**name,
+                        point.value.as_ref()?,
+                        point.source_time_ns,
+                        point.good_ns,
+                    ))
+                });
             let data = blob::pack(&device.uid, values);
-            blobs.push((id, TwinBlob { device: device.name.to_string(), data }));
+            blobs.push((
+                id,
+                TwinBlob {
+                    device: device.name.to_string(),
+                    data,
+                },
+            ));
             if let Some(device) = self.device_mut(id) {
                 device.snapshot_due = None;
                 if device.report_due.is_none() {
@@ -137,7 +186,8 @@ impl Engine {
 
     /// Fingerprint of the objects that a device was made from.
     pub(crate) fn fingerprint(&self, name: &DeviceName) -> Option<u64> {
-        self.device(*self.by_name.get(name)?).map(|device| device.fingerprint)
+        self.device(*self.by_name.get(name)?)
+            .map(|device| device.fingerprint)
     }
 }
 
@@ -145,9 +195,12 @@ impl Engine {
 /// nearest 64 bits are 21.100000381469727.
 pub(super) fn shortened(value: &Value, single: bool) -> Value {
     match value {
-        Value::Float(v) if single && v.is_finite() && f64::from(*v as f32) == *v => {
-            Value::Float(zmij::Buffer::new().format_finite(*v as f32).parse().unwrap_or(*v))
-        }
+        Value::Float(v) if single && v.is_finite() && f64::from(*v as f32) == *v => Value::Float(
+            zmij::Buffer::new()
+                .format_finite(*v as f32)
+                .parse()
+                .unwrap_or(*v),
+        ),
         other => other.clone(),
     }
 }

@@ -26,13 +26,20 @@ impl Engine {
     /// Takes over the desired values of a Device. A local one stands until the
     /// Device's own changes: the last word counts.
     pub(super) fn set_all_desired(&mut self, id: u32, effective: &EffectiveDevice, now: Now) {
-        let points = self.device(id).map(|device| device.points.clone()).unwrap_or_default();
-        let mut saved = self.saved_desired.remove(effective.name.as_str()).unwrap_or_default();
+        let points = self
+            .device(id)
+            .map(|device| device.points.clone())
+            .unwrap_or_default();
+        let mut saved = self
+            .saved_desired
+            .remove(effective.name.as_str())
+            .unwrap_or_default();
         for (property, point) in effective.properties.iter().zip(points) {
             let before = self.property_twin(id, point);
             let chosen = self.choose(point, property, saved.remove(&property.name), now);
             let former = self.points[point as usize].desired.take();
-            let text_of = |desired: &Option<Box<DesiredValue>>| desired.as_ref().map(|d| d.text.clone());
+            let text_of =
+                |desired: &Option<Box<DesiredValue>>| desired.as_ref().map(|d| d.text.clone());
             let changed = text_of(&former) != text_of(&chosen);
             self.points[point as usize].desired = chosen;
             self.update_active(point);
@@ -45,7 +52,11 @@ impl Engine {
         }
         for property in saved.into_keys() {
             let device = effective.name.to_string();
-            self.out.desired.push(DesiredRow { device, property, json: None });
+            self.out.desired.push(DesiredRow {
+                device,
+                property,
+                json: None,
+            });
         }
     }
 
@@ -59,11 +70,15 @@ impl Engine {
         let (text, target): (Option<Box<str>>, _) = match &property.desired {
             Desired::None => (None, Err(Box::default())),
             Desired::Value(value) => (Some(value.to_string().into()), Ok(value.clone())),
-            Desired::Refused { text, message } => (Some(text.as_str().into()), Err(message.as_str().into())),
+            Desired::Refused { text, message } => {
+                (Some(text.as_str().into()), Err(message.as_str().into()))
+            }
         };
         let check = |text: &str| match &property.broken {
             Some(message) => Err(message.as_str().into()),
-            None => property.check_text(text).map_err(|error| error.to_string().into()),
+            None => property
+                .check_text(text)
+                .map_err(|error| error.to_string().into()),
         };
         let existing = self.points[point as usize].desired.as_deref();
         let version = existing.map_or(0, |desired| desired.version);
@@ -71,12 +86,22 @@ impl Engine {
             && existing.of_device == text
             && (existing.local || text.is_some())
         {
-            let target = if existing.local { check(&existing.text) } else { target };
+            let target = if existing.local {
+                check(&existing.text)
+            } else {
+                target
+            };
             if target == existing.target {
                 return self.points[point as usize].desired.take();
             }
             // The model changed: the same text means something else now.
-            let mut again = DesiredValue::new(&existing.text, target, existing.local, existing.given_ms, version);
+            let mut again = DesiredValue::new(
+                &existing.text,
+                target,
+                existing.local,
+                existing.given_ms,
+                version,
+            );
             again.of_device = text;
             return Some(Box::new(again));
         }
@@ -84,8 +109,13 @@ impl Engine {
             && saved.of_device.as_deref() == text.as_deref()
             && (saved.local || text.is_some())
         {
-            let target = if saved.local { check(&saved.text) } else { target };
-            let mut resumed = DesiredValue::new(&saved.text, target, saved.local, saved.given_ms, version);
+            let target = if saved.local {
+                check(&saved.text)
+            } else {
+                target
+            };
+            let mut resumed =
+                DesiredValue::new(&saved.text, target, saved.local, saved.given_ms, version);
             let write = match saved.write.as_str() {
                 "confirmed" => WriteState::Confirmed,
                 "failed" => WriteState::Failed,
@@ -103,17 +133,31 @@ impl Engine {
             local.of_device = None;
             return Some(Box::new(local));
         }
-        let mut fresh = DesiredValue::new(text.as_deref()?, target, false, now.unix_ms, version + 1);
+        let mut fresh =
+            DesiredValue::new(text.as_deref()?, target, false, now.unix_ms, version + 1);
         fresh.of_device = text;
         Some(Box::new(fresh))
     }
 
     /// A local client's desired value.
-    pub(super) fn set_local_desired(&mut self, id: u32, point: u32, text: &str, target: Value, now: Now) {
+    pub(super) fn set_local_desired(
+        &mut self,
+        id: u32,
+        point: u32,
+        text: &str,
+        target: Value,
+        now: Now,
+    ) {
         let before = self.property_twin(id, point);
         let entry = &mut self.points[point as usize];
         let former = entry.desired.as_deref();
-        let mut fresh = DesiredValue::new(text, Ok(target), true, now.unix_ms, former.map_or(0, |d| d.version) + 1);
+        let mut fresh = DesiredValue::new(
+            text,
+            Ok(target),
+            true,
+            now.unix_ms,
+            former.map_or(0, |d| d.version) + 1,
+        );
         fresh.of_device = former.and_then(|desired| desired.of_device.clone());
         entry.desired = Some(Box::new(fresh));
         self.update_active(point);
@@ -125,19 +169,27 @@ impl Engine {
 
     /// Clients of the KubeEdge topics hear of a new desired value (delta).
     fn tell_desired(&mut self, id: u32, point: u32, before: Option<PropertyTwin>) {
-        let wants = self.device(id).is_some_and(|device| self.bus.wants_changes(&device.name));
+        let wants = self
+            .device(id)
+            .is_some_and(|device| self.bus.wants_changes(&device.name));
         if !wants {
             return;
         }
         let current = self.property_twin(id, point);
         if let (Some(last), Some(current), Some(device)) = (before, current, self.device(id)) {
             let properties = vec![PropertyChange { last, current }];
-            self.bus.changed(DeviceChange { device: device.name.clone(), properties });
+            self.bus.changed(DeviceChange {
+                device: device.name.clone(),
+                properties,
+            });
         }
     }
 
     fn update_active(&mut self, point: u32) {
-        let active = self.points[point as usize].desired.as_ref().is_some_and(|desired| !desired.is_settled());
+        let active = self.points[point as usize]
+            .desired
+            .as_ref()
+            .is_some_and(|desired| !desired.is_settled());
         if active {
             self.active.insert(point);
         } else {
@@ -147,15 +199,20 @@ impl Engine {
 
     /// One step of a point's desired value, and what follows from it.
     pub(super) fn step_desired(&mut self, id: u32, event: &Event<'_>, now: Now) {
-        let Some(point) = self.points.get(id as usize) else { return };
+        let Some(point) = self.points.get(id as usize) else {
+            return;
+        };
         if point.desired.is_none() {
             return;
         }
         let device_id = point.device;
-        let Some(device) = self.device(device_id) else { return };
+        let Some(device) = self.device(device_id) else {
+            return;
+        };
         let mapper = device.mapper;
         let ready = device.setup == Setup::Done
-            && mapper.is_some_and(|m| self.mappers[m].up && self.mappers[m].writes < WRITES_UNDER_WAY);
+            && mapper
+                .is_some_and(|m| self.mappers[m].up && self.mappers[m].writes < WRITES_UNDER_WAY);
         let policy = point.rules.policy.write;
         let token = self.token();
         let context = Context {
@@ -167,7 +224,9 @@ impl Engine {
             read_back: policy.confirm == Confirm::Readback,
             token,
         };
-        let Some(desired) = self.points[id as usize].desired.as_deref_mut() else { return };
+        let Some(desired) = self.points[id as usize].desired.as_deref_mut() else {
+            return;
+        };
         let (action, mut changed) = desired.step(event, &context);
         if action != Action::Nothing {
             changed |= self.act(device_id, id, action, token, policy.timeout, now);
@@ -181,10 +240,22 @@ impl Engine {
     }
 
     /// Carries out what a step asks for. True when what people see has changed.
-    fn act(&mut self, device: u32, id: u32, action: Action, token: u64, timeout: Duration, now: Now) -> bool {
-        let Some(mapper) = self.device(device).and_then(|device| device.mapper) else { return false };
+    fn act(
+        &mut self,
+        device: u32,
+        id: u32,
+        action: Action,
+        token: u64,
+        timeout: Duration,
+        now: Now,
+    ) -> bool {
+        let Some(mapper) = self.device(device).and_then(|device| device.mapper) else {
+            return false;
+        };
         let point = &self.points[id as usize];
-        let Some(desired) = point.desired.as_deref() else { return false };
+        let Some(desired) = point.desired.as_deref() else {
+            return false;
+        };
         let (kind, budget) = match (action, &desired.target) {
             (Action::Write, Ok(target)) => match point.rules.invert(target, point.raw_whole) {
                 Ok(value) => (CommandKind::Write { point: id, value }, timeout),
@@ -208,14 +279,26 @@ impl Engine {
         true
     }
 
-    pub(super) fn point_completed(&mut self, id: u32, token: u64, status: Status, message: &str, now: Now) {
-        let text = if message.is_empty() { status_text(status) } else { message };
+    pub(super) fn point_completed(
+        &mut self,
+        id: u32,
+        token: u64,
+        status: Status,
+        message: &str,
+        now: Now,
+    ) {
+        let text = if message.is_empty() {
+            status_text(status)
+        } else {
+            message
+        };
         let outcome = match status {
             Status::Ok => Outcome::Done,
             Status::Busy => Outcome::Busy,
-            Status::Refused | Status::InvalidArgument | Status::InvalidConfig | Status::Unsupported => {
-                Outcome::Refused(text)
-            }
+            Status::Refused
+            | Status::InvalidArgument
+            | Status::InvalidConfig
+            | Status::Unsupported => Outcome::Refused(text),
             _ => Outcome::Line(text),
         };
         let point = &self.points[id as usize];
@@ -224,21 +307,39 @@ impl Engine {
             (Some(value), None) => value.to_string(),
             (None, None) => "nothing".to_owned(),
         };
-        self.step_desired(id, &Event::Completed { token, outcome, seen: &seen }, now);
+        self.step_desired(
+            id,
+            &Event::Completed {
+                token,
+                outcome,
+                seen: &seen,
+            },
+            now,
+        );
         // A mapper need not emit a sample for a value that did not change.
-        if status == Status::Ok && self.points[id as usize].shows_desired() && self.is_confirming(id) {
+        if status == Status::Ok
+            && self.points[id as usize].shows_desired()
+            && self.is_confirming(id)
+        {
             self.step_desired(id, &Event::Reading { matches: true }, now);
         }
     }
 
     fn is_confirming(&self, id: u32) -> bool {
-        let state = self.points[id as usize].desired.as_ref().map(|desired| desired.state);
+        let state = self.points[id as usize]
+            .desired
+            .as_ref()
+            .map(|desired| desired.state);
         // Without a token the read back is done, and its sample is in.
         matches!(state, Some(State::Confirming { token: None, .. }))
     }
 
     fn note_outcome(&mut self, id: u32) {
-        match self.points[id as usize].desired.as_ref().map(|desired| desired.shown()) {
+        match self.points[id as usize]
+            .desired
+            .as_ref()
+            .map(|desired| desired.shown())
+        {
             Some(WriteState::Confirmed) => self.counters.writes_confirmed += 1,
             Some(WriteState::Failed) => self.counters.writes_failed += 1,
             _ => {}
@@ -246,8 +347,12 @@ impl Engine {
     }
 
     fn save_desired(&mut self, device: u32, id: u32) {
-        let Some(device) = self.device(device) else { return };
-        let Some(position) = device.points.iter().position(|point| *point == id) else { return };
+        let Some(device) = self.device(device) else {
+            return;
+        };
+        let Some(position) = device.points.iter().position(|point| *point == id) else {
+            return;
+        };
         let json = self.points[id as usize].desired.as_deref().map(|desired| {
             let saved = SavedDesired {
                 text: desired.text.to_string(),
@@ -262,7 +367,11 @@ impl Engine {
             // A struct of texts and numbers always has a JSON form.
             serde_json::to_string(&saved).unwrap_or_default()
         });
-        let row = DesiredRow { device: device.name.to_string(), property: device.names[position].to_string(), json };
+        let row = DesiredRow {
+            device: device.name.to_string(),
+            property: device.names[position].to_string(),
+            json,
+        };
         self.out.desired.push(row);
     }
 

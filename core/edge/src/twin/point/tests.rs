@@ -4,7 +4,12 @@ use serde_json::json;
 
 use super::*;
 
-fn rules(value_type: PropertyType, config: serde_json::Value, minimum: Option<f64>, maximum: Option<f64>) -> Arc<Rules> {
+fn rules(
+    value_type: PropertyType,
+    config: serde_json::Value,
+    minimum: Option<f64>,
+    maximum: Option<f64>,
+) -> Arc<Rules> {
     let config: FreeObject = config.as_object().cloned().unwrap_or_default();
     let (policy, rest, faults) = PropertyPolicy::parse(&config, "config");
     assert_eq!(faults, [], "the test's own configuration is right");
@@ -28,7 +33,13 @@ fn rules(value_type: PropertyType, config: serde_json::Value, minimum: Option<f6
 }
 
 fn good(value: ValueRef<'_>) -> Reading<'_> {
-    Reading { quality: Quality::Good, reason: Reason::None, source_time_ns: 1, value: Some(value), message: "" }
+    Reading {
+        quality: Quality::Good,
+        reason: Reason::None,
+        source_time_ns: 1,
+        value: Some(value),
+        message: "",
+    }
 }
 
 fn after(value_type: PropertyType, config: serde_json::Value, raw: ValueRef<'_>) -> Point {
@@ -41,23 +52,82 @@ fn after(value_type: PropertyType, config: serde_json::Value, raw: ValueRef<'_>)
 fn raw_values_become_twin_values() {
     use PropertyType as T;
     let cases: &[(T, serde_json::Value, ValueRef<'_>, Value)] = &[
-        (T::Float, json!({"scale": 0.1}), ValueRef::Int(215), Value::Float(21.5)),
-        (T::Float, json!({"scale": 0.1}), ValueRef::Int(217), Value::Float(21.7)),
-        (T::Float, json!({"scale": 0.1, "offset": -40}), ValueRef::Uint(650), Value::Float(25.0)),
-        (T::Int, json!({}), ValueRef::Uint(u64::MAX), Value::Uint(u64::MAX)),
-        (T::Int, json!({"scale": 10}), ValueRef::Int(-3), Value::Int(-30)),
+        (
+            T::Float,
+            json!({"scale": 0.1}),
+            ValueRef::Int(215),
+            Value::Float(21.5),
+        ),
+        (
+            T::Float,
+            json!({"scale": 0.1}),
+            ValueRef::Int(217),
+            Value::Float(21.7),
+        ),
+        (
+            T::Float,
+            json!({"scale": 0.1, "offset": -40}),
+            ValueRef::Uint(650),
+            Value::Float(25.0),
+        ),
+        (
+            T::Int,
+            json!({}),
+            ValueRef::Uint(u64::MAX),
+            Value::Uint(u64::MAX),
+        ),
+        (
+            T::Int,
+            json!({"scale": 10}),
+            ValueRef::Int(-3),
+            Value::Int(-30),
+        ),
         (T::Int, json!({}), ValueRef::Float(2.6), Value::Int(3)),
         (T::Boolean, json!({}), ValueRef::Int(1), Value::Bool(true)),
-        (T::Boolean, json!({}), ValueRef::String("false"), Value::Bool(false)),
-        (T::String, json!({"enum": {"0": "Off", "1": "On"}}), ValueRef::Int(1), Value::String("On".into())),
-        (T::Int, json!({"enum": {"0": "Off", "1": "On"}}), ValueRef::Uint(1), Value::Int(1)),
-        (T::String, json!({}), ValueRef::Int(7), Value::String("7".into())),
-        (T::Double, json!({}), ValueRef::String(" 1.25 "), Value::Float(1.25)),
-        (T::Bytes, json!({}), ValueRef::Bytes(&[1, 2]), Value::Bytes([1, 2].into())),
+        (
+            T::Boolean,
+            json!({}),
+            ValueRef::String("false"),
+            Value::Bool(false),
+        ),
+        (
+            T::String,
+            json!({"enum": {"0": "Off", "1": "On"}}),
+            ValueRef::Int(1),
+            Value::String("On".into()),
+        ),
+        (
+            T::Int,
+            json!({"enum": {"0": "Off", "1": "On"}}),
+            ValueRef::Uint(1),
+            Value::Int(1),
+        ),
+        (
+            T::String,
+            json!({}),
+            ValueRef::Int(7),
+            Value::String("7".into()),
+        ),
+        (
+            T::Double,
+            json!({}),
+            ValueRef::String(" 1.25 "),
+            Value::Float(1.25),
+        ),
+        (
+            T::Bytes,
+            json!({}),
+            ValueRef::Bytes(&[1, 2]),
+            Value::Bytes([1, 2].into()),
+        ),
     ];
     for (value_type, config, raw, expected) in cases {
         let point = after(*value_type, config.clone(), *raw);
-        assert_eq!(point.value.as_ref(), Some(expected), "{value_type} {config} {raw:?}");
+        assert_eq!(
+            point.value.as_ref(),
+            Some(expected),
+            "{value_type} {config} {raw:?}"
+        );
         assert_eq!(point.quality, Quality::Good);
     }
 }
@@ -65,14 +135,37 @@ fn raw_values_become_twin_values() {
 #[test]
 fn what_cannot_be_a_value_is_bad_and_says_why() {
     let cases: &[(PropertyType, serde_json::Value, ValueRef<'_>, &str)] = &[
-        (PropertyType::String, json!({"enum": {"0": "Off"}}), ValueRef::Int(7), "raw value 7 has no name in `enum`"),
-        (PropertyType::Float, json!({}), ValueRef::Float(f64::NAN), "raw value NaN is not a finite number"),
-        (PropertyType::Int, json!({}), ValueRef::String("x"), "raw value x is not a number"),
-        (PropertyType::Bytes, json!({}), ValueRef::Int(1), "raw value 1 is not BYTES"),
+        (
+            PropertyType::String,
+            json!({"enum": {"0": "Off"}}),
+            ValueRef::Int(7),
+            "raw value 7 has no name in `enum`",
+        ),
+        (
+            PropertyType::Float,
+            json!({}),
+            ValueRef::Float(f64::NAN),
+            "raw value NaN is not a finite number",
+        ),
+        (
+            PropertyType::Int,
+            json!({}),
+            ValueRef::String("x"),
+            "raw value x is not a number",
+        ),
+        (
+            PropertyType::Bytes,
+            json!({}),
+            ValueRef::Int(1),
+            "raw value 1 is not BYTES",
+        ),
     ];
     for (value_type, config, raw, error) in cases {
         let point = after(*value_type, config.clone(), *raw);
-        assert_eq!((point.quality, point.reason, point.error.as_deref()), (Quality::Bad, Reason::Decode, Some(*error)));
+        assert_eq!(
+            (point.quality, point.reason, point.error.as_deref()),
+            (Quality::Bad, Reason::Decode, Some(*error))
+        );
         assert_eq!(point.value, None);
     }
 }
@@ -80,12 +173,24 @@ fn what_cannot_be_a_value_is_bad_and_says_why() {
 #[test]
 fn a_bad_reading_keeps_the_last_value() {
     let mut point = after(PropertyType::Float, json!({}), ValueRef::Float(5.0));
-    let bad = Reading { quality: Quality::Bad, reason: Reason::Timeout, source_time_ns: 2, value: None, message: "no answer" };
+    let bad = Reading {
+        quality: Quality::Bad,
+        reason: Reason::Timeout,
+        source_time_ns: 2,
+        value: None,
+        message: "no answer",
+    };
     assert!(point.apply(&bad, 1), "news");
     assert!(!point.apply(&bad, 2), "no news");
-    assert_eq!((point.value.clone(), point.error.as_deref()), (Some(Value::Float(5.0)), Some("no answer")));
+    assert_eq!(
+        (point.value.clone(), point.error.as_deref()),
+        (Some(Value::Float(5.0)), Some("no answer"))
+    );
     assert_eq!(point.good_ns, 1);
-    assert!(point.apply(&good(ValueRef::Float(5.0)), 3), "good again is news, though the value is the same");
+    assert!(
+        point.apply(&good(ValueRef::Float(5.0)), 3),
+        "good again is news, though the value is the same"
+    );
     assert_eq!(point.error, None);
 }
 
@@ -93,15 +198,34 @@ fn a_bad_reading_keeps_the_last_value() {
 fn outside_of_the_range() {
     let reading = good(ValueRef::Float(95.0));
     let of = |violation: &str| {
-        let rules = rules(PropertyType::Float, json!({ "onViolation": violation }), Some(20.0), Some(90.0));
+        let rules = rules(
+            PropertyType::Float,
+            json!({ "onViolation": violation }),
+            Some(20.0),
+            Some(90.0),
+        );
         let mut point = Point::new(0, "p", rules);
         point.apply(&good(ValueRef::Float(50.0)), 0);
         let report = point.apply(&reading, 1);
         (report, point.value.clone(), point.quality, point.reason)
     };
-    assert_eq!(of("flagBad"), (true, Some(Value::Float(95.0)), Quality::Bad, Reason::Range));
-    assert_eq!(of("clamp"), (true, Some(Value::Float(90.0)), Quality::Uncertain, Reason::Range));
-    assert_eq!(of("reject"), (false, Some(Value::Float(50.0)), Quality::Good, Reason::None));
+    assert_eq!(
+        of("flagBad"),
+        (true, Some(Value::Float(95.0)), Quality::Bad, Reason::Range)
+    );
+    assert_eq!(
+        of("clamp"),
+        (
+            true,
+            Some(Value::Float(90.0)),
+            Quality::Uncertain,
+            Reason::Range
+        )
+    );
+    assert_eq!(
+        of("reject"),
+        (false, Some(Value::Float(50.0)), Quality::Good, Reason::None)
+    );
 }
 
 #[test]
@@ -130,16 +254,44 @@ fn a_change_that_was_held_back_is_not_lost_when_the_value_returns_to_it() {
 
 #[test]
 fn twin_values_become_raw_values() {
-    let float = rules(PropertyType::Float, json!({"scale": 0.1, "rawType": "int16"}), None, None);
+    let float = rules(
+        PropertyType::Float,
+        json!({"scale": 0.1, "rawType": "int16"}),
+        None,
+        None,
+    );
     assert_eq!(float.invert(&Value::Float(21.7), None), Ok(Value::Int(217)));
-    assert!(float.invert(&Value::Float(21.75), None).unwrap_err().contains("between two steps"));
+    assert!(
+        float
+            .invert(&Value::Float(21.75), None)
+            .unwrap_err()
+            .contains("between two steps")
+    );
     let seen = rules(PropertyType::Float, json!({"scale": 0.5}), None, None);
-    assert_eq!(seen.invert(&Value::Float(2.0), Some(true)), Ok(Value::Int(4)), "the last reading was whole");
-    assert_eq!(seen.invert(&Value::Float(2.25), None), Ok(Value::Float(4.5)));
-    let named = rules(PropertyType::String, json!({"enum": {"0": "Off", "1": "On"}}), None, None);
-    assert_eq!(named.invert(&Value::String("On".into()), None), Ok(Value::Int(1)));
+    assert_eq!(
+        seen.invert(&Value::Float(2.0), Some(true)),
+        Ok(Value::Int(4)),
+        "the last reading was whole"
+    );
+    assert_eq!(
+        seen.invert(&Value::Float(2.25), None),
+        Ok(Value::Float(4.5))
+    );
+    let named = rules(
+        PropertyType::String,
+        json!({"enum": {"0": "Off", "1": "On"}}),
+        None,
+        None,
+    );
+    assert_eq!(
+        named.invert(&Value::String("On".into()), None),
+        Ok(Value::Int(1))
+    );
     let plain = rules(PropertyType::Boolean, json!({}), None, None);
-    assert_eq!(plain.invert(&Value::Bool(true), None), Ok(Value::Bool(true)));
+    assert_eq!(
+        plain.invert(&Value::Bool(true), None),
+        Ok(Value::Bool(true))
+    );
 }
 
 #[test]

@@ -8,16 +8,24 @@ fn a_batch_becomes_one_message_for_each_device() {
     world.objects.push(device("other", None));
     world.reconcile();
     world.complete_configures();
-    let (a, b) = (world.point("boiler", "temperature"), world.point("boiler", "mode"));
+    let (a, b) = (
+        world.point("boiler", "temperature"),
+        world.point("boiler", "mode"),
+    );
     let c = world.point("other", "temperature");
-    world.read(&[(a, ValueRef::Int(215)), (b, ValueRef::String("eco \"2\"")), (c, ValueRef::Int(7))]);
+    world.read(&[
+        (a, ValueRef::Int(215)),
+        (b, ValueRef::String("eco \"2\"")),
+        (c, ValueRef::Int(7)),
+    ]);
     let batches = std::mem::take(&mut *world.ears.batches.lock().unwrap());
     assert_eq!(
         batches,
         [
             (
                 "longshore/default/boiler/batch".to_owned(),
-                r#"{"timestamp":1700000001000,"values":{"temperature":21.5,"mode":"eco \"2\""}}"#.to_owned()
+                r#"{"timestamp":1700000001000,"values":{"temperature":21.5,"mode":"eco \"2\""}}"#
+                    .to_owned()
             ),
             (
                 "longshore/default/other/batch".to_owned(),
@@ -26,12 +34,21 @@ fn a_batch_becomes_one_message_for_each_device() {
         ]
     );
     world.read(&[(a, ValueRef::Int(215))]);
-    assert!(world.ears.batches.lock().unwrap().is_empty(), "nothing new, nothing said");
+    assert!(
+        world.ears.batches.lock().unwrap().is_empty(),
+        "nothing new, nothing said"
+    );
     world.ears.deaf.store(true, Ordering::Relaxed);
     world.ears.interest.store(1, Ordering::Relaxed);
     world.read(&[(a, ValueRef::Int(216))]);
-    assert!(world.ears.batches.lock().unwrap().is_empty(), "nobody listens");
-    assert_eq!(world.twin("boiler", "temperature").value, Some(Value::Float(21.6)));
+    assert!(
+        world.ears.batches.lock().unwrap().is_empty(),
+        "nobody listens"
+    );
+    assert_eq!(
+        world.twin("boiler", "temperature").value,
+        Some(Value::Float(21.6))
+    );
 }
 
 #[test]
@@ -40,7 +57,13 @@ fn quality_stands_beside_the_values() {
     let point = world.point("boiler", "temperature");
     world.read(&[(point, ValueRef::Int(215))]);
     world.ears.batches.lock().unwrap().clear();
-    let bad = Reading { quality: Quality::Bad, reason: Reason::Timeout, source_time_ns: 5_000_000, value: None, message: "no answer" };
+    let bad = Reading {
+        quality: Quality::Bad,
+        reason: Reason::Timeout,
+        source_time_ns: 5_000_000,
+        value: None,
+        message: "no answer",
+    };
     let now = world.now();
     world.engine.samples(0, [(point, bad)].into_iter(), now);
     assert_eq!(
@@ -48,8 +71,15 @@ fn quality_stands_beside_the_values() {
         r#"{"timestamp":5,"values":{},"quality":{"temperature":"bad"}}"#
     );
     let twin = world.twin("boiler", "temperature");
-    assert_eq!((twin.reason, twin.last_error.as_deref()), (Reason::Timeout, Some("no answer")));
-    assert_eq!(twin.value, Some(Value::Float(21.5)), "the last usable value stays");
+    assert_eq!(
+        (twin.reason, twin.last_error.as_deref()),
+        (Reason::Timeout, Some("no answer"))
+    );
+    assert_eq!(
+        twin.value,
+        Some(Value::Float(21.5)),
+        "the last usable value stays"
+    );
 }
 
 #[test]
@@ -62,7 +92,10 @@ fn documents_tell_last_and_current() {
     world.read(&[(point, ValueRef::Int(216))]);
     let changes = world.ears.changes.lock().unwrap();
     let change = &changes[1].properties[0];
-    assert_eq!((change.last.value.clone(), change.current.value.clone()), (Some(Value::Float(21.5)), Some(Value::Float(21.6))));
+    assert_eq!(
+        (change.last.value.clone(), change.current.value.clone()),
+        (Some(Value::Float(21.5)), Some(Value::Float(21.6)))
+    );
     assert_eq!((change.last.version, change.current.version), (1, 2));
 }
 
@@ -75,8 +108,21 @@ fn a_value_that_is_not_read_goes_stale() {
     assert_eq!(world.twin("boiler", "temperature").quality, Quality::Good);
     world.tick(2_000);
     let twin = world.twin("boiler", "temperature");
-    assert_eq!((twin.quality, twin.reason), (Quality::Uncertain, Reason::Stale));
-    assert!(world.ears.batches.lock().unwrap().last().unwrap().1.contains(r#""quality":{"temperature":"uncertain"}"#));
+    assert_eq!(
+        (twin.quality, twin.reason),
+        (Quality::Uncertain, Reason::Stale)
+    );
+    assert!(
+        world
+            .ears
+            .batches
+            .lock()
+            .unwrap()
+            .last()
+            .unwrap()
+            .1
+            .contains(r#""quality":{"temperature":"uncertain"}"#)
+    );
     world.read(&[(point, ValueRef::Int(215))]);
     assert_eq!(world.twin("boiler", "temperature").quality, Quality::Good);
 }
@@ -100,8 +146,17 @@ fn reports_are_whole_and_at_a_bounded_rate() {
     world.read(&[(point, ValueRef::Int(-1))]);
     world.tick(2_000);
     let now = world.now();
-    let ids: Vec<u32> = world.engine.due_reports(now, 10).into_iter().map(|(id, _)| id).collect();
+    let ids: Vec<u32> = world
+        .engine
+        .due_reports(now, 10)
+        .into_iter()
+        .map(|(id, _)| id)
+        .collect();
     assert!(world.engine.due_reports(now, 10).is_empty());
     world.engine.report_again(&ids, now.ms);
-    assert_eq!(world.engine.due_reports(now, 10).len(), 1, "what could not be kept comes again");
+    assert_eq!(
+        world.engine.due_reports(now, 10).len(),
+        1,
+        "what could not be kept comes again"
+    );
 }

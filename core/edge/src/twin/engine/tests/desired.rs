@@ -14,16 +14,27 @@ fn a_desired_value_is_written_and_confirmed() {
     world.read_setpoint(605);
     assert_eq!(world.write_state().0, WriteState::Confirmed);
     world.complete(reads[0], Status::Ok, "");
-    let row: Json = serde_json::from_str(world.rows.last().unwrap().json.as_deref().unwrap()).unwrap();
-    assert_eq!((row["text"].as_str(), row["write"].as_str()), (Some("60.5"), Some("confirmed")));
+    let row: Json =
+        serde_json::from_str(world.rows.last().unwrap().json.as_deref().unwrap()).unwrap();
+    assert_eq!(
+        (row["text"].as_str(), row["write"].as_str()),
+        (Some("60.5"), Some("confirmed"))
+    );
     world.read_setpoint(700);
     world.tick(1_000);
-    assert!(world.writes().is_empty(), "somebody turned the knob: left alone");
+    assert!(
+        world.writes().is_empty(),
+        "somebody turned the knob: left alone"
+    );
 }
 
 #[test]
 fn a_value_that_must_not_be_written_never_reaches_the_mapper() {
-    for (value, why) in [("95", "out of range"), ("warm", "expected a number"), ("21.55", "between two steps")] {
+    for (value, why) in [
+        ("95", "out of range"),
+        ("warm", "expected a number"),
+        ("21.55", "between two steps"),
+    ] {
         let mut world = World::with_boiler(Some(value));
         world.tick(10_000);
         assert!(world.writes().is_empty(), "{value}");
@@ -33,8 +44,14 @@ fn a_value_that_must_not_be_written_never_reaches_the_mapper() {
     }
     let mut world = World::with_boiler(None);
     let now = world.now();
-    let error = world.engine.update(&name("boiler"), &[update("temperature", "20")], now).unwrap_err();
-    assert_eq!((error.code, error.reason.as_str()), (400, "property `temperature` is read-only"));
+    let error = world
+        .engine
+        .update(&name("boiler"), &[update("temperature", "20")], now)
+        .unwrap_err();
+    assert_eq!(
+        (error.code, error.reason.as_str()),
+        (400, "property `temperature` is read-only")
+    );
 }
 
 #[test]
@@ -42,7 +59,13 @@ fn a_refusal_of_the_device_is_shown_and_final() {
     let mut world = World::with_boiler(Some("60"));
     let token = world.writes()[0].0;
     world.complete(token, Status::Refused, "illegal data value (exception 3)");
-    assert_eq!(world.write_state(), (WriteState::Failed, "illegal data value (exception 3)".to_owned()));
+    assert_eq!(
+        world.write_state(),
+        (
+            WriteState::Failed,
+            "illegal data value (exception 3)".to_owned()
+        )
+    );
     world.tick(100_000);
     assert!(world.writes().is_empty());
     world.objects[1] = device("boiler", Some("61"));
@@ -59,7 +82,11 @@ fn a_newer_desired_value_replaces_one_under_way() {
     let second = world.writes();
     assert_eq!(second[0].1, Value::Int(700));
     world.complete(first, Status::Refused, "late");
-    assert_eq!(world.write_state().0, WriteState::Pending, "the former one's answer means nothing");
+    assert_eq!(
+        world.write_state().0,
+        WriteState::Pending,
+        "the former one's answer means nothing"
+    );
     world.complete(second[0].0, Status::Ok, "");
     world.read_setpoint(700);
     assert_eq!(world.write_state().0, WriteState::Confirmed);
@@ -78,14 +105,20 @@ fn a_desired_value_alone_does_not_configure_the_mapper_anew() {
 fn a_local_value_stands_until_the_device_object_changes() {
     let mut world = World::with_boiler(Some("60"));
     let now = world.now();
-    let twin = world.engine.update(&name("boiler"), &[update("setpoint", "65")], now).unwrap();
+    let twin = world
+        .engine
+        .update(&name("boiler"), &[update("setpoint", "65")], now)
+        .unwrap();
     let desired = twin.properties[1].desired.clone().unwrap();
     assert_eq!((desired.value.as_str(), desired.local), ("65", true));
     world.collect();
     assert_eq!(world.writes().last().unwrap().1, Value::Int(650));
     world.objects[1].resource_version = "2".to_owned();
     world.reconcile();
-    assert_eq!(world.twin("boiler", "setpoint").desired.unwrap().value, "65");
+    assert_eq!(
+        world.twin("boiler", "setpoint").desired.unwrap().value,
+        "65"
+    );
     world.objects[1] = device("boiler", Some("62"));
     world.reconcile();
     let desired = world.twin("boiler", "setpoint").desired.unwrap();
@@ -96,13 +129,38 @@ fn a_local_value_stands_until_the_device_object_changes() {
 fn an_update_is_applied_as_a_whole_or_not_at_all() {
     let mut world = World::with_boiler(None);
     let now = world.now();
-    let error = world.engine.update(&name("boiler"), &[update("setpoint", "65"), update("nothing", "1")], now).unwrap_err();
+    let error = world
+        .engine
+        .update(
+            &name("boiler"),
+            &[update("setpoint", "65"), update("nothing", "1")],
+            now,
+        )
+        .unwrap_err();
     assert_eq!(error.code, 404);
     assert!(world.twin("boiler", "setpoint").desired.is_none());
-    assert_eq!(world.engine.update(&name("nobody"), &[], now).unwrap_err().code, 404);
-    let actual = LocalUpdate { property: "temperature".to_owned(), expected: None, actual: Some("21.5".to_owned()) };
-    let twin = world.engine.update(&name("boiler"), &[actual], now).unwrap();
-    assert_eq!(twin.properties[0].value, Some(Value::Float(21.5)), "scale is not applied to a client's value");
+    assert_eq!(
+        world
+            .engine
+            .update(&name("nobody"), &[], now)
+            .unwrap_err()
+            .code,
+        404
+    );
+    let actual = LocalUpdate {
+        property: "temperature".to_owned(),
+        expected: None,
+        actual: Some("21.5".to_owned()),
+    };
+    let twin = world
+        .engine
+        .update(&name("boiler"), &[actual], now)
+        .unwrap();
+    assert_eq!(
+        twin.properties[0].value,
+        Some(Value::Float(21.5)),
+        "scale is not applied to a client's value"
+    );
 }
 
 #[test]
@@ -113,7 +171,11 @@ fn unconfirmed_values_are_written_again_after_the_mapper_died() {
     world.engine.mapper_down(0, "killed by signal 9", now);
     assert_eq!(world.condition("boiler", "Served").reason, "MapperDown");
     world.complete(first, Status::Ok, "");
-    assert_eq!(world.write_state().0, WriteState::Pending, "an answer of the former instance means nothing");
+    assert_eq!(
+        world.write_state().0,
+        WriteState::Pending,
+        "an answer of the former instance means nothing"
+    );
     world.up();
     world.complete_configures();
     assert_eq!(world.writes().len(), 1);
@@ -127,14 +189,22 @@ fn a_confirmed_value_is_written_after_a_restart_only_when_it_is_gone() {
         before.complete(token, Status::Ok, "");
         before.read_setpoint(605);
         let now = before.now();
-        let blobs: Vec<_> = before.engine.due_snapshots(now, 10, true).into_iter().map(|(_, blob)| blob).collect();
+        let blobs: Vec<_> = before
+            .engine
+            .due_snapshots(now, 10, true)
+            .into_iter()
+            .map(|(_, blob)| blob)
+            .collect();
 
         let mut after = World::new();
         after.engine.restore(blobs, before.rows.clone());
         after.objects = before.objects.clone();
         after.reconcile();
         let twin = after.twin("boiler", "setpoint");
-        assert_eq!((twin.value, twin.quality, twin.reason), (Some(Value::Float(60.5)), Quality::Uncertain, Reason::Stale));
+        assert_eq!(
+            (twin.value, twin.quality, twin.reason),
+            (Some(Value::Float(60.5)), Quality::Uncertain, Reason::Stale)
+        );
         after.up();
         after.complete_configures();
         assert_eq!(after.write_state().0, WriteState::Confirmed);
@@ -153,11 +223,20 @@ fn a_device_that_comes_back_gets_its_setpoint_again() {
     world.read_setpoint(600);
     let id = world.engine.by_name[&name("boiler")];
     let now = world.now();
-    world.engine.device_state(0, id, Some(false), "no answer", now);
+    world
+        .engine
+        .device_state(0, id, Some(false), "no answer", now);
     assert_eq!(world.condition("boiler", "Reachable").status, Some(false));
-    assert_eq!(world.engine.get(&name("boiler")).unwrap().state, DeviceState::Offline);
+    assert_eq!(
+        world.engine.get(&name("boiler")).unwrap().state,
+        DeviceState::Offline
+    );
     world.engine.device_state(0, id, Some(true), "", now);
     world.read_setpoint(200);
     world.tick(50);
-    assert_eq!(world.writes()[0].1, Value::Int(600), "it lost its setpoint with the power");
+    assert_eq!(
+        world.writes()[0].1,
+        Value::Int(600),
+        "it lost its setpoint with the power"
+    );
 }

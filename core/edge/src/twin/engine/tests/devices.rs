@@ -14,7 +14,10 @@ fn the_mapper_gets_its_part_of_the_configuration() {
     assert_eq!(configures.len(), 1);
     let config = &configures[0].1;
     assert_eq!(config["device"], "default/boiler");
-    assert_eq!(config["protocol"], json!({"url": "tcp://127.0.0.1:5020", "unit": 1}));
+    assert_eq!(
+        config["protocol"],
+        json!({"url": "tcp://127.0.0.1:5020", "unit": 1})
+    );
     assert_eq!(
         config["points"][1],
         json!({"id": 1, "name": "setpoint", "writable": true, "intervalMs": 1000, "type": "FLOAT",
@@ -39,9 +42,16 @@ fn a_device_deleted_while_a_write_is_under_way() {
     world.objects.push(device("boiler", None));
     world.reconcile();
     world.complete_configures();
-    assert_ne!(world.point("boiler", "setpoint"), point, "late readings of the former device must not find the new one");
+    assert_ne!(
+        world.point("boiler", "setpoint"),
+        point,
+        "late readings of the former device must not find the new one"
+    );
     assert_eq!(world.twin("boiler", "setpoint").value, None);
-    assert_eq!(*world.ears.members.lock().unwrap(), ["+default/boiler", "-default/boiler", "+default/boiler"]);
+    assert_eq!(
+        *world.ears.members.lock().unwrap(),
+        ["+default/boiler", "-default/boiler", "+default/boiler"]
+    );
 }
 
 #[test]
@@ -58,19 +68,33 @@ fn a_property_removed_and_a_model_changed_under_a_device() {
     let configures = world.configures();
     assert_eq!(configures[0].1["points"].as_array().unwrap().len(), 2);
     assert_eq!(world.point("boiler", "setpoint"), kept);
-    assert_eq!(world.twin("boiler", "setpoint").value, Some(Value::Float(60.0)), "the others are not disturbed");
+    assert_eq!(
+        world.twin("boiler", "setpoint").value,
+        Some(Value::Float(60.0)),
+        "the others are not disturbed"
+    );
 
-    let text = world.objects[0].json.replace("\"maximum\":\"90\"", "\"maximum\":\"50\"");
+    let text = world.objects[0]
+        .json
+        .replace("\"maximum\":\"90\"", "\"maximum\":\"50\"");
     world.objects[0].json = text;
     world.reconcile();
     let (state, message) = world.write_state();
     assert_eq!(state, WriteState::Failed);
     assert!(message.contains("expected 20 to 50"), "{message}");
 
-    let text = world.objects[0].json.replacen("\"type\":\"FLOAT\",\"accessMode\":\"ReadWrite\"", "\"type\":\"STRING\",\"accessMode\":\"ReadWrite\"", 1);
+    let text = world.objects[0].json.replacen(
+        "\"type\":\"FLOAT\",\"accessMode\":\"ReadWrite\"",
+        "\"type\":\"STRING\",\"accessMode\":\"ReadWrite\"",
+        1,
+    );
     world.objects[0].json = text;
     world.reconcile();
-    assert_eq!(world.twin("boiler", "setpoint").value, None, "another type: the old value means nothing");
+    assert_eq!(
+        world.twin("boiler", "setpoint").value,
+        None,
+        "another type: the old value means nothing"
+    );
 }
 
 #[test]
@@ -80,7 +104,10 @@ fn the_order_of_model_device_and_mapper_does_not_matter() {
     world.objects = vec![device("boiler", None)];
     world.reconcile();
     let condition = world.condition("boiler", "ConfigValid");
-    assert_eq!((condition.status, condition.reason), (Some(false), "ModelNotFound"));
+    assert_eq!(
+        (condition.status, condition.reason),
+        (Some(false), "ModelNotFound")
+    );
     assert!(condition.message.contains("`boiler`"));
     world.objects.push(model());
     world.reconcile();
@@ -89,14 +116,21 @@ fn the_order_of_model_device_and_mapper_does_not_matter() {
     assert_eq!(world.condition("boiler", "Served").status, Some(true));
     world.objects.pop();
     world.reconcile();
-    assert_eq!(world.take(|kind| *kind == CommandKind::Remove).len(), 1, "without a model it is not served");
+    assert_eq!(
+        world.take(|kind| *kind == CommandKind::Remove).len(),
+        1,
+        "without a model it is not served"
+    );
 
     let mut foreign = device("foreign", None);
     foreign.json = foreign.json.replace("modbus", "profibus");
     world.objects = vec![model(), foreign];
     world.reconcile();
     let condition = world.condition("foreign", "Served");
-    assert_eq!((condition.status, condition.reason), (Some(false), "MapperNotFound"));
+    assert_eq!(
+        (condition.status, condition.reason),
+        (Some(false), "MapperNotFound")
+    );
 }
 
 #[test]
@@ -109,7 +143,10 @@ fn devices_of_other_nodes_and_unreadable_objects() {
     world.objects = vec![model(), other, broken];
     world.reconcile();
     assert!(world.engine.get(&name("other")).is_none());
-    assert_eq!(world.condition("broken", "ConfigValid").reason, "Unreadable");
+    assert_eq!(
+        world.condition("broken", "ConfigValid").reason,
+        "Unreadable"
+    );
 }
 
 #[test]
@@ -123,10 +160,24 @@ fn faults_that_the_mapper_finds_stand_at_the_devices_own_keys() {
                         {"path": "protocol.speed", "message": "unknown key", "level": "warning"}]);
     world.complete(token, Status::Ok, &faults.to_string());
     let twin = world.engine.get(&name("boiler")).unwrap();
-    let paths: Vec<_> = twin.warnings.iter().map(|fault| fault.path.as_str()).collect();
-    assert_eq!(paths, ["spec.properties[1].visitors.configData.address", "spec.protocol.configData.speed"]);
+    let paths: Vec<_> = twin
+        .warnings
+        .iter()
+        .map(|fault| fault.path.as_str())
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "spec.properties[1].visitors.configData.address",
+            "spec.protocol.configData.speed"
+        ]
+    );
     assert_eq!(world.condition("boiler", "ConfigValid").status, Some(false));
-    assert_eq!(world.condition("boiler", "Served").status, Some(true), "the rest of the device is served");
+    assert_eq!(
+        world.condition("boiler", "Served").status,
+        Some(true),
+        "the rest of the device is served"
+    );
 }
 
 #[test]
@@ -156,13 +207,19 @@ fn a_full_queue_of_the_mapper_only_costs_time() {
 fn ten_thousand_devices_at_once() {
     let mut world = World::new();
     world.objects = vec![model()];
-    world.objects.extend((0..10_000).map(|i| device(&format!("d{i}"), Some("60"))));
+    world
+        .objects
+        .extend((0..10_000).map(|i| device(&format!("d{i}"), Some("60"))));
     world.up();
     world.reconcile();
     let mut configured = 0;
     while configured < 10_000 {
         let configures = world.configures();
-        assert!(!configures.is_empty() && configures.len() <= CONFIGURES_UNDER_WAY, "{configured}: {}", configures.len());
+        assert!(
+            !configures.is_empty() && configures.len() <= CONFIGURES_UNDER_WAY,
+            "{configured}: {}",
+            configures.len()
+        );
         configured += configures.len();
         for (_, _, token) in configures {
             let now = world.now();
@@ -176,7 +233,16 @@ fn ten_thousand_devices_at_once() {
         assert!(!writes.is_empty() && writes.len() <= WRITES_UNDER_WAY);
         written += writes.len();
         for (token, _) in writes {
-            world.engine.completion(0, token, Status::Refused, "no", Now { ms: world.ms, unix_ms: 0 });
+            world.engine.completion(
+                0,
+                token,
+                Status::Refused,
+                "no",
+                Now {
+                    ms: world.ms,
+                    unix_ms: 0,
+                },
+            );
         }
         world.tick(1);
     }

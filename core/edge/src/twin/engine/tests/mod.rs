@@ -72,11 +72,18 @@ struct World {
 }
 
 fn mapper(name: &str) -> MapperInfo {
-    MapperInfo { name: name.to_owned(), protocol: name.to_owned() }
+    MapperInfo {
+        name: name.to_owned(),
+        protocol: name.to_owned(),
+    }
 }
 
 fn object(kind: &str, name: &str, json: Json) -> Object {
-    let key = ObjectKey { kind: kind.to_owned(), namespace: "default".to_owned(), name: name.to_owned() };
+    let key = ObjectKey {
+        kind: kind.to_owned(),
+        namespace: "default".to_owned(),
+        name: name.to_owned(),
+    };
     Object {
         key,
         uid: format!("uid-{name}"),
@@ -121,7 +128,15 @@ impl World {
         let ears = Arc::new(Ears::default());
         let engine = Engine::new(ears.clone(), vec![mapper("modbus"), mapper("opcua")], true);
         let (commands, rows, forgotten) = (Vec::new(), Vec::new(), Vec::new());
-        Self { engine, ears, objects: Vec::new(), ms: 1_000, commands, rows, forgotten }
+        Self {
+            engine,
+            ears,
+            objects: Vec::new(),
+            ms: 1_000,
+            commands,
+            rows,
+            forgotten,
+        }
     }
 
     /// With a boiler that is configured.
@@ -135,12 +150,16 @@ impl World {
     }
 
     fn now(&self) -> Now {
-        Now { ms: self.ms, unix_ms: 1_700_000_000_000 + self.ms as i64 }
+        Now {
+            ms: self.ms,
+            unix_ms: 1_700_000_000_000 + self.ms as i64,
+        }
     }
 
     fn collect(&mut self) {
         let out = self.engine.take_outputs();
-        self.commands.extend(out.commands.into_iter().map(|(_, command)| command));
+        self.commands
+            .extend(out.commands.into_iter().map(|(_, command)| command));
         self.rows.extend(out.desired);
         self.forgotten.extend(out.forgotten);
     }
@@ -176,7 +195,9 @@ impl World {
 
     /// Takes the commands of one kind that were sent.
     fn take(&mut self, kind: fn(&CommandKind) -> bool) -> Vec<Command> {
-        let (taken, rest) = std::mem::take(&mut self.commands).into_iter().partition(|c| kind(&c.kind));
+        let (taken, rest) = std::mem::take(&mut self.commands)
+            .into_iter()
+            .partition(|c| kind(&c.kind));
         self.commands = rest;
         taken
     }
@@ -187,7 +208,10 @@ impl World {
             CommandKind::Configure(text) => serde_json::from_str(text).unwrap(),
             _ => Json::Null,
         };
-        taken.iter().map(|command| (command.device, json(command), command.token)).collect()
+        taken
+            .iter()
+            .map(|command| (command.device, json(command), command.token))
+            .collect()
     }
 
     fn writes(&mut self) -> Vec<(u64, Value)> {
@@ -200,7 +224,10 @@ impl World {
     }
 
     fn reads(&mut self) -> Vec<u64> {
-        self.take(|kind| matches!(kind, CommandKind::Read { .. })).iter().map(|command| command.token).collect()
+        self.take(|kind| matches!(kind, CommandKind::Read { .. }))
+            .iter()
+            .map(|command| command.token)
+            .collect()
     }
 
     fn complete_configures(&mut self) {
@@ -218,8 +245,18 @@ impl World {
     fn read(&mut self, readings: &[(u32, ValueRef<'_>)]) {
         let now = self.now();
         let time = now.unix_ms * 1_000_000;
-        let good = |value| Reading { quality: Quality::Good, reason: Reason::None, source_time_ns: time, value: Some(value), message: "" };
-        self.engine.samples(0, readings.iter().map(|(point, value)| (*point, good(*value))), now);
+        let good = |value| Reading {
+            quality: Quality::Good,
+            reason: Reason::None,
+            source_time_ns: time,
+            value: Some(value),
+            message: "",
+        };
+        self.engine.samples(
+            0,
+            readings.iter().map(|(point, value)| (*point, good(*value))),
+            now,
+        );
         self.collect();
     }
 
@@ -230,7 +267,10 @@ impl World {
 
     fn twin(&self, device: &str, property: &str) -> PropertyTwin {
         let twin = self.engine.get(&name(device)).unwrap();
-        twin.properties.into_iter().find(|p| &*p.name == property).unwrap()
+        twin.properties
+            .into_iter()
+            .find(|p| &*p.name == property)
+            .unwrap()
     }
 
     fn write_state(&self) -> (WriteState, String) {
@@ -240,7 +280,10 @@ impl World {
 
     fn condition(&self, device: &str, kind: &str) -> Condition {
         let twin = self.engine.get(&name(device)).unwrap();
-        twin.conditions.into_iter().find(|condition| condition.kind == kind).unwrap()
+        twin.conditions
+            .into_iter()
+            .find(|condition| condition.kind == kind)
+            .unwrap()
     }
 }
 
@@ -249,5 +292,9 @@ fn name(device: &str) -> DeviceName {
 }
 
 fn update(property: &str, expected: &str) -> LocalUpdate {
-    LocalUpdate { property: property.to_owned(), expected: Some(expected.to_owned()), actual: None }
+    LocalUpdate {
+        property: property.to_owned(),
+        expected: Some(expected.to_owned()),
+        actual: None,
+    }
 }
