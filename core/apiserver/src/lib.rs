@@ -25,6 +25,14 @@
 //!   in order, or is told in the stream that its revision has expired.
 //! - Memory for watchers is bounded by [`Config::window`] per resource.
 //!
+//! # What it leaves out
+//!
+//! Rules in CEL (`x-kubernetes-validations` are published and not evaluated),
+//! webhooks, conversion between versions other than `None`, the `scale`
+//! subresource, RBAC (an [`Authorizer`] decides), protobuf in answers (requests
+//! in protobuf are read), pods (listed as none, because clients ask for a node's
+//! pods).
+//!
 //! # Example
 //!
 //! ```no_run

@@ -1,11 +1,13 @@
 //! Watches, read line by line.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use http::Request;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -298,4 +300,101 @@ async fn a_watcher_that_does_not_read_holds_up_nobody() {
     }
     let list = server.get(MAPS).await.expect(200);
     assert_eq!(list["items"].as_array().map(Vec::len), Some(100));
+}
+
+type Objects = BTreeMap<String, Value>;
+
+async fn state(server: &Server) -> (Objects, String) {
+    let list = server.get(MAPS).await.expect(200);
+    let items = list["items"].as_array().cloned().unwrap_or_default();
+    let name = |item: &Value| {
+        item["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let revision = list["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    (
+        items.into_iter().map(|item| (name(&item), item)).collect(),
+        revision,
+    )
+}
+
+/// Does `changes` (object, value or deletion), lists after `middle` of them, and
+/// follows from there by watch: what comes out must be the state at the end.
+async fn follow(changes: Vec<(u8, Option<u8>)>, middle: usize) {
+    let middle = middle % changes.len();
+    let server = Server::with(|config| {
+        config.window = 3;
+        config.history = 40;
+    });
+    let (mut known, mut revision) = state(&server).await;
+    for (index, (object, value)) in changes.iter().enumerate() {
+        if index == middle {
+            (known, revision) = state(&server).await;
+        }
+        let path = format!("{MAPS}/m{object}");
+        match value {
+            Some(value) => {
+                let map = config_map(&format!("m{object}"), "k", &value.to_string());
+                let answer = server
+                    .patch("apply", &format!("{path}?fieldManager=t&force=true"), map)
+                    .await;
+                assert!(matches!(answer.code, 200 | 201), "{answer:?}");
+            }
+            None => {
+                server.delete(&path, json!({})).await;
+            }
+        }
+    }
+    server
+        .post(MAPS, config_map("end", "k", "v"))
+        .await
+        .expect(201);
+    let mut watch = Watch::start(
+        &server,
+        &format!("{MAPS}?watch=true&resourceVersion={revision}"),
+    )
+    .await;
+    loop {
+        let event = watch.next().await.expect("an event");
+        if event["type"] == "ERROR" {
+            assert_eq!(event["object"]["code"], 410);
+            assert!(changes.len() - middle > 30, "expired too early");
+            return;
+        }
+        let name = event["object"]["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let had = known.contains_key(&name);
+        match event["type"].as_str().unwrap_or_default() {
+            "DELETED" => assert!(known.remove(&name).is_some(), "{name} was deleted twice"),
+            "ADDED" => assert!(!had, "{name} was added twice"),
+            other => assert!(had && other == "MODIFIED", "{other} of {name}"),
+        }
+        if event["type"] != "DELETED" {
+            known.insert(name.clone(), event["object"].clone());
+        }
+        if name == "end" {
+            break;
+        }
+    }
+    assert_eq!(known, state(&server).await.0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_list_and_its_watch_give_the_state(
+        changes in prop::collection::vec((0u8..4, prop::option::of(0u8..3)), 1..70),
+        middle in 0usize..70,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(follow(changes, middle));
+    }
 }
