@@ -492,28 +492,15 @@ async fn every_kubectl_does_its_work() {
         !programs.is_empty(),
         "no kubectl was found: install one (https://kubernetes.io/docs/tasks/tools/), or name it in LONGSHORE_KUBECTL"
     );
-    let folder = TempDir::new().expect("a temporary folder");
-    let (server, task, config) = serve(folder.path()).await;
-    let queue: Arc<Mutex<VecDeque<(usize, PathBuf)>>> =
-        Arc::new(Mutex::new(programs.into_iter().enumerate().collect()));
+    let queue: Arc<Mutex<VecDeque<PathBuf>>> = Arc::new(Mutex::new(programs.into()));
     let workers: Vec<_> = (0..PARALLEL)
         .map(|_| {
-            let (queue, config) = (queue.clone(), config.clone());
-            tokio::task::spawn_blocking(move || {
+            let queue = queue.clone();
+            tokio::spawn(async move {
                 loop {
-                    let Some((index, program)) =
-                        queue.lock().expect("no worker panics here").pop_front()
-                    else {
-                        return;
-                    };
-                    let home = TempDir::new().expect("a temporary folder");
-                    fs::write(home.path().join("config"), &config)
-                        .expect("the kubeconfig is written");
-                    matrix(&Kubectl {
-                        program,
-                        home,
-                        namespace: format!("space-{index}"),
-                    });
+                    let program = queue.lock().expect("nobody panics here").pop_front();
+                    let Some(program) = program else { return };
+                    run(program).await;
                 }
             })
         })
@@ -521,6 +508,21 @@ async fn every_kubectl_does_its_work() {
     for worker in workers {
         worker.await.expect("the matrix holds");
     }
+}
+
+/// One version against a server of its own.
+async fn run(program: PathBuf) {
+    let home = TempDir::new().expect("a temporary folder");
+    let (server, task, config) = serve(home.path()).await;
+    fs::write(home.path().join("config"), &config).expect("the kubeconfig is written");
+    let kubectl = Kubectl {
+        program,
+        home,
+        namespace: "space".to_owned(),
+    };
+    tokio::task::spawn_blocking(move || matrix(&kubectl))
+        .await
+        .expect("the matrix holds");
     server.shutdown().await;
     task.await.expect("the server ends");
 }
