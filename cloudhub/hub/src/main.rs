@@ -100,7 +100,8 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     if config.log().json {
         logs.json().init();
     } else {
-        logs.init();
+        logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -101,7 +101,7 @@ fn twin(report: &PropertyReport) -> Twin {
             metadata.insert("timestamp".to_owned(), time.to_string());
         }
         if !report.data_type.is_empty() {
-            metadata.insert("type".to_owned(), report.data_type.clone());
+            metadata.insert("type".to_owned(), report.data_type.to_ascii_lowercase());
         }
         metadata
     };
