@@ -14,7 +14,9 @@ use longshore_edge::{
     config::{Config, LogConfig},
 };
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 /// Where the configuration is looked for.
 const DEFAULT_CONFIG: &str = "/etc/longshore/edgecore.yaml";
@@ -87,17 +89,21 @@ fn log(config: &LogConfig) {
     } else {
         format!("mqtt5=warn,{}", config.level)
     };
-    // Checked when the configuration was read.
-    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
-    if config.json {
-        log.json().init();
+    // Checked when the configuration was read. Not the filter with regular
+    // expressions: it alone would be a tenth of the binary.
+    let filter: Targets = level
+        .parse()
+        .unwrap_or_else(|_| Targets::new().with_default(tracing::Level::INFO));
+    let layer = fmt::layer().with_writer(io::stderr);
+    let layer = if config.json {
+        layer.json().boxed()
     } else {
-        log.with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
-            .init();
-    }
+        let ansi = io::IsTerminal::is_terminal(&io::stderr());
+        layer.with_ansi(ansi).boxed()
+    };
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .init();
 }
 
 /// Prints the chain of causes; what to do stands in the messages.

@@ -276,7 +276,7 @@ fn log(section: Option<Section>, faults: &mut Faults<'_>) -> LogConfig {
     if let Some(mut section) = section {
         log.json = section.choice("format", &[("text", false), ("json", true)], false, faults);
         if let Some(level) = section.optional::<String>("level", faults) {
-            if let Err(error) = level.parse::<tracing_subscriber::filter::EnvFilter>() {
+            if let Err(error) = level.parse::<tracing_subscriber::filter::Targets>() {
                 faults.add(
                     section.at("level"),
                     format!("`{level}` is no log filter: {error}"),

@@ -145,6 +145,7 @@ impl Driver {
                 event = self.parts.events.recv(), if mappers => match event {
                     Some(event) => {
                         self.events(event);
+                        self.reconcile().await;
                         self.make_room().await;
                     }
                     None => mappers = false,
@@ -282,6 +283,7 @@ impl Driver {
     /// Brings the engine in line with the store's objects, if they changed.
     async fn reconcile(&mut self) {
         let began = Instant::now();
+        self.changed |= self.engine.take_wants_objects();
         if !self.changed || began < self.rest_until {
             return;
         }

@@ -19,6 +19,8 @@ impl Device {
             names: Vec::new(),
             points: Vec::new(),
             config: Box::default(),
+            config_hash: 0,
+            wants_config: false,
             setup: Setup::Idle,
             report_state: true,
             state: DeviceState::Unknown,

@@ -13,7 +13,7 @@ use crate::{
         desired::Event,
         handle::DeviceState,
         point::{FREE, Point, Rules},
-        reconcile::Planned,
+        reconcile::{Planned, hash},
     },
 };
 
@@ -162,7 +162,9 @@ impl Engine {
             return;
         };
         device.report_state = effective.report_state;
-        let changed = device.config.as_ref() != config || device.mapper != mapper;
+        let config_hash = hash(&config);
+        let changed =
+            device.config_hash != config_hash || device.mapper != mapper || device.wants_config;
         let former = device.mapper;
         device.set_faults(&effective.faults, now);
         if mapper.is_none() {
@@ -182,6 +184,8 @@ impl Engine {
                 return;
             };
             device.config = config.into();
+            device.config_hash = config_hash;
+            device.wants_config = false;
             device.mapper = mapper;
             device.setup = Setup::Idle;
             self.configure(id, now);
@@ -198,6 +202,8 @@ impl Engine {
         let former = device.mapper.take();
         device.setup = Setup::Idle;
         device.config = Box::default();
+        device.config_hash = 0;
+        device.wants_config = false;
         device.config_valid.set(Some(false), reason, message, now);
         device.served.set(Some(false), reason, "", now);
         device.faults = Vec::new();

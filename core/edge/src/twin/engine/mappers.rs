@@ -33,15 +33,22 @@ impl Engine {
         let Some(mapper) = self.device(id).and_then(|device| device.mapper) else {
             return;
         };
+        let wants_config = self
+            .device(id)
+            .is_some_and(|device| device.config.is_empty());
         let slot = &mut self.mappers[mapper];
         let (up, reason) = (slot.up, slot.down_reason.clone());
-        if up {
+        if up && !wants_config {
             slot.queue.push_back(id);
         }
+        self.wants_objects |= wants_config;
         let Some(device) = self.device_mut(id) else {
             return;
         };
-        if up {
+        device.wants_config = wants_config;
+        if up && wants_config {
+            device.setup = Setup::Idle;
+        } else if up {
             device.setup = Setup::Queued { not_before: now.ms };
         } else {
             device.setup = Setup::Idle;
@@ -245,6 +252,7 @@ impl Engine {
         match status {
             Status::Ok => {
                 device.setup = Setup::Done;
+                device.config = Box::default();
                 device.served.set(Some(true), "Configured", "", now);
                 device.set_mapper_faults(mapper_faults(message, &places), now);
             }
@@ -253,6 +261,7 @@ impl Engine {
             | Status::Unsupported
             | Status::Refused => {
                 device.setup = Setup::Refused;
+                device.config = Box::default();
                 let mut faults = mapper_faults(message, &places);
                 if faults.is_empty() {
                     faults.push(Fault::error("spec.protocol.configData", message));

@@ -138,9 +138,14 @@ struct Device {
     mapper: Option<usize>,
     names: Vec<Arc<str>>,
     points: Vec<u32>,
-    /// `COMMAND_CONFIGURE` of it; the host keeps none, so it is needed again
-    /// whenever the mapper comes up.
+    /// `COMMAND_CONFIGURE` of it, until the mapper has it: it would be the
+    /// largest part of a device. When the mapper comes up again, it is made
+    /// anew from the store's objects.
     config: Box<str>,
+    /// Fingerprint of the last `config`.
+    config_hash: u64,
+    /// `config` is needed again.
+    wants_config: bool,
     setup: Setup,
     report_state: bool,
     state: DeviceState,
@@ -201,6 +206,8 @@ pub(crate) struct Engine {
     saved: HashMap<String, SavedDevice>,
     saved_desired: HashMap<String, HashMap<String, SavedDesired>>,
     next_stale_scan: u64,
+    /// The store's objects have to be gone through again.
+    wants_objects: bool,
     scratch: samples::Scratch,
     out: Outputs,
     counters: Counters,
@@ -237,6 +244,7 @@ impl Engine {
             saved: HashMap::new(),
             saved_desired: HashMap::new(),
             next_stale_scan: 0,
+            wants_objects: false,
             scratch: samples::Scratch::default(),
             out: Outputs::default(),
             counters: Counters::default(),
@@ -284,6 +292,12 @@ impl Engine {
             self.points.len() - self.retired_points.len(),
             self.active.len(),
         )
+    }
+
+    /// Whether the store's objects have to be gone through, though they did
+    /// not change. Asking takes the wish as heard.
+    pub(crate) fn take_wants_objects(&mut self) -> bool {
+        std::mem::take(&mut self.wants_objects)
     }
 
     /// Gives up room for points that did not come.

@@ -184,9 +184,11 @@ impl Engine {
         }
     }
 
-    /// Fingerprint of the objects that a device was made from.
+    /// Fingerprint of the objects that a device was made from; none if it has
+    /// to be made again in any case.
     pub(crate) fn fingerprint(&self, name: &DeviceName) -> Option<u64> {
         self.device(*self.by_name.get(name)?)
+            .filter(|device| !device.wants_config)
             .map(|device| device.fingerprint)
     }
 }

@@ -177,6 +177,9 @@ impl World {
         let now = self.now();
         self.engine.mapper_up(0, now);
         self.collect();
+        if self.engine.take_wants_objects() {
+            self.reconcile();
+        }
     }
 
     fn tick(&mut self, ms: u64) {
