@@ -185,14 +185,9 @@ async fn ready(server: &mut Process, folder: &Path, port: u16) -> bool {
     let kubeconfig = write_kubeconfig(folder, port);
     let server = std::cell::RefCell::new(server);
     eventually("kube-apiserver to be ready", || async {
-        let mut server = server.borrow_mut();
-        if let Some(status) = server.ended() {
-            let taken = server.log().contains("address already in use");
-            assert!(
-                taken,
-                "kube-apiserver ended with {status}: {}",
-                server.log_tail()
-            );
+        let ended = ended_because_taken(&mut server.borrow_mut());
+        if let Some(taken) = ended {
+            assert!(taken, "kube-apiserver: {}", server.borrow().log_tail());
             return Ok(false);
         }
         if !folder.join("certs/apiserver.crt").is_file() {
@@ -209,6 +204,13 @@ async fn ready(server: &mut Process, folder: &Path, port: u16) -> bool {
             .map_err(|error| error.to_string())
     })
     .await
+}
+
+/// `None` while it runs; else whether it ended for want of its port.
+fn ended_because_taken(server: &mut Process) -> Option<bool> {
+    server
+        .ended()
+        .map(|_| server.log().contains("address already in use"))
 }
 
 fn http_request(path: &str) -> http::Request<Vec<u8>> {

@@ -10,10 +10,13 @@ use serde_json::Value as Json;
 
 use crate::wait::eventually;
 
+/// Topic and payload.
+type Message = (String, Vec<u8>);
+
 /// A subscriber.
 pub struct Subscriber {
     client: AsyncClient,
-    heard: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    heard: Arc<Mutex<Vec<Message>>>,
     task: tokio::task::JoinHandle<()>,
 }
 

@@ -93,6 +93,7 @@ impl Process {
 }
 
 impl Drop for Process {
+    #[allow(clippy::print_stderr, reason = "what a failed test shows")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("--- end of the log of {}\n", self.log_tail());
