@@ -18,8 +18,12 @@ mod samples;
 mod schedule;
 
 pub use mapper::{
-    Command, CommandKind, Completion, CreateError, DeviceState, Event, Host, HostFunctions, Level, Mapper, SampleValue, Status, Stopped, SubmitError,
+    Command, CommandKind, Completion, CreateError, DeviceState, Event, Host, HostFunctions, Level,
+    Mapper, SampleValue, Status, Stopped, SubmitError,
 };
-pub use protocol::{Connection, DeviceConfig, Fault, Parsed, PlanPoint, Planned, PointConfig, Protocol, RequestError};
+pub use protocol::{
+    Connection, DeviceConfig, Fault, Parsed, PlanPoint, Planned, PointConfig, Protocol,
+    RequestError,
+};
 pub use samples::{Reading, Reason, SampleView, Samples};
 pub use schedule::ProtocolMapper;

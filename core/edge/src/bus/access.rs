@@ -36,7 +36,11 @@ impl Access {
 
 /// Compares in a time that depends on the length only.
 fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (x, y)| difference | (x ^ y)) == 0
+    a.len() == b.len()
+        && a.iter()
+            .zip(b)
+            .fold(0, |difference, (x, y)| difference | (x ^ y))
+            == 0
 }
 
 impl AuthProvider for Access {
@@ -55,16 +59,30 @@ impl AuthProvider for Access {
         Box::pin(std::future::ready(Ok(result)))
     }
 
-    fn authorize_publish<'a>(&'a self, client_id: &str, _user: Option<&'a str>, topic: &'a str) -> Answer<'a, bool> {
+    fn authorize_publish<'a>(
+        &'a self,
+        client_id: &str,
+        _user: Option<&'a str>,
+        topic: &'a str,
+    ) -> Answer<'a, bool> {
         // What the edge says must come from the edge.
         let allowed = !kubeedge::is_edge_topic(topic);
         if !allowed {
-            tracing::warn!(client_id, topic, "MQTT publish refused: only the edge speaks on this topic");
+            tracing::warn!(
+                client_id,
+                topic,
+                "MQTT publish refused: only the edge speaks on this topic"
+            );
         }
         Box::pin(std::future::ready(allowed))
     }
 
-    fn authorize_subscribe<'a>(&'a self, _client: &str, _user: Option<&'a str>, _filter: &'a str) -> Answer<'a, bool> {
+    fn authorize_subscribe<'a>(
+        &'a self,
+        _client: &str,
+        _user: Option<&'a str>,
+        _filter: &'a str,
+    ) -> Answer<'a, bool> {
         Box::pin(std::future::ready(true))
     }
 }
@@ -74,7 +92,8 @@ mod tests {
     use super::*;
 
     fn connect(user: Option<&str>, password: Option<&str>) -> ConnectPacket {
-        let mut packet = ConnectPacket::new(mqtt5::types::ConnectOptions::new("c").protocol_options);
+        let mut packet =
+            ConnectPacket::new(mqtt5::types::ConnectOptions::new("c").protocol_options);
         packet.username = user.map(str::to_owned);
         packet.password = password.map(|p| p.as_bytes().to_vec());
         packet
@@ -82,11 +101,17 @@ mod tests {
 
     #[test]
     fn users_need_their_own_password() {
-        let access = Access { users: vec![("ada".into(), "one".into()), ("bob".into(), "two".into())] };
+        let access = Access {
+            users: vec![("ada".into(), "one".into()), ("bob".into(), "two".into())],
+        };
         assert!(access.admits(&connect(Some("ada"), Some("one"))).is_some());
         assert!(access.admits(&connect(Some("ada"), Some("two"))).is_none());
         assert!(access.admits(&connect(Some("eve"), Some("one"))).is_none());
         assert!(access.admits(&connect(None, None)).is_none());
-        assert!(Access { users: vec![] }.admits(&connect(None, None)).is_some());
+        assert!(
+            Access { users: vec![] }
+                .admits(&connect(None, None))
+                .is_some()
+        );
     }
 }

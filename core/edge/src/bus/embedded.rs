@@ -13,16 +13,19 @@ use mqtt5::{
     QoS,
     broker::{
         BrokerConfig, BrokerEventHandler, BrokerShutdownHandle, MqttBroker, PublishAction,
-        events::{ClientConnectEvent, ClientDisconnectEvent, ClientPublishEvent, ClientSubscribeEvent, ClientUnsubscribeEvent},
+        events::{
+            ClientConnectEvent, ClientDisconnectEvent, ClientPublishEvent, ClientSubscribeEvent,
+            ClientUnsubscribeEvent,
+        },
     },
     packet::publish::PublishPacket,
 };
-use tokio::{
-    sync::watch,
-    task::JoinHandle,
-};
+use tokio::{sync::watch, task::JoinHandle};
 
-use super::{BusCounters, BusError, EmbeddedOptions, access::Access, interest::Interest, outgoing::Queue, requests::Incoming};
+use super::{
+    BusCounters, BusError, EmbeddedOptions, access::Access, interest::Interest, outgoing::Queue,
+    requests::Incoming,
+};
 
 /// Largest packet that a client may send: room for a file, not for filling the memory.
 const MAX_PACKET: usize = 1024 * 1024;
@@ -62,7 +65,12 @@ struct Running {
 impl Stop {
     pub(super) async fn stop(&self) {
         let running = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Running { handle, broker, pump }) = running {
+        if let Some(Running {
+            handle,
+            broker,
+            pump,
+        }) = running
+        {
             handle.shutdown();
             if tokio::time::timeout(STOP, broker).await.is_err() {
                 tracing::warn!("the MQTT broker did not end in time");
@@ -82,7 +90,12 @@ pub(super) async fn start(
     counters: Arc<BusCounters>,
 ) -> Result<Started, BusError> {
     // The broker reports a taken port as text only; this tells which it is.
-    drop(std::net::TcpListener::bind(options.listen).map_err(|source| BusError::Listen { address: options.listen, source })?);
+    drop(
+        std::net::TcpListener::bind(options.listen).map_err(|source| BusError::Listen {
+            address: options.listen,
+            source,
+        })?,
+    );
     let interest = Arc::new(Interest::default());
     let mut config = BrokerConfig {
         bind_addresses: vec![options.listen],
@@ -91,18 +104,28 @@ pub(super) async fn start(
         client_channel_capacity: CLIENT_QUEUE,
         session_expiry_interval: SESSION_EXPIRY,
         sys_topics_enabled: false,
-        event_handler: Some(Arc::new(Events { interest: interest.clone(), incoming })),
+        event_handler: Some(Arc::new(Events {
+            interest: interest.clone(),
+            incoming,
+        })),
         ..BrokerConfig::default()
     };
     config.storage_config.base_dir = options.state_dir.clone();
     config.storage_config.max_queued_messages_per_client = AWAY_MESSAGES;
     config.storage_config.max_queued_bytes_per_client = AWAY_BYTES;
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| BusError::Start { state_dir: options.state_dir.clone(), source };
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| BusError::Start {
+        state_dir: options.state_dir.clone(),
+        source,
+    };
     let mut broker = MqttBroker::with_config(config)
         .await
         .map_err(|source| failed(source.into()))?
-        .with_auth_provider(Arc::new(Access { users: options.users }));
-    let address = broker.local_addr().ok_or_else(|| failed("it has no address".into()))?;
+        .with_auth_provider(Arc::new(Access {
+            users: options.users,
+        }));
+    let address = broker
+        .local_addr()
+        .ok_or_else(|| failed("it has no address".into()))?;
     let handle = broker.shutdown_handle();
     let mut ready = broker.ready_receiver();
     let router = broker.router();
@@ -113,9 +136,21 @@ pub(super) async fn start(
         }
         let _ = running.send_replace(Err("the embedded MQTT broker ended".to_owned()));
     });
-    ready.wait_for(|ready| *ready).await.map_err(|_| failed("it ended while starting".into()))?;
+    ready
+        .wait_for(|ready| *ready)
+        .await
+        .map_err(|_| failed("it ended while starting".into()))?;
     let pump = tokio::spawn(pump(queue, router, node, counters));
-    Ok(Started { address, interest, state, stop: Stop(Mutex::new(Some(Running { handle, broker, pump }))) })
+    Ok(Started {
+        address,
+        interest,
+        state,
+        stop: Stop(Mutex::new(Some(Running {
+            handle,
+            broker,
+            pump,
+        }))),
+    })
 }
 
 /// Brings messages to the broker, in order.
@@ -128,8 +163,14 @@ async fn pump(
     let mut routed = 0_usize;
     while let Some(message) = queue.recv().await {
         for packet in message.packets(&node, crate::clock::now_ms()) {
-            let qos = if packet.at_least_once { QoS::AtLeastOnce } else { QoS::AtMostOnce };
-            router.route_message(&PublishPacket::new(packet.topic, packet.payload, qos), None).await;
+            let qos = if packet.at_least_once {
+                QoS::AtLeastOnce
+            } else {
+                QoS::AtMostOnce
+            };
+            router
+                .route_message(&PublishPacket::new(packet.topic, packet.payload, qos), None)
+                .await;
             counters.published.fetch_add(1, Ordering::Relaxed);
             routed += 1;
             if routed.is_multiple_of(TURN) {
@@ -159,12 +200,18 @@ impl BrokerEventHandler for Events {
     }
 
     fn on_client_subscribe<'a>(&'a self, event: ClientSubscribeEvent) -> Done<'a> {
-        self.interest.subscribed(&event.client_id, event.subscriptions.iter().map(|s| &*s.topic_filter));
+        self.interest.subscribed(
+            &event.client_id,
+            event.subscriptions.iter().map(|s| &*s.topic_filter),
+        );
         done(())
     }
 
     fn on_client_unsubscribe<'a>(&'a self, event: ClientUnsubscribeEvent) -> Done<'a> {
-        self.interest.unsubscribed(&event.client_id, event.topic_filters.iter().map(|filter| &**filter));
+        self.interest.unsubscribed(
+            &event.client_id,
+            event.topic_filters.iter().map(|filter| &**filter),
+        );
         done(())
     }
 

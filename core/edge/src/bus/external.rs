@@ -6,10 +6,14 @@ use std::{
 };
 
 use longshore_types::NodeName;
-use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet as Mqtt, QoS, TlsConfiguration, Transport};
+use rumqttc::{
+    AsyncClient, Event, EventLoop, MqttOptions, Packet as Mqtt, QoS, TlsConfiguration, Transport,
+};
 use tokio::sync::watch;
 
-use super::{BusCounters, BusError, ExternalOptions, kubeedge, outgoing::Queue, requests::Incoming};
+use super::{
+    BusCounters, BusError, ExternalOptions, kubeedge, outgoing::Queue, requests::Incoming,
+};
 
 /// rumqttc's own limit of 10 kB would lose each batch of a large device.
 const MAX_PACKET: usize = 16 * 1024 * 1024;
@@ -31,13 +35,23 @@ pub(super) fn start(
     incoming: Incoming,
     counters: Arc<BusCounters>,
 ) -> Result<Started, BusError> {
-    let mut mqtt = MqttOptions::new(format!("longshore-{node}"), options.host.clone(), options.port);
-    mqtt.set_keep_alive(KEEP_ALIVE).set_max_packet_size(MAX_PACKET, MAX_PACKET).set_clean_session(true);
+    let mut mqtt = MqttOptions::new(
+        format!("longshore-{node}"),
+        options.host.clone(),
+        options.port,
+    );
+    mqtt.set_keep_alive(KEEP_ALIVE)
+        .set_max_packet_size(MAX_PACKET, MAX_PACKET)
+        .set_clean_session(true);
     if let Some((user, password)) = &options.credentials {
         mqtt.set_credentials(user.clone(), password.clone());
     }
     if let Some(tls) = options.tls {
-        mqtt.set_transport(Transport::Tls(TlsConfiguration::Simple { ca: tls.ca, alpn: None, client_auth: tls.identity }));
+        mqtt.set_transport(Transport::Tls(TlsConfiguration::Simple {
+            ca: tls.ca,
+            alpn: None,
+            client_auth: tls.identity,
+        }));
     }
     let (client, events) = AsyncClient::new(mqtt, CLIENT_QUEUE);
     let broker = format!("{}:{}", options.host, options.port);
@@ -65,12 +79,16 @@ async fn listen(
                 for filter in kubeedge::REQUEST_FILTERS {
                     if client.try_subscribe(filter, QoS::AtLeastOnce).is_err() {
                         let client = client.clone();
-                        tokio::spawn(async move { client.subscribe(filter, QoS::AtLeastOnce).await });
+                        tokio::spawn(
+                            async move { client.subscribe(filter, QoS::AtLeastOnce).await },
+                        );
                     }
                 }
                 let _ = state.send_replace(Ok(()));
             }
-            Ok(Event::Incoming(Mqtt::Publish(publish))) => incoming.offer(&publish.topic, &publish.payload),
+            Ok(Event::Incoming(Mqtt::Publish(publish))) => {
+                incoming.offer(&publish.topic, &publish.payload)
+            }
             Ok(_) => {}
             Err(error) => {
                 let reason = format!("MQTT broker {broker}: {}", chain(&error));
@@ -103,8 +121,15 @@ async fn pump(
             continue;
         }
         for packet in message.packets(&node, crate::clock::now_ms()) {
-            let qos = if packet.at_least_once { QoS::AtLeastOnce } else { QoS::AtMostOnce };
-            let counter = match client.publish_bytes(packet.topic, qos, false, packet.payload).await {
+            let qos = if packet.at_least_once {
+                QoS::AtLeastOnce
+            } else {
+                QoS::AtMostOnce
+            };
+            let counter = match client
+                .publish_bytes(packet.topic, qos, false, packet.payload)
+                .await
+            {
                 Ok(()) => &counters.published,
                 Err(_) => &counters.dropped,
             };

@@ -85,9 +85,13 @@ impl Interest {
     pub(super) fn matches(&self, topic: &str) -> bool {
         let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
         clients.len() > MOST_CLIENTS
-            || clients
-                .values()
-                .any(|client| client.resumed || client.filters.iter().any(|filter| filter_matches(filter, topic)))
+            || clients.values().any(|client| {
+                client.resumed
+                    || client
+                        .filters
+                        .iter()
+                        .any(|filter| filter_matches(filter, topic))
+            })
     }
 
     fn change(&self, change: impl FnOnce(&mut HashMap<Box<str>, Client>)) {
@@ -122,8 +126,10 @@ fn filter_matches(filter: &str, topic: &str) -> bool {
 }
 
 fn filter_parent(filter: &str, topic: &str) -> bool {
-    filter.strip_suffix("/#").is_some_and(|parent| parent != filter && !parent.is_empty() && {
-        parent.split('/').count() == topic.split('/').count() && filter_matches(parent, topic)
+    filter.strip_suffix("/#").is_some_and(|parent| {
+        parent != filter && !parent.is_empty() && {
+            parent.split('/').count() == topic.split('/').count() && filter_matches(parent, topic)
+        }
     })
 }
 
@@ -135,7 +141,11 @@ mod tests {
     fn filters_match_as_the_specification_says() {
         for (filter, topic, expected) in [
             ("sport/tennis/player1/#", "sport/tennis/player1", true),
-            ("sport/tennis/player1/#", "sport/tennis/player1/score/wimbledon", true),
+            (
+                "sport/tennis/player1/#",
+                "sport/tennis/player1/score/wimbledon",
+                true,
+            ),
             ("sport/#", "sport", true),
             ("sport/tennis/+", "sport/tennis/player1", true),
             ("sport/tennis/+", "sport/tennis/player1/ranking", false),
@@ -146,12 +156,20 @@ mod tests {
             ("#", "$SYS/x", false),
             ("+/monitor/Clients", "$SYS/monitor/Clients", false),
             ("$SYS/#", "$SYS/x", true),
-            ("$hw/events/device/+/+/twin/update/document", "$hw/events/device/default/boiler/twin/update/document", true),
+            (
+                "$hw/events/device/+/+/twin/update/document",
+                "$hw/events/device/default/boiler/twin/update/document",
+                true,
+            ),
             ("$share/g/a/+", "a/b", true),
             ("a/b/#", "a", false),
             ("a/+/#", "a/b", true),
         ] {
-            assert_eq!(filter_matches(filter, topic), expected, "{filter} against {topic}");
+            assert_eq!(
+                filter_matches(filter, topic),
+                expected,
+                "{filter} against {topic}"
+            );
         }
     }
 
@@ -165,7 +183,10 @@ mod tests {
         assert!(!interest.matches("a/b"));
 
         interest.connected("kept", false);
-        assert!(interest.matches("anything"), "its old subscriptions are not known");
+        assert!(
+            interest.matches("anything"),
+            "its old subscriptions are not known"
+        );
         interest.connected("kept", true);
         interest.subscribed("kept", ["b"].into_iter());
         interest.connected("kept", false);

@@ -9,7 +9,10 @@
 //! have is refused with 404, while KubeEdge would add it until the next change
 //! of the Device.
 
-use longshore_types::{DeviceName, NodeName, Quality, Topic, Value, topic::{DeviceEvent, NodeEvent}};
+use longshore_types::{
+    DeviceName, NodeName, Quality, Topic, Value,
+    topic::{DeviceEvent, NodeEvent},
+};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
@@ -19,7 +22,10 @@ use crate::{
 };
 
 /// The topics that are published when something changes.
-pub(super) const CHANGES: [DeviceEvent; 2] = [DeviceEvent::TwinUpdateDocument, DeviceEvent::TwinUpdateDelta];
+pub(super) const CHANGES: [DeviceEvent; 2] = [
+    DeviceEvent::TwinUpdateDocument,
+    DeviceEvent::TwinUpdateDelta,
+];
 /// The topic filters of requests.
 pub(super) const REQUEST_FILTERS: [&str; 4] = [
     "$hw/events/device/+/+/twin/update",
@@ -32,11 +38,22 @@ pub(super) const REQUEST_FILTERS: [&str; 4] = [
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Request {
     /// `twin/update`
-    Update { device: DeviceName, event_id: String, updates: Result<Vec<LocalUpdate>, String> },
+    Update {
+        device: DeviceName,
+        event_id: String,
+        updates: Result<Vec<LocalUpdate>, String>,
+    },
     /// `twin/get`
-    Get { device: DeviceName, event_id: String },
+    Get {
+        device: DeviceName,
+        event_id: String,
+    },
     /// `state/update`
-    State { device: DeviceName, event_id: String, state: Result<DeviceState, String> },
+    State {
+        device: DeviceName,
+        event_id: String,
+        state: Result<DeviceState, String>,
+    },
     /// `membership/get`
     Membership { node: NodeName, event_id: String },
 }
@@ -64,7 +81,10 @@ pub(super) fn is_request(topic: &str) -> bool {
 fn asks(topic: &Topic) -> bool {
     match topic {
         Topic::Device { event, .. } => {
-            matches!(event, DeviceEvent::TwinUpdate | DeviceEvent::TwinGet | DeviceEvent::StateUpdate)
+            matches!(
+                event,
+                DeviceEvent::TwinUpdate | DeviceEvent::TwinGet | DeviceEvent::StateUpdate
+            )
         }
         Topic::Node { event, .. } => *event == NodeEvent::MembershipGet,
         _ => false,
@@ -101,31 +121,59 @@ struct ValueBody {
 pub(super) fn parse(topic: &str, payload: &[u8]) -> Option<Request> {
     let topic: Topic = topic.parse().ok().filter(asks)?;
     // An empty payload asks for the twin as well as `{}` does.
-    let body = if payload.is_empty() { Ok(None) } else { serde_json::from_slice::<Body>(payload).map(Some) };
-    let event_id = body.as_ref().ok().and_then(Option::as_ref).map(|b| b.event_id.clone()).unwrap_or_default();
+    let body = if payload.is_empty() {
+        Ok(None)
+    } else {
+        serde_json::from_slice::<Body>(payload).map(Some)
+    };
+    let event_id = body
+        .as_ref()
+        .ok()
+        .and_then(Option::as_ref)
+        .map(|b| b.event_id.clone())
+        .unwrap_or_default();
     let broken = |error: &serde_json::Error| format!("invalid JSON: {error}");
     Some(match topic {
         Topic::Node { node, .. } => Request::Membership { node, event_id },
-        Topic::Device { device, event: DeviceEvent::TwinGet } => Request::Get { device, event_id },
-        Topic::Device { device, event: DeviceEvent::TwinUpdate } => {
+        Topic::Device {
+            device,
+            event: DeviceEvent::TwinGet,
+        } => Request::Get { device, event_id },
+        Topic::Device {
+            device,
+            event: DeviceEvent::TwinUpdate,
+        } => {
             let updates = match body {
                 Err(error) => Err(broken(&error)),
                 Ok(body) => updates(body.and_then(|b| b.twin).unwrap_or_default()),
             };
-            Request::Update { device, event_id, updates }
+            Request::Update {
+                device,
+                event_id,
+                updates,
+            }
         }
-        Topic::Device { device, event: DeviceEvent::StateUpdate } => {
+        Topic::Device {
+            device,
+            event: DeviceEvent::StateUpdate,
+        } => {
             let state = match body {
                 Err(error) => Err(broken(&error)),
                 Ok(body) => state(body.and_then(|b| b.state).as_deref()),
             };
-            Request::State { device, event_id, state }
+            Request::State {
+                device,
+                event_id,
+                state,
+            }
         }
         _ => return None,
     })
 }
 
-fn updates(twin: std::collections::BTreeMap<String, Option<TwinBody>>) -> Result<Vec<LocalUpdate>, String> {
+fn updates(
+    twin: std::collections::BTreeMap<String, Option<TwinBody>>,
+) -> Result<Vec<LocalUpdate>, String> {
     if twin.is_empty() {
         return Err("`twin` is missing or empty: expected {\"twin\": {\"PROPERTY\": {\"expected\": {\"value\": \"…\"}}}}".to_owned());
     }
@@ -163,17 +211,26 @@ fn state(state: Option<&str>) -> Result<DeviceState, String> {
         Some("online" | "ok" | "unhealthy") => Ok(DeviceState::Online),
         Some("offline" | "disconnected") => Ok(DeviceState::Offline),
         Some("unknown") => Ok(DeviceState::Unknown),
-        Some(other) => Err(format!("state `{other}` is not one of online, offline, ok, unhealthy, disconnected, unknown")),
+        Some(other) => Err(format!(
+            "state `{other}` is not one of online, offline, ok, unhealthy, disconnected, unknown"
+        )),
         None => Err("`state` is missing".to_owned()),
     }
 }
 
 /// `twin/get/result` and `twin/update/result`.
-pub(super) fn twin_result(event_id: &str, device: &DeviceTwin, only: Option<&[String]>, now_ms: i64) -> Vec<u8> {
+pub(super) fn twin_result(
+    event_id: &str,
+    device: &DeviceTwin,
+    only: Option<&[String]>,
+    now_ms: i64,
+) -> Vec<u8> {
     let twin: Map<String, Json> = device
         .properties
         .iter()
-        .filter(|property| only.is_none_or(|names| names.iter().any(|name| **name == *property.name)))
+        .filter(|property| {
+            only.is_none_or(|names| names.iter().any(|name| **name == *property.name))
+        })
         .map(|property| (property.name.to_string(), twin(property)))
         .collect();
     bytes(&json!({"event_id": event_id, "timestamp": now_ms, "twin": twin}))
@@ -181,7 +238,9 @@ pub(super) fn twin_result(event_id: &str, device: &DeviceTwin, only: Option<&[St
 
 /// Any `…/result` that reports a failure.
 pub(super) fn failure(event_id: &str, failure: &Failure, now_ms: i64) -> Vec<u8> {
-    bytes(&json!({"event_id": event_id, "timestamp": now_ms, "code": failure.code, "reason": failure.reason}))
+    bytes(
+        &json!({"event_id": event_id, "timestamp": now_ms, "code": failure.code, "reason": failure.reason}),
+    )
 }
 
 /// `state/update/result`.
@@ -202,9 +261,14 @@ pub(super) fn membership(event_id: &str, devices: &[DeviceTwin], now_ms: i64) ->
 pub(super) fn membership_updated(change: &MembershipChange, now_ms: i64) -> Vec<u8> {
     let (added, removed) = match change {
         MembershipChange::Added(device) => (vec![member(device)], vec![]),
-        MembershipChange::Removed(name) => (vec![], vec![json!({"id": name.as_str(), "name": name.name()})]),
+        MembershipChange::Removed(name) => (
+            vec![],
+            vec![json!({"id": name.as_str(), "name": name.name()})],
+        ),
     };
-    bytes(&json!({"event_id": "", "timestamp": now_ms, "added_devices": added, "removed_devices": removed}))
+    bytes(
+        &json!({"event_id": "", "timestamp": now_ms, "added_devices": added, "removed_devices": removed}),
+    )
 }
 
 /// `twin/update/document`: each changed property before and after.
@@ -212,7 +276,12 @@ pub(super) fn document(change: &DeviceChange, now_ms: i64) -> Vec<u8> {
     let twin: Map<String, Json> = change
         .properties
         .iter()
-        .map(|p| (p.current.name.to_string(), json!({"last": twin(&p.last), "current": twin(&p.current)})))
+        .map(|p| {
+            (
+                p.current.name.to_string(),
+                json!({"last": twin(&p.last), "current": twin(&p.current)}),
+            )
+        })
         .collect();
     bytes(&json!({"event_id": "", "timestamp": now_ms, "twin": twin}))
 }
@@ -222,13 +291,21 @@ pub(super) fn delta(change: &DeviceChange, now_ms: i64) -> Option<Vec<u8>> {
     let mut delta = Map::new();
     let mut twins = Map::new();
     for property in change.properties.iter().map(|p| &p.current) {
-        let Some(desired) = &property.desired else { continue };
-        if property.value.as_ref().is_none_or(|value| value_text(value) != desired.value) {
+        let Some(desired) = &property.desired else {
+            continue;
+        };
+        if property
+            .value
+            .as_ref()
+            .is_none_or(|value| value_text(value) != desired.value)
+        {
             delta.insert(property.name.to_string(), desired.value.clone().into());
             twins.insert(property.name.to_string(), twin(property));
         }
     }
-    (!delta.is_empty()).then(|| bytes(&json!({"event_id": "", "timestamp": now_ms, "twin": twins, "delta": delta})))
+    (!delta.is_empty()).then(|| {
+        bytes(&json!({"event_id": "", "timestamp": now_ms, "twin": twins, "delta": delta}))
+    })
 }
 
 fn member(device: &DeviceTwin) -> Json {
@@ -240,35 +317,57 @@ fn member(device: &DeviceTwin) -> Json {
 }
 
 fn last_online(device: &DeviceTwin) -> String {
-    device.last_online_ms.map(|ms| ms.to_string()).unwrap_or_default()
+    device
+        .last_online_ms
+        .map(|ms| ms.to_string())
+        .unwrap_or_default()
 }
 
 /// One twin. Quality and reason stand in `actual.metadata`, where KubeEdge leaves room.
 fn twin(property: &PropertyTwin) -> Json {
     let mut twin = Map::new();
     if let Some(desired) = &property.desired {
-        twin.insert("expected".into(), json!({"value": desired.value, "metadata": {"timestamp": desired.time_ms}}));
+        twin.insert(
+            "expected".into(),
+            json!({"value": desired.value, "metadata": {"timestamp": desired.time_ms}}),
+        );
     }
     if let Some(value) = &property.value {
         let mut metadata = Map::new();
-        metadata.insert("timestamp".into(), property.source_time_ms.unwrap_or_default().into());
+        metadata.insert(
+            "timestamp".into(),
+            property.source_time_ms.unwrap_or_default().into(),
+        );
         if property.quality != Quality::Good {
             metadata.insert("quality".into(), property.quality.as_str().into());
             metadata.insert("reason".into(), property.reason.as_str().into());
         }
-        twin.insert("actual".into(), json!({"value": value_text(value), "metadata": metadata}));
+        twin.insert(
+            "actual".into(),
+            json!({"value": value_text(value), "metadata": metadata}),
+        );
     }
     twin.insert("optional".into(), false.into());
-    twin.insert("metadata".into(), json!({"type": property.kind.to_lowercase()}));
+    twin.insert(
+        "metadata".into(),
+        json!({"type": property.kind.to_lowercase()}),
+    );
     if let Some(desired) = &property.desired {
         twin.insert("expected_version".into(), version(desired));
     }
-    twin.insert("actual_version".into(), json!({"cloud": 0, "edge": property.version}));
+    twin.insert(
+        "actual_version".into(),
+        json!({"cloud": 0, "edge": property.version}),
+    );
     Json::Object(twin)
 }
 
 fn version(desired: &DesiredTwin) -> Json {
-    let (cloud, edge) = if desired.local { (0, desired.version) } else { (desired.version, 0) };
+    let (cloud, edge) = if desired.local {
+        (0, desired.version)
+    } else {
+        (desired.version, 0)
+    };
     json!({"cloud": cloud, "edge": edge})
 }
 

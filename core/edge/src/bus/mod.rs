@@ -167,11 +167,23 @@ impl Bus {
         let counters = Arc::new(BusCounters::default());
         let (outgoing, queue) = outgoing::channel(counters.clone());
         let (incoming, requests) = requests::channel(counters.clone());
-        let responder = requests::Responder { node, twin, outgoing: outgoing.clone(), counters: counters.clone() };
+        let responder = requests::Responder {
+            node,
+            twin,
+            outgoing: outgoing.clone(),
+            counters: counters.clone(),
+        };
         let bus = match mode {
             BusMode::Off => return Ok(None),
             BusMode::Embedded(options) => {
-                let started = embedded::start(options, responder.node.clone(), queue, incoming, responder.counters.clone()).await?;
+                let started = embedded::start(
+                    options,
+                    responder.node.clone(),
+                    queue,
+                    incoming,
+                    responder.counters.clone(),
+                )
+                .await?;
                 Self {
                     address: Some(started.address),
                     topics,
@@ -183,7 +195,13 @@ impl Bus {
                 }
             }
             BusMode::External(options) => {
-                let started = external::start(options, responder.node.clone(), queue, incoming, responder.counters.clone())?;
+                let started = external::start(
+                    options,
+                    responder.node.clone(),
+                    queue,
+                    incoming,
+                    responder.counters.clone(),
+                )?;
                 Self {
                     address: None,
                     topics,
@@ -217,18 +235,24 @@ impl Bus {
 
 impl BusPort for Bus {
     fn interest(&self) -> u64 {
-        self.interest.as_ref().map_or(0, |interest| interest.version())
+        self.interest
+            .as_ref()
+            .map_or(0, |interest| interest.version())
     }
 
     fn wanted(&self, topic: &str) -> bool {
-        self.interest.as_ref().is_none_or(|interest| interest.matches(topic))
+        self.interest
+            .as_ref()
+            .is_none_or(|interest| interest.matches(topic))
     }
 
     fn wants_changes(&self, device: &DeviceName) -> bool {
         match self.topics {
             KubeEdgeTopics::Never => false,
             KubeEdgeTopics::Always => true,
-            KubeEdgeTopics::Auto => kubeedge::CHANGES.iter().any(|event| self.wanted(&Topic::device(device, *event).to_string())),
+            KubeEdgeTopics::Auto => kubeedge::CHANGES
+                .iter()
+                .any(|event| self.wanted(&Topic::device(device, *event).to_string())),
         }
     }
 

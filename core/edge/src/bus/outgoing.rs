@@ -8,7 +8,10 @@ use std::sync::{
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use longshore_types::{NodeName, Topic, topic::{DeviceEvent, NodeEvent}};
+use longshore_types::{
+    NodeName, Topic,
+    topic::{DeviceEvent, NodeEvent},
+};
 
 use super::{BusCounters, kubeedge};
 use crate::ports::{DeviceChange, MembershipChange};
@@ -64,7 +67,14 @@ pub(super) struct Queue {
 pub(super) fn channel(counters: Arc<BusCounters>) -> (Outgoing, Queue) {
     let (queue, messages) = mpsc::channel(QUEUE);
     let bytes = Arc::new(AtomicUsize::new(0));
-    (Outgoing { queue, bytes: bytes.clone(), counters }, Queue { messages, bytes })
+    (
+        Outgoing {
+            queue,
+            bytes: bytes.clone(),
+            counters,
+        },
+        Queue { messages, bytes },
+    )
 }
 
 impl Queue {
@@ -125,15 +135,32 @@ impl Message {
     /// The packets that it becomes, in order.
     pub(super) fn packets(self, node: &NodeName, now_ms: i64) -> impl Iterator<Item = Packet> {
         let mut packets = [None, None];
-        let at_least_once = |topic: Topic, payload: Vec<u8>| Some(Packet { topic: topic.to_string(), payload: payload.into(), at_least_once: true });
+        let at_least_once = |topic: Topic, payload: Vec<u8>| {
+            Some(Packet {
+                topic: topic.to_string(),
+                payload: payload.into(),
+                at_least_once: true,
+            })
+        };
         match self {
             Self::Batch { topic, payload } => {
-                packets[0] = Some(Packet { topic: topic.as_ref().to_owned(), payload, at_least_once: false });
+                packets[0] = Some(Packet {
+                    topic: topic.as_ref().to_owned(),
+                    payload,
+                    at_least_once: false,
+                });
             }
             Self::Change(change) => {
-                packets[0] = at_least_once(Topic::device(&change.device, DeviceEvent::TwinUpdateDocument), kubeedge::document(&change, now_ms));
-                packets[1] = kubeedge::delta(&change, now_ms)
-                    .and_then(|payload| at_least_once(Topic::device(&change.device, DeviceEvent::TwinUpdateDelta), payload));
+                packets[0] = at_least_once(
+                    Topic::device(&change.device, DeviceEvent::TwinUpdateDocument),
+                    kubeedge::document(&change, now_ms),
+                );
+                packets[1] = kubeedge::delta(&change, now_ms).and_then(|payload| {
+                    at_least_once(
+                        Topic::device(&change.device, DeviceEvent::TwinUpdateDelta),
+                        payload,
+                    )
+                });
             }
             Self::Membership(change) => {
                 packets[0] = at_least_once(

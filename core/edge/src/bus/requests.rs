@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use longshore_types::{DeviceName, NodeName, Topic, topic::{DeviceEvent, NodeEvent}};
+use longshore_types::{
+    DeviceName, NodeName, Topic,
+    topic::{DeviceEvent, NodeEvent},
+};
 use tokio::sync::mpsc;
 
 use super::{
@@ -39,10 +42,16 @@ impl Incoming {
     /// Takes a message if it is a request.
     pub(super) fn offer(&self, topic: &str, payload: &Bytes) {
         if kubeedge::is_request(topic) {
-            let raw = Raw { topic: topic.into(), payload: payload.clone() };
+            let raw = Raw {
+                topic: topic.into(),
+                payload: payload.clone(),
+            };
             if self.queue.try_send(raw).is_err() {
                 BusCounters::add(&self.counters.requests_refused);
-                tracing::warn!(topic, "MQTT request dropped: more wait than the queue holds");
+                tracing::warn!(
+                    topic,
+                    "MQTT request dropped: more wait than the queue holds"
+                );
             }
         }
     }
@@ -59,9 +68,15 @@ pub(super) struct Responder {
 impl Responder {
     pub(super) async fn run(self, mut requests: mpsc::Receiver<Raw>) {
         while let Some(raw) = requests.recv().await {
-            let Some(request) = kubeedge::parse(&raw.topic, &raw.payload) else { continue };
+            let Some(request) = kubeedge::parse(&raw.topic, &raw.payload) else {
+                continue;
+            };
             let (topic, payload, refused) = self.answer(request).await;
-            BusCounters::add(if refused { &self.counters.requests_refused } else { &self.counters.requests });
+            BusCounters::add(if refused {
+                &self.counters.requests_refused
+            } else {
+                &self.counters.requests
+            });
             if let Some(topic) = topic {
                 self.outgoing.answer(topic, payload).await;
             }
@@ -73,7 +88,11 @@ impl Responder {
         let now_ms = crate::clock::now_ms();
         let finish = |topic: Topic, event_id: &str, result: Result<Vec<u8>, Failure>| match result {
             Ok(payload) => (Some(topic), payload, false),
-            Err(failure) => (Some(topic), kubeedge::failure(event_id, &failure, now_ms), true),
+            Err(failure) => (
+                Some(topic),
+                kubeedge::failure(event_id, &failure, now_ms),
+                true,
+            ),
         };
         match request {
             Request::Get { device, event_id } => {
@@ -84,30 +103,57 @@ impl Responder {
                 };
                 finish(topic, &event_id, result)
             }
-            Request::Update { device, event_id, updates } => {
+            Request::Update {
+                device,
+                event_id,
+                updates,
+            } => {
                 let topic = Topic::device(&device, DeviceEvent::TwinUpdateResult);
                 let result = match updates {
                     Err(reason) => Err(Failure { code: 400, reason }),
                     Ok(updates) => {
-                        let names: Vec<String> = updates.iter().map(|update| update.property.clone()).collect();
+                        let names: Vec<String> = updates
+                            .iter()
+                            .map(|update| update.property.clone())
+                            .collect();
                         match self.twin.update(device, updates).await {
-                            Ok(twin) => Ok(kubeedge::twin_result(&event_id, &twin, Some(&names), now_ms)),
-                            Err(error) => Err(Failure { code: error.code, reason: error.reason }),
+                            Ok(twin) => Ok(kubeedge::twin_result(
+                                &event_id,
+                                &twin,
+                                Some(&names),
+                                now_ms,
+                            )),
+                            Err(error) => Err(Failure {
+                                code: error.code,
+                                reason: error.reason,
+                            }),
                         }
                     }
                 };
                 finish(topic, &event_id, result)
             }
-            Request::State { device, event_id, state } => {
+            Request::State {
+                device,
+                event_id,
+                state,
+            } => {
                 let topic = Topic::device(&device, DeviceEvent::StateUpdateResult);
-                finish(topic, &event_id, self.set_state(device, state, &event_id, now_ms).await)
+                finish(
+                    topic,
+                    &event_id,
+                    self.set_state(device, state, &event_id, now_ms).await,
+                )
             }
             // A shared external broker carries the requests for other nodes as well.
             Request::Membership { node, .. } if node != self.node => (None, Vec::new(), false),
             Request::Membership { node, event_id } => {
                 let devices = self.twin.list().await;
                 let payload = kubeedge::membership(&event_id, &devices, now_ms);
-                (Some(Topic::node(node, NodeEvent::MembershipGetResult)), payload, false)
+                (
+                    Some(Topic::node(node, NodeEvent::MembershipGetResult)),
+                    payload,
+                    false,
+                )
             }
         }
     }
@@ -123,13 +169,23 @@ impl Responder {
         self.twin
             .set_state(device.clone(), state)
             .await
-            .map_err(|error| Failure { code: error.code, reason: error.reason })?;
+            .map_err(|error| Failure {
+                code: error.code,
+                reason: error.reason,
+            })?;
         let name = device.as_str().to_owned();
-        let twin = self.twin.get(device).await.ok_or_else(|| self.unknown(&name))?;
+        let twin = self
+            .twin
+            .get(device)
+            .await
+            .ok_or_else(|| self.unknown(&name))?;
         Ok(kubeedge::state_result(event_id, &twin, now_ms))
     }
 
     fn unknown(&self, device: &str) -> Failure {
-        Failure { code: 404, reason: format!("device {device} is not on node {}", self.node) }
+        Failure {
+            code: 404,
+            reason: format!("device {device} is not on node {}", self.node),
+        }
     }
 }

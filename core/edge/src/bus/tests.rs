@@ -63,7 +63,10 @@ fn device(value: f64, desired: Option<&str>) -> DeviceTwin {
 fn change(last: f64, current: f64, desired: Option<&str>) -> DeviceChange {
     DeviceChange {
         device: boiler(),
-        properties: vec![PropertyChange { last: property(last, None), current: property(current, desired) }],
+        properties: vec![PropertyChange {
+            last: property(last, None),
+            current: property(current, desired),
+        }],
     }
 }
 
@@ -77,7 +80,10 @@ fn engine() -> twin::TwinHandle {
 async fn answer(mut inbox: twin::TwinInbox, mut device: DeviceTwin) {
     while let Some(request) = inbox.0.recv().await {
         match request {
-            Request::Get { device: name, reply } => drop(reply.send((name == device.name).then(|| device.clone()))),
+            Request::Get {
+                device: name,
+                reply,
+            } => drop(reply.send((name == device.name).then(|| device.clone()))),
             Request::List { reply } => drop(reply.send(vec![device.clone()])),
             Request::Update { updates, reply, .. } => {
                 device.properties[0] = property(21.5, updates[0].expected.as_deref());
@@ -107,41 +113,85 @@ async fn embedded_in(users: &[(&str, &str)], state: TempDir) -> Broker {
     let options = EmbeddedOptions {
         listen: ([127, 0, 0, 1], 0).into(),
         state_dir: state.path().join("broker"),
-        users: users.iter().map(|(user, password)| ((*user).to_owned(), (*password).to_owned())).collect(),
+        users: users
+            .iter()
+            .map(|(user, password)| ((*user).to_owned(), (*password).to_owned()))
+            .collect(),
     };
     let node = NodeName::new("edge-1").unwrap();
-    let bus = Bus::start(BusMode::Embedded(options), KubeEdgeTopics::Auto, node, engine()).await.unwrap().unwrap();
+    let bus = Bus::start(
+        BusMode::Embedded(options),
+        KubeEdgeTopics::Auto,
+        node,
+        engine(),
+    )
+    .await
+    .unwrap()
+    .unwrap();
     let port = bus.address().unwrap().port();
-    Broker { bus, port, _state: state }
+    Broker {
+        bus,
+        port,
+        _state: state,
+    }
 }
 
 /// `mosquitto_sub` that ends after `count` messages.
 fn subscribe(port: u16, topic: &str, count: usize, more: &[&str]) -> Child {
     Command::new("mosquitto_sub")
-        .args(["-p", &port.to_string(), "-t", topic, "-C", &count.to_string(), "-W", "20", "-F", "%t %p"])
+        .args([
+            "-p",
+            &port.to_string(),
+            "-t",
+            topic,
+            "-C",
+            &count.to_string(),
+            "-W",
+            "20",
+            "-F",
+            "%t %p",
+        ])
         .args(more)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|error| panic!("mosquitto_sub does not start ({error}); install it: {INSTALL}"))
+        .unwrap_or_else(|error| {
+            panic!("mosquitto_sub does not start ({error}); install it: {INSTALL}")
+        })
 }
 
 fn publish(port: u16, topic: &str, payload: &str, more: &[&str]) -> std::process::Output {
     Command::new("mosquitto_pub")
-        .args(["-p", &port.to_string(), "-t", topic, "-m", payload, "-q", "1"])
+        .args([
+            "-p",
+            &port.to_string(),
+            "-t",
+            topic,
+            "-m",
+            payload,
+            "-q",
+            "1",
+        ])
         .args(more)
         .output()
-        .unwrap_or_else(|error| panic!("mosquitto_pub does not start ({error}); install it: {INSTALL}"))
+        .unwrap_or_else(|error| {
+            panic!("mosquitto_pub does not start ({error}); install it: {INSTALL}")
+        })
 }
 
 async fn lines(child: Child) -> Vec<(String, Json)> {
-    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap())
+        .await
+        .unwrap();
     String::from_utf8(output.stdout)
         .unwrap()
         .lines()
         .map(|line| {
             let (topic, payload) = line.split_once(' ').unwrap();
-            (topic.to_owned(), serde_json::from_str(payload).unwrap_or(Json::String(payload.to_owned())))
+            (
+                topic.to_owned(),
+                serde_json::from_str(payload).unwrap_or(Json::String(payload.to_owned())),
+            )
         })
         .collect()
 }
@@ -152,7 +202,9 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("waited in vain: {what}"));
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain: {what}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,14 +213,23 @@ async fn a_change_reaches_a_subscriber_of_kubeedges_topics_and_only_when_there_i
     assert!(!broker.bus.wants_changes(&boiler()));
     let version = broker.bus.interest();
     let subscriber = subscribe(broker.port, "$hw/events/device/+/+/twin/update/+", 2, &[]);
-    until("interest in documents", || broker.bus.wants_changes(&boiler())).await;
+    until("interest in documents", || {
+        broker.bus.wants_changes(&boiler())
+    })
+    .await;
     assert_ne!(broker.bus.interest(), version);
     assert!(!broker.bus.wanted("longshore/default/boiler/batch"));
 
     broker.bus.changed(change(20.0, 21.5, Some("30")));
     let got = lines(subscriber).await;
-    assert_eq!(got[0].0, "$hw/events/device/default/boiler/twin/update/document");
-    assert_eq!(got[0].1["twin"]["temperature"]["last"]["actual"]["value"], "20");
+    assert_eq!(
+        got[0].0,
+        "$hw/events/device/default/boiler/twin/update/document"
+    );
+    assert_eq!(
+        got[0].1["twin"]["temperature"]["last"]["actual"]["value"],
+        "20"
+    );
     let current = &got[0].1["twin"]["temperature"]["current"];
     assert_eq!(
         *current,
@@ -179,9 +240,15 @@ async fn a_change_reaches_a_subscriber_of_kubeedges_topics_and_only_when_there_i
             "expected_version": {"cloud": 1, "edge": 0}, "actual_version": {"cloud": 0, "edge": 2},
         })
     );
-    assert_eq!(got[1].0, "$hw/events/device/default/boiler/twin/update/delta");
+    assert_eq!(
+        got[1].0,
+        "$hw/events/device/default/boiler/twin/update/delta"
+    );
     assert_eq!(got[1].1["delta"], json!({"temperature": "30"}));
-    until("the subscriber to be forgotten", || !broker.bus.wants_changes(&boiler())).await;
+    until("the subscriber to be forgotten", || {
+        !broker.bus.wants_changes(&boiler())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +257,10 @@ async fn a_batch_reaches_its_subscriber() {
     let topic: Arc<str> = "longshore/default/boiler/batch".into();
     let subscriber = subscribe(broker.port, "longshore/+/+/batch", 1, &[]);
     until("interest in batches", || broker.bus.wanted(&topic)).await;
-    broker.bus.publish(&topic, bytes::Bytes::from_static(br#"{"timestamp":1,"values":{"temperature":21.5}}"#));
+    broker.bus.publish(
+        &topic,
+        bytes::Bytes::from_static(br#"{"timestamp":1,"values":{"temperature":21.5}}"#),
+    );
     assert_eq!(lines(subscriber).await[0].1["values"]["temperature"], 21.5);
 }
 
@@ -198,29 +268,64 @@ async fn a_batch_reaches_its_subscriber() {
 async fn requests_are_answered_as_kubeedge_answers() {
     let broker = embedded(&[]).await;
     let subscriber = subscribe(broker.port, "$hw/events/#", 12, &[]);
-    until("interest in results", || broker.bus.wants_changes(&boiler())).await;
+    until("interest in results", || {
+        broker.bus.wants_changes(&boiler())
+    })
+    .await;
     let device = "$hw/events/device/default/boiler";
     for (topic, payload) in [
         (format!("{device}/twin/get"), r#"{"event_id":"1"}"#),
-        (format!("{device}/twin/update"), r#"{"event_id":"2","twin":{"temperature":{"expected":{"value":"35"}}}}"#),
-        (format!("{device}/twin/update"), r#"{"event_id":"3","twin":{"#),
-        ("$hw/events/device/default/none/twin/get".to_owned(), r#"{"event_id":"4"}"#),
-        ("$hw/events/node/edge-1/membership/get".to_owned(), r#"{"event_id":"5"}"#),
-        (format!("{device}/state/update"), r#"{"event_id":"6","state":"sleepy"}"#),
+        (
+            format!("{device}/twin/update"),
+            r#"{"event_id":"2","twin":{"temperature":{"expected":{"value":"35"}}}}"#,
+        ),
+        (
+            format!("{device}/twin/update"),
+            r#"{"event_id":"3","twin":{"#,
+        ),
+        (
+            "$hw/events/device/default/none/twin/get".to_owned(),
+            r#"{"event_id":"4"}"#,
+        ),
+        (
+            "$hw/events/node/edge-1/membership/get".to_owned(),
+            r#"{"event_id":"5"}"#,
+        ),
+        (
+            format!("{device}/state/update"),
+            r#"{"event_id":"6","state":"sleepy"}"#,
+        ),
     ] {
         publish(broker.port, &topic, payload, &[]);
     }
     let got = lines(subscriber).await;
     let result = |id: &str| {
-        let found = got.iter().find(|(topic, body)| topic.ends_with("/result") && body["event_id"] == id);
+        let found = got
+            .iter()
+            .find(|(topic, body)| topic.ends_with("/result") && body["event_id"] == id);
         found.unwrap_or_else(|| panic!("no answer to {id} in {got:?}"))
     };
     assert_eq!(result("1").0, format!("{device}/twin/get/result"));
-    assert_eq!(result("1").1["twin"]["temperature"]["actual"]["value"], "21.5");
-    assert_eq!(result("2").1["twin"]["temperature"]["expected"]["value"], "35");
+    assert_eq!(
+        result("1").1["twin"]["temperature"]["actual"]["value"],
+        "21.5"
+    );
+    assert_eq!(
+        result("2").1["twin"]["temperature"]["expected"]["value"],
+        "35"
+    );
     // A payload that is not JSON has no event id that one could repeat.
-    let broken = got.iter().find(|(_, body)| body["code"] == 400 && body["event_id"] == "").unwrap();
-    assert!(broken.1["reason"].as_str().unwrap().starts_with("invalid JSON"), "{broken:?}");
+    let broken = got
+        .iter()
+        .find(|(_, body)| body["code"] == 400 && body["event_id"] == "")
+        .unwrap();
+    assert!(
+        broken.1["reason"]
+            .as_str()
+            .unwrap()
+            .starts_with("invalid JSON"),
+        "{broken:?}"
+    );
     assert_eq!(result("4").1["code"], 404);
     assert_eq!(result("5").1["devices"][0]["id"], "default/boiler");
     assert_eq!(result("6").1["code"], 400);
@@ -231,23 +336,48 @@ async fn nobody_but_the_edge_speaks_on_its_topics() {
     let broker = embedded(&[]).await;
     let subscriber = subscribe(broker.port, "#", 1, &["-t", "$hw/#", "-t", "longshore/#"]);
     until("interest", || broker.bus.wanted("x")).await;
-    publish(broker.port, "longshore/default/boiler/batch", "forged", &["-V", "5"]);
-    publish(broker.port, "$hw/events/device/default/boiler/twin/update/document", "forged", &["-V", "5"]);
+    publish(
+        broker.port,
+        "longshore/default/boiler/batch",
+        "forged",
+        &["-V", "5"],
+    );
+    publish(
+        broker.port,
+        "$hw/events/device/default/boiler/twin/update/document",
+        "forged",
+        &["-V", "5"],
+    );
     publish(broker.port, "free", "honest", &[]);
-    assert_eq!(lines(subscriber).await, [("free".to_owned(), json!("honest"))]);
+    assert_eq!(
+        lines(subscriber).await,
+        [("free".to_owned(), json!("honest"))]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn users_are_asked_for_their_password() {
     let broker = embedded(&[("ada", "secret")]).await;
     assert!(!publish(broker.port, "a", "x", &[]).status.success());
-    assert!(!publish(broker.port, "a", "x", &["-u", "ada", "-P", "wrong"]).status.success());
-    assert!(publish(broker.port, "a", "x", &["-u", "ada", "-P", "secret"]).status.success());
+    assert!(
+        !publish(broker.port, "a", "x", &["-u", "ada", "-P", "wrong"])
+            .status
+            .success()
+    );
+    assert!(
+        publish(broker.port, "a", "x", &["-u", "ada", "-P", "secret"])
+            .status
+            .success()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn retained_messages_and_sessions_outlive_the_broker() {
-    let Broker { bus, port, _state: state } = embedded(&[]).await;
+    let Broker {
+        bus,
+        port,
+        _state: state,
+    } = embedded(&[]).await;
     let session = ["-c", "-i", "keeper", "-q", "1"];
     let keeper = subscribe(port, "kept", 1, &session);
     until("the session", || bus.wanted("kept")).await;
@@ -258,8 +388,14 @@ async fn retained_messages_and_sessions_outlive_the_broker() {
     bus.stop().await;
 
     let broker = embedded_in(&[], state).await;
-    assert_eq!(lines(subscribe(broker.port, "kept", 1, &session)).await[0].1, "while away");
-    assert_eq!(lines(subscribe(broker.port, "retained/#", 1, &[])).await[0].1, "still here");
+    assert_eq!(
+        lines(subscribe(broker.port, "kept", 1, &session)).await[0].1,
+        "while away"
+    );
+    assert_eq!(
+        lines(subscribe(broker.port, "retained/#", 1, &[])).await[0].1,
+        "still here"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -268,7 +404,15 @@ async fn ten_thousand_messages_of_qos_1_in_one_burst_all_arrive() {
     let subscriber = subscribe(broker.port, "burst", 10_000, &["-q", "1"]);
     until("the subscriber", || broker.bus.wanted("burst")).await;
     let mut publisher = Command::new("mosquitto_pub")
-        .args(["-p", &broker.port.to_string(), "-t", "burst", "-q", "1", "-l"])
+        .args([
+            "-p",
+            &broker.port.to_string(),
+            "-t",
+            "burst",
+            "-q",
+            "1",
+            "-l",
+        ])
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
@@ -280,7 +424,12 @@ async fn ten_thousand_messages_of_qos_1_in_one_burst_all_arrive() {
     });
     let got = lines(subscriber).await;
     assert_eq!(got.len(), 10_000);
-    assert!(got.iter().enumerate().all(|(i, (_, payload))| *payload == json!(i)), "in order");
+    assert!(
+        got.iter()
+            .enumerate()
+            .all(|(i, (_, payload))| *payload == json!(i)),
+        "in order"
+    );
     writing.join().unwrap();
     assert!(publisher.wait().unwrap().success());
 }
@@ -288,10 +437,28 @@ async fn ten_thousand_messages_of_qos_1_in_one_burst_all_arrive() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_taken_port_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let options = EmbeddedOptions { listen: taken.local_addr().unwrap(), state_dir: "/nonexistent".into(), users: vec![] };
+    let options = EmbeddedOptions {
+        listen: taken.local_addr().unwrap(),
+        state_dir: "/nonexistent".into(),
+        users: vec![],
+    };
     let node = NodeName::new("edge-1").unwrap();
-    let error = Bus::start(BusMode::Embedded(options), KubeEdgeTopics::Auto, node, engine()).await.err().unwrap();
-    assert_eq!(error.to_string(), format!("failed to listen for MQTT on {}", taken.local_addr().unwrap()));
+    let error = Bus::start(
+        BusMode::Embedded(options),
+        KubeEdgeTopics::Auto,
+        node,
+        engine(),
+    )
+    .await
+    .err()
+    .unwrap();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "failed to listen for MQTT on {}",
+            taken.local_addr().unwrap()
+        )
+    );
 }
 
 /// A mosquitto of our own, ended with the test.
@@ -301,10 +468,21 @@ impl Mosquitto {
     fn start(port: u16) -> Self {
         let folder = TempDir::new().unwrap();
         let config = folder.path().join("mosquitto.conf");
-        std::fs::write(&config, format!("listener {port} 127.0.0.1\nallow_anonymous true\n")).unwrap();
+        std::fs::write(
+            &config,
+            format!("listener {port} 127.0.0.1\nallow_anonymous true\n"),
+        )
+        .unwrap();
         let child = ["mosquitto", "/usr/sbin/mosquitto"]
             .iter()
-            .find_map(|program| Command::new(program).arg("-c").arg(&config).stderr(Stdio::null()).spawn().ok())
+            .find_map(|program| {
+                Command::new(program)
+                    .arg("-c")
+                    .arg(&config)
+                    .stderr(Stdio::null())
+                    .spawn()
+                    .ok()
+            })
             .unwrap_or_else(|| panic!("mosquitto does not start; install it: {INSTALL}"));
         Self(child, folder)
     }
@@ -319,27 +497,65 @@ impl Drop for Mosquitto {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_external_broker_may_be_down_come_and_go() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let options = ExternalOptions { host: "127.0.0.1".into(), port, tls: None, credentials: None };
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let options = ExternalOptions {
+        host: "127.0.0.1".into(),
+        port,
+        tls: None,
+        credentials: None,
+    };
     let node = NodeName::new("edge-1").unwrap();
-    let bus = Bus::start(BusMode::External(options), KubeEdgeTopics::Auto, node, engine()).await.unwrap().unwrap();
-    until("a reason", || bus.ready().is_err_and(|reason| reason.contains("refused"))).await;
+    let bus = Bus::start(
+        BusMode::External(options),
+        KubeEdgeTopics::Auto,
+        node,
+        engine(),
+    )
+    .await
+    .unwrap()
+    .unwrap();
+    until("a reason", || {
+        bus.ready().is_err_and(|reason| reason.contains("refused"))
+    })
+    .await;
     bus.changed(change(1.0, 2.0, None));
-    until("the drop to be counted", || bus.counters().dropped.load(std::sync::atomic::Ordering::Relaxed) == 1).await;
+    until("the drop to be counted", || {
+        bus.counters()
+            .dropped
+            .load(std::sync::atomic::Ordering::Relaxed)
+            == 1
+    })
+    .await;
 
     for _ in 0..2 {
         let _mosquitto = Mosquitto::start(port);
         until("the connection", || bus.ready().is_ok()).await;
-        let answer = subscribe(port, &Topic::device(&boiler(), DeviceEvent::TwinGetResult).to_string(), 1, &[]);
+        let answer = subscribe(
+            port,
+            &Topic::device(&boiler(), DeviceEvent::TwinGetResult).to_string(),
+            1,
+            &[],
+        );
         let mut asked = 0;
         // The subscription of the edge and that of the client are not yet there at once.
         until("an answer", || {
             publish(port, "$hw/events/device/default/boiler/twin/get", "{}", &[]);
             asked += 1;
-            bus.counters().requests.load(std::sync::atomic::Ordering::Relaxed) > 0 && asked > 3
+            bus.counters()
+                .requests
+                .load(std::sync::atomic::Ordering::Relaxed)
+                > 0
+                && asked > 3
         })
         .await;
-        assert_eq!(lines(answer).await[0].1["twin"]["temperature"]["actual"]["value"], "21.5");
+        assert_eq!(
+            lines(answer).await[0].1["twin"]["temperature"]["actual"]["value"],
+            "21.5"
+        );
         drop(_mosquitto);
         until("the loss to be seen", || bus.ready().is_err()).await;
     }
@@ -347,11 +563,15 @@ async fn an_external_broker_may_be_down_come_and_go() {
 
 #[test]
 fn what_clients_send_is_understood_or_refused_with_its_place() {
-    let update = |payload: &str| match kubeedge::parse("$hw/events/device/a/b/twin/update", payload.as_bytes()) {
+    let update = |payload: &str| match kubeedge::parse(
+        "$hw/events/device/a/b/twin/update",
+        payload.as_bytes(),
+    ) {
         Some(kubeedge::Request::Update { updates, .. }) => updates,
         other => panic!("{other:?}"),
     };
-    let ok = update(r#"{"twin":{"a":{"actual":{"value":"x y=1"}},"b":{"expected":{"value":5}}}}"#).unwrap();
+    let ok = update(r#"{"twin":{"a":{"actual":{"value":"x y=1"}},"b":{"expected":{"value":5}}}}"#)
+        .unwrap();
     assert_eq!(ok[0].actual.as_deref(), Some("x y=1"));
     assert_eq!(ok[1].expected.as_deref(), Some("5"));
     for (payload, reason) in [
@@ -359,13 +579,22 @@ fn what_clients_send_is_understood_or_refused_with_its_place() {
         ("[1]", "invalid JSON"),
         (r#"{"twin":{}}"#, "`twin` is missing or empty"),
         (r#"{"twin":{"a":null}}"#, "twin.a: a twin cannot be deleted"),
-        (r#"{"twin":{"a":{"metadata":{"type":"deleted"}}}}"#, "twin.a: a twin cannot be deleted"),
+        (
+            r#"{"twin":{"a":{"metadata":{"type":"deleted"}}}}"#,
+            "twin.a: a twin cannot be deleted",
+        ),
         (r#"{"twin":{"a":{}}}"#, "twin.a: neither"),
-        (r#"{"twin":{"a":{"expected":{"value":[1]}}}}"#, "twin.a.expected.value: expected a string"),
+        (
+            r#"{"twin":{"a":{"expected":{"value":[1]}}}}"#,
+            "twin.a.expected.value: expected a string",
+        ),
     ] {
         let error = update(payload).unwrap_err();
         assert!(error.starts_with(reason), "{payload}: {error}");
     }
-    assert_eq!(kubeedge::parse("$hw/events/device/a/b/twin/update/result", b"{}"), None);
+    assert_eq!(
+        kubeedge::parse("$hw/events/device/a/b/twin/update/result", b"{}"),
+        None
+    );
     assert_eq!(kubeedge::parse("$hw/events/device/a/twin/get", b"{}"), None);
 }
