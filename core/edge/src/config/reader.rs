@@ -159,6 +159,14 @@ impl Section {
         default: T,
         faults: &mut Faults<'_>,
     ) -> T {
+        // YAML reads a plain `off` or `on` as a truth value.
+        for (plain, word) in [(false, "off"), (true, "on")] {
+            if self.map.get(key) == Some(&Value::Bool(plain))
+                && words.iter().any(|(known, _)| *known == word)
+            {
+                self.map.insert(key.to_owned(), word.into());
+            }
+        }
         let Some(word) = self.optional::<String>(key, faults) else {
             return default;
         };

@@ -21,6 +21,12 @@ fn the_smallest_file_has_only_a_node() {
 }
 
 #[test]
+fn a_plain_off_is_a_word() {
+    let config = Config::parse("node: edge-1\nbus: {mode: off}\n", Path::new("/etc")).unwrap();
+    assert!(matches!(config.bus(), BusMode::Off));
+}
+
+#[test]
 fn all_faults_come_at_once_with_their_lines() {
     let text = "\
 node: Edge_1
