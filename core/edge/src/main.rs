@@ -1,14 +1,15 @@
 //! `edgecore`: one process per edge node, and (as `edgecore mapper-host`) one
 //! more for each mapper.
 
+mod arguments;
+
 use std::{
     error::Error,
     io::{self, Write},
-    path::PathBuf,
     process::ExitCode,
 };
 
-use clap::Parser;
+use arguments::Arguments;
 use longshore_edge::{
     app::App,
     config::{Config, LogConfig},
@@ -18,39 +19,26 @@ use tracing_subscriber::{
     Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
-/// Where the configuration is looked for.
-const DEFAULT_CONFIG: &str = "/etc/longshore/edgecore.yaml";
 /// The configuration is wrong: starting again will not help.
 const EXIT_CONFIG: u8 = 2;
 
-/// Keeps the devices of an edge node and their twins in step.
-#[derive(Debug, Parser)]
-#[command(name = "edgecore", version)]
-struct Arguments {
-    /// The configuration file.
-    #[arg(long, default_value = DEFAULT_CONFIG)]
-    config: PathBuf,
-    /// Checks the configuration and ends.
-    #[arg(long)]
-    check_config: bool,
-}
-
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == "mapper-host") {
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    if arguments.next_if(|first| first == "mapper-host").is_some() {
         return longshore_host::child::run(arguments);
     }
-    let arguments = Arguments::parse();
-    let config = match Config::load(&arguments.config) {
+    let (file, check) = match Arguments::parse(arguments) {
+        Ok(Arguments::Run { config, check }) => (config, check),
+        Ok(Arguments::Help) => return tell(arguments::HELP),
+        Ok(Arguments::Version) => return tell(concat!("edgecore ", env!("CARGO_PKG_VERSION"))),
+        Err(error) => return fail(&error, EXIT_CONFIG),
+    };
+    let config = match Config::load(&file) {
         Ok(config) => config,
         Err(error) => return fail(&error, EXIT_CONFIG),
     };
-    if arguments.check_config {
-        say(
-            &mut io::stdout(),
-            &format!("`{}` is valid", arguments.config.display()),
-        );
-        return ExitCode::SUCCESS;
+    if check {
+        return tell(&format!("`{}` is valid", file.display()));
     }
     log(config.log());
     // One thread for everything that waits; the store has its own.
@@ -116,6 +104,12 @@ fn fail(error: &dyn Error, code: u8) -> ExitCode {
     }
     say(&mut io::stderr(), &text);
     ExitCode::from(code)
+}
+
+/// Prints what was asked for.
+fn tell(text: &str) -> ExitCode {
+    say(&mut io::stdout(), text);
+    ExitCode::SUCCESS
 }
 
 /// A closed terminal is no reason to fail.

@@ -80,11 +80,13 @@ pub use mapper::{
 };
 pub use stats::Stats;
 
-/// Gives memory that was freed back to the system, after work that took much
-/// of it for a moment, such as reading thousands of configurations. It takes
-/// some milliseconds and is for moments of rest.
-pub fn release_free_memory() {
+/// Gives memory back to the system that is not needed any more: what was
+/// freed, and code that only the start needed. For a moment of rest after work
+/// that took much memory for a while, such as reading thousands of
+/// configurations; it takes some milliseconds.
+pub fn release_memory() {
     sys::release_free_memory();
+    sys::release_code();
 }
 
 /// An error and its causes, in one line.

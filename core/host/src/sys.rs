@@ -60,6 +60,31 @@ pub(crate) fn release_free_memory() {
     };
 }
 
+/// Takes the code of this program and its libraries out of this process's
+/// pages. What is still needed comes back by itself, from the file's pages in
+/// the kernel's cache; what only the start needed does not.
+pub(crate) fn release_code() {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    for (start, end) in maps.lines().filter_map(code_range) {
+        // SAFETY: a private mapping of a file that was never writable, so the
+        // file has the same bytes and a later access finds them there again.
+        unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
+    }
+}
+
+/// The range of a line of `/proc/self/maps` if it is code of a file.
+fn code_range(line: &str) -> Option<(usize, usize)> {
+    // 55d0c0a00000-55d0c1200000 r-xp 00200000 fe:00 4711   /usr/bin/edgecore
+    let mut fields = line.split_whitespace();
+    let (range, mode, path) = (fields.next()?, fields.next()?, fields.nth(3)?);
+    if mode != "r-xp" || !path.starts_with('/') {
+        return None;
+    }
+    let (start, end) = range.split_once('-')?;
+    let number = |text| usize::from_str_radix(text, 16).ok();
+    Some((number(start)?, number(end)?))
+}
+
 /// Takes the socket that the host passed as standard input, and puts
 /// `/dev/null` in its place.
 pub(crate) fn take_stdin() -> io::Result<OwnedFd> {

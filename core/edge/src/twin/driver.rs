@@ -182,7 +182,7 @@ impl Driver {
         if self.tidy_at.is_some_and(|at| now.ms >= at) {
             self.tidy_at = None;
             self.engine.shrink();
-            longshore_host::release_free_memory();
+            longshore_host::release_memory();
         }
     }
 

@@ -150,7 +150,7 @@ impl Child {
                 })?;
                 // The host asks when it has nothing else to say: a moment of rest.
                 if std::mem::take(&mut self.configured) {
-                    sys::release_free_memory();
+                    crate::release_memory();
                 }
             }
             ToMapper::Stop(budget) => {
