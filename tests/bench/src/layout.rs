@@ -13,8 +13,8 @@ use serde_json::{Value as Json, json};
 pub const FLOATS: u16 = 1_000;
 /// Connections of the larger loads: as many as there are listeners.
 pub const CONNECTIONS: usize = 10;
-/// Modbus knows 247 units; above that, units are shared by devices of other connections.
-const UNITS: usize = 150;
+/// Units that Modbus knows.
+const UNITS: usize = 247;
 /// The register that is written, beyond those that change.
 const SETPOINT: u16 = 60_000;
 /// The property that is written.
@@ -68,12 +68,18 @@ impl Layout {
 
     /// Units that the simulator needs.
     pub fn units(&self) -> u8 {
-        self.devices.min(UNITS) as u8
+        self.unit(self.devices - 1)
     }
 
-    /// The unit of a device.
+    /// The unit of a device: one of its own as long as there are enough, else
+    /// one that it shares with a device on each of the other connections.
     pub fn unit(&self, device: usize) -> u8 {
-        (device % UNITS) as u8 + 1
+        let index = if self.devices <= UNITS {
+            device
+        } else {
+            device / self.connections()
+        };
+        u8::try_from(index + 1).unwrap_or(u8::MAX)
     }
 
     /// The name of a device.

@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use crate::{
-    procfs::{self, Memory},
+    procfs::{self, Cpu, Memory},
     programs::Programs,
     report, wait,
 };
@@ -211,12 +211,9 @@ impl Node {
     }
 
     /// Processor time of `edgecore` and of its children.
-    pub fn cpu(&self) -> (Duration, Duration) {
+    pub fn cpu(&self) -> (Cpu, Cpu) {
         let (edge, children) = self.processes();
-        (
-            procfs::cpu(edge),
-            children.into_iter().map(procfs::cpu).sum(),
-        )
+        (Cpu::now(&[edge]), Cpu::now(&children))
     }
 
     /// The sum of all its metrics whose name holds `part`.

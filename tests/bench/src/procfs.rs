@@ -1,11 +1,15 @@
 //! What the kernel knows about processes and threads.
 
 use std::{
+    collections::HashMap,
     fs,
     ops::{Add, Sub},
     path::Path,
     time::Duration,
 };
+
+/// How much the coarse count may be off.
+const COARSE: Duration = Duration::from_millis(50);
 
 /// Memory of a process, or of several together, in KiB.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,28 +50,68 @@ fn field(text: &str, name: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// Processor time of all threads of a process. Threads that have ended are not
-/// in it; those of the edge live as long as the process.
-pub fn cpu(pid: u32) -> Duration {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
-        return Duration::ZERO;
-    };
-    tasks.flatten().map(|task| on_cpu(&task.path())).sum()
+/// Processor time of a process up to now.
+#[derive(Debug, Clone, Default)]
+pub struct Cpu {
+    /// Nanoseconds of each thread.
+    threads: HashMap<u32, u64>,
+    /// Hundredths of a second of all threads, of those that ended as well.
+    ticks: u64,
 }
 
-/// Processor time of one thread of this process.
-pub fn thread_cpu(tid: u32) -> Duration {
-    on_cpu(Path::new(&format!("/proc/self/task/{tid}")))
+impl Cpu {
+    /// Of some processes together.
+    pub fn now(pids: &[u32]) -> Self {
+        let mut cpu = Self::default();
+        for pid in pids {
+            cpu.ticks += ticks(*pid);
+            let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+            for task in tasks.into_iter().flatten().flatten() {
+                let tid = task.file_name().to_str().and_then(|name| name.parse().ok());
+                if let Some(tid) = tid {
+                    cpu.threads.insert(tid, on_cpu(&task.path()));
+                }
+            }
+        }
+        cpu
+    }
+
+    /// Of one thread of this process.
+    pub fn of_thread(tid: u32) -> Self {
+        let task = format!("/proc/self/task/{tid}");
+        Self {
+            threads: HashMap::from([(tid, on_cpu(Path::new(&task)))]),
+            ticks: 0,
+        }
+    }
+
+    /// Time that was used since `before`. Threads count in nanoseconds; only
+    /// where one has ended meanwhile, and took more with it than the coarse
+    /// count can be wrong by, that count is taken.
+    pub fn since(&self, before: &Self) -> Duration {
+        let of_thread = |(tid, now): (&u32, &u64)| {
+            now.saturating_sub(before.threads.get(tid).copied().unwrap_or(0))
+        };
+        let fine = Duration::from_nanos(self.threads.iter().map(of_thread).sum());
+        let coarse = Duration::from_millis(self.ticks.saturating_sub(before.ticks) * 10);
+        if coarse > fine + COARSE { coarse } else { fine }
+    }
+}
+
+/// User and system time of a process in hundredths of a second.
+fn ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    // utime and stime are fields 14 and 15; the state after the name is field 3.
+    let of = |field: &str| field.parse::<u64>().unwrap_or(0);
+    fields.split_whitespace().skip(11).take(2).map(of).sum()
 }
 
 /// `schedstat` counts nanoseconds where `stat` counts hundredths of a second.
-fn on_cpu(task: &Path) -> Duration {
+fn on_cpu(task: &Path) -> u64 {
     let text = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
-    let nanoseconds = text
-        .split_whitespace()
-        .next()
-        .and_then(|number| number.parse().ok());
-    Duration::from_nanos(nanoseconds.unwrap_or(0))
+    let first = text.split_whitespace().next();
+    first.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// The calling thread's id.

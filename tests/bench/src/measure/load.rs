@@ -13,7 +13,7 @@ use crate::{
     layout::Layout,
     node::{Home, Node},
     plant::Plant,
-    procfs::{Machine, Memory, thread_cpu},
+    procfs::{Cpu, Machine, Memory},
     programs::Programs,
     report::{Report, megabytes, progress, thousands},
     subscriber::{BATCHES, Counts, DOCUMENTS, Subscriber},
@@ -144,10 +144,10 @@ pub(super) struct Reading {
     counts: Counts,
     registers: u64,
     requests: u64,
-    edge: Duration,
-    mapper: Duration,
-    plant: Duration,
-    subscriber: Duration,
+    edge: Cpu,
+    mapper: Cpu,
+    plant: Cpu,
+    subscriber: Cpu,
     machine: Machine,
     dropped: f64,
 }
@@ -163,8 +163,8 @@ impl Reading {
             requests: plant.requests(),
             edge,
             mapper,
-            plant: thread_cpu(plant.tid()),
-            subscriber: thread_cpu(subscriber.tid()),
+            plant: Cpu::of_thread(plant.tid()),
+            subscriber: Cpu::of_thread(subscriber.tid()),
             machine: Machine::now(),
             dropped,
         }
@@ -207,24 +207,21 @@ impl Load {
         (self.after.at - self.before.at).as_secs_f64()
     }
 
-    fn share(&self, of: impl Fn(&Reading) -> Duration) -> f64 {
-        of(&self.after)
-            .saturating_sub(of(&self.before))
-            .as_secs_f64()
-            / self.seconds()
+    fn share(&self, of: impl Fn(&Reading) -> &Cpu) -> f64 {
+        of(&self.after).since(of(&self.before)).as_secs_f64() / self.seconds()
     }
 
     /// Share of one core that `edgecore` and its child take.
     pub(super) fn cpu_share(&self) -> f64 {
-        self.share(|reading| reading.edge + reading.mapper)
+        self.share(|reading| &reading.edge) + self.share(|reading| &reading.mapper)
     }
 
     pub(super) fn plant_share(&self) -> f64 {
-        self.share(|reading| reading.plant)
+        self.share(|reading| &reading.plant)
     }
 
     pub(super) fn subscriber_share(&self) -> f64 {
-        self.share(|reading| reading.subscriber)
+        self.share(|reading| &reading.subscriber)
     }
 
     pub(super) fn delivered(&self) -> f64 {
@@ -267,8 +264,8 @@ impl Load {
             thousands(self.after.dropped - self.before.dropped),
             thousands(messages as f64 / self.seconds()),
             percent(self.cpu_share()),
-            percent(self.share(|reading| reading.edge)),
-            percent(self.share(|reading| reading.mapper)),
+            percent(self.share(|reading| &reading.edge)),
+            percent(self.share(|reading| &reading.mapper)),
             format!("{:.0}", self.ns_per_point()),
             format!("{:.1}", self.ns_per_point() / self.calibration.format_ns),
             megabytes(self.memory().rss),
@@ -293,8 +290,8 @@ impl Load {
             "messagesPerSecond": (after.messages - before.messages) as f64 / self.seconds(),
             "bytesPerSecond": (after.bytes - before.bytes) as f64 / self.seconds(),
             "dropped": self.after.dropped - self.before.dropped,
-            "edgecoreCpu": self.share(|reading| reading.edge),
-            "mapperCpu": self.share(|reading| reading.mapper),
+            "edgecoreCpu": self.share(|reading| &reading.edge),
+            "mapperCpu": self.share(|reading| &reading.mapper),
             "nsPerPoint": self.ns_per_point(),
             "plantCpu": self.plant_share(),
             "subscriberCpu": self.subscriber_share(),
