@@ -1,32 +1,44 @@
-//! Asks the linker to fold functions of equal code, where it can: generic code
-//! is full of them, and `edgecore` is to be small.
+//! Asks the linker for what makes `edgecore` smaller, where it and the C
+//! library of this machine know it: folding functions of equal code, which
+//! generic code is full of, and packing the addresses that the loader adjusts.
 
 use std::{env, fs, path::PathBuf, process::Command};
 
 const FOLD: &str = "-Wl,--icf=all";
+/// The loader has to understand it: glibc does from 2.36 on, and an older one
+/// says so. A program to be carried to older systems is built on one.
+const PACK: &str = "-Wl,-z,pack-relative-relocs";
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    let release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
-    if release && links_with(FOLD) {
-        println!("cargo:rustc-link-arg-bins={FOLD}");
+    if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        for flag in [FOLD, PACK] {
+            if let Some(program) = link_with(flag)
+                && (flag != PACK || runs(program))
+            {
+                println!("cargo:rustc-link-arg-bins={flag}");
+            }
+        }
     }
+}
+
+/// Only where it was built for this machine can it be tried.
+fn runs(program: PathBuf) -> bool {
+    let native = env::var("HOST").ok() == env::var("TARGET").ok();
+    native
+        && Command::new(program)
+            .status()
+            .is_ok_and(|status| status.success())
 }
 
 /// Tries the flag on an empty program: linkers differ, and which one it is
 /// depends on the target, the compiler's version and the user's settings.
-fn links_with(flag: &str) -> bool {
-    let (Some(rustc), Some(out), Ok(target)) = (
-        env::var_os("RUSTC"),
-        env::var_os("OUT_DIR").map(PathBuf::from),
-        env::var("TARGET"),
-    ) else {
-        return false;
-    };
-    let source = out.join("empty.rs");
-    if fs::write(&source, "fn main() {}").is_err() {
-        return false;
-    }
+fn link_with(flag: &str) -> Option<PathBuf> {
+    let rustc = env::var_os("RUSTC")?;
+    let out = PathBuf::from(env::var_os("OUT_DIR")?);
+    let target = env::var("TARGET").ok()?;
+    let (source, program) = (out.join("empty.rs"), out.join("empty"));
+    fs::write(&source, "fn main() {}").ok()?;
     let mut command = Command::new(rustc);
     command
         .args([
@@ -39,7 +51,7 @@ fn links_with(flag: &str) -> bool {
         ])
         .arg(format!("-Clink-arg={flag}"))
         .arg("-o")
-        .arg(out.join("empty"))
+        .arg(&program)
         .arg(&source);
     if let Some(linker) = env::var_os("RUSTC_LINKER") {
         let mut option = std::ffi::OsString::from("-Clinker=");
@@ -49,5 +61,5 @@ fn links_with(flag: &str) -> bool {
     if let Ok(flags) = env::var("CARGO_ENCODED_RUSTFLAGS") {
         command.args(flags.split('\x1f').filter(|flag| !flag.is_empty()));
     }
-    command.output().is_ok_and(|output| output.status.success())
+    command.output().ok()?.status.success().then_some(program)
 }
