@@ -279,7 +279,7 @@ impl Hub {
         let config = json!({
             "stateDir": folder.path().join("state"),
             "link": {"listen": "127.0.0.1:0", "names": ["127.0.0.1", "localhost"]},
-            "kubernetes": {"embedded": {"listen": "127.0.0.1:0", "kubeconfig": folder.path().join("kubeconfig")}},
+            "apiServer": {"listen": "127.0.0.1:0", "kubeconfig": folder.path().join("kubeconfig")},
             "metrics": {"listen": "127.0.0.1:0"},
         });
         let file = folder.path().join("cloudhub.yaml");
