@@ -56,7 +56,7 @@ pub(super) fn measure(args: &Args, programs: &Programs, report: &mut Report) -> 
     let sent = write(args.writes.min(9_000), &layout, &mut subscriber)?;
     let after = Reading::now(&node, &plant, &subscriber);
     let (edge_memory, mapper_memory) = node.memory();
-    confirmations(&subscriber, sent.len());
+    confirmations(&subscriber, &sent);
     let load = Load {
         devices: layout.devices,
         target: layout.rate(),
@@ -130,9 +130,14 @@ fn write(count: u32, layout: &Layout, subscriber: &mut Subscriber) -> anyhow::Re
 }
 
 /// Gives the last writes time to be confirmed; those that are not show as missing.
-fn confirmations(subscriber: &Subscriber, expected: usize) {
+fn confirmations(subscriber: &Subscriber, sent: &[Sent]) {
     let end = Instant::now() + LAST;
-    while subscriber.setpoints().len() < expected && Instant::now() < end {
+    let all = || {
+        let seen = subscriber.setpoints();
+        sent.iter()
+            .all(|write| seen.contains_key(&u64::from(write.value)))
+    };
+    while !all() && Instant::now() < end {
         thread::sleep(Duration::from_millis(50));
     }
 }
