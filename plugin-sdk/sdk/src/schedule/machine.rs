@@ -239,7 +239,12 @@ impl<P: Protocol> Machine<P> {
         }
         self.in_a_row = 0;
         while let Some(index) =
-            (0..self.cycles.len()).min_by_key(|index| self.cycles[*index].deadline)
+            // One unit after the other: readings that stand together in a batch
+            // become one message.
+            (0..self.cycles.len()).min_by_key(|index| {
+                let cycle = &self.cycles[*index];
+                (cycle.deadline, cycle.unit)
+            })
         {
             let mut cycle = self.cycles.swap_remove(index);
             if let (Some(unit), Some(piece)) = (self.units[cycle.unit].as_ref(), cycle.take()) {
