@@ -1,6 +1,10 @@
 //! Talking to the Kubernetes API.
 
-use std::path::{Path, PathBuf};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use kube::{
@@ -15,6 +19,9 @@ use longshore_types::{
 use serde::de::DeserializeOwned;
 
 use crate::{args::ApiArgs, output::advised, up::home::Home, view::DeviceView};
+
+/// How long the API may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A client and the namespace that is meant.
 #[derive(Clone)]
@@ -83,14 +90,24 @@ impl Connection {
         Api::all_with(self.client.clone(), &kind.resource())
     }
 
+    /// Sends a request and waits for the answer, but not for ever.
+    pub(crate) async fn in_time<T>(
+        &self,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<kube::Result<T>> {
+        within(PATIENCE, &self.server, request).await
+    }
+
+    /// The same, with errors told.
+    pub(crate) async fn ask<T>(&self, request: impl Future<Output = kube::Result<T>>) -> Result<T> {
+        self.in_time(request)
+            .await?
+            .map_err(|error| self.reached(error))
+    }
+
     /// A device, or an error that says where it was looked for.
     pub(crate) async fn device(&self, name: &str) -> Result<DynamicObject> {
-        match self
-            .objects(Kind::Device)
-            .get_opt(name)
-            .await
-            .map_err(|error| self.reached(error))?
-        {
+        match self.ask(self.objects(Kind::Device).get_opt(name)).await? {
             Some(object) => Ok(object),
             None => Err(advised(
                 format!(
@@ -102,16 +119,35 @@ impl Connection {
         }
     }
 
+    /// Sends a JSON patch of a device: all of it is done, or nothing.
+    pub(crate) async fn patch_device(
+        &self,
+        name: &str,
+        patch: &[serde_json::Value],
+    ) -> kube::Result<()> {
+        let url = format!(
+            "/apis/{API_VERSION}/namespaces/{}/devices/{name}",
+            self.namespace
+        );
+        let body = serde_json::to_vec(patch).map_err(kube::Error::SerdeError)?;
+        let request = http::Request::patch(url)
+            .header("content-type", "application/json-patch+json")
+            .body(body)
+            .map_err(kube::Error::HttpError)?;
+        self.client
+            .request::<DynamicObject>(request)
+            .await
+            .map(drop)
+    }
+
     /// A device's model, if it is there.
     pub(crate) async fn model(&self, device: &Device) -> Result<Option<DeviceModel>> {
         let name = device.model_name();
         if name.is_empty() {
             return Ok(None);
         }
-        self.objects(Kind::Model)
-            .get_opt(name)
-            .await
-            .map_err(|error| self.reached(error))?
+        self.ask(self.objects(Kind::Model).get_opt(name))
+            .await?
             .map(typed)
             .transpose()
     }
@@ -121,10 +157,8 @@ impl Connection {
         let device: Device = typed(self.device(name).await?)?;
         let model = self.model(&device).await?;
         let status: Option<DeviceStatus> = self
-            .objects(Kind::Status)
-            .get_opt(name)
-            .await
-            .map_err(|error| self.reached(error))?
+            .ask(self.objects(Kind::Status).get_opt(name))
+            .await?
             .map(typed)
             .transpose()?;
         Ok(DeviceView {
@@ -192,6 +226,22 @@ pub(crate) fn typed<T: DeserializeOwned>(object: DynamicObject) -> Result<T> {
         .with_context(|| format!("failed to read object `{name}` of the API"))
 }
 
+async fn within<T>(
+    patience: Duration,
+    server: &str,
+    request: impl Future<Output = T>,
+) -> Result<T> {
+    tokio::time::timeout(patience, request).await.map_err(|_| {
+        advised(
+            format!(
+                "the Kubernetes API at {server} did not answer within {} s",
+                patience.as_secs()
+            ),
+            "it hangs, or something on the way to it does; `longshore status` shows what runs here",
+        )
+    })
+}
+
 /// The innermost cause, which names the address or the fault of the certificate.
 fn last(error: &anyhow::Error) -> String {
     error
@@ -217,4 +267,21 @@ fn find_kubeconfig(args: &ApiArgs) -> Option<PathBuf> {
 fn read(file: &Path) -> Result<Kubeconfig> {
     Kubeconfig::read_from(file)
         .with_context(|| format!("failed to read kubeconfig {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_hangs_is_given_up() {
+        let hanging = std::future::pending::<()>();
+        let error = within(Duration::ZERO, "https://a:6443", hanging)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the Kubernetes API at https://a:6443 did not answer within 0 s"
+        );
+    }
 }

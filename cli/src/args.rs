@@ -42,21 +42,33 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum Describe {
     /// Each property of a device: desired, reported, quality, times, last error, last write
+    #[command(alias = "devices")]
     Device(describe::DescribeArgs),
+    /// Anything else: `device` was left out.
+    #[command(external_subcommand)]
+    Other(Vec<String>),
 }
 
 /// What to watch.
 #[derive(Debug, Subcommand)]
 pub enum Watch {
     /// A line for each change of a device, until Ctrl-C
+    #[command(alias = "devices")]
     Device(watch::WatchArgs),
+    /// Anything else: `device` was left out.
+    #[command(external_subcommand)]
+    Other(Vec<String>),
 }
 
 /// What to set.
 #[derive(Debug, Subcommand)]
 pub enum Set {
     /// Set desired values of a device, checked against its model first
+    #[command(alias = "devices")]
     Device(set::SetArgs),
+    /// Anything else: `device` was left out.
+    #[command(external_subcommand)]
+    Other(Vec<String>),
 }
 
 /// What to test.

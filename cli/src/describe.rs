@@ -22,15 +22,33 @@ use crate::{
 pub struct DescribeArgs {
     /// Name of the device
     name: String,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
     #[command(flatten)]
     api: ApiArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// The objects of the API: device, model and status
+    Json,
 }
 
 /// Runs the command.
 pub(crate) async fn run(args: DescribeArgs) -> Result<bool> {
     let view = Connection::open(&args.api).await?.view(&args.name).await?;
-    say(&render(&view, now()));
+    match args.output {
+        Format::Text => say(&render(&view, now())),
+        Format::Json => say(&format!("{:#}\n", objects(&view))),
+    };
     Ok(true)
+}
+
+fn objects(view: &DeviceView) -> serde_json::Value {
+    serde_json::json!({"device": view.device, "model": view.model, "status": view.status})
 }
 
 /// The text.
@@ -166,16 +184,10 @@ fn one(
     let reported = reported
         .map(|reported| reported.value.as_str())
         .unwrap_or_default();
-    let desired = property
-        .desired_value()
-        .or_else(|| report.and_then(|report| report.desired.as_deref()));
     let mut line =
         |name: &str, value: &str| writeln!(out, "    {:<13} {value}", format!("{name}:"));
     line("Reported", &or_dash(&with_unit(reported, unit)))?;
-    line(
-        "Desired",
-        &or_dash(&with_unit(desired.unwrap_or_default(), unit)),
-    )?;
+    line("Desired", &desired(view, property, report, unit))?;
     if let Some(broken) = merged.and_then(|merged| merged.broken.as_deref()) {
         line("Unusable", broken)?;
     }
@@ -208,28 +220,57 @@ fn one(
     line("Last write", &write)
 }
 
+/// The desired value in force, and where it came from when it is not the Device's.
+fn desired(
+    view: &DeviceView,
+    property: &DeviceProperty,
+    report: Option<&PropertyReport>,
+    unit: &str,
+) -> String {
+    let wanted = property.desired_value();
+    let in_force = report
+        .and_then(|report| report.desired.as_deref())
+        .or(wanted);
+    let shown = or_dash(&with_unit(in_force.unwrap_or_default(), unit));
+    let local = view.desired_by(&property.name) == Some("local");
+    match (local, wanted) {
+        (true, Some(wanted)) if in_force != Some(wanted) => {
+            format!("{shown} (set locally over MQTT; the Device says {wanted})")
+        }
+        (true, _) => format!("{shown} (set locally over MQTT)"),
+        // The edge has not taken it over yet, or has refused it.
+        (false, Some(wanted)) if in_force != Some(wanted) => {
+            format!("{shown} (the Device says {wanted})")
+        }
+        (false, _) => shown,
+    }
+}
+
 /// What the edge has said, and what can be seen from here.
 fn warnings(out: &mut String, view: &DeviceView, extensions: &Extensions) -> std::fmt::Result {
-    let mut all: Vec<String> = extensions
-        .warnings
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let mut all = extensions.warnings.clone();
     let seen = match view.effective() {
         Ok(effective) => effective.faults,
         Err(faults) => faults,
     };
-    for fault in seen.iter().map(ToString::to_string) {
-        if !all.contains(&fault) {
+    for fault in seen {
+        if !all
+            .iter()
+            .any(|known| known.to_string() == fault.to_string())
+        {
             all.push(fault);
         }
     }
-    if all.is_empty() {
-        return Ok(());
+    let (faults, warnings): (Vec<_>, Vec<_>) = all.into_iter().partition(|fault| fault.is_error());
+    for (title, list) in [("Faults", faults), ("Warnings", warnings)] {
+        if !list.is_empty() {
+            writeln!(out, "{title}:")?;
+        }
+        for fault in list {
+            writeln!(out, "  {fault}")?;
+        }
     }
-    writeln!(out, "Warnings:")?;
-    all.iter()
-        .try_for_each(|warning| writeln!(out, "  {warning}"))
+    Ok(())
 }
 
 #[cfg(test)]
@@ -352,8 +393,35 @@ pub(crate) mod tests {
             Reported:     -
             Desired:      -
             Quality:      not reported yet
-        Warnings:
+        Faults:
           spec.deviceModelRef: model `boiler` does not exist in namespace `default`
         ");
+    }
+
+    #[test]
+    fn the_desired_value_in_force_comes_first() {
+        let line = |report: serde_json::Value| {
+            let mut view = boiler();
+            let status = view.status.as_mut().unwrap();
+            let object = status.status.extensions.as_mut().unwrap();
+            object["properties"] = json!([report]);
+            let text = render(&view, NOW);
+            let setpoint = text.split("  setpoint ").nth(1).unwrap();
+            let line = setpoint.lines().find(|line| line.contains("Desired:"));
+            line.unwrap().trim().to_owned()
+        };
+        let lines = [
+            line(json!({"name": "setpoint", "desired": "66", "desiredBy": "local"})),
+            line(json!({"name": "setpoint", "desired": "60", "desiredBy": "local"})),
+            line(json!({"name": "setpoint", "desired": "66", "desiredBy": "device"})),
+            line(json!({"name": "setpoint"})),
+        ];
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        Desired:      66 °C (set locally over MQTT; the Device says 60)
+        Desired:      60 °C (set locally over MQTT)
+        Desired:      66 °C (the Device says 60)
+        Desired:      60 °C
+        ");
+        assert_eq!(objects(&boiler())["device"]["metadata"]["name"], "boiler");
     }
 }

@@ -121,10 +121,7 @@ async fn list(connection: &Connection, kind: Kind, args: &GetArgs) -> Result<Vec
         connection.objects(kind)
     };
     let Some(name) = &args.name else {
-        let list = api
-            .list(&ListParams::default())
-            .await
-            .map_err(|error| connection.reached(error))?;
+        let list = connection.ask(api.list(&ListParams::default())).await?;
         let types = kind.resource();
         let typed = |mut object: DynamicObject| {
             // Items of a list come without their kind.
@@ -139,12 +136,7 @@ async fn list(connection: &Connection, kind: Kind, args: &GetArgs) -> Result<Vec
     if args.all_namespaces {
         bail!("a name and --all-namespaces exclude each other");
     }
-    match (
-        kind,
-        api.get_opt(name)
-            .await
-            .map_err(|error| connection.reached(error))?,
-    ) {
+    match (kind, connection.ask(api.get_opt(name)).await?) {
         (_, Some(object)) => Ok(vec![object]),
         (Kind::Status, None) => Ok(Vec::new()),
         (kind, None) => Err(advised(
@@ -271,16 +263,12 @@ async fn nodes(connection: &Connection, args: &GetArgs) -> Result<bool> {
     let api: Api<Node> = Api::all(connection.client().clone());
     let nodes = match &args.name {
         None => {
-            api.list(&ListParams::default())
-                .await
-                .map_err(|error| connection.reached(error))?
+            connection
+                .ask(api.list(&ListParams::default()))
+                .await?
                 .items
         }
-        Some(name) => match api
-            .get_opt(name)
-            .await
-            .map_err(|error| connection.reached(error))?
-        {
+        Some(name) => match connection.ask(api.get_opt(name)).await? {
             Some(node) => vec![node],
             None => {
                 return Err(advised(
@@ -302,10 +290,12 @@ async fn nodes(connection: &Connection, args: &GetArgs) -> Result<bool> {
         return Ok(true);
     }
     let devices = connection
-        .all_objects(Kind::Device)
-        .list(&ListParams::default())
-        .await
-        .map_err(|error| connection.reached(error))?;
+        .ask(
+            connection
+                .all_objects(Kind::Device)
+                .list(&ListParams::default()),
+        )
+        .await?;
     let bound: Vec<String> = devices
         .items
         .iter()

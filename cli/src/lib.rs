@@ -37,6 +37,9 @@ pub fn run(args: args::Args) -> ExitCode {
         Command::Describe(Describe::Device(args)) => output::block_on(describe::run(args)),
         Command::Watch(Watch::Device(args)) => output::block_on(watch::run(args)),
         Command::Set(Set::Device(args)) => output::block_on(set::run(args)),
+        Command::Describe(Describe::Other(words)) => output::misspelt("describe", &words),
+        Command::Watch(Watch::Other(words)) => output::misspelt("watch", &words),
+        Command::Set(Set::Other(words)) => output::misspelt("set", &words),
         Command::Test(Test::Profile(args)) => output::block_on(profile::run(args)),
     }
 }

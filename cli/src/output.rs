@@ -59,6 +59,22 @@ pub(crate) fn explain(error: &anyhow::Error) -> String {
     text
 }
 
+/// A command whose kind was left out, as in `describe boiler`.
+pub(crate) fn misspelt(command: &str, words: &[String]) -> ExitCode {
+    let error = advised(
+        format!(
+            "`{}` is not a kind, expected `device`",
+            words.first().map_or("", |word| word)
+        ),
+        format!(
+            "did you mean: longshore {command} device {}",
+            words.join(" ")
+        ),
+    );
+    let _ = std::io::stderr().write_all(explain(&error).as_bytes());
+    ExitCode::from(2)
+}
+
 /// Prints. A reader that went away (`| head`) is no fault.
 pub(crate) fn say(text: &str) -> bool {
     let mut out = std::io::stdout().lock();

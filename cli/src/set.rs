@@ -3,23 +3,24 @@
 use std::{str::FromStr, time::Duration};
 
 use anyhow::{Result, bail};
-use kube::api::{DynamicObject, PostParams};
+use kube::api::DynamicObject;
 use longshore_types::{
-    Device, EffectiveDevice,
+    Device, EffectiveDevice, Timestamp,
     device::WriteState,
     effective::{EffectiveProperty, RefusedValue},
+    policy::InverseError,
 };
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::{
-    api::{Connection, Kind, typed},
+    api::{Connection, typed},
     args::ApiArgs,
     output::{advised, say},
-    view::{DeviceView, with_unit},
+    view::{DeviceView, now, with_unit},
 };
 
 /// How often a change is tried again when somebody else was faster.
-const CONFLICTS: usize = 10;
+const TRIES: u32 = 12;
 /// How often the status is looked at with `--wait`.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -100,12 +101,12 @@ pub(crate) async fn run(args: SetArgs) -> Result<bool> {
     }
 }
 
-/// Fetch, check, change, replace; again where somebody else was faster, so
-/// that no other change is lost and the check holds for what is replaced.
+/// Fetch, check, change only what is meant; again where somebody else was
+/// faster, so that no other change is lost and each is made to the right
+/// property.
 async fn send(connection: &Connection, args: &SetArgs) -> Result<Vec<Change>> {
-    let api = connection.objects(Kind::Device);
-    for _ in 0..CONFLICTS {
-        let mut object = connection.device(&args.name).await?;
+    for attempt in 1..=TRIES {
+        let object = connection.device(&args.name).await?;
         let device: Device = typed(object.clone())?;
         let model = connection.model(&device).await?;
         let view = DeviceView {
@@ -114,20 +115,43 @@ async fn send(connection: &Connection, args: &SetArgs) -> Result<Vec<Change>> {
             status: None,
         };
         let changes = check(&view, &args.assignments)?;
-        apply(&mut object, &changes);
-        match api
-            .replace(&args.name, &PostParams::default(), &object)
-            .await
+        let patch = patch(&object, &changes, now());
+        if patch.is_empty() {
+            return Ok(changes);
+        }
+        match connection
+            .in_time(connection.patch_device(&args.name, &patch))
+            .await?
         {
-            Ok(_) => return Ok(changes),
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Ok(()) => return Ok(changes),
+            Err(error) if is_conflict(&error) => tokio::time::sleep(pause(attempt)).await,
             Err(error) => return Err(connection.reached(error)),
         }
     }
     bail!(
-        "device `{}` is changed by others all the time, gave up after {CONFLICTS} tries",
+        "device `{}` is changed by others all the time, gave up after {TRIES} tries",
         args.name
     )
+}
+
+/// Somebody else has written in between, or has moved the property.
+fn is_conflict(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => {
+            status.code == 409 || (status.code == 422 && status.message.contains("test failed"))
+        }
+        _ => false,
+    }
+}
+
+/// Longer each time, and another one for each process: those who collided
+/// must not come back all at once.
+fn pause(attempt: u32) -> Duration {
+    let nanos = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |now| now.subsec_nanos());
+    let mixed = (nanos ^ std::process::id().rotate_left(16)).wrapping_mul(0x9E37_79B1) >> 16;
+    Duration::from_millis(u64::from(5 + mixed % (30 * attempt)))
 }
 
 /// All assignments against the model: type, access and range.
@@ -191,9 +215,46 @@ fn check_one(
         return Ok(change(None));
     }
     match property.check_text(&assignment.value) {
-        Ok(value) => Ok(change(Some(value.to_string()))),
+        Ok(value) => {
+            let text = value.to_string();
+            check_step(property, &text)?;
+            Ok(change(Some(text)))
+        }
         Err(refused) => Err(refuse(property, effective, refused)),
     }
+}
+
+/// A register of whole numbers holds only whole steps. Which one is meant is
+/// for people to say, and better now than after a write that failed.
+fn check_step(property: &EffectiveProperty, text: &str) -> Result<()> {
+    let raw = property.config.get("rawType").and_then(Json::as_str);
+    let whole = raw.is_some_and(|raw| raw.starts_with("int") || raw.starts_with("uint"));
+    let transform = &property.policy.transform;
+    let numbers = whole && property.policy.names.is_none();
+    let (true, Ok(value)) = (numbers, text.parse::<f64>()) else {
+        return Ok(());
+    };
+    let Err(InverseError::BetweenSteps { step, .. }) = transform.invert_whole(value) else {
+        return Ok(());
+    };
+    let raw = transform.invert(value)?;
+    let (one, other) = (transform.apply(raw.floor()), transform.apply(raw.ceil()));
+    Err(advised(
+        format!(
+            "{text} is between two steps of {step} for `{}`",
+            property.name
+        ),
+        format!(
+            "the nearest are {} and {}",
+            tidy(one.min(other)),
+            tidy(one.max(other))
+        ),
+    ))
+}
+
+/// Without the dust of a multiplication: 33.300000000000004 is 33.3.
+fn tidy(value: f64) -> f64 {
+    format!("{value:.12e}").parse().unwrap_or(value)
 }
 
 fn refuse(
@@ -232,36 +293,44 @@ fn refuse(
     advised(refused.to_string(), hint)
 }
 
-/// Only `desired` of the named properties changes; all else stays as it came.
-fn apply(object: &mut DynamicObject, changes: &[Change]) {
-    let Some(properties) = object
-        .data
-        .pointer_mut("/spec/properties")
-        .and_then(|all| all.as_array_mut())
-    else {
-        return;
-    };
+/// A JSON patch of `desired` of the named properties; all else stays as it is.
+///
+/// The moment goes with the value, so that the same value set again is an
+/// order again: the edge lets it win over what was set locally in between.
+fn patch(object: &DynamicObject, changes: &[Change], now: Timestamp) -> Vec<Json> {
+    let properties = object.data.pointer("/spec/properties");
+    let properties = properties
+        .and_then(Json::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let mut patch = Vec::new();
     for change in changes {
         // The first one counts, where a name stands twice.
         let found = properties
-            .iter_mut()
-            .find(|property| property["name"] == change.property.as_str());
-        let Some(property) = found.and_then(|property| property.as_object_mut()) else {
+            .iter()
+            .position(|property| property["name"] == change.property.as_str());
+        let Some(index) = found else {
             continue;
         };
-        match &change.value {
+        let former = properties[index].get("desired");
+        let place = format!("/spec/properties/{index}");
+        let desired = format!("{place}/desired");
+        let operation = match &change.value {
             Some(value) => {
-                let desired = property.entry("desired").or_insert_with(|| json!({}));
-                if !desired.is_object() {
-                    *desired = json!({});
-                }
-                desired["value"] = json!(value);
+                let metadata = former.and_then(|former| former.get("metadata"));
+                let mut metadata = metadata.filter(|it| it.is_object()).cloned();
+                let metadata = metadata.get_or_insert_with(|| json!({}));
+                metadata["timestamp"] = now.as_millis().to_string().into();
+                json!({"op": "add", "path": desired, "value": {"value": value, "metadata": metadata}})
             }
-            None => {
-                property.remove("desired");
-            }
-        }
+            None if former.is_some() => json!({"op": "remove", "path": desired}),
+            None => continue,
+        };
+        patch
+            .push(json!({"op": "test", "path": format!("{place}/name"), "value": change.property}));
+        patch.push(operation);
     }
+    patch
 }
 
 async fn wait(
@@ -347,6 +416,7 @@ mod tests {
         let tries = [
             "setpoint=55.50",
             "setpoint=",
+            "setpoint=33.33",
             "setpoint=200",
             "setpoint=warm",
             "temperature=20",
@@ -362,6 +432,10 @@ mod tests {
         Some("55.5")
         > setpoint=
         None
+        > setpoint=33.33
+        error: 33.33 is between two steps of 0.1 for `setpoint`
+
+        hint: the nearest are 33.3 and 33.4
         > setpoint=200
         error: 200 is out of range for `setpoint`, expected 20 to 90 °C
 
@@ -388,10 +462,12 @@ mod tests {
 
     #[test]
     fn only_the_desired_value_changes() {
-        let mut object: DynamicObject = serde_json::from_value(json!({
+        let object: DynamicObject = serde_json::from_value(json!({
             "metadata": {"name": "boiler", "resourceVersion": "7"},
-            "spec": {"new": 1, "properties": [{"name": "a", "x": 2}, {"name": "b", "desired": {"value": "1", "metadata": {"k": "v"}}},
-                                               {"name": "c", "desired": {"value": "1"}}]},
+            "spec": {"new": 1, "properties": [
+                {"name": "a", "x": 2},
+                {"name": "b", "desired": {"value": "6", "metadata": {"k": "v", "timestamp": "5"}}},
+                {"name": "c", "desired": {"value": "1"}}, {"name": "d"}]},
         }))
         .unwrap();
         let change = |property: &str, value: Option<&str>| Change {
@@ -399,20 +475,23 @@ mod tests {
             value: value.map(Into::into),
             unit: String::new(),
         };
-        apply(
-            &mut object,
-            &[
-                change("a", Some("5")),
-                change("b", Some("6")),
-                change("c", None),
-            ],
-        );
+        let changes = [
+            change("a", Some("5")),
+            change("b", Some("6")),
+            change("c", None),
+            change("d", None),
+        ];
         assert_eq!(
-            object.data["spec"],
-            json!({"new": 1, "properties": [{"name": "a", "x": 2, "desired": {"value": "5"}},
-                                             {"name": "b", "desired": {"value": "6", "metadata": {"k": "v"}}}, {"name": "c"}]})
+            json!(patch(&object, &changes, Timestamp::from_millis(9))),
+            json!([
+                {"op": "test", "path": "/spec/properties/0/name", "value": "a"},
+                {"op": "add", "path": "/spec/properties/0/desired", "value": {"value": "5", "metadata": {"timestamp": "9"}}},
+                {"op": "test", "path": "/spec/properties/1/name", "value": "b"},
+                {"op": "add", "path": "/spec/properties/1/desired", "value": {"value": "6", "metadata": {"k": "v", "timestamp": "9"}}},
+                {"op": "test", "path": "/spec/properties/2/name", "value": "c"},
+                {"op": "remove", "path": "/spec/properties/2/desired"},
+            ])
         );
-        assert_eq!(object.metadata.resource_version.as_deref(), Some("7"));
     }
 
     #[test]

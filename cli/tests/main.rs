@@ -66,6 +66,28 @@ fn errors_say_what_to_do() {
     assert!(text(&wrong.stderr).contains("expected PROPERTY=VALUE"));
 }
 
+#[test]
+fn a_kind_that_was_left_out_is_named() {
+    for (given, meant) in [
+        (
+            vec!["describe", "boiler"],
+            "longshore describe device boiler",
+        ),
+        (
+            vec!["set", "boiler", "setpoint=75"],
+            "longshore set device boiler setpoint=75",
+        ),
+    ] {
+        let output = longshore(&given);
+        assert_eq!(output.status.code(), Some(2));
+        let told = text(&output.stderr);
+        assert!(
+            told.contains(&format!("hint: did you mean: {meant}\n")),
+            "{told}"
+        );
+    }
+}
+
 /// A server that is not there: the error names it.
 #[test]
 fn a_server_that_does_not_answer_is_named() {

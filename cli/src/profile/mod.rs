@@ -24,7 +24,7 @@ use crate::output::{advised, explain, say};
 /// Arguments of `longshore test profile`.
 #[derive(Debug, clap::Args)]
 pub struct ProfileArgs {
-    /// Profiles (NAME.yaml) or their tests (NAME.test.yaml)
+    /// Profiles (NAME.yaml), their tests (NAME.test.yaml), or folders of tests
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Seconds until the values must be there
@@ -47,10 +47,10 @@ struct Case {
 
 /// Runs the command.
 pub(crate) async fn run(args: ProfileArgs) -> Result<bool> {
+    let files = once_each(&args.files)?;
     let tools = Tools::find(args.bin_dir.as_deref(), args.mapper_dir.as_deref())?;
     let patience = std::time::Duration::from_secs(args.timeout);
     let mut failed = Vec::new();
-    let files = once_each(&args.files);
     for file in &files {
         say(&format!("{}\n", file.display()));
         let result = async { prove(&tools, &load(file)?, patience).await }.await;
@@ -74,18 +74,49 @@ pub(crate) async fn run(args: ProfileArgs) -> Result<bool> {
     Ok(failed.is_empty())
 }
 
-/// The files without a profile whose test is there too, as in `devices/*.yaml`.
-fn once_each(files: &[PathBuf]) -> Vec<&PathBuf> {
+/// The files without a profile whose test is there too, as in `devices/*.yaml`;
+/// of a folder, its tests.
+fn once_each(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in named {
+        if !path.exists() {
+            anyhow::bail!("{} does not exist", path.display());
+        }
+        if path.is_dir() {
+            files.extend(tests_in(path)?);
+        } else {
+            files.push(path.clone());
+        }
+    }
     let mut tests = Vec::new();
-    files
-        .iter()
+    files.retain(|file| {
+        let (_, test) = pair(file);
+        let new = !tests.contains(&test);
+        tests.push(test);
+        new
+    });
+    Ok(files)
+}
+
+fn tests_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder)
+        .with_context(|| format!("failed to read folder {}", folder.display()))?;
+    let mut tests: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
         .filter(|file| {
-            let (_, test) = pair(file);
-            let new = !tests.contains(&test);
-            tests.push(test);
-            new
+            let name = file.to_string_lossy();
+            name.ends_with(".test.yaml") || name.ends_with(".test.yml")
         })
-        .collect()
+        .collect();
+    if tests.is_empty() {
+        return Err(advised(
+            format!("folder {} has no profile tests", folder.display()),
+            "the test of NAME.yaml stands beside it as NAME.test.yaml",
+        ));
+    }
+    tests.sort();
+    Ok(tests)
 }
 
 /// Sets the stage, waits for the values, then for what is written.
@@ -268,6 +299,18 @@ mod tests {
             }
         }
         assert_eq!(count, 10);
+    }
+
+    #[test]
+    fn a_folder_stands_for_its_tests() {
+        let demo = devices().join("demo");
+        let files = once_each(&[demo.clone(), demo.join("boiler.yaml")]).unwrap();
+        let names: Vec<_> = files.iter().filter_map(|file| file.file_name()).collect();
+        assert_eq!(names, ["boiler.test.yaml", "meter.test.yaml"]);
+        let told = |path: &str| once_each(&[path.into()]).unwrap_err().to_string();
+        assert_eq!(told("/nope"), "/nope does not exist");
+        let empty = tempfile::tempdir().unwrap();
+        assert!(told(empty.path().to_str().unwrap()).ends_with("has no profile tests"));
     }
 
     #[test]

@@ -10,8 +10,13 @@ use kube::{
 };
 use serde_json::{Value as Json, json};
 
+use super::ports::is_simulator;
+
 /// How long the API may take to know the device resources after its start.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Where `kubectl apply` keeps what it applied last.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+const URL: &str = "/spec/protocol/configData/url";
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Connects with the kubeconfig that the hub wrote.
@@ -22,8 +27,8 @@ pub(super) async fn connect(kubeconfig: &Path) -> Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
-/// Creates what does not exist. What exists keeps what people changed, but for
-/// the simulator's address, which may be another one in this run.
+/// Creates what does not exist. What exists keeps what people changed; only
+/// the address of a former run's simulator follows the simulator of this one.
 pub(super) async fn apply(client: &Client, manifests: &[String]) -> Result<()> {
     for manifest in manifests {
         for document in documents(manifest)? {
@@ -31,6 +36,15 @@ pub(super) async fn apply(client: &Client, manifests: &[String]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The document with the note that `kubectl apply` leaves, so that an apply of
+/// the same file later merges and does not warn.
+fn noted(mut document: Json) -> Json {
+    document["metadata"]["annotations"] = json!({});
+    let note = format!("{document}\n");
+    document["metadata"]["annotations"] = json!({ LAST_APPLIED: note });
+    document
 }
 
 fn documents(manifest: &str) -> Result<Vec<Json>> {
@@ -41,7 +55,7 @@ fn documents(manifest: &str) -> Result<Vec<Json>> {
 }
 
 async fn apply_one(client: &Client, document: Json) -> Result<()> {
-    let object: DynamicObject = serde_json::from_value(document)?;
+    let object: DynamicObject = serde_json::from_value(noted(document))?;
     let kind = object
         .types
         .as_ref()
@@ -61,14 +75,9 @@ async fn apply_one(client: &Client, document: Json) -> Result<()> {
         match api.create(&PostParams::default(), &object).await {
             Ok(_) => return Ok(()),
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                let Some(url) = object.data.pointer("/spec/protocol/configData/url") else {
-                    return Ok(());
-                };
-                let patch = json!({"spec": {"protocol": {"configData": {"url": url}}}});
-                api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))
+                return follow(&api, &name, &object)
                     .await
-                    .with_context(|| format!("failed to update {what}"))?;
-                return Ok(());
+                    .with_context(|| format!("failed to update {what}"));
             }
             // The hub brings the resources at its start.
             Err(kube::Error::Api(status))
@@ -81,6 +90,24 @@ async fn apply_one(client: &Client, document: Json) -> Result<()> {
     }
 }
 
+/// Points an existing device at this run's simulator, if it hung on one before.
+async fn follow(api: &Api<DynamicObject>, name: &str, wanted: &DynamicObject) -> Result<()> {
+    let url = |object: &DynamicObject| {
+        let url = object.data.pointer(URL)?.as_str()?;
+        Some(url.to_owned())
+    };
+    let Some(wanted) = url(wanted) else {
+        return Ok(());
+    };
+    let found = url(&api.get(name).await?).unwrap_or_default();
+    if found != wanted && is_simulator(&found) {
+        let patch = json!({"spec": {"protocol": {"configData": {"url": wanted}}}});
+        api.patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
+    }
+    Ok(())
+}
+
 fn resource(kind: &str) -> ApiResource {
     ApiResource {
         group: "devices.kubeedge.io".to_owned(),
@@ -88,5 +115,22 @@ fn resource(kind: &str) -> ApiResource {
         api_version: "devices.kubeedge.io/v1beta1".to_owned(),
         kind: kind.to_owned(),
         plural: format!("{}s", kind.to_lowercase()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_created_carries_the_note_of_kubectl_apply() {
+        let noted = noted(json!({"kind": "Device", "metadata": {"name": "a"}}));
+        let note = noted["metadata"]["annotations"][LAST_APPLIED]
+            .as_str()
+            .unwrap();
+        assert_eq!(
+            serde_json::from_str::<Json>(note).unwrap(),
+            json!({"kind": "Device", "metadata": {"name": "a", "annotations": {}}})
+        );
     }
 }

@@ -58,11 +58,19 @@ impl Service {
     }
 }
 
+/// Whether the simulator of some run may have listened at `url`.
+pub(crate) fn is_simulator(url: &str) -> bool {
+    let usual = Service::Simulator.usual();
+    url.strip_prefix("tcp://127.0.0.1:")
+        .and_then(|port| port.parse().ok())
+        .is_some_and(|port: u16| (usual..=usual + TRIES).contains(&port))
+}
+
 /// The chosen ports, and what is to be said about the choice.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ports {
     chosen: BTreeMap<&'static str, u16>,
-    /// One line for each port that is not the one expected.
+    /// One line for each port that is not the usual one.
     pub(crate) notes: Vec<String>,
 }
 
@@ -80,28 +88,36 @@ impl Ports {
         self.chosen[service.name()]
     }
 
-    /// Takes the ports of the last run where they are free, so that addresses
-    /// that people have pasted somewhere stay true.
+    /// Takes the usual ports where they are free; else those of the last run,
+    /// so that addresses that people have pasted somewhere stay true.
     pub(crate) fn choose(remembered: &Path) -> Result<Self, NoPort> {
+        Self::choose_from(remembered, Service::usual)
+    }
+
+    fn choose_from(remembered: &Path, usual: fn(Service) -> u16) -> Result<Self, NoPort> {
         let former: BTreeMap<String, u16> = std::fs::read(remembered)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
         let mut ports = Self::default();
-        let mut taken = HashSet::new();
+        // Nobody gets what is the usual port of another one.
+        let mut taken: HashSet<u16> = Service::ALL.map(usual).into();
         for service in Service::ALL {
-            let wanted = former
-                .get(service.name())
-                .copied()
-                .unwrap_or(service.usual());
+            let wanted = usual(service);
             let last = wanted.saturating_add(TRIES);
-            let port = (wanted..=last)
-                .find(|port| !taken.contains(port) && is_free(*port))
-                .ok_or(NoPort {
-                    service: service.name(),
-                    first: wanted,
-                    last,
-                })?;
+            let others = former.get(service.name()).copied().into_iter();
+            let port = if is_free(wanted) {
+                wanted
+            } else {
+                others
+                    .chain(wanted..=last)
+                    .find(|port| !taken.contains(port) && is_free(*port))
+                    .ok_or(NoPort {
+                        service: service.name(),
+                        first: wanted,
+                        last,
+                    })?
+            };
             if port != wanted {
                 let owner = owner(wanted)
                     .map(|owner| format!(" by {owner}"))
@@ -163,41 +179,56 @@ fn owner(port: u16) -> Option<String> {
 mod tests {
     use super::*;
 
+    /// Ports that no other test uses, below those that the kernel hands out.
+    fn usual(service: Service) -> u16 {
+        21_000 + 10 * service as u16
+    }
+
     #[test]
-    fn a_taken_port_is_passed_over_and_its_owner_named() {
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = taken.local_addr().unwrap().port();
+    fn a_taken_port_is_passed_over_and_its_owner_named_in_each_run() {
+        let port = usual(Service::Bus);
+        let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ports.json");
-        std::fs::write(&file, format!("{{\"MQTT bus\": {port}}}")).unwrap();
-        let ports = Ports::choose(&file).unwrap();
-        assert!(ports.get(Service::Bus) > port);
-        let note = ports
-            .notes
-            .iter()
-            .find(|note| note.contains("MQTT bus"))
-            .unwrap();
-        assert!(
-            note.starts_with(&format!("port {port} is taken by ")),
-            "{note}"
-        );
-        assert!(
-            note.contains(&format!("(pid {})", std::process::id())),
-            "{note}"
+        let mut chosen = Vec::new();
+        for _ in 0..2 {
+            let ports = Ports::choose_from(&file, usual).unwrap();
+            ports.remember(&file).unwrap();
+            chosen.push(ports.get(Service::Bus));
+            let note = ports
+                .notes
+                .iter()
+                .find(|note| note.contains("MQTT bus"))
+                .unwrap();
+            let owner = format!("(pid {})", std::process::id());
+            assert!(
+                note.starts_with(&format!("port {port} is taken by ")) && note.contains(&owner),
+                "{note}"
+            );
+        }
+        assert!(chosen[0] > port && chosen[0] == chosen[1], "{chosen:?}");
+        drop(taken);
+        let ports = Ports::choose_from(&file, usual).unwrap();
+        assert_eq!(
+            ports.get(Service::Bus),
+            port,
+            "the usual port is free again"
         );
     }
 
     #[test]
-    fn the_ports_of_the_last_run_are_taken_again() {
+    fn the_port_of_the_last_run_stands_in_for_a_taken_one() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ports.json");
-        let first = Ports::choose(&file).unwrap();
-        first.remember(&file).unwrap();
-        let second = Ports::choose(&file).unwrap();
-        assert!(
-            second.notes.is_empty() || second.chosen != first.chosen,
-            "{:?}",
-            second.notes
-        );
+        std::fs::write(&file, "{\"Kubernetes API\": 21999}").unwrap();
+        let _held = TcpListener::bind(("127.0.0.1", usual(Service::Api) + 200)).unwrap();
+        let ports = Ports::choose_from(&file, |service| usual(service) + 200).unwrap();
+        assert_eq!(ports.get(Service::Api), 21_999);
+    }
+
+    #[test]
+    fn the_addresses_of_former_simulators_are_known() {
+        assert!(is_simulator("tcp://127.0.0.1:5020") && is_simulator("tcp://127.0.0.1:5022"));
+        assert!(!is_simulator("tcp://10.0.0.5:5020") && !is_simulator("tcp://127.0.0.1:502"));
     }
 }

@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     cluster,
     demo::{Demo, NODE},
+    guide,
     home::Home,
     ports::{Ports, Service},
     process::{self, Program, Running, supervise},
@@ -27,6 +28,8 @@ use super::{
 const READY: Duration = Duration::from_secs(60);
 /// How long leftovers of a killed run may take to end.
 const LEFTOVERS: Duration = Duration::from_secs(10);
+/// A certificate of a year has thirty days left then.
+const RENEW_AFTER: Duration = Duration::from_secs(335 * 24 * 3600);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A process under supervision.
@@ -73,7 +76,9 @@ pub(super) async fn run(home: &Home) -> Result<()> {
         let _ = supervised.stop.send(true);
         let _ = supervised.task.await;
     }
-    let _ = fs::remove_file(home.run("status.json"));
+    written(home, &demo, &[], status::STOPPED)
+        .write(home)
+        .context("failed to write down the end")?;
     say("stopped; the state is kept, `make up` goes on from here, `make reset` forgets it\n");
     result
 }
@@ -95,7 +100,7 @@ async fn serve(
         "hub",
         &format!("Kubernetes API on https://{}", demo.address(Service::Api)),
     );
-    issue_certificate(home, demo).await?;
+    issue_certificate(home).await?;
     let client = cluster::connect(&home.kubeconfig()).await?;
     cluster::apply(&client, &demo.manifests()).await?;
     step("devices", "boiler and meter in namespace default");
@@ -112,7 +117,7 @@ async fn serve(
         ),
     );
     write(running, "running")?;
-    say(&what_to_try(home, demo, begun));
+    say(&guide::what_to_try(home, demo, begun.elapsed()));
     watch_processes(running, |running| write(running, "running")).await
 }
 
@@ -192,10 +197,10 @@ fn tail(log: &Path) -> String {
     lines[lines.len().saturating_sub(5)..].join("\n")
 }
 
-/// The hub signs the node's certificate where that is still missing.
-async fn issue_certificate(home: &Home, _demo: &Demo<'_>) -> Result<()> {
+/// The hub signs the node's certificate where it is missing or soon ends.
+async fn issue_certificate(home: &Home) -> Result<()> {
     let folder = home.state("certificates");
-    if folder.join("node.crt").is_file() {
+    if is_fresh(&folder.join("node.crt")) {
         return Ok(());
     }
     let output = tokio::process::Command::new(home.binary("cloudhub")?)
@@ -214,6 +219,13 @@ async fn issue_certificate(home: &Home, _demo: &Demo<'_>) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The hub issues for a year, and the file is as old as its certificate.
+fn is_fresh(certificate: &Path) -> bool {
+    fs::metadata(certificate)
+        .and_then(|known| known.modified())
+        .is_ok_and(|issued| issued.elapsed().is_ok_and(|age| age < RENEW_AFTER))
 }
 
 /// Writes the status anew whenever a process ends or starts; never returns
@@ -263,27 +275,13 @@ async fn end_leftovers(home: &Home) -> Result<()> {
             former.pid
         );
     }
-    let alive = |process: &&status::Process| {
-        process
-            .pid
-            .is_some_and(|pid| status::runs(pid, &process.binary))
-    };
-    for pid in former
-        .processes
-        .iter()
-        .filter(alive)
-        .filter_map(|process| process.pid)
-    {
+    for (_, pid) in former.left() {
         process::terminate(pid);
     }
     let deadline = Instant::now() + LEFTOVERS;
-    while let Some(process) = former.processes.iter().find(alive) {
+    while let Some((process, pid)) = former.left().next() {
         if Instant::now() > deadline {
-            bail!(
-                "{} of a former run does not end (pid {})",
-                process.name,
-                process.pid.unwrap_or_default()
-            );
+            bail!("{} of a former run does not end (pid {pid})", process.name);
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -295,12 +293,7 @@ fn written(home: &Home, demo: &Demo<'_>, running: &[Supervised], state: &str) ->
         let now = supervised.state.borrow();
         status::Process {
             name: supervised.program.name.to_owned(),
-            binary: supervised
-                .program
-                .binary
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-                .unwrap_or_default(),
+            binary: supervised.program.binary.clone(),
             pid: now.pid,
             restarts: now.restarts,
             last_end: now.last_end.clone(),
@@ -309,6 +302,7 @@ fn written(home: &Home, demo: &Demo<'_>, running: &[Supervised], state: &str) ->
     });
     Written {
         pid: std::process::id(),
+        binary: std::env::current_exe().unwrap_or_default(),
         state: state.to_owned(),
         api_server: status::Api {
             url: format!("https://{}", demo.address(Service::Api)),
@@ -334,31 +328,19 @@ fn written(home: &Home, demo: &Demo<'_>, running: &[Supervised], state: &str) ->
     }
 }
 
-fn what_to_try(home: &Home, demo: &Demo<'_>, begun: Instant) -> String {
-    let here = std::env::current_dir().unwrap_or_default();
-    let short = |path: &Path| {
-        path.strip_prefix(&here)
-            .unwrap_or(path)
-            .display()
-            .to_string()
-    };
-    let kubeconfig = short(&home.kubeconfig());
-    let cli = short(&home.path().join("bin/longshore"));
-    let bus = demo.ports.get(Service::Bus);
-    format!(
-        "\n\
-         Longshore is up after {seconds:.1} s; Ctrl-C ends it. Try, in another terminal:\n\
-         \n\
-         export KUBECONFIG={kubeconfig}\n\
-         kubectl get nodes,devices,devicestatuses\n\
-         kubectl get devicestatus boiler -w\n\
-         mosquitto_sub -p {bus} -t 'longshore/+/+/batch' -v\n\
-         mosquitto_sub -p {bus} -t '$hw/events/device/+/+/twin/update/document' -v\n\
-         {cli} describe device boiler\n\
-         {cli} set device boiler setpoint=75\n\
-         {cli} watch device boiler\n\
-         {cli} status\n\
-         \n",
-        seconds = begun.elapsed().as_secs_f64(),
-    )
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_renewed_before_it_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("node.crt");
+        assert!(!is_fresh(&file), "there is none");
+        let written = fs::File::create(&file).unwrap();
+        assert!(is_fresh(&file));
+        let old = std::time::SystemTime::now() - RENEW_AFTER;
+        written.set_modified(old).unwrap();
+        assert!(!is_fresh(&file));
+    }
 }

@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -16,13 +17,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Largest answer that is read.
 const LIMIT: u64 = 64 * 1024 * 1024;
 
+/// State of a demo that was ended in good order.
+pub(super) const STOPPED: &str = "stopped";
+
 /// What `longshore up` writes down: `.longshore/run/status.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Written {
     /// Of the supervisor.
     pub(crate) pid: u32,
-    /// Whether the demo is up; `starting` until the first reading.
+    /// The supervisor's own binary.
+    #[serde(default)]
+    pub(crate) binary: PathBuf,
+    /// `starting` until the first reading, then `running`; `stopped` after an end in good order.
     pub(crate) state: String,
     pub(crate) api_server: Api,
     pub(crate) bus: Address,
@@ -61,7 +68,7 @@ pub(crate) struct Simulator {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Process {
     pub(crate) name: String,
-    pub(crate) binary: String,
+    pub(crate) binary: PathBuf,
     pub(crate) pid: Option<u32>,
     pub(crate) restarts: u32,
     pub(crate) last_end: Option<String>,
@@ -83,69 +90,91 @@ impl Written {
 
     /// Whether the supervisor that wrote this still runs.
     pub(crate) fn is_alive(&self) -> bool {
-        runs(self.pid, "longshore")
+        self.state != STOPPED && runs(self.pid, &self.binary)
+    }
+
+    /// The processes that still run, with or without their supervisor.
+    pub(crate) fn left(&self) -> impl Iterator<Item = (&Process, u32)> {
+        self.processes.iter().filter_map(|process| {
+            let pid = process.pid?;
+            runs(pid, &process.binary).then_some((process, pid))
+        })
     }
 }
 
-/// Whether `pid` is a process of this name that has not ended. Source: proc(5),
-/// `/proc/[pid]/stat`: the name in brackets (at most 15 characters), then the
-/// state, in which Z is an ended process that nobody has waited for.
-pub(crate) fn runs(pid: u32, name: &str) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let known = stat
-        .split_once('(')
-        .and_then(|(_, rest)| rest.rsplit_once(')'));
-    known.is_some_and(|(comm, rest)| {
-        comm == &name[..name.len().min(15)] && !rest.trim_start().starts_with('Z')
-    })
+/// Whether `pid` is a process that runs `binary`. The name alone would not do:
+/// ids are used again, and a stranger must never be taken for our own. Source:
+/// proc(5), `/proc/[pid]/exe`; an ended process that nobody waited for has none.
+pub(crate) fn runs(pid: u32, binary: &Path) -> bool {
+    let Ok(exe) = std::fs::read_link(format!("/proc/{pid}/exe")) else {
+        return false;
+    };
+    let binary = std::fs::canonicalize(binary).unwrap_or_else(|_| binary.to_owned());
+    // A binary that was built anew since is still ours.
+    let exe = exe.to_string_lossy();
+    Path::new(exe.strip_suffix(" (deleted)").unwrap_or(&exe)) == binary
 }
 
 /// Everything, asked of those who know it.
 pub(crate) fn collect(written: &Written) -> Json {
     let alive = written.is_alive();
-    let state = if alive {
-        written.state.as_str()
-    } else {
-        "stopped"
+    let left = written.left().count();
+    let state = match (alive, left) {
+        (true, _) => written.state.as_str(),
+        (false, 0) => return serde_json::json!({"state": STOPPED}),
+        (false, _) => "unsupervised",
     };
-    let process = |name: &str| {
-        written
-            .processes
-            .iter()
-            .find(|process| process.name == name)
+    let pid = |name: &str| {
+        let mut left = written.left();
+        left.find(|(process, _)| process.name == name)
+            .map(|(_, pid)| pid)
     };
-    let up = |name: &str| alive && process(name).is_some_and(|process| process.pid.is_some());
-    let edge = if alive {
-        get_json(&written.metrics.edge, "/status")
-    } else {
-        None
-    }
-    .unwrap_or(Json::Null);
-    let hub_ready =
-        alive && get(&written.metrics.hub, "/readyz").is_some_and(|(code, _)| code == 200);
+    let edge = pid("edgecore")
+        .and_then(|_| get_json(&written.metrics.edge, "/status"))
+        .unwrap_or(Json::Null);
+    let hub_ready = pid("cloudhub").is_some()
+        && get(&written.metrics.hub, "/readyz").is_some_and(|(code, _)| code == 200);
     let word = |ok: bool| if ok { "up" } else { "down" };
     let part = |name: &str| edge.get(name).cloned().unwrap_or(Json::Null);
     serde_json::json!({
         "state": state,
         "pid": alive.then_some(written.pid),
+        "left": left,
         "apiServer": {"url": written.api_server.url, "kubeconfig": written.api_server.kubeconfig, "state": word(hub_ready)},
         "bus": {"url": written.bus.url, "state": word(edge.pointer("/bus/ready").and_then(Json::as_bool).unwrap_or(false))},
         "link": {"url": written.link.url, "state": edge.pointer("/link/state").cloned().unwrap_or_else(|| "down".into())},
         "metrics": {"edge": format!("{}/metrics", written.metrics.edge), "hub": format!("{}/metrics", written.metrics.hub)},
         "simulators": written.simulators.iter().map(|simulator| serde_json::json!({
-            "name": simulator.name, "address": simulator.address, "control": simulator.control, "state": word(up("simulator")),
+            "name": simulator.name, "address": simulator.address, "control": simulator.control, "state": word(pid("simulator").is_some()),
         })).collect::<Vec<_>>(),
         "nodes": [{
-            "name": written.node, "state": word(up("edgecore")), "pid": process("edgecore").and_then(|p| p.pid),
+            "name": written.node, "state": word(pid("edgecore").is_some()), "pid": pid("edgecore"),
             "devices": part("devices"), "ready": part("ready"),
         }],
-        "mappers": edge.get("mappers").cloned().unwrap_or_else(|| Json::Array(Vec::new())),
+        "mappers": mappers(&edge),
         "processes": written.processes,
     })
 }
 
+/// The mappers as the edge tells them, states in lower case like all others here.
+fn mappers(edge: &Json) -> Json {
+    let mut mappers = edge.get("mappers").cloned().unwrap_or_default();
+    for mapper in mappers.as_array_mut().into_iter().flatten() {
+        if let Some(state) = mapper["state"].as_str().map(str::to_lowercase) {
+            mapper["state"] = state.into();
+        }
+    }
+    match mappers {
+        Json::Array(_) => mappers,
+        _ => Json::Array(Vec::new()),
+    }
+}
+
 /// The same for people.
 pub(crate) fn table(status: &Json) -> String {
+    if status["state"] == STOPPED {
+        return "stopped; the state is kept (make up)\n".to_owned();
+    }
     let text = |pointer: &str| {
         status
             .pointer(pointer)
@@ -198,11 +227,20 @@ pub(crate) fn table(status: &Json) -> String {
         let restarts = mapper.get("restarts").and_then(Json::as_u64).unwrap_or(0);
         rows.push((
             format!("mapper {}", of(&mapper, "name")),
-            of(&mapper, "state").to_lowercase(),
+            of(&mapper, "state"),
             format!("{restarts} restarts"),
         ));
     }
-    let mut out = format!("longshore is {}\n\n", text("/state"));
+    let mut out = match text("/state").as_str() {
+        "unsupervised" => {
+            let left = match status["left"].as_u64() {
+                Some(1) => "1 process still runs".to_owned(),
+                left => format!("{} processes still run", left.unwrap_or_default()),
+            };
+            format!("the supervisor is gone; {left} (make up ends them and starts anew)\n\n")
+        }
+        state => format!("longshore is {state}\n\n"),
+    };
     let width = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
     for (what, state, detail) in rows {
         out.push_str(&format!("  {what:width$}  {state:9}  {detail}\n"));
@@ -235,4 +273,62 @@ pub(crate) fn get(base: &str, path: &str) -> Option<(u16, Vec<u8>)> {
 
 pub(crate) fn get_json(base: &str, path: &str) -> Option<Json> {
     serde_json::from_slice(&get(base, path)?.1).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(state: &str, pid: u32, process: Option<u32>) -> Written {
+        let own = std::env::current_exe().unwrap();
+        serde_json::from_value(serde_json::json!({
+            "pid": pid, "binary": own, "state": state, "node": "edge-1",
+            "apiServer": {"url": "https://a", "kubeconfig": "k"}, "bus": {"url": "mqtt://b"}, "link": {"url": "wss://l"},
+            "metrics": {"edge": "http://nowhere", "hub": "http://nowhere"}, "simulators": [],
+            "processes": [{"name": "edgecore", "binary": own, "pid": process, "restarts": 0, "lastEnd": null, "log": "l"}],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_stranger_with_an_id_of_ours_is_a_stranger() {
+        let own = std::process::id();
+        assert!(runs(own, &std::env::current_exe().unwrap()));
+        // The same file name elsewhere is another program.
+        let name = std::env::current_exe()
+            .unwrap()
+            .file_name()
+            .unwrap()
+            .to_owned();
+        assert!(!runs(own, &Path::new("/elsewhere").join(name)));
+        assert!(!runs(0, Path::new("/bin/true")));
+    }
+
+    #[test]
+    fn what_runs_without_its_supervisor_is_told() {
+        let own = std::process::id();
+        assert_eq!(
+            collect(&written("running", 0, None)),
+            serde_json::json!({"state": "stopped"})
+        );
+        assert_eq!(
+            collect(&written(STOPPED, own, None)),
+            serde_json::json!({"state": "stopped"}),
+            "the id may be somebody else's by now"
+        );
+        let left = collect(&written("running", 0, Some(own)));
+        assert_eq!(left["state"], "unsupervised");
+        assert!(table(&left).starts_with("the supervisor is gone; 1 process still runs"));
+        assert_eq!(
+            collect(&written("running", own, Some(own)))["state"],
+            "running"
+        );
+    }
+
+    #[test]
+    fn mappers_have_states_in_lower_case() {
+        let edge = serde_json::json!({"mappers": [{"name": "modbus", "state": "Running"}]});
+        assert_eq!(mappers(&edge)[0]["state"], "running");
+        assert_eq!(mappers(&Json::Null), serde_json::json!([]));
+    }
 }
