@@ -59,6 +59,8 @@ pub struct PropertyReport {
     pub last_error: Option<String>,
     /// The desired value as the edge knows it, as text.
     pub desired: Option<String>,
+    /// A client of the node's bus gave it, not the Device.
+    pub desired_local: bool,
     /// How far the desired value has come.
     pub write: Option<WriteReport>,
 }

@@ -213,6 +213,8 @@ pub(crate) struct Property {
     pub(crate) desired: Option<String>,
     #[prost(message, optional, tag = "16")]
     pub(crate) write: Option<Write>,
+    #[prost(bool, tag = "17")]
+    pub(crate) desired_local: bool,
 }
 
 pub(crate) mod property {

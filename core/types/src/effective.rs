@@ -7,7 +7,7 @@
 
 mod build;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     device::{AccessMode, Device, DeviceModel, FreeObject, PropertyType},
@@ -70,6 +70,8 @@ pub struct EffectiveProperty {
     pub report_to_cloud: bool,
     /// The desired value.
     pub desired: Desired,
+    /// `desired.metadata`: who changes it (its `timestamp`) gives the value anew.
+    pub desired_metadata: BTreeMap<String, String>,
     /// Why it cannot be used. The mapper never sees such a property; its twin
     /// is bad with reason `config`.
     pub broken: Option<String>,

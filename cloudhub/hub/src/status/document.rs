@@ -127,6 +127,10 @@ fn property(report: &PropertyReport) -> Property {
         last_read: report.last_read_ms.map(Timestamp::from_millis),
         last_error: report.last_error.clone(),
         desired: report.desired.clone(),
+        desired_by: report
+            .desired
+            .as_ref()
+            .map(|_| if report.desired_local { "local" } else { "device" }.to_owned()),
         write: report.write.as_ref().map(|write| WriteReport {
             state: match write.phase {
                 WritePhase::Pending => WriteState::Pending,
@@ -250,6 +254,7 @@ mod tests {
                 quality: Quality::Good,
                 source_time_ms: Some(1_732_000_000_000),
                 desired: Some("22".to_owned()),
+                desired_local: true,
                 ..PropertyReport::default()
             }],
             conditions: Vec::new(),
@@ -267,6 +272,7 @@ mod tests {
             })
         );
         assert_eq!(value["extensions"]["properties"][0]["quality"], "good");
+        assert_eq!(value["extensions"]["properties"][0]["desiredBy"], "local");
         assert_eq!(
             value["extensions"]["conditions"].as_array().unwrap().len(),
             1

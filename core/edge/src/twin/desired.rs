@@ -12,6 +12,8 @@
 //! then differ for all to see, and nobody fights the operator at the panel.
 //! What the device refused is not tried again until the desired value changes.
 
+use std::collections::BTreeMap;
+
 use longshore_types::Value;
 
 use super::handle::WriteState;
@@ -35,7 +37,8 @@ pub(crate) struct DesiredValue {
     pub(crate) target: Result<Value, Box<str>>,
     /// Given by a local client, not by the Device.
     pub(crate) local: bool,
-    /// The Device's own desired text at that time; when it changes, it wins.
+    /// The Device's own desired text and metadata at that time ([`of_device`]);
+    /// when either changes, the Device wins.
     pub(crate) of_device: Option<Box<str>>,
     /// When it was given.
     pub(crate) given_ms: i64,
@@ -132,6 +135,17 @@ pub(crate) enum Action {
     Write,
     /// Read the property, with [`Context::token`].
     Read,
+}
+
+/// A Device's desired text with its metadata, as one key to compare.
+pub(crate) fn of_device(text: &str, metadata: &BTreeMap<String, String>) -> Box<str> {
+    let pairs = metadata
+        .iter()
+        .map(|(key, value)| format!("\n{key}={value}"));
+    std::iter::once(text.to_owned())
+        .chain(pairs)
+        .collect::<String>()
+        .into()
 }
 
 impl DesiredValue {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use longshore_host::{Batch, MapperEvent};
+use longshore_host::{Batch, MapperEvent, MapperState};
 use longshore_types::NodeName;
 use tokio::{
     sync::{mpsc, watch},
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     clock,
-    mappers::Mappers,
+    mappers::{Mappers, describe},
     ports::{BusPort, LinkState},
     store::{Object, StoreHandle},
 };
@@ -177,12 +177,25 @@ impl Driver {
         let now = self.now();
         let linked = self.parts.link.borrow().is_connected();
         self.engine.set_linked(linked);
+        self.look_at_mappers(now);
         self.engine.tick(now);
         self.saver.work(&mut self.engine, now);
         if self.tidy_at.is_some_and(|at| now.ms >= at) {
             self.tidy_at = None;
             self.engine.shrink();
             longshore_host::release_memory();
+        }
+    }
+
+    /// A mapper that is down says why, which may change while it is.
+    fn look_at_mappers(&mut self, now: Now) {
+        for (index, mapper) in self.parts.mappers.iter().enumerate() {
+            if self.generations[index].is_none() {
+                let state = mapper.state();
+                let lasting = matches!(state, MapperState::Failed { .. });
+                let (_, why) = describe(&state);
+                self.engine.mapper_is_down(index, &why, lasting, now);
+            }
         }
     }
 

@@ -145,6 +145,7 @@ impl Rules {
             report_cycle: std::time::Duration::ZERO,
             report_to_cloud: self.report_to_cloud,
             desired: longshore_types::effective::Desired::None,
+            desired_metadata: std::collections::BTreeMap::new(),
             broken: self.broken.clone(),
         }
     }
@@ -521,13 +522,13 @@ impl Point {
     }
 
     /// No reading for too long. True when that is news.
-    pub(crate) fn go_stale(&mut self, now_ms: u32) -> bool {
+    pub(crate) fn go_stale(&mut self, why: &str, now_ms: u32) -> bool {
         if self.quality != Quality::Good {
             return false;
         }
         self.quality = Quality::Uncertain;
         self.reason = Reason::Stale;
-        self.error = Some("no reading for too long".into());
+        self.error = Some(why.into());
         self.reported_at = now_ms;
         true
     }

@@ -236,6 +236,7 @@ fn property(twin: PropertyTwin) -> PropertyReport {
             message: desired.message.clone(),
             time_ms: desired.since_ms,
         }),
+        desired_local: twin.desired.as_ref().is_some_and(|desired| desired.local),
         desired: twin.desired.map(|desired| desired.value),
     }
 }

@@ -92,6 +92,7 @@ impl From<&PropertyReport> for wire::Property {
             last_read_ms: report.last_read_ms,
             last_error: report.last_error.clone(),
             desired: report.desired.clone(),
+            desired_local: report.desired_local,
             write: report.write.as_ref().map(|write| wire::Write {
                 phase: match write.phase {
                     WritePhase::Pending => 0,
@@ -145,6 +146,7 @@ impl TryFrom<wire::Property> for PropertyReport {
             last_read_ms: report.last_read_ms,
             last_error: report.last_error,
             desired: report.desired,
+            desired_local: report.desired_local,
             write: write.transpose()?,
         })
     }

@@ -119,6 +119,7 @@ fn reports() -> Vec<(&'static str, Up)> {
     };
     let mut setpoint = property("setpoint", Value::Float(21.5), "21.5");
     setpoint.desired = Some("22".into());
+    setpoint.desired_local = true;
     setpoint.write = Some(WriteReport {
         phase: WritePhase::Failed,
         message: "out of range".into(),

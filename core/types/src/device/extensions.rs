@@ -94,6 +94,9 @@ pub struct PropertyReport {
     /// The desired value in force, from the cloud or from a local client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub desired: Option<String>,
+    /// Who gave it: `device` (the Device's spec) or `local` (a client of the node's bus).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub desired_by: Option<String>,
     /// What became of the last write.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write: Option<WriteReport>,

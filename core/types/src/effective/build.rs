@@ -10,6 +10,9 @@ use crate::{
     value::Value,
 };
 
+/// Longer cycles are taken for a slip of the unit.
+const LONG_CYCLE: Duration = Duration::from_secs(24 * 3600);
+
 pub(super) fn build(device: &Device, model: &DeviceModel) -> Result<EffectiveDevice, Vec<Fault>> {
     let name = device
         .device_name()
@@ -161,6 +164,21 @@ fn one(
         }
     };
     let collect = cycle("collectCycle", property.collect_cycle, faults);
+    if collect > LONG_CYCLE {
+        faults.push(Fault::warning(
+            format!("{path}.collectCycle"),
+            format!(
+                "{} ms are more than a day; cycles are milliseconds, while old KubeEdge samples have nanoseconds",
+                collect.as_millis()
+            ),
+        ));
+    }
+    if property.push_method.is_some() {
+        faults.push(Fault::warning(
+            format!("{path}.pushMethod"),
+            "not carried out by this version",
+        ));
+    }
     let mut effective = EffectiveProperty {
         name: property.name.clone(),
         index,
@@ -183,6 +201,11 @@ fn one(
         report_cycle: cycle("reportCycle", property.report_cycle, faults),
         report_to_cloud: property.reports_to_cloud(),
         desired: Desired::None,
+        desired_metadata: property
+            .desired
+            .as_ref()
+            .map(|desired| desired.metadata.clone())
+            .unwrap_or_default(),
         broken: broken.first().map(|fault| fault.message.clone()),
     };
     faults.extend(broken);

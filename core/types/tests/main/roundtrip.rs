@@ -116,6 +116,7 @@ fn extensions_keep_what_others_put_there() {
             last_read: time,
             last_error: Some("connection refused".into()),
             desired: Some("60".into()),
+            desired_by: Some("local".into()),
             write: Some(WriteReport {
                 state: WriteState::Failed,
                 message: "device refused".into(),

@@ -6,7 +6,8 @@ use longshore_host::{Command, CommandKind, Status};
 use longshore_types::Fault;
 
 use super::{
-    CONFIGURES_UNDER_WAY, Device, Engine, Now, Setup, UnderWay, What, device::mapper_faults,
+    CONFIGURES_UNDER_WAY, Device, Engine, Now, OUTAGE_MS, Setup, UnderWay, What,
+    device::mapper_faults,
 };
 use crate::twin::{desired::Event, handle::DeviceState};
 
@@ -160,15 +161,19 @@ impl Engine {
     pub(crate) fn mapper_up(&mut self, mapper: usize, now: Now) {
         self.mapper_lost(mapper, "", now);
         self.mappers[mapper].up = true;
+        self.mappers[mapper].outage_at = None;
         for id in self.devices_of(mapper) {
             self.configure(id, now);
         }
         self.pump(now);
     }
 
-    /// A mapper is gone: what was under way gets no completion.
+    /// A mapper is gone: what was under way gets no completion. Its devices
+    /// keep their state for [`OUTAGE_MS`], since most mappers are back by then.
     pub(crate) fn mapper_down(&mut self, mapper: usize, reason: &str, now: Now) {
         self.mapper_lost(mapper, reason, now);
+        let slot = &mut self.mappers[mapper];
+        slot.outage_at = slot.outage_at.or(Some(now.ms + OUTAGE_MS));
         for id in self.devices_of(mapper) {
             let Some(device) = self.device_mut(id) else {
                 continue;
@@ -188,6 +193,60 @@ impl Engine {
                 self.touch(id, now);
             }
         }
+    }
+
+    /// Why a mapper that is down does not run now; `lasting` when it is not
+    /// expected back soon. Its devices show it.
+    pub(crate) fn mapper_is_down(&mut self, mapper: usize, why: &str, lasting: bool, now: Now) {
+        let slot = &mut self.mappers[mapper];
+        if slot.up {
+            return;
+        }
+        if lasting && slot.outage_at.is_some() {
+            slot.outage_at = Some(now.ms);
+        }
+        if why.is_empty() || slot.down_reason == why {
+            return;
+        }
+        slot.down_reason = why.to_owned();
+        for id in self.devices_of(mapper) {
+            let Some(device) = self.device_mut(id) else {
+                continue;
+            };
+            let mut news = device.served.set(Some(false), "MapperDown", why, now);
+            if device.reachable.reason == "MapperDown" {
+                news |= device.reachable.set(None, "MapperDown", why, now);
+            }
+            if news {
+                self.touch(id, now);
+            }
+        }
+    }
+
+    /// Nobody knows how the devices of a mapper are that stays down.
+    pub(super) fn tick_outages(&mut self, now: Now) {
+        for mapper in 0..self.mappers.len() {
+            let slot = &mut self.mappers[mapper];
+            if slot.outage_at.is_none_or(|at| now.ms < at) {
+                continue;
+            }
+            slot.outage_at = None;
+            let why = format!("mapper {}: {}", slot.info.name, slot.down_reason);
+            for id in self.devices_of(mapper) {
+                self.lose_sight(id, &why, now);
+            }
+        }
+    }
+
+    fn lose_sight(&mut self, id: u32, why: &str, now: Now) {
+        let Some(device) = self.device_mut(id) else {
+            return;
+        };
+        device.state = DeviceState::Unknown;
+        device.reachable.set(None, "MapperDown", why, now);
+        let points = device.points.clone();
+        self.age(id, &points, why, now);
+        self.touch(id, now);
     }
 
     fn mapper_lost(&mut self, mapper: usize, reason: &str, _now: Now) {

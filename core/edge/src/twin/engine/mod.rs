@@ -40,6 +40,12 @@ const REPORT_OFFLINE_MS: u64 = 10_000;
 /// Pause between two snapshots of a device. A reading is worth little after
 /// that time, and flash wears out.
 const SNAPSHOT_MS: u64 = 10_000;
+/// While there is a link, a device is reported at least so often, for its
+/// times of reading; nothing else of it need have changed.
+const REPORT_AT_LEAST_MS: u64 = 10_000;
+/// A mapper that is down no longer than this is restarting and its devices
+/// stay as they are.
+const OUTAGE_MS: u64 = 2_000;
 /// An id of a removed point is not given out again for so long, since readings
 /// of the former point may still be on their way.
 const REUSE_MS: u64 = 60_000;
@@ -94,6 +100,8 @@ struct MapperSlot {
     up: bool,
     /// Why it is down, for people.
     down_reason: String,
+    /// When its devices lose their state because it is down.
+    outage_at: Option<u64>,
     /// Devices to configure.
     queue: VecDeque<u32>,
     configures: usize,
@@ -220,6 +228,7 @@ impl Engine {
             info,
             up: false,
             down_reason: "the mapper is starting".to_owned(),
+            outage_at: Some(OUTAGE_MS),
             queue: VecDeque::new(),
             configures: 0,
             writes: 0,

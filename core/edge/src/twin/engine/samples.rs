@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use longshore_types::{Quality, Value};
 
-use super::{Engine, Now};
+use super::{Engine, Now, REPORT_AT_LEAST_MS};
 use crate::{
     ports::{DeviceChange, PropertyChange},
     twin::{
@@ -229,6 +229,15 @@ impl Engine {
             return;
         };
         device.last_online_ms = Some(now.unix_ms);
+        let due = device
+            .last_report
+            .is_some_and(|last| now.ms >= last + REPORT_AT_LEAST_MS);
+        if due && device.report_due.is_none() && self.reports && self.linked {
+            self.report_again(&[id], now.ms);
+        }
+        let Some(device) = self.device_mut(id) else {
+            return;
+        };
         if device.state != DeviceState::Online && !device.state_by_mapper {
             self.set_device_state(id, DeviceState::Online, "", now);
         }
@@ -280,14 +289,23 @@ impl Engine {
                 self.end_group(group, now);
                 group = self.begin_group(device, None);
             }
-            self.stale(id, now_ms, &mut group);
+            self.stale(id, "no reading for too long", now_ms, &mut group);
         }
         self.end_group(group, now);
     }
 
-    fn stale(&mut self, id: u32, now_ms: u32, group: &mut Group) {
+    /// The good values of a device are stale from now on.
+    pub(super) fn age(&mut self, device: u32, points: &[u32], why: &str, now: Now) {
+        let mut group = self.begin_group(device, None);
+        for id in points {
+            self.stale(*id, why, now.ms as u32, &mut group);
+        }
+        self.end_group(group, now);
+    }
+
+    fn stale(&mut self, id: u32, why: &str, now_ms: u32, group: &mut Group) {
         let point = &mut self.points[id as usize];
-        if !point.go_stale(now_ms) {
+        if !point.go_stale(why, now_ms) {
             return;
         }
         group.reported = true;

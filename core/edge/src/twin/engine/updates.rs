@@ -60,6 +60,20 @@ impl Engine {
         now: Now,
     ) -> Result<(), UpdateError> {
         let id = self.known(name)?;
+        let reader = self
+            .device(id)
+            .and_then(|device| device.mapper)
+            .map(|mapper| &self.mappers[mapper])
+            .filter(|mapper| mapper.up);
+        if let Some(mapper) = reader {
+            return Err(UpdateError {
+                code: 409,
+                reason: format!(
+                    "mapper `{}` tells the state of device `{name}`",
+                    mapper.info.name
+                ),
+            });
+        }
         self.set_device_state(id, state, "said by a local client", now);
         Ok(())
     }

@@ -72,7 +72,10 @@ impl Engine {
             reason: point.reason,
             source_time_ms: millis(point.source_time_ns),
             last_read_ms: millis(point.good_ns),
-            last_error: point.error.as_deref().map(str::to_owned),
+            last_error: point
+                .error
+                .as_deref()
+                .map(|error| in_device(error, position)),
             desired: point.desired.as_deref().map(|desired| DesiredTwin {
                 value: desired.text.to_string(),
                 time_ms: desired.given_ms,
@@ -190,6 +193,18 @@ impl Engine {
         self.device(*self.by_name.get(name)?)
             .filter(|device| !device.wants_config)
             .map(|device| device.fingerprint)
+    }
+}
+
+/// A mapper's fault names a key of its own configuration: people know the Device's.
+fn in_device(error: &str, position: usize) -> String {
+    let rest = error
+        .strip_prefix("points[")
+        .and_then(|rest| rest.split_once(']'))
+        .and_then(|(_, rest)| rest.strip_prefix(".config"));
+    match rest {
+        Some(rest) => format!("spec.properties[{position}].visitors.configData{rest}"),
+        None => error.to_owned(),
     }
 }
 

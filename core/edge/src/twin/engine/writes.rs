@@ -14,7 +14,7 @@ use crate::{
     ports::{DeviceChange, PropertyChange},
     store::DesiredRow,
     twin::{
-        desired::{Action, Context, DesiredValue, Event, Outcome, State},
+        desired::{Action, Context, DesiredValue, Event, Outcome, State, of_device},
         handle::{PropertyTwin, WriteState},
     },
 };
@@ -38,9 +38,10 @@ impl Engine {
             let before = self.property_twin(id, point);
             let chosen = self.choose(point, property, saved.remove(&property.name), now);
             let former = self.points[point as usize].desired.take();
-            let text_of =
-                |desired: &Option<Box<DesiredValue>>| desired.as_ref().map(|d| d.text.clone());
-            let changed = text_of(&former) != text_of(&chosen);
+            let given = |desired: &Option<Box<DesiredValue>>| {
+                desired.as_ref().map(|d| (d.text.clone(), d.version))
+            };
+            let changed = given(&former) != given(&chosen);
             self.points[point as usize].desired = chosen;
             self.update_active(point);
             if changed {
@@ -74,6 +75,9 @@ impl Engine {
                 (Some(text.as_str().into()), Err(message.as_str().into()))
             }
         };
+        let given = text
+            .as_deref()
+            .map(|text| of_device(text, &property.desired_metadata));
         let check = |text: &str| match &property.broken {
             Some(message) => Err(message.as_str().into()),
             None => property
@@ -83,7 +87,7 @@ impl Engine {
         let existing = self.points[point as usize].desired.as_deref();
         let version = existing.map_or(0, |desired| desired.version);
         if let Some(existing) = existing
-            && existing.of_device == text
+            && existing.of_device == given
             && (existing.local || text.is_some())
         {
             let target = if existing.local {
@@ -102,11 +106,11 @@ impl Engine {
                 existing.given_ms,
                 version,
             );
-            again.of_device = text;
+            again.of_device = given;
             return Some(Box::new(again));
         }
         if let (None, Some(saved)) = (existing, saved)
-            && saved.of_device.as_deref() == text.as_deref()
+            && saved.of_device.as_deref() == given.as_deref()
             && (saved.local || text.is_some())
         {
             let target = if saved.local {
@@ -122,7 +126,7 @@ impl Engine {
                 _ => WriteState::Pending,
             };
             resumed.resume(write, saved.refused, &saved.message, saved.since_ms);
-            resumed.of_device = text;
+            resumed.of_device = given;
             return Some(Box::new(resumed));
         }
         // Withdrawn by the Device: a local one that came later still stands.
@@ -135,7 +139,7 @@ impl Engine {
         }
         let mut fresh =
             DesiredValue::new(text.as_deref()?, target, false, now.unix_ms, version + 1);
-        fresh.of_device = text;
+        fresh.of_device = given;
         Some(Box::new(fresh))
     }
 
@@ -385,6 +389,7 @@ impl Engine {
     /// Time passes: whatever is due is done.
     pub(crate) fn tick(&mut self, now: Now) {
         self.scan_stale(now);
+        self.tick_outages(now);
         self.pump(now);
     }
 

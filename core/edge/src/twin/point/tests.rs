@@ -24,6 +24,7 @@ fn rules(
         report_cycle: std::time::Duration::ZERO,
         report_to_cloud: true,
         desired: longshore_types::effective::Desired::None,
+        desired_metadata: Default::default(),
         broken: None,
         name: "p".to_owned(),
         index: 0,

@@ -102,6 +102,34 @@ fn a_desired_value_alone_does_not_configure_the_mapper_anew() {
 }
 
 #[test]
+fn the_same_desired_value_given_again_wins_over_a_local_one() {
+    let stamped = |stamp: &str| {
+        let mut device = device("boiler", Some("60"));
+        let mut json: Json = serde_json::from_str(&device.json).unwrap();
+        json["spec"]["properties"][1]["desired"]["metadata"] = json!({"timestamp": stamp});
+        device.json = json.to_string();
+        device
+    };
+    let mut world = World::with_boiler(None);
+    world.objects[1] = stamped("1");
+    world.reconcile();
+    assert_eq!(world.writes().len(), 1);
+    let now = world.now();
+    let locally = [update("setpoint", "65")];
+    world.engine.update(&name("boiler"), &locally, now).unwrap();
+    world.collect();
+    assert_eq!(world.writes()[0].1, Value::Int(650));
+    world.reconcile();
+    assert!(world.writes().is_empty(), "nothing was said anew");
+    world.objects[1] = stamped("2");
+    world.reconcile();
+    assert_eq!(world.writes()[0].1, Value::Int(600));
+    let desired = world.twin("boiler", "setpoint").desired.unwrap();
+    assert!(!desired.local);
+    assert_eq!(desired.value, "60");
+}
+
+#[test]
 fn a_local_value_stands_until_the_device_object_changes() {
     let mut world = World::with_boiler(Some("60"));
     let now = world.now();

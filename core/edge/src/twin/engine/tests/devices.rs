@@ -250,3 +250,107 @@ fn ten_thousand_devices_at_once() {
     assert!(world.configures().is_empty(), "as before: nothing to do");
     assert_eq!(world.engine.sizes(), (10_000, 30_000, 0));
 }
+
+#[test]
+fn a_mapper_that_stays_down_takes_the_devices_state_with_it() {
+    let mut world = World::with_boiler(None);
+    world.read_setpoint(600);
+    let state = |world: &World| world.engine.get(&name("boiler")).unwrap().state;
+    assert_eq!(state(&world), DeviceState::Online);
+    let now = world.now();
+    world.engine.mapper_down(0, "killed by signal 9", now);
+    world.tick(1_000);
+    assert_eq!(state(&world), DeviceState::Online, "it may be back at once");
+    let now = world.now();
+    let why = "library `libmodbus.so` does not exist";
+    world.engine.mapper_is_down(0, why, false, now);
+    world.tick(1_500);
+    assert_eq!(state(&world), DeviceState::Unknown);
+    let reachable = world.condition("boiler", "Reachable");
+    assert_eq!((reachable.status, reachable.reason), (None, "MapperDown"));
+    assert_eq!(reachable.message, format!("mapper modbus: {why}"));
+    assert_eq!(world.condition("boiler", "Served").message, why);
+    let twin = world.twin("boiler", "setpoint");
+    assert_eq!(
+        (twin.quality, twin.reason),
+        (Quality::Uncertain, Reason::Stale)
+    );
+    let now = world.now();
+    assert_eq!(
+        world.engine.due_reports(now, 9).len(),
+        1,
+        "the hub hears of it"
+    );
+    world.up();
+    world.complete_configures();
+    world.read_setpoint(600);
+    assert_eq!(state(&world), DeviceState::Online);
+    let now = world.now();
+    world.engine.mapper_down(0, "out of service", now);
+    world.engine.mapper_is_down(0, "not a mapper", true, now);
+    world.tick(0);
+    assert_eq!(
+        state(&world),
+        DeviceState::Unknown,
+        "failed for good: at once"
+    );
+}
+
+#[test]
+fn a_client_does_not_overrule_the_mapper() {
+    let mut world = World::with_boiler(None);
+    world.read_setpoint(600);
+    let now = world.now();
+    let boiler = name("boiler");
+    let offline = DeviceState::Offline;
+    let error = world.engine.set_state(&boiler, offline, now).unwrap_err();
+    assert_eq!(
+        (error.code, error.reason.as_str()),
+        (
+            409,
+            "mapper `modbus` tells the state of device `default/boiler`"
+        )
+    );
+    world.engine.mapper_down(0, "killed", now);
+    world.engine.set_state(&boiler, offline, now).unwrap();
+    assert_eq!(world.engine.get(&boiler).unwrap().state, offline);
+}
+
+#[test]
+fn a_steady_device_is_reported_for_its_times_while_there_is_a_link() {
+    let mut world = World::with_boiler(None);
+    let reports = |world: &mut World| {
+        let now = world.now();
+        world.engine.due_reports(now, 9).len()
+    };
+    for linked in [false, true] {
+        world.engine.set_linked(linked);
+        world.tick(12_000);
+        world.read_setpoint(600);
+        assert_eq!(reports(&mut world), 1, "good again");
+        for (elapsed, expected) in [(4, 0), (8, 0), (12, usize::from(linked))] {
+            world.tick(4_000);
+            world.read_setpoint(600);
+            assert_eq!(reports(&mut world), expected, "{elapsed} s");
+        }
+    }
+}
+
+#[test]
+fn the_last_error_names_the_devices_own_key() {
+    let mut world = World::with_boiler(None);
+    let point = world.point("boiler", "setpoint");
+    let bad = Reading {
+        quality: Quality::Bad,
+        reason: Reason::Config,
+        source_time_ns: 1,
+        value: None,
+        message: "points[0].config.address: unknown table `xx`",
+    };
+    let now = world.now();
+    world.engine.samples(0, [(point, bad)].into_iter(), now);
+    assert_eq!(
+        world.twin("boiler", "setpoint").last_error.as_deref(),
+        Some("spec.properties[1].visitors.configData.address: unknown table `xx`")
+    );
+}
