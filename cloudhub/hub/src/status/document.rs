@@ -127,10 +127,14 @@ fn property(report: &PropertyReport) -> Property {
         last_read: report.last_read_ms.map(Timestamp::from_millis),
         last_error: report.last_error.clone(),
         desired: report.desired.clone(),
-        desired_by: report
-            .desired
-            .as_ref()
-            .map(|_| if report.desired_local { "local" } else { "device" }.to_owned()),
+        desired_by: report.desired.as_ref().map(|_| {
+            if report.desired_local {
+                "local"
+            } else {
+                "device"
+            }
+            .to_owned()
+        }),
         write: report.write.as_ref().map(|write| WriteReport {
             state: match write.phase {
                 WritePhase::Pending => WriteState::Pending,
