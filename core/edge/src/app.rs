@@ -156,7 +156,7 @@ impl App {
             path: self.run_file.clone(),
             source,
         })?;
-        let bus = bus.map(|address| address.to_string()).unwrap_or_default();
+        let bus = self.bus.as_ref().map_or("off", |bus| bus.broker());
         tracing::info!(node = %config.node(), %metrics, bus, state = %config.state_dir().display(), "edge is ready");
         Ok(())
     }

@@ -1,13 +1,17 @@
 //! The connection to a broker outside, such as mosquitto (rumqttc).
 
 use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use longshore_types::NodeName;
 use rumqttc::{
-    AsyncClient, Event, EventLoop, MqttOptions, Packet as Mqtt, QoS, TlsConfiguration, Transport,
+    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, Packet as Mqtt,
+    QoS, SubscribeFilter, SubscribeReasonCode, TlsConfiguration, Transport,
 };
 use tokio::sync::watch;
 
@@ -23,6 +27,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Pauses between two attempts to connect: doubled up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
+/// A connection that breaks sooner did not prove anything: two clients with
+/// one id throw each other out for ever, and must not do it at full speed.
+const PROVEN: Duration = Duration::from_secs(10);
 
 pub(super) struct Started {
     pub(super) state: watch::Receiver<Result<(), String>>,
@@ -56,52 +63,121 @@ pub(super) fn start(
     let (client, events) = AsyncClient::new(mqtt, CLIENT_QUEUE);
     let broker = format!("{}:{}", options.host, options.port);
     let (state, receiver) = watch::channel(Err(format!("connecting to the MQTT broker {broker}")));
-    tokio::spawn(listen(client.clone(), events, incoming, state, broker));
-    tokio::spawn(pump(queue, client, node, counters, receiver.clone()));
+    let connected = Arc::new(AtomicBool::new(false));
+    let connection = Connection {
+        client: client.clone(),
+        user: options.credentials.map(|(user, _)| user),
+        state,
+        connected: connected.clone(),
+        broker,
+    };
+    tokio::spawn(connection.listen(events, incoming));
+    tokio::spawn(pump(queue, client, node, counters, connected));
     Ok(Started { state: receiver })
 }
 
-/// Drives the connection for ever; subscribes anew after each connect.
-async fn listen(
+/// The connection, seen from this side.
+struct Connection {
     client: AsyncClient,
-    mut events: EventLoop,
-    incoming: Incoming,
+    user: Option<String>,
     state: watch::Sender<Result<(), String>>,
+    connected: Arc<AtomicBool>,
     broker: String,
-) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        match events.poll().await {
-            Ok(Event::Incoming(Mqtt::ConnAck(_))) => {
-                pause = FIRST_PAUSE;
-                tracing::info!(broker, "connected to the MQTT broker");
-                // The queue of the client is empty now or soon: the loop below drains it.
-                for filter in kubeedge::REQUEST_FILTERS {
-                    if client.try_subscribe(filter, QoS::AtLeastOnce).is_err() {
-                        let client = client.clone();
-                        tokio::spawn(
-                            async move { client.subscribe(filter, QoS::AtLeastOnce).await },
-                        );
+}
+
+impl Connection {
+    /// Drives the connection for ever; subscribes anew after each connect.
+    async fn listen(self, mut events: EventLoop, incoming: Incoming) {
+        let mut pause = FIRST_PAUSE;
+        let mut since = None;
+        loop {
+            match events.poll().await {
+                Ok(Event::Incoming(Mqtt::ConnAck(_))) => {
+                    since = Some(Instant::now());
+                    self.connected.store(true, Ordering::Relaxed);
+                    tracing::info!(broker = self.broker, "connected to the MQTT broker");
+                    self.subscribe();
+                }
+                Ok(Event::Incoming(Mqtt::SubAck(answer))) => self.subscribed(&answer.return_codes),
+                Ok(Event::Incoming(Mqtt::Publish(publish))) => {
+                    incoming.offer(&publish.topic, &publish.payload)
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    self.connected.store(false, Ordering::Relaxed);
+                    self.broken(&error);
+                    if since.take().is_some_and(|since| since.elapsed() >= PROVEN) {
+                        pause = FIRST_PAUSE;
                     }
+                    tokio::time::sleep(pause.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+                    pause = (pause * 2).min(LAST_PAUSE);
                 }
-                let _ = state.send_replace(Ok(()));
             }
-            Ok(Event::Incoming(Mqtt::Publish(publish))) => {
-                incoming.offer(&publish.topic, &publish.payload)
+        }
+    }
+
+    fn subscribe(&self) {
+        let filters = || {
+            let filters = kubeedge::REQUEST_FILTERS.into_iter();
+            filters.map(|filter| SubscribeFilter::new(filter.to_owned(), QoS::AtLeastOnce))
+        };
+        // The queue of the client is empty now or soon: the caller drains it.
+        if self.client.try_subscribe_many(filters()).is_err() {
+            let client = self.client.clone();
+            let filters: Vec<_> = filters().collect();
+            tokio::spawn(async move { client.subscribe_many(filters).await });
+        }
+    }
+
+    /// The broker answers to all filters at once, in their order.
+    fn subscribed(&self, codes: &[SubscribeReasonCode]) {
+        let refused: Vec<_> = kubeedge::REQUEST_FILTERS
+            .into_iter()
+            .zip(codes)
+            .filter(|(_, code)| **code == SubscribeReasonCode::Failure)
+            .map(|(filter, _)| filter)
+            .collect();
+        if refused.is_empty() {
+            let _ = self.state.send_replace(Ok(()));
+            return;
+        }
+        let filters = refused.join(", ");
+        tracing::warn!(
+            broker = self.broker,
+            filters,
+            "the MQTT broker refuses a subscription"
+        );
+        let reason = format!("the broker refuses the subscription to {filters}");
+        let _ = self.state.send_replace(Err(reason));
+    }
+
+    fn broken(&self, error: &ConnectionError) {
+        let reason = self.explain(error);
+        if self.state.send_if_modified(|known| {
+            let changed = known.as_ref().err() != Some(&reason);
+            *known = Err(reason.clone());
+            changed
+        }) {
+            tracing::warn!(reason, "the MQTT broker is away, dialling again");
+        }
+    }
+
+    fn explain(&self, error: &ConnectionError) -> String {
+        use ConnectReturnCode::{BadUserNamePassword, NotAuthorized};
+        let broker = &self.broker;
+        match (error, &self.user) {
+            (
+                ConnectionError::ConnectionRefused(BadUserNamePassword | NotAuthorized),
+                Some(user),
+            ) => format!(
+                "the MQTT broker {broker} refuses user {user:?}: check bus.external.user and passwordFile"
+            ),
+            (ConnectionError::ConnectionRefused(BadUserNamePassword | NotAuthorized), None) => {
+                format!(
+                    "the MQTT broker {broker} wants a user: set bus.external.user and passwordFile"
+                )
             }
-            Ok(_) => {}
-            Err(error) => {
-                let reason = format!("MQTT broker {broker}: {}", chain(&error));
-                if state.send_if_modified(|known| {
-                    let changed = known.as_ref().err() != Some(&reason);
-                    *known = Err(reason.clone());
-                    changed
-                }) {
-                    tracing::warn!(broker, %error, "the MQTT broker is away, dialling again");
-                }
-                tokio::time::sleep(pause.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
-                pause = (pause * 2).min(LAST_PAUSE);
-            }
+            _ => format!("MQTT broker {broker}: {}", chain(error)),
         }
     }
 }
@@ -113,10 +189,10 @@ async fn pump(
     client: AsyncClient,
     node: NodeName,
     counters: Arc<BusCounters>,
-    state: watch::Receiver<Result<(), String>>,
+    connected: Arc<AtomicBool>,
 ) {
     while let Some(message) = queue.recv().await {
-        if state.borrow().is_err() {
+        if !connected.load(Ordering::Relaxed) {
             counters.dropped.fetch_add(1, Ordering::Relaxed);
             continue;
         }

@@ -58,6 +58,18 @@ pub(super) enum Request {
     Membership { node: NodeName, event_id: String },
 }
 
+impl Request {
+    /// The device that it is about, if it is about one.
+    pub(super) fn device(&self) -> Option<&DeviceName> {
+        match self {
+            Self::Update { device, .. } | Self::Get { device, .. } | Self::State { device, .. } => {
+                Some(device)
+            }
+            Self::Membership { .. } => None,
+        }
+    }
+}
+
 /// An answer of the kind "it failed".
 pub(super) struct Failure {
     pub(super) code: u16,

@@ -146,6 +146,7 @@ pub struct BusCounters {
 /// A running bus.
 pub struct Bus {
     address: Option<SocketAddr>,
+    broker: String,
     topics: KubeEdgeTopics,
     /// `None` for an external broker: anything may be wanted.
     interest: Option<Arc<Interest>>,
@@ -172,6 +173,7 @@ impl Bus {
             twin,
             outgoing: outgoing.clone(),
             counters: counters.clone(),
+            shared: matches!(mode, BusMode::External(_)),
         };
         let bus = match mode {
             BusMode::Off => return Ok(None),
@@ -186,6 +188,7 @@ impl Bus {
                 .await?;
                 Self {
                     address: Some(started.address),
+                    broker: started.address.to_string(),
                     topics,
                     interest: Some(started.interest),
                     outgoing,
@@ -195,6 +198,7 @@ impl Bus {
                 }
             }
             BusMode::External(options) => {
+                let broker = format!("{}:{}", options.host, options.port);
                 let started = external::start(
                     options,
                     responder.node.clone(),
@@ -204,6 +208,7 @@ impl Bus {
                 )?;
                 Self {
                     address: None,
+                    broker,
                     topics,
                     interest: None,
                     outgoing,
@@ -220,6 +225,11 @@ impl Bus {
     /// Where the embedded broker listens.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Where the broker is, embedded or not.
+    pub fn broker(&self) -> &str {
+        &self.broker
     }
 
     /// What it has done since start.

@@ -63,6 +63,8 @@ pub(super) struct Responder {
     pub(super) twin: TwinHandle,
     pub(super) outgoing: Outgoing,
     pub(super) counters: Arc<BusCounters>,
+    /// Other nodes may be at the same broker.
+    pub(super) shared: bool,
 }
 
 impl Responder {
@@ -71,7 +73,11 @@ impl Responder {
             let Some(request) = kubeedge::parse(&raw.topic, &raw.payload) else {
                 continue;
             };
+            let device = request.device().cloned();
             let (topic, payload, refused) = self.answer(request).await;
+            if refused && self.is_anothers(device).await {
+                continue;
+            }
             BusCounters::add(if refused {
                 &self.counters.requests_refused
             } else {
@@ -80,6 +86,14 @@ impl Responder {
             if let Some(topic) = topic {
                 self.outgoing.answer(topic, payload).await;
             }
+        }
+    }
+
+    /// Whether some other node may have this device: then it answers.
+    async fn is_anothers(&self, device: Option<DeviceName>) -> bool {
+        match device {
+            Some(device) if self.shared => self.twin.get(device).await.is_none(),
+            _ => false,
         }
     }
 

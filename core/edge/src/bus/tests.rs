@@ -19,6 +19,8 @@ use crate::{
 const INSTALL: &str = "apt-get install mosquitto mosquitto-clients";
 const PATIENCE: Duration = Duration::from_secs(20);
 
+mod external;
+
 fn boiler() -> DeviceName {
     DeviceName::new("default", "boiler").unwrap()
 }
@@ -459,106 +461,6 @@ async fn a_taken_port_is_named() {
             taken.local_addr().unwrap()
         )
     );
-}
-
-/// A mosquitto of our own, ended with the test.
-struct Mosquitto(Child, #[allow(dead_code)] TempDir);
-
-impl Mosquitto {
-    fn start(port: u16) -> Self {
-        let folder = TempDir::new().unwrap();
-        let config = folder.path().join("mosquitto.conf");
-        std::fs::write(
-            &config,
-            format!("listener {port} 127.0.0.1\nallow_anonymous true\n"),
-        )
-        .unwrap();
-        let child = ["mosquitto", "/usr/sbin/mosquitto"]
-            .iter()
-            .find_map(|program| {
-                Command::new(program)
-                    .arg("-c")
-                    .arg(&config)
-                    .stderr(Stdio::null())
-                    .spawn()
-                    .ok()
-            })
-            .unwrap_or_else(|| panic!("mosquitto does not start; install it: {INSTALL}"));
-        Self(child, folder)
-    }
-}
-
-impl Drop for Mosquitto {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_external_broker_may_be_down_come_and_go() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let options = ExternalOptions {
-        host: "127.0.0.1".into(),
-        port,
-        tls: None,
-        credentials: None,
-    };
-    let node = NodeName::new("edge-1").unwrap();
-    let bus = Bus::start(
-        BusMode::External(options),
-        KubeEdgeTopics::Auto,
-        node,
-        engine(),
-    )
-    .await
-    .unwrap()
-    .unwrap();
-    until("a reason", || {
-        bus.ready().is_err_and(|reason| reason.contains("refused"))
-    })
-    .await;
-    bus.changed(change(1.0, 2.0, None));
-    until("the drop to be counted", || {
-        bus.counters()
-            .dropped
-            .load(std::sync::atomic::Ordering::Relaxed)
-            == 1
-    })
-    .await;
-
-    for _ in 0..2 {
-        let _mosquitto = Mosquitto::start(port);
-        until("the connection", || bus.ready().is_ok()).await;
-        let answer = subscribe(
-            port,
-            &Topic::device(&boiler(), DeviceEvent::TwinGetResult).to_string(),
-            1,
-            &[],
-        );
-        let mut asked = 0;
-        // The subscription of the edge and that of the client are not yet there at once.
-        until("an answer", || {
-            publish(port, "$hw/events/device/default/boiler/twin/get", "{}", &[]);
-            asked += 1;
-            bus.counters()
-                .requests
-                .load(std::sync::atomic::Ordering::Relaxed)
-                > 0
-                && asked > 3
-        })
-        .await;
-        assert_eq!(
-            lines(answer).await[0].1["twin"]["temperature"]["actual"]["value"],
-            "21.5"
-        );
-        drop(_mosquitto);
-        until("the loss to be seen", || bus.ready().is_err()).await;
-    }
 }
 
 #[test]
