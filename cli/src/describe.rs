@@ -187,7 +187,7 @@ fn one(
     let mut line =
         |name: &str, value: &str| writeln!(out, "    {:<13} {value}", format!("{name}:"));
     line("Reported", &or_dash(&with_unit(reported, unit)))?;
-    line("Desired", &desired(view, property, report, unit))?;
+    line("Desired", &desired(property, report, unit))?;
     if let Some(broken) = merged.and_then(|merged| merged.broken.as_deref()) {
         line("Unusable", broken)?;
     }
@@ -221,18 +221,13 @@ fn one(
 }
 
 /// The desired value in force, and where it came from when it is not the Device's.
-fn desired(
-    view: &DeviceView,
-    property: &DeviceProperty,
-    report: Option<&PropertyReport>,
-    unit: &str,
-) -> String {
+fn desired(property: &DeviceProperty, report: Option<&PropertyReport>, unit: &str) -> String {
     let wanted = property.desired_value();
     let in_force = report
         .and_then(|report| report.desired.as_deref())
         .or(wanted);
     let shown = or_dash(&with_unit(in_force.unwrap_or_default(), unit));
-    let local = view.desired_by(&property.name) == Some("local");
+    let local = report.and_then(|report| report.desired_by.as_deref()) == Some("local");
     match (local, wanted) {
         (true, Some(wanted)) if in_force != Some(wanted) => {
             format!("{shown} (set locally over MQTT; the Device says {wanted})")

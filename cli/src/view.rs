@@ -44,16 +44,6 @@ impl DeviceView {
             .unwrap_or_default()
     }
 
-    /// Who set the desired value in force: `local` over MQTT, or the `device`.
-    pub(crate) fn desired_by(&self, property: &str) -> Option<&str> {
-        let extensions = self.status.as_ref()?.status.extensions.as_ref()?;
-        let mut reports = extensions.get("properties")?.as_array()?.iter();
-        reports
-            .find(|report| report["name"] == property)?
-            .get("desiredBy")?
-            .as_str()
-    }
-
     /// The twin of one property.
     pub(crate) fn twin(&self, property: &str) -> Option<&Twin> {
         let twins = self

@@ -406,4 +406,28 @@ mod tests {
             matches!(config.cluster(), ClusterConfig::Kubeconfig { path, .. } if path == Path::new("/base/k.yaml"))
         );
     }
+
+    /// The examples that people copy from the reference.
+    #[test]
+    fn the_documented_examples_are_valid() {
+        let text = include_str!("../../../../docs/reference/cloudhub.md");
+        let examples: Vec<_> = text
+            .split("```yaml\n")
+            .skip(1)
+            .filter_map(|part| part.split("```").next())
+            .map(|example| parse(example).expect(example))
+            .collect();
+        assert_eq!(examples.len(), 2);
+        assert!(matches!(
+            examples[0].cluster(),
+            ClusterConfig::Kubeconfig {
+                manage_crds: true,
+                ..
+            }
+        ));
+        assert!(matches!(
+            examples[1].cluster(),
+            ClusterConfig::Embedded { .. }
+        ));
+    }
 }

@@ -84,3 +84,26 @@ fn relative_paths_are_relative_to_the_file() {
     assert_eq!(config.state_dir(), Path::new("/etc/longshore/state"));
     assert_eq!(config.manifests(), Some(Path::new("/etc/longshore/m")));
 }
+
+/// The examples that people copy from the reference.
+#[test]
+fn the_documented_examples_are_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["broker.password", "broker-ca.crt"] {
+        std::fs::write(folder.path().join(file), "secret\n").unwrap();
+    }
+    let text = include_str!("../../../../docs/reference/edgecore.md");
+    let examples: Vec<_> = text
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|part| part.split("```").next())
+        .map(|example| Config::parse(example, folder.path()).expect(example))
+        .collect();
+    assert_eq!(examples.len(), 2);
+    assert!(examples[0].hub().is_some());
+    let BusMode::External(options) = examples[1].bus() else {
+        panic!("{:?}", examples[1].bus());
+    };
+    let user = options.credentials.as_ref().map(|(user, _)| user.as_str());
+    assert!(options.tls.is_some() && user == Some("edge-1"));
+}
