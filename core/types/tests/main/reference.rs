@@ -10,6 +10,9 @@ const HEADER: &str = "<!-- Generated from core/types/src/schema; `LONGSHORE_UPDA
 `devices.kubeedge.io/v1beta1`, the fields of KubeEdge. `kubectl explain device.spec` tells the same. What Longshore
 adds stands where that API leaves room: see [property-configuration.md](property-configuration.md) for
 `visitors.configData`.
+
+Three things to know when manifests come from KubeEdge: `reportToCloud` left out means true here and false there;
+`pushMethod` is kept but not carried out yet; cycles are milliseconds.
 ";
 
 #[test]

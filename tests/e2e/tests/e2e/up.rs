@@ -20,7 +20,7 @@ fn home() -> TempDir {
     std::fs::create_dir_all(home.join("bin")).unwrap();
     std::fs::create_dir_all(home.join("lib/mappers")).unwrap();
     for name in ["longshore", "edgecore", "cloudhub", "sim-modbus"] {
-        // A hard link where possible: the supervisor tells processes by their names.
+        // A hard link where possible: the supervisor knows its processes by their binaries.
         let to = home.join("bin").join(name);
         let from = binaries::binary(name);
         std::fs::hard_link(&from, &to)
@@ -138,6 +138,21 @@ async fn the_demo_comes_up_survives_kills_and_goes_on_after_a_restart() {
     })
     .await;
     assert!(run(folder, &["get", "devices"]).contains("meter"));
+
+    // Sixteen at a time: each comes through, and none undoes another.
+    let sets: Vec<_> = (0..16)
+        .map(|i| {
+            let value = match i % 2 {
+                0 => "setpoint=75",
+                _ => "heating=true",
+            };
+            let mut set = longshore(folder, &["set", "device", "boiler", value]);
+            set.spawn().unwrap()
+        })
+        .collect();
+    for mut set in sets {
+        assert!(set.wait().unwrap().success());
+    }
 
     for process in ["cloudhub", "edgecore", "simulator"] {
         let before = pid(&running(folder).await, process);
