@@ -103,7 +103,9 @@ impl App {
             stop: stopped.clone(),
         }));
         let address = listener.local_addr().unwrap_or(config.metrics_listen());
+        let (manifest_faults, seen_faults) = watch::channel(Vec::new());
         let sources = metrics::Sources {
+            manifest_faults: seen_faults,
             node: config.node().clone(),
             twin: handle,
             store: store.clone(),
@@ -117,6 +119,7 @@ impl App {
             tokio::spawn(manifests::run(
                 config.manifests().map(Path::to_owned),
                 store.clone(),
+                manifest_faults,
                 stopped,
             )),
             tokio::spawn(mappers.clone().watch(reports)),

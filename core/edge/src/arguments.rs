@@ -39,6 +39,8 @@ pub(crate) enum Arguments {
 pub(crate) enum ArgumentError {
     #[error("`--config` needs a file\n\nhint: edgecore --config /etc/longshore/edgecore.yaml")]
     NoFile,
+    #[error("no configuration at {}\n\nhint: name one with --config FILE", .0.display())]
+    NoConfiguration(PathBuf),
     #[error("unknown argument `{0}`\n\nhint: edgecore --help")]
     Unknown(String),
 }

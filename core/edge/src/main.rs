@@ -9,7 +9,7 @@ use std::{
     process::ExitCode,
 };
 
-use arguments::Arguments;
+use arguments::{ArgumentError, Arguments};
 use longshore_edge::{
     app::App,
     config::{Config, LogConfig},
@@ -33,6 +33,9 @@ fn main() -> ExitCode {
         Ok(Arguments::Version) => return tell(concat!("edgecore ", env!("CARGO_PKG_VERSION"))),
         Err(error) => return fail(&error, EXIT_CONFIG),
     };
+    if !file.exists() {
+        return fail(&ArgumentError::NoConfiguration(file), EXIT_CONFIG);
+    }
     let config = match Config::load(&file) {
         Ok(config) => config,
         Err(error) => return fail(&error, EXIT_CONFIG),
@@ -41,6 +44,8 @@ fn main() -> ExitCode {
         return tell(&format!("`{}` is valid", file.display()));
     }
     log(config.log());
+    // Twins, passwords and what mappers keep are nobody else's business.
+    rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o077));
     // One thread for everything that waits; the store has its own.
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -94,13 +99,24 @@ fn log(config: &LogConfig) {
         .init();
 }
 
-/// Prints the chain of causes; what to do stands in the messages.
+/// Prints the chain of causes, and what to do at the end.
 fn fail(error: &dyn Error, code: u8) -> ExitCode {
-    let mut text = format!("error: {error}");
-    let mut cause = error.source();
+    let (mut text, mut hints) = (String::from("error: "), String::new());
+    let mut cause = Some(error);
     while let Some(error) = cause {
-        text.push_str(&format!("\ncaused by: {error}"));
+        let message = error.to_string();
+        let (message, hint) = message.split_once("\n\nhint: ").unwrap_or((&message, ""));
+        text.push_str(message);
+        if !hint.is_empty() {
+            hints.push_str(&format!("\nhint: {hint}"));
+        }
         cause = error.source();
+        if cause.is_some() {
+            text.push_str("\ncaused by: ");
+        }
+    }
+    if !hints.is_empty() {
+        text.push_str(&format!("\n{hints}"));
     }
     say(&mut io::stderr(), &text);
     ExitCode::from(code)

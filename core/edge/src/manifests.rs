@@ -26,7 +26,13 @@ type Fingerprint = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
 
 /// Keeps the store in step with the folder until `stop` is true. Without a
 /// folder, what a former configuration left is taken away.
-pub async fn run(folder: Option<PathBuf>, store: StoreHandle, mut stop: watch::Receiver<bool>) {
+/// `faults` gets what is wrong in it.
+pub async fn run(
+    folder: Option<PathBuf>,
+    store: StoreHandle,
+    faults: watch::Sender<Vec<String>>,
+    mut stop: watch::Receiver<bool>,
+) {
     let Some(folder) = folder else {
         let none = Apply {
             source: Source::Manifest,
@@ -42,7 +48,7 @@ pub async fn run(folder: Option<PathBuf>, store: StoreHandle, mut stop: watch::R
     let mut applied: Option<Fingerprint> = None;
     loop {
         let found = fingerprint(&folder);
-        if applied.as_ref() != Some(&found) && apply(&folder, &store).await {
+        if applied.as_ref() != Some(&found) && apply(&folder, &store, &faults).await {
             applied = Some(found);
         }
         tokio::select! {
@@ -53,13 +59,14 @@ pub async fn run(folder: Option<PathBuf>, store: StoreHandle, mut stop: watch::R
 }
 
 /// True when it need not be tried again before something changes.
-async fn apply(folder: &Path, store: &StoreHandle) -> bool {
+async fn apply(folder: &Path, store: &StoreHandle, faults: &watch::Sender<Vec<String>>) -> bool {
     let path = folder.to_owned();
     // Ten thousand manifests take a moment, and others share this thread.
     let loaded = match tokio::task::spawn_blocking(move || load(&path)).await {
         Ok(Ok(loaded)) => loaded,
         Ok(Err(error)) => {
             tracing::error!(folder = %folder.display(), %error, "manifests cannot be read; what was applied before stays");
+            let _ = faults.send_replace(vec![format!("{}: {error}", folder.display())]);
             return true;
         }
         Err(error) => {
@@ -67,7 +74,9 @@ async fn apply(folder: &Path, store: &StoreHandle) -> bool {
             return true;
         }
     };
-    let (changes, faulty) = loaded;
+    let (changes, errors) = loaded;
+    let faulty = !errors.is_empty();
+    let _ = faults.send_replace(errors);
     let count = changes.len();
     match store
         .apply(Apply {
@@ -89,8 +98,8 @@ async fn apply(folder: &Path, store: &StoreHandle) -> bool {
     }
 }
 
-/// The objects of a folder, and whether a document was lost to a fault.
-fn load(folder: &Path) -> std::io::Result<(Vec<Change>, bool)> {
+/// The objects of a folder, and the faults that cost a document.
+fn load(folder: &Path) -> std::io::Result<(Vec<Change>, Vec<String>)> {
     let loaded = Manifests::load(folder)?;
     for fault in &loaded.faults {
         tracing::warn!(%fault, "fault in a manifest");
@@ -114,7 +123,7 @@ fn load(folder: &Path) -> std::io::Result<(Vec<Change>, bool)> {
         )
     });
     let changes = models.chain(devices).collect();
-    Ok((changes, loaded.errors().next().is_some()))
+    Ok((changes, loaded.errors().map(ToString::to_string).collect()))
 }
 
 fn put(kind: &str, namespace: &str, name: &str, object: &impl serde::Serialize) -> Change {

@@ -217,7 +217,10 @@ fn what_prevents_the_start_is_named() {
     assert!(text.contains(&port) && text.contains("in use"), "{text}");
     let text =
         run(json!({"node": "a", "stateDir": "state", "bus": {"listen": port}, "metrics": free}));
-    assert!(text.contains(&port), "{text}");
+    assert!(
+        text.contains(&port) && text.contains("hint: set bus.listen"),
+        "{text}"
+    );
     fs::create_dir(folder.path().join("bad")).unwrap();
     fs::write(
         folder.path().join("bad/edge.db"),
@@ -227,10 +230,27 @@ fn what_prevents_the_start_is_named() {
     let text =
         run(json!({"node": "a", "stateDir": "bad", "bus": {"mode": "off"}, "metrics": free}));
     assert!(
-        text.contains("bad/edge.db")
-            && text.contains("is not a database")
-            && text.contains("hint:"),
+        text.contains("bad/edge.db") && text.contains("is not a database"),
         "{text}"
+    );
+    let last = text.lines().last().unwrap_or_default();
+    assert!(
+        last.starts_with("hint: move the file away"),
+        "causes first: {text}"
+    );
+    let missing = folder.path().join("missing.yaml");
+    let output = edge::edgecore()
+        .arg("--config")
+        .arg(&missing)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        format!(
+            "error: no configuration at {}\n\nhint: name one with --config FILE\n",
+            missing.display()
+        )
     );
 }
 

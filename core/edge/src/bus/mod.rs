@@ -103,7 +103,9 @@ pub enum KubeEdgeTopics {
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
     /// The port is taken or may not be used.
-    #[error("failed to listen for MQTT on {address}")]
+    #[error(
+        "failed to listen for MQTT on {address}\n\nhint: set bus.listen to another one, port 0 takes a free one"
+    )]
     Listen {
         /// The address of the configuration.
         address: SocketAddr,

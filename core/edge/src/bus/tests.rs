@@ -457,7 +457,7 @@ async fn a_taken_port_is_named() {
     assert_eq!(
         error.to_string(),
         format!(
-            "failed to listen for MQTT on {}",
+            "failed to listen for MQTT on {}\n\nhint: set bus.listen to another one, port 0 takes a free one",
             taken.local_addr().unwrap()
         )
     );

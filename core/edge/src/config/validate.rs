@@ -21,14 +21,16 @@ pub(super) fn config(text: &str, base: &Path) -> Result<Config, Vec<ConfigFault>
         Ok(value) => value,
         Err(error) => {
             let line = error.location().map(|at| at.line() as usize);
-            let what = error.without_snippet().to_string();
-            faults.at_line(
-                line,
-                format!(
+            let message = match error.without_snippet() {
+                serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+                    format!("{key} stands twice")
+                }
+                error => format!(
                     "not valid YAML: {}",
-                    what.lines().next().unwrap_or_default()
+                    error.to_string().lines().next().unwrap_or_default()
                 ),
-            );
+            };
+            faults.at_line(line, message);
             return faults.into_result(None);
         }
     };

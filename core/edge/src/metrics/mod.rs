@@ -24,6 +24,8 @@ use crate::{
 
 /// What there is to tell.
 pub struct Sources {
+    /// What is wrong in the folder of manifests.
+    pub manifest_faults: watch::Receiver<Vec<String>>,
     /// This node.
     pub node: NodeName,
     /// The twin engine.
@@ -42,7 +44,9 @@ pub struct Sources {
 
 /// The port cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to listen for metrics on {address}")]
+#[error(
+    "failed to listen for metrics on {address}\n\nhint: set metrics.listen to another one, port 0 takes a free one"
+)]
 pub struct ListenError {
     address: SocketAddr,
     #[source]
@@ -100,6 +104,11 @@ impl Sources {
                 fault.lines().next().unwrap_or_default()
             ));
         }
+        if self.store.health().is_full
+            && self.bus.as_ref().is_some_and(|bus| bus.address().is_some())
+        {
+            faults.push("bus: the disk is full, so new clients are refused until there is room; those that are connected stay".to_owned());
+        }
         if let Some(Err(why)) = self.bus.as_ref().map(|bus| bus.ready()) {
             faults.push(format!("bus: {why}"));
         }
@@ -115,7 +124,15 @@ impl Sources {
     /// The node in short, for programs.
     async fn status(&self) -> Response {
         let stats = self.twin.stats().await.unwrap_or_default();
-        let faults = self.faults();
+        let mut faults = self.faults();
+        let ready = faults.is_empty();
+        // They cost what they stand at, not the node.
+        let of_manifests = self.manifest_faults.borrow().clone();
+        faults.extend(
+            of_manifests
+                .iter()
+                .map(|fault| format!("manifest: {fault}")),
+        );
         let mappers = self.mappers.iter().map(|mapper| {
             let ((state, message), stats) = (crate::mappers::describe(&mapper.state()), mapper.stats());
             serde_json::json!({
@@ -125,7 +142,7 @@ impl Sources {
         });
         let bus = self.bus.as_ref().map(|bus| {
             let ready = bus.ready();
-            serde_json::json!({ "ready": ready.is_ok(), "message": ready.err(), "address": bus.address().map(|a| a.to_string()) })
+            serde_json::json!({ "ready": ready.is_ok(), "message": ready.err(), "address": bus.address().map(|a| a.to_string()), "broker": bus.broker() })
         });
         let link = self.link.borrow().clone();
         let word = match &link {
@@ -136,7 +153,7 @@ impl Sources {
         let outbox = self.store.outbox_size();
         let status = serde_json::json!({
             "node": self.node.as_str(),
-            "ready": faults.is_empty(),
+            "ready": ready,
             "faults": faults,
             "devices": stats.devices,
             "properties": stats.properties,

@@ -17,6 +17,7 @@ mod error;
 mod handle;
 mod objects;
 mod outbox;
+mod private;
 mod schema;
 mod twins;
 mod writer;

@@ -45,11 +45,12 @@ CREATE TABLE desired (
 
 /// Opens the file, makes it when it is absent, and brings it to [`SCHEMA`].
 pub(super) fn open(folder: &Path, path: &Path) -> Result<Connection, StoreError> {
-    std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder {
+    super::private::folder(folder).map_err(|source| StoreError::Folder {
         path: folder.to_owned(),
         source: Arc::new(source),
     })?;
     let connection = Connection::open(path).map_err(|e| explain(path, e))?;
+    super::private::file(path);
     prepare(&connection, path)?;
     Ok(connection)
 }

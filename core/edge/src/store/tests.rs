@@ -502,3 +502,25 @@ async fn a_full_disk_applies_nothing_and_ends_when_there_is_room() {
     assert_eq!(store.health().fault, None, "well again");
     assert!(store.health().errors > 0);
 }
+
+#[test]
+fn what_the_folder_holds_is_for_its_owner_alone() {
+    let parent = TempDir::new().unwrap();
+    let folder = parent.path().join("state");
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    drop(open(&folder));
+    assert_eq!(mode(&folder), 0o700);
+    assert_eq!(mode(&folder.join("edge.db")), 0o600);
+
+    let former = parent.path().join("former");
+    let session = former.join("bus/sessions/one.log");
+    fs::create_dir_all(session.parent().unwrap()).unwrap();
+    fs::write(&session, "").unwrap();
+    for (path, loose) in [(&former, 0o755), (&session, 0o644)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(loose)).unwrap();
+    }
+    drop(open(&former));
+    assert_eq!(mode(&former), 0o700);
+    assert_eq!(mode(session.parent().unwrap()), 0o700);
+    assert_eq!(mode(&session), 0o600);
+}

@@ -145,7 +145,13 @@ fn one(
     let (policy, config, policy_faults) =
         PropertyPolicy::parse(&visitor, &format!("{path}.visitors.configData"));
     let (errors, warnings): (Vec<_>, Vec<_>) = policy_faults.into_iter().partition(Fault::is_error);
+    let hides_more = !errors.is_empty() && !config.is_empty();
     broken.extend(errors);
+    if let Some(last) = broken.last_mut().filter(|_| hides_more) {
+        // A property with a fault never reaches its mapper.
+        last.message
+            .push_str(" (its mapper may find more once this is mended)");
+    }
     faults.extend(warnings);
     if policy.names.is_some() && !matches!(value_type, PropertyType::String | PropertyType::Int) {
         broken.push(Fault::error(

@@ -108,7 +108,7 @@ fn each_fault_stands_at_its_place_and_the_rest_is_usable() {
     spec.properties[5]: the type of property `typeless` in model `boiler` is missing
     spec.properties[6].name: a property needs a name
     spec.properties[7].collectCycle: must not be negative, 0 is taken
-    spec.properties[7].visitors.configData.deadband: expected a number, got `x`
+    spec.properties[7].visitors.configData.deadband: expected a number, got `x` (its mapper may find more once this is mended)
     spec.properties[8].desired.value: `many` is not a value of type INT: expected a whole number of at most 64 bits
     ");
     let usable: Vec<_> = device
