@@ -12,6 +12,9 @@ const HEADER: &str = "<!-- Generated from cli/src/args.rs; `LONGSHORE_UPDATE=1 c
 `longshore` speaks to the Kubernetes API that the kubeconfig names: `--kubeconfig`, else `KUBECONFIG`, else
 `.longshore/kubeconfig` in this folder or above, else `~/.kube/config`. The exit code is 0 if all went well, 1 if
 not, 2 for wrong arguments. Errors go to standard error, with what to do next after a blank line.
+
+`longshore status -o json` has a `state`: `starting`, `running`, `unsupervised` (the supervisor was killed, processes
+still run) or `stopped`; the exit code is 0 only for `running`.
 ";
 
 #[test]
