@@ -92,20 +92,19 @@ async fn apply_one(client: &Client, document: Json) -> Result<()> {
 
 /// Points an existing device at this run's simulator, if it hung on one before.
 async fn follow(api: &Api<DynamicObject>, name: &str, wanted: &DynamicObject) -> Result<()> {
-    let url = |object: &DynamicObject| {
-        let url = object.data.pointer(URL)?.as_str()?;
-        Some(url.to_owned())
-    };
-    let Some(wanted) = url(wanted) else {
-        return Ok(());
-    };
-    let found = url(&api.get(name).await?).unwrap_or_default();
-    if found != wanted && is_simulator(&found) {
-        let patch = json!({"spec": {"protocol": {"configData": {"url": wanted}}}});
+    if let Some(patch) = moved(&api.get(name).await?, wanted) {
         api.patch(name, &PatchParams::default(), &Patch::Merge(patch))
             .await?;
     }
     Ok(())
+}
+
+/// The change of address; none where people have given the device another one.
+fn moved(found: &DynamicObject, wanted: &DynamicObject) -> Option<Json> {
+    let found = found.data.pointer(URL)?.as_str()?;
+    let wanted = wanted.data.pointer(URL)?.as_str()?;
+    (found != wanted && is_simulator(found))
+        .then(|| json!({"spec": {"protocol": {"configData": {"url": wanted}}}}))
 }
 
 fn resource(kind: &str) -> ApiResource {
@@ -132,5 +131,19 @@ mod tests {
             serde_json::from_str::<Json>(note).unwrap(),
             json!({"kind": "Device", "metadata": {"name": "a", "annotations": {}}})
         );
+    }
+
+    #[test]
+    fn an_address_that_people_gave_stays() {
+        let at = |url: &str| -> DynamicObject {
+            let spec = json!({"protocol": {"configData": {"url": url}}});
+            serde_json::from_value(json!({"metadata": {"name": "a"}, "spec": spec})).unwrap()
+        };
+        let moved = |found: &str| moved(&at(found), &at("tcp://127.0.0.1:5020"));
+        assert_eq!(moved("tcp://10.0.0.5:502"), None);
+        assert_eq!(moved("rtu:///dev/ttyUSB0"), None);
+        assert_eq!(moved("tcp://127.0.0.1:5020"), None);
+        let patch = moved("tcp://127.0.0.1:5022").unwrap();
+        assert_eq!(patch.pointer(URL), Some(&json!("tcp://127.0.0.1:5020")));
     }
 }
