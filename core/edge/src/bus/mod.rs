@@ -26,7 +26,7 @@ mod tests;
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -42,6 +42,10 @@ use crate::{
     ports::{BusPort, DeviceChange, MembershipChange},
     twin::TwinHandle,
 };
+
+/// The embedded broker writes each session before it accepts a client; with
+/// less room it cannot.
+const LEAST_ROOM: u64 = 16 * 1024;
 
 /// What the bus is.
 #[derive(Debug, Clone)]
@@ -149,6 +153,8 @@ pub struct BusCounters {
 pub struct Bus {
     address: Option<SocketAddr>,
     broker: String,
+    /// Where the embedded broker keeps its sessions.
+    state_dir: Option<PathBuf>,
     topics: KubeEdgeTopics,
     /// `None` for an external broker: anything may be wanted.
     interest: Option<Arc<Interest>>,
@@ -180,6 +186,7 @@ impl Bus {
         let bus = match mode {
             BusMode::Off => return Ok(None),
             BusMode::Embedded(options) => {
+                let state_dir = options.state_dir.clone();
                 let started = embedded::start(
                     options,
                     responder.node.clone(),
@@ -191,6 +198,7 @@ impl Bus {
                 Self {
                     address: Some(started.address),
                     broker: started.address.to_string(),
+                    state_dir: Some(state_dir),
                     topics,
                     interest: Some(started.interest),
                     outgoing,
@@ -211,6 +219,7 @@ impl Bus {
                 Self {
                     address: None,
                     broker,
+                    state_dir: None,
                     topics,
                     interest: None,
                     outgoing,
@@ -285,8 +294,25 @@ impl BusPort for Bus {
     }
 
     fn ready(&self) -> Result<(), String> {
-        self.state.borrow().clone()
+        self.state.borrow().clone()?;
+        match &self.state_dir {
+            Some(folder) if free_bytes(folder).is_some_and(|free| free < LEAST_ROOM) => {
+                Err(format!(
+                    "the disk of {} is full, so new clients are refused until there is room",
+                    folder.display()
+                ))
+            }
+            _ => Ok(()),
+        }
     }
+}
+
+/// What this process may still write there; none if that cannot be told.
+fn free_bytes(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    let root = rustix::process::geteuid().is_root();
+    let blocks = if root { disk.f_bfree } else { disk.f_bavail };
+    Some(blocks.saturating_mul(disk.f_frsize))
 }
 
 impl BusCounters {

@@ -104,11 +104,6 @@ impl Sources {
                 fault.lines().next().unwrap_or_default()
             ));
         }
-        if self.store.health().is_full
-            && self.bus.as_ref().is_some_and(|bus| bus.address().is_some())
-        {
-            faults.push("bus: the disk is full, so new clients are refused until there is room; those that are connected stay".to_owned());
-        }
         if let Some(Err(why)) = self.bus.as_ref().map(|bus| bus.ready()) {
             faults.push(format!("bus: {why}"));
         }

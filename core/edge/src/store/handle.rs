@@ -158,8 +158,6 @@ pub struct DesiredRow {
 pub struct StoreHealth {
     /// Why it cannot; `None` while all is well.
     pub fault: Option<String>,
-    /// The disk is full; the bus cannot write its sessions then either.
-    pub is_full: bool,
     /// Failed operations since start.
     pub errors: u64,
 }

@@ -285,7 +285,6 @@ impl Writer {
                 self.health.errors += 1;
                 if matches!(error, StoreError::Full { .. }) {
                     self.health.fault = Some(error.to_string());
-                    self.health.is_full = true;
                     self.full = true;
                 }
                 // The caller may have given up; then nobody wants the answer.
@@ -353,12 +352,10 @@ impl Writer {
                     tracing::error!(%error, "store cannot write; twins go on, nothing is acknowledged");
                 }
                 self.health.fault = Some(error.to_string());
-                self.health.is_full = matches!(error, StoreError::Full { .. });
             }
             Ok(()) if self.health.fault.is_some() && !self.full && self.probe() => {
                 tracing::info!(path = %self.path.display(), "store can write again");
                 self.health.fault = None;
-                self.health.is_full = false;
             }
             Ok(()) => {}
         }
