@@ -159,9 +159,12 @@ impl Engine {
 
     /// A mapper runs (again): it knows nothing, so it gets all of its devices.
     pub(crate) fn mapper_up(&mut self, mapper: usize, now: Now) {
-        self.mapper_lost(mapper, "", now);
-        self.mappers[mapper].up = true;
-        self.mappers[mapper].outage_at = None;
+        self.mapper_lost(mapper);
+        let slot = &mut self.mappers[mapper];
+        slot.up = true;
+        if !slot.doubtful {
+            slot.outage_at = None;
+        }
         for id in self.devices_of(mapper) {
             self.configure(id, now);
         }
@@ -171,8 +174,10 @@ impl Engine {
     /// A mapper is gone: what was under way gets no completion. Its devices
     /// keep their state for [`OUTAGE_MS`], since most mappers are back by then.
     pub(crate) fn mapper_down(&mut self, mapper: usize, reason: &str, now: Now) {
-        self.mapper_lost(mapper, reason, now);
+        self.mapper_lost(mapper);
         let slot = &mut self.mappers[mapper];
+        slot.down_reason = reason.to_owned();
+        slot.doubtful = true;
         slot.outage_at = slot.outage_at.or(Some(now.ms + OUTAGE_MS));
         for id in self.devices_of(mapper) {
             let Some(device) = self.device_mut(id) else {
@@ -249,12 +254,18 @@ impl Engine {
         self.touch(id, now);
     }
 
-    fn mapper_lost(&mut self, mapper: usize, reason: &str, _now: Now) {
+    /// The mapper told something of a device.
+    pub(super) fn mapper_heard(&mut self, mapper: usize) {
+        let slot = &mut self.mappers[mapper];
+        slot.outage_at = None;
+        slot.doubtful = false;
+    }
+
+    fn mapper_lost(&mut self, mapper: usize) {
         self.under_way
             .retain(|_, under_way| under_way.mapper != mapper);
         let slot = &mut self.mappers[mapper];
         slot.up = false;
-        slot.down_reason = reason.to_owned();
         slot.queue.clear();
         slot.configures = 0;
         slot.writes = 0;
@@ -391,6 +402,7 @@ impl Engine {
             return;
         };
         device.state_by_mapper = online.is_some();
+        self.mapper_heard(mapper);
         let state = match online {
             Some(true) => DeviceState::Online,
             Some(false) => DeviceState::Offline,

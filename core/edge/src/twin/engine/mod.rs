@@ -102,6 +102,9 @@ struct MapperSlot {
     down_reason: String,
     /// When its devices lose their state because it is down.
     outage_at: Option<u64>,
+    /// It died, and nothing was heard of its devices since: being up alone
+    /// means little for one that dies again and again.
+    doubtful: bool,
     /// Devices to configure.
     queue: VecDeque<u32>,
     configures: usize,
@@ -229,6 +232,7 @@ impl Engine {
             up: false,
             down_reason: "the mapper is starting".to_owned(),
             outage_at: Some(OUTAGE_MS),
+            doubtful: false,
             queue: VecDeque::new(),
             configures: 0,
             writes: 0,

@@ -36,6 +36,8 @@ pub(super) struct Scratch {
 #[derive(Clone, Copy)]
 struct Group {
     device: u32,
+    /// Whose readings they are; none for those of a local client.
+    mapper: Option<usize>,
     served: bool,
     wants_batch: bool,
     wants_changes: bool,
@@ -46,6 +48,7 @@ struct Group {
 
 const NO_GROUP: Group = Group {
     device: FREE,
+    mapper: None,
     served: false,
     wants_batch: false,
     wants_changes: false,
@@ -160,6 +163,7 @@ impl Engine {
         }
         Group {
             device,
+            mapper,
             served: mapper.is_none() || entry.mapper == mapper,
             wants_batch: entry.wants_batch,
             wants_changes: entry.wants_changes,
@@ -172,6 +176,9 @@ impl Engine {
             return;
         }
         if group.good {
+            if let Some(mapper) = group.mapper {
+                self.mapper_heard(mapper);
+            }
             self.heard_of(group.device, now);
         }
         if !group.reported {

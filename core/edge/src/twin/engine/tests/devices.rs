@@ -294,6 +294,22 @@ fn a_mapper_that_stays_down_takes_the_devices_state_with_it() {
         DeviceState::Unknown,
         "failed for good: at once"
     );
+    world.up();
+    world.complete_configures();
+    world.read_setpoint(600);
+    for _ in 0..3 {
+        assert_eq!(state(&world), DeviceState::Online);
+        let now = world.now();
+        world.engine.mapper_down(0, "killed by signal 11", now);
+        world.up();
+        world.complete_configures();
+        world.tick(900);
+    }
+    assert_eq!(
+        state(&world),
+        DeviceState::Unknown,
+        "one that dies again and again without a reading is down"
+    );
 }
 
 #[test]
