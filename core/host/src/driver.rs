@@ -68,6 +68,29 @@ impl Shared {
     }
 }
 
+/// Tells one file at a path from the next; `None` while there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Identity {
+    fn of(path: &std::path::Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let found = std::fs::metadata(path).ok()?;
+        Some(Self {
+            device: found.dev(),
+            inode: found.ino(),
+            size: found.size(),
+            // Of the inode: also an access that was given afterwards counts.
+            changed: (found.ctime(), found.ctime_nsec()),
+        })
+    }
+}
+
 pub(crate) struct Driver {
     pub(crate) spec: MapperSpec,
     pub(crate) options: HostOptions,
@@ -78,6 +101,8 @@ pub(crate) struct Driver {
     pub(crate) watchdog: Watchdog,
     pub(crate) peer: Option<Peer>,
     pub(crate) generation: u64,
+    /// The file at the last start.
+    pub(crate) seen: Option<Identity>,
     /// Events that the edge has not taken yet. While there is one, nothing is
     /// read from the mapper: that is the back-pressure.
     pub(crate) outbox: VecDeque<MapperEvent>,
@@ -167,6 +192,11 @@ impl Driver {
         let mapper = self.spec.name.clone();
         match effect {
             Effect::Spawn => self.spawn(now),
+            Effect::Look => {
+                if Identity::of(&self.spec.file) != self.seen {
+                    self.step(Input::Replaced, now);
+                }
+            }
             Effect::Up => {
                 tracing::info!(
                     mapper = &*mapper,
@@ -214,6 +244,7 @@ impl Driver {
 
     fn spawn(&mut self, now: Instant) {
         // Looked at again for each start: the file may have been replaced.
+        self.seen = Identity::of(&self.spec.file);
         let refused = match inspect(&self.spec.file) {
             Err(error) => Some(crate::chain(&error)),
             Ok(descriptor) if descriptor.panic_aborts && self.spec.isolation == Isolation::InProcess => {
@@ -394,6 +425,9 @@ impl Driver {
             (State::Starting { .. }, None) => MapperState::Loading,
             (State::Running { .. }, _) => MapperState::Running {
                 generation: self.generation,
+            },
+            (State::Refused { .. }, reason) => MapperState::Failed {
+                reason: reason.clone().unwrap_or_default(),
             },
             (State::Stopping { .. }, _) => MapperState::Stopping,
             (State::Ended { failed: None }, _) => MapperState::Stopped,

@@ -75,11 +75,12 @@ impl Default for HostOptions {
             program: None,
             arguments: vec!["mapper-host".into()],
             start_timeout: Duration::from_secs(10),
-            // Generous, because a busy machine is no reason to kill a mapper.
-            answer_timeout: Duration::from_secs(2),
+            // A mapper that hangs is to be back within about a second. Its
+            // control thread does nothing but answer, also on a busy machine.
+            answer_timeout: Duration::from_millis(900),
             completion_grace: Duration::from_secs(1),
             stop_grace: Duration::from_secs(1),
-            ping_interval: Duration::from_secs(5),
+            ping_interval: Duration::from_millis(300),
         }
     }
 }
@@ -100,6 +101,7 @@ impl HostOptions {
             backoff_most: Duration::from_secs(1),
             stable: Duration::from_secs(10),
             stop_grace: self.stop_grace,
+            look_again: Duration::from_secs(2),
             killable: isolation == Isolation::Process,
         }
     }
@@ -206,6 +208,7 @@ impl Mapper {
             state,
             peer: None,
             generation: 0,
+            seen: None,
             outbox: VecDeque::new(),
             under_way: Vec::new(),
             asked: false,

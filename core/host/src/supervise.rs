@@ -18,6 +18,8 @@ pub(crate) struct Patience {
     pub(crate) stable: Duration,
     /// Time that a stop may take beyond its budget.
     pub(crate) stop_grace: Duration,
+    /// Pause between two looks at a file that was refused.
+    pub(crate) look_again: Duration,
     /// Whether the mapper can be killed: it has a process of its own.
     pub(crate) killable: bool,
 }
@@ -33,6 +35,10 @@ pub(crate) enum State {
     Running { since: Instant },
     /// Asked to stop. `Stopped`, `Gone` or the deadline enter `Ended`.
     Stopping { deadline: Instant },
+    /// There is no instance, for a reason that lies in the file or in the
+    /// configuration. At `until` the file is looked at; when it is another one
+    /// than before, the mapper is `Starting` again.
+    Refused { until: Instant },
     /// Will not come back: stopped, or (with a reason) given up.
     Ended { failed: Option<Arc<str>> },
 }
@@ -44,8 +50,10 @@ pub(crate) enum Input {
     Tick,
     /// The instance stands.
     Ready,
-    /// There is no instance, and trying again cannot help.
+    /// There is no instance, and trying again with the same file cannot help.
     Refused(Arc<str>),
+    /// The file is not the one that was refused.
+    Replaced,
     /// It crashed, ended by itself, broke the contract or failed to start.
     Gone(Arc<str>),
     /// It does not answer.
@@ -61,6 +69,8 @@ pub(crate) enum Input {
 pub(crate) enum Effect {
     /// Start the process or thread.
     Spawn,
+    /// See whether the file is another one; if so, `Replaced`.
+    Look,
     /// Tell the edge that the mapper is up.
     Up,
     /// Get rid of the process or thread, whatever it does.
@@ -100,6 +110,7 @@ impl Supervisor {
         match self.state {
             State::Waiting { until: at }
             | State::Starting { deadline: at }
+            | State::Refused { until: at }
             | State::Stopping { deadline: at } => Some(at),
             State::Running { .. } | State::Ended { .. } => None,
         }
@@ -122,7 +133,25 @@ impl Supervisor {
                 self.reason = None;
                 vec![Effect::Up]
             }
-            (State::Starting { .. }, Input::Refused(reason)) => self.end(Some(reason)),
+            (State::Starting { .. }, Input::Refused(reason)) => {
+                self.reason = Some(reason);
+                self.state = State::Refused {
+                    until: now + self.patience.look_again,
+                };
+                vec![Effect::Discard]
+            }
+            (State::Refused { until }, Input::Tick) if *until <= now => {
+                self.state = State::Refused {
+                    until: now + self.patience.look_again,
+                };
+                vec![Effect::Look]
+            }
+            (State::Refused { .. }, Input::Replaced) => {
+                self.state = State::Starting {
+                    deadline: now + self.patience.start,
+                };
+                vec![Effect::Spawn]
+            }
             (State::Starting { .. } | State::Running { .. }, Input::Gone(reason)) => {
                 self.failed(reason, now)
             }
@@ -135,7 +164,10 @@ impl Supervisor {
                 };
                 vec![Effect::AskStop(budget)]
             }
-            (State::Waiting { .. } | State::Starting { .. }, Input::Stop(_)) => self.end(None),
+            (
+                State::Waiting { .. } | State::Starting { .. } | State::Refused { .. },
+                Input::Stop(_),
+            ) => self.end(None),
             (State::Stopping { .. }, Input::Stopped | Input::Gone(_)) => {
                 let mut effects = self.end(None);
                 effects.push(Effect::Down("stopped".into()));
@@ -212,6 +244,7 @@ mod tests {
         backoff_most: Duration::from_secs(1),
         stable: Duration::from_secs(10),
         stop_grace: Duration::from_secs(1),
+        look_again: Duration::from_secs(2),
         killable: true,
     };
 
@@ -254,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_that_hangs_is_killed_and_one_that_is_refused_is_not_repeated() {
+    fn a_start_that_hangs_is_killed_and_one_that_is_refused_waits_for_another_file() {
         let now = Instant::now();
         let mut supervisor = Supervisor::new(PATIENCE, now, 7);
         supervisor.step(Input::Tick, now);
@@ -269,13 +302,14 @@ mod tests {
             supervisor.step(Input::Refused("no".into()), deadline),
             [Effect::Discard]
         );
-        assert_eq!(
-            supervisor.state,
-            State::Ended {
-                failed: Some("no".into())
-            }
-        );
-        assert_eq!(supervisor.step(Input::Tick, deadline + PATIENCE.stable), []);
+        assert_eq!(supervisor.reason.as_deref(), Some("no"));
+        assert_eq!(supervisor.step(Input::Tick, deadline), []);
+        let look = supervisor.deadline().expect("looks again");
+        assert_eq!(look, deadline + PATIENCE.look_again);
+        assert_eq!(supervisor.step(Input::Tick, look), [Effect::Look]);
+        assert_eq!(supervisor.step(Input::Replaced, look), [Effect::Spawn]);
+        assert_eq!(supervisor.step(Input::Ready, look), [Effect::Up]);
+        assert_eq!(supervisor.reason, None);
     }
 
     #[test]
@@ -318,6 +352,7 @@ mod tests {
                     13 => Input::Refused("refused".into()),
                     14..16 => Input::Gone("gone".into()),
                     16..18 => Input::Hung("hung".into()),
+                    18 if round % 3 == 0 => Input::Replaced,
                     18 => Input::Stopped,
                     _ => Input::Stop(Duration::from_secs(1)),
                 };
@@ -327,6 +362,7 @@ mod tests {
                             assert!(!std::mem::replace(&mut spawned, true), "two at once")
                         }
                         Effect::Discard => spawned = false,
+                        Effect::Look => assert!(!spawned, "it runs"),
                         Effect::Up => {
                             assert!(spawned && !std::mem::replace(&mut up, true), "up twice")
                         }

@@ -9,7 +9,10 @@ use longshore_abi::{ABI_MAJOR, Descriptor, FLAG_PANIC_ABORTS, MAGIC};
 use longshore_host::{InspectError, Isolation, inspect};
 use serde_json::json;
 
-use super::support::{Run, bad_mapper, c_library, options};
+use super::{
+    lifetime::kill,
+    support::{Run, bad_mapper, c_library, options},
+};
 
 /// A copy of the good library, spoilt.
 fn spoilt(folder: &Path, spoil: impl FnOnce(&mut Vec<u8>)) -> PathBuf {
@@ -163,6 +166,24 @@ fn no_cut_and_no_damage_is_taken_for_a_mapper_or_panics() {
             let _ = inspect(&spoilt(folder.path(), |bytes| bytes[at] = damage));
         }
     }
+}
+
+#[tokio::test]
+async fn a_library_that_is_put_back_is_loaded_without_anybody_asking() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (file, away) = (folder.path().join("m.so"), folder.path().join("away"));
+    std::fs::copy(bad_mapper(), &file).expect("a copy");
+    let mut run = Run::start(file.clone(), Isolation::Process, json!({}), options());
+    run.up().await;
+    std::fs::rename(&file, &away).expect("it is there");
+    let pid = run.mapper.stats().process_id.expect("a child");
+    kill(pid);
+    run.down().await;
+    assert!(run.failed().await.ends_with("does not exist"));
+    std::fs::rename(&away, &file).expect("it is there");
+    run.up().await;
+    run.answers(1).await;
+    run.stop().await;
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use super::support::{Run, eventually, options};
 /// Set in the process that [`a_child_ends_with_its_host`] starts and kills.
 const BE_A_HOST: &str = "LONGSHORE_TEST_BE_A_HOST";
 
-fn kill(process: u32) {
+pub(super) fn kill(process: u32) {
     let status = Program::new("kill")
         .args(["-KILL", &process.to_string()])
         .status();
