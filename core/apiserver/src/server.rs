@@ -76,6 +76,14 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// Others can read the database, and that cannot be changed.
+    #[error("the database `{}` could not be made private", path.display())]
+    Private {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The file that keeps others out could not be made beside the database.
     #[error("failed to lock the API database `{path}`", path = path.display())]
     Lock {
@@ -127,6 +135,10 @@ impl ApiServer {
             },
             DatabaseError::InUse => OpenError::InUse { path: path.clone() },
             DatabaseError::Lock(source) => OpenError::Lock {
+                path: path.clone(),
+                source,
+            },
+            DatabaseError::Private(source) => OpenError::Private {
                 path: path.clone(),
                 source,
             },

@@ -189,12 +189,12 @@ pub(super) async fn patch(call: &Call, bytes: &[u8]) -> Result<Response, ApiErro
     let builtin = call.resource.class != Class::Custom;
     let (edit, duplicates) = match body::content_type(&call.headers) {
         "application/merge-patch+json" => {
-            let Decoded { value, duplicates } = body::json(bytes)?;
+            let Decoded { value, duplicates } = patch_object(bytes)?;
             (Edit::Merge(value), duplicates)
         }
         "application/json-patch+json" => (Edit::Json(body::json(bytes)?.value), Vec::new()),
         "application/strategic-merge-patch+json" if builtin => {
-            let Decoded { value, duplicates } = body::json(bytes)?;
+            let Decoded { value, duplicates } = patch_object(bytes)?;
             (Edit::Strategic(value), duplicates)
         }
         "application/apply-patch+yaml" => {
@@ -214,6 +214,17 @@ pub(super) async fn patch(call: &Call, bytes: &[u8]) -> Result<Response, ApiErro
         }
     };
     modify(call, edit, &duplicates).await
+}
+
+/// A merge patch that is no object would replace the whole object by itself.
+fn patch_object(bytes: &[u8]) -> Result<Decoded, ApiError> {
+    let decoded = body::json(bytes)?;
+    if decoded.value.is_object() {
+        return Ok(decoded);
+    }
+    Err(ApiError::bad_request(
+        "error decoding patch: a merge patch must be a JSON object",
+    ))
 }
 
 fn apply_edit(call: &Call, mut config: Value) -> Result<Edit, ApiError> {

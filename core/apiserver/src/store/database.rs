@@ -1,6 +1,8 @@
 //! The file: opening it, its tables, what it says about itself.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -54,6 +56,8 @@ pub(crate) enum DatabaseError {
     InUse,
     #[error("the lock of the database could not be made")]
     Lock(#[source] std::io::Error),
+    #[error("the database could not be made private")]
+    Private(#[source] std::io::Error),
     #[error("the writer thread could not be started")]
     Thread(#[source] std::io::Error),
 }
@@ -73,6 +77,7 @@ pub(super) fn lock(path: &Path) -> Result<File, DatabaseError> {
 
 /// Opens the writer's connection and makes the tables.
 pub(super) fn open(path: &Path, max_bytes: Option<u64>) -> Result<Connection, DatabaseError> {
+    private(path).map_err(DatabaseError::Private)?;
     let connection = Connection::open(path)?;
     prepare(&connection, max_bytes).map_err(|source| match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
@@ -81,6 +86,25 @@ pub(super) fn open(path: &Path, max_bytes: Option<u64>) -> Result<Connection, Da
         _ => DatabaseError::Sqlite(source),
     })?;
     Ok(connection)
+}
+
+/// Secrets stand in it: makes the file for its owner alone, and takes what is
+/// there already from others. SQLite gives new files beside it the same mode.
+fn private(path: &Path) -> io::Result<()> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)?;
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match fs::set_permissions(Path::new(&name), Permissions::from_mode(0o600)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn prepare(connection: &Connection, max_bytes: Option<u64>) -> rusqlite::Result<()> {

@@ -545,3 +545,15 @@ async fn what_was_answered_is_there_after_a_restart() {
     let namespaces = server.get("/api/v1/namespaces").await.expect(200);
     assert_eq!(namespaces["items"].as_array().map(Vec::len), Some(4));
 }
+
+#[tokio::test]
+async fn a_merge_patch_that_is_no_object_is_refused() {
+    let server = Server::with_widgets().await;
+    server.post(PATH, widget("a", 5)).await.expect(201);
+    let path = format!("{PATH}/a");
+    for body in [Value::Null, json!([1]), json!("x")] {
+        let refused = server.patch("merge", &path, body).await.expect(400);
+        assert_eq!(refused["reason"], "BadRequest");
+    }
+    assert_eq!(server.get(&path).await.expect(200)["spec"]["size"], 5);
+}
