@@ -102,6 +102,32 @@ struct Ports {
     addresses: Addresses,
 }
 
+/// The state folder holds secrets: it, and what former versions left readable
+/// in it, is for its owner alone. SQLite gives new files the mode of the database.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    let private =
+        |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
+    private(folder, 0o700)?;
+    let database = folder.join("hub.db");
+    std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(database)?;
+    for name in ["hub.db", "hub.db-wal", "hub.db-shm"] {
+        let path = folder.join(name);
+        if path.exists() {
+            private(&path, 0o600)?;
+        }
+    }
+    Ok(())
+}
+
 impl RunningHub {
     /// Opens the state, binds the ports, brings the cluster into shape, and
     /// starts to serve. When it returns, the hub is ready and `run.json` in its
@@ -113,7 +139,7 @@ impl RunningHub {
         // Another part of the process may have chosen a provider: all is well then.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let state_dir = config.state_dir();
-        std::fs::create_dir_all(state_dir).map_err(|source| StartError::StateDir {
+        make_private(state_dir).map_err(|source| StartError::StateDir {
             path: state_dir.to_owned(),
             source,
         })?;

@@ -91,6 +91,28 @@ fn the_ca_is_made_once_and_its_key_is_private() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
+#[tokio::test]
+async fn the_state_is_for_its_owner_alone() {
+    use std::{fs, os::unix::fs::PermissionsExt};
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    // As a former version left it.
+    fs::create_dir(&state).unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o755)).unwrap();
+    let hub = TestHub::start_in(folder).await;
+    let state = hub.folder.path().join("state");
+    let mode = |name: &str| fs::metadata(state.join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(""), 0o700);
+    for name in [
+        "hub.db",
+        "kubernetes.db",
+        "kubernetes.db-wal",
+        "../kubeconfig",
+    ] {
+        assert_eq!(mode(name), 0o600, "{name}");
+    }
+}
+
 fn expired(state_dir: &std::path::Path) -> Credentials {
     let key_pem = std::fs::read_to_string(state_dir.join("ca.key")).unwrap();
     let ca = std::fs::read_to_string(state_dir.join("ca.crt")).unwrap();
