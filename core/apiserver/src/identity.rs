@@ -16,6 +16,14 @@ pub struct User {
 }
 
 impl User {
+    /// Somebody who showed no credentials.
+    pub(crate) fn anonymous() -> User {
+        User {
+            name: "system:anonymous".into(),
+            groups: vec!["system:unauthenticated".into()],
+        }
+    }
+
     /// A user who may do everything.
     pub fn admin(name: impl Into<String>) -> User {
         User {

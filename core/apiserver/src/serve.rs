@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::response::IntoResponse;
 use http::{Request, header};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -16,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::identity::{Tokens, User, user_of_certificate};
-use crate::rest::status::ApiError;
 use crate::rest::{self, Api};
 
 /// A client that has not finished its handshake by then is dropped.
@@ -94,10 +92,7 @@ async fn connection(api: Arc<Api>, socket: TcpStream, acceptor: TlsAcceptor, tok
                 by_certificate.or_else(|| bearer(&request).and_then(|token| tokens.user(token)));
             let mut request = request.map(Body::new);
             request.extensions_mut().remove::<User>();
-            Ok::<_, std::convert::Infallible>(match user {
-                Some(user) => rest::handle(api, Some(user), request).await,
-                None => ApiError::unauthorized().into_response(),
-            })
+            Ok::<_, std::convert::Infallible>(rest::handle(api, user, request).await)
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());

@@ -179,7 +179,8 @@ impl ApiServer {
     ///
     /// A bearer token of `tokens`, or the subject of a client certificate that
     /// `tls` verified (CN is the user, O are the groups), says who asks; anyone
-    /// else is answered 401. `tls` should offer `h2` and `http/1.1` by ALPN.
+    /// else is answered 401, but for `/healthz`, `/livez`, `/readyz` and
+    /// `/version`. `tls` should offer `h2` and `http/1.1` by ALPN.
     ///
     /// # Errors
     ///

@@ -174,6 +174,15 @@ impl Call {
     }
 }
 
+/// What the real server tells everybody (`system:public-info-viewer`), so that
+/// probes need no credentials. Wrong ones are refused here too.
+fn is_public(request: &Request<Body>) -> bool {
+    let path = request.uri().path();
+    request.method() == http::Method::GET
+        && matches!(path, "/healthz" | "/livez" | "/readyz" | "/version")
+        && !request.headers().contains_key(http::header::AUTHORIZATION)
+}
+
 /// Answers one request.
 pub(crate) async fn handle(
     api: Arc<Api>,
@@ -184,7 +193,8 @@ pub(crate) async fn handle(
         .extensions()
         .get::<User>()
         .cloned()
-        .or(fallback_user);
+        .or(fallback_user)
+        .or_else(|| is_public(&request).then(User::anonymous));
     let Some(user) = user else {
         return ApiError::unauthorized().into_response();
     };

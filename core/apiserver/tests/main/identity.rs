@@ -70,6 +70,22 @@ async fn who_am_i(
     identity: Option<Identity>,
     authorization: &str,
 ) -> (u16, Value) {
+    let request = format!(
+        "POST /apis/authentication.k8s.io/v1/selfsubjectreviews HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: 2\r\n{authorization}\r\n{{}}"
+    );
+    let (code, body) = ask(authority, address, identity, &request).await;
+    let body: Value = serde_json::from_str(&body).expect("JSON");
+    (code, body["status"]["userInfo"].clone())
+}
+
+/// Sends a request over a connection of its own: (status code, body).
+async fn ask(
+    authority: &Authority,
+    address: std::net::SocketAddr,
+    identity: Option<Identity>,
+    request: &str,
+) -> (u16, String) {
     let config = rustls::ClientConfig::builder_with_provider(provider());
     let config = config
         .with_safe_default_protocol_versions()
@@ -83,10 +99,6 @@ async fn who_am_i(
     let name = ServerName::try_from("127.0.0.1").expect("a name");
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let mut stream = connector.connect(name, socket).await.expect("a handshake");
-    let request = format!(
-        "POST /apis/authentication.k8s.io/v1/selfsubjectreviews HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
-         content-type: application/json\r\ncontent-length: 2\r\n{authorization}\r\n{{}}"
-    );
     stream.write_all(request.as_bytes()).await.expect("is sent");
     let mut answer = Vec::new();
     // some servers close without the goodbye of TLS; the answer is whole anyway
@@ -101,8 +113,7 @@ async fn who_am_i(
         .split_once("\r\n\r\n")
         .map(|(_, body)| body)
         .unwrap_or_default();
-    let body: Value = serde_json::from_str(body).expect("JSON");
-    (code, body["status"]["userInfo"].clone())
+    (code, body.to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,6 +136,19 @@ async fn a_token_or_a_certificate_opens_the_door() {
     )
     .await;
     assert_eq!((code, &user["username"]), (201, &json!("admin")));
+    for (path, header, expected) in [
+        ("/healthz", "", 200),
+        ("/livez", "", 200),
+        ("/readyz", "", 200),
+        ("/version", "", 200),
+        ("/healthz", "authorization: Bearer wrong\r\n", 401),
+        ("/api", "", 401),
+    ] {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n");
+        let (code, body) = ask(&authority, address, None, &request).await;
+        assert_eq!(code, expected, "{path} {header}: {body}");
+    }
     for wrong in [
         "",
         "authorization: Bearer secre\r\n",
