@@ -68,6 +68,9 @@ impl Shared {
     }
 }
 
+/// An overdue answer counts after this time, in which messages are still read.
+const SECOND_LOOK: Duration = Duration::from_millis(50);
+
 /// Tells one file at a path from the next; `None` while there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
@@ -101,6 +104,8 @@ pub(crate) struct Driver {
     pub(crate) watchdog: Watchdog,
     pub(crate) peer: Option<Peer>,
     pub(crate) generation: u64,
+    /// Since when an answer is overdue.
+    pub(crate) suspected: Option<Instant>,
     /// The file at the last start.
     pub(crate) seen: Option<Identity>,
     /// Events that the edge has not taken yet. While there is one, nothing is
@@ -166,10 +171,23 @@ impl Driver {
         if !matches!(self.supervisor.state, State::Running { .. }) {
             return self.supervisor.deadline();
         }
-        if let Some(reason) = self.watchdog.overdue(now) {
-            self.shared.counters.fault();
-            self.step(Input::Hung(reason), now);
-            return self.supervisor.deadline();
+        match (self.watchdog.overdue(now), self.suspected) {
+            (None, _) => self.suspected = None,
+            // This process itself may have been held up; what the mapper said
+            // meanwhile is read before it is judged.
+            (Some(_), None) => {
+                self.suspected = Some(now);
+                return Some(now + SECOND_LOOK);
+            }
+            (Some(_), Some(since)) if now < since + SECOND_LOOK => {
+                return Some(since + SECOND_LOOK);
+            }
+            (Some(reason), Some(_)) => {
+                self.suspected = None;
+                self.shared.counters.fault();
+                self.step(Input::Hung(reason), now);
+                return self.supervisor.deadline();
+            }
         }
         if !self.asked {
             self.dispatch(now);

@@ -208,6 +208,7 @@ impl Mapper {
             state,
             peer: None,
             generation: 0,
+            suspected: None,
             seen: None,
             outbox: VecDeque::new(),
             under_way: Vec::new(),
