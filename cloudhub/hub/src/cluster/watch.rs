@@ -23,6 +23,7 @@ use super::kinds;
 use crate::{
     catalog::{DeviceEntry, ModelEntry, ModelKey},
     state::Hub,
+    status::version_of,
 };
 
 /// Follows devices for ever.
@@ -87,7 +88,10 @@ pub(crate) async fn statuses(client: Client, hub: Arc<Hub>) {
         Event::Init => buffer.clear(),
         Event::InitApply(object) => buffer.extend(meta_name(&object)),
         Event::InitDone => hub.statuses_exist(std::mem::take(&mut buffer)),
-        Event::Apply(object) => hub.status.appeared(meta_name(&object)),
+        Event::Apply(object) => {
+            let version = version_of(object.metadata.resource_version.as_deref());
+            hub.status.appeared(meta_name(&object), version);
+        }
         Event::Delete(object) => hub.status.vanished(meta_name(&object)),
     })
     .await;

@@ -78,6 +78,18 @@ pub enum IdentityError {
         #[source]
         source: rcgen::Error,
     },
+    /// The folder holds what another node needs.
+    #[error(
+        "`{path}` is the certificate of node `{holder}`, not of `{node}`\n\nhint: choose another folder"
+    )]
+    OtherNode {
+        /// The certificate.
+        path: PathBuf,
+        /// Whose it is.
+        holder: String,
+        /// Whose was to be made.
+        node: NodeName,
+    },
     /// TLS cannot be set up.
     #[error("cannot set up TLS")]
     Tls(#[source] rustls::Error),
@@ -238,10 +250,25 @@ pub fn write_node(
     folder: &Path,
 ) -> Result<(), IdentityError> {
     files::make_folder(folder)?;
+    let path = folder.join("node.crt");
+    let present = files::read_if_there(&path)?;
+    let present = present.and_then(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).ok());
+    let holder = match present.as_ref().map(peer_of) {
+        Some(Peer::Node(holder)) if holder != *node => Some(holder.to_string()),
+        Some(Peer::Other(holder)) => Some(holder),
+        _ => None,
+    };
+    if let Some(holder) = holder {
+        return Err(IdentityError::OtherNode {
+            path,
+            holder,
+            node: node.clone(),
+        });
+    }
     files::replace(&folder.join("ca.crt"), authority.certificate_pem(), 0o644)?;
     authority
         .issue_node(node)?
-        .write(&folder.join("node.crt"), &folder.join("node.key"))
+        .write(&path, &folder.join("node.key"))
 }
 
 fn ca_certificate(key: &KeyPair) -> Result<String, IdentityError> {

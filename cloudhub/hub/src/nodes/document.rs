@@ -46,6 +46,11 @@ pub(super) fn status(task: &Task, present: &DynamicObject, now: Timestamp) -> Va
     let now = now.to_seconds_string();
     let (ready, reason, message) = match task.presence {
         Presence::Connected => ("True", "EdgeConnected", "the edge is connected to the hub"),
+        Presence::Away => (
+            "True",
+            "EdgeAway",
+            "the edge has lost the hub and may be back before the grace period ends",
+        ),
         _ => (
             "Unknown",
             "NodeStatusUnknown",

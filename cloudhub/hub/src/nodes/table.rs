@@ -21,6 +21,10 @@ use crate::{
 /// units of the lease's interval: enough for people, little for etcd.
 const HEARTBEAT_LEASES: u32 = 30;
 
+/// A session that is back within this time was never away: a line that breaks
+/// for a moment writes nothing.
+const AWAY_AFTER: Duration = Duration::from_secs(3);
+
 /// A write that failed is tried again after so long.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -35,6 +39,8 @@ pub(crate) enum Presence {
     /// counts each node that it knows as such until the grace period is over,
     /// so that its restart makes no node flap.
     Connected,
+    /// Its session ended some seconds ago, and the grace period is not over.
+    Away,
     /// Silent for longer than the grace period.
     Lost,
 }
@@ -84,6 +90,8 @@ struct Entry {
     session: Option<(u64, oneshot::Sender<RefuseReason>)>,
     report: NodeReport,
     last_seen: Instant,
+    /// When its last session of this hub ended.
+    left: Option<Instant>,
     presence: Presence,
     since_ms: i64,
     dirty: bool,
@@ -139,6 +147,7 @@ impl NodeTable {
             // It may have ended by itself.
             let _ = former.send(RefuseReason::Replaced);
         }
+        entry.left = None;
         entry.dirty = true;
         entry.next_lease = now;
         drop(inner);
@@ -154,6 +163,7 @@ impl NodeTable {
         {
             entry.session = None;
             entry.last_seen = now;
+            entry.left = Some(now);
         }
     }
 
@@ -248,11 +258,7 @@ impl NodeTable {
             if connected {
                 entry.last_seen = at;
             }
-            let presence = if at.duration_since(entry.last_seen) < self.config.grace {
-                Presence::Connected
-            } else {
-                Presence::Lost
-            };
+            let presence = entry.presence_at(at, self.config.grace);
             if presence != entry.presence {
                 entry.presence = presence;
                 entry.since_ms = now().as_millis();
@@ -307,11 +313,22 @@ impl Inner {
 }
 
 impl Entry {
+    fn presence_at(&self, at: Instant, grace: Duration) -> Presence {
+        if at.duration_since(self.last_seen) >= grace {
+            return Presence::Lost;
+        }
+        match self.left {
+            Some(left) if at.duration_since(left) >= AWAY_AFTER => Presence::Away,
+            _ => Presence::Connected,
+        }
+    }
+
     fn new(at: Instant) -> Self {
         Self {
             session: None,
             report: NodeReport::default(),
             last_seen: at,
+            left: None,
             presence: Presence::Connected,
             since_ms: now().as_millis(),
             dirty: true,
@@ -364,6 +381,11 @@ mod tests {
         let due = table.due(start + Duration::from_secs(10));
         assert!(due.tasks[0].renew_lease && !due.tasks[0].write_status);
         table.detach("n", session.id, start + Duration::from_secs(11));
+        assert!(table.due(start + Duration::from_secs(13)).tasks.is_empty());
+        let due = table.due(start + Duration::from_secs(14));
+        assert_eq!(due.changed, ["n"]);
+        assert_eq!(due.tasks[0].presence, Presence::Away);
+        table.done(&due.tasks[0], true, start + Duration::from_secs(14));
         assert!(table.due(start + Duration::from_secs(30)).tasks.is_empty());
         let due = table.due(start + Duration::from_secs(51));
         assert_eq!(due.tasks[0].presence, Presence::Lost);

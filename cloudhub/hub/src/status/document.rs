@@ -184,7 +184,7 @@ fn node_condition(entry: &DeviceEntry, (presence, since_ms): (Presence, i64)) ->
             "NodeNeverConnected",
             format!("node `{node}` never connected to this hub"),
         ),
-        Presence::Lost => (
+        Presence::Away | Presence::Lost => (
             ConditionStatus::False,
             "NodeOffline",
             format!("node `{node}` is not connected; what is shown is the last that it said"),

@@ -52,8 +52,17 @@ pub(crate) struct StatusQueue {
 struct Inner {
     pace: Pace,
     existing: HashSet<DeviceName>,
-    /// Hash of what was written last, to leave out what would change nothing.
-    written: HashMap<DeviceName, u64>,
+    /// What was written last, to leave out what would change nothing.
+    written: HashMap<DeviceName, Written>,
+}
+
+/// A write of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Written {
+    /// Hash of the content.
+    hash: u64,
+    /// The resource version that it became. A later one is somebody else's.
+    version: u64,
 }
 
 impl StatusQueue {
@@ -99,9 +108,20 @@ impl StatusQueue {
         self.mark(vanished.into_iter().chain(news));
     }
 
-    pub(crate) fn appeared(&self, device: Option<DeviceName>) {
-        if let Some(device) = device {
-            lock(&self.inner).existing.insert(device);
+    /// There is a DeviceStatus, of this resource version. If it is later than
+    /// our last write, somebody else wrote: ours is written again.
+    pub(crate) fn appeared(&self, device: Option<DeviceName>, version: u64) {
+        let Some(device) = device else { return };
+        let mut inner = lock(&self.inner);
+        inner.existing.insert(device.clone());
+        let foreign = inner
+            .written
+            .get(&device)
+            .is_some_and(|written| version > written.version);
+        if foreign {
+            inner.written.remove(&device);
+            drop(inner);
+            self.mark([device]);
         }
     }
 
@@ -124,15 +144,19 @@ impl StatusQueue {
     }
 
     fn is_written(&self, device: &DeviceName, hash: u64) -> bool {
-        lock(&self.inner).written.get(device) == Some(&hash)
+        let inner = lock(&self.inner);
+        inner
+            .written
+            .get(device)
+            .is_some_and(|written| written.hash == hash)
     }
 
     fn done(&self, device: DeviceName, outcome: &Outcome) {
         let now = Instant::now();
         let mut inner = lock(&self.inner);
         match outcome {
-            Outcome::Written(hash) => {
-                inner.written.insert(device.clone(), *hash);
+            Outcome::Written(written) => {
+                inner.written.insert(device.clone(), *written);
                 inner.existing.insert(device.clone());
                 inner.pace.done(device, now);
             }
@@ -164,7 +188,7 @@ enum WriteError {
 }
 
 enum Outcome {
-    Written(u64),
+    Written(Written),
     Unchanged,
     Gone,
     Failed,
@@ -266,18 +290,18 @@ async fn write(
         document::keep_what_was_reported(&mut status);
     }
     hub.metrics.status_writes.increment();
-    put(&api, device, exists, document::owner(device, entry), status).await?;
-    Ok(Outcome::Written(hash))
+    let version = put(&api, device, exists, document::owner(device, entry), status).await?;
+    Ok(Outcome::Written(Written { hash, version }))
 }
 
-/// Patches or creates, whichever it takes.
+/// Patches or creates, whichever it takes; gives the resource version that came of it.
 async fn put(
     api: &Api<DynamicObject>,
     device: &DeviceName,
     mut exists: bool,
     owner: Value,
     status: Value,
-) -> Result<(), kube::Error> {
+) -> Result<u64, kube::Error> {
     let patch = json!({"metadata": {"ownerReferences": [owner]}, "status": status});
     let patch = Patch::Merge(&patch);
     let mut object = DynamicObject::new(device.name(), &kinds::device_status())
@@ -297,13 +321,21 @@ async fn put(
         };
         tries -= 1;
         match outcome {
-            Ok(_) => return Ok(()),
+            Ok(object) => return Ok(version_of(object.metadata.resource_version.as_deref())),
             // The watch is a little behind.
             Err(error) if tries > 0 && exists && has_code(&error, 404) => exists = false,
             Err(error) if tries > 0 && !exists && has_code(&error, 409) => exists = true,
             Err(error) => return Err(error),
         }
     }
+}
+
+/// A resource version as a number, which it is on every API server that
+/// Kubernetes has; 0 elsewhere, and then foreign writes go unnoticed.
+pub(crate) fn version_of(version: Option<&str>) -> u64 {
+    version
+        .and_then(|version| version.parse().ok())
+        .unwrap_or_default()
 }
 
 /// Whether a DeviceStatus is of this very device, not of a former one of the name.

@@ -107,6 +107,13 @@ async fn what_an_edge_reports_stands_in_the_device_status() {
     })
     .await;
 
+    hub.patch("DeviceStatus", "boiler", json!({"status": {"twins": []}}))
+        .await;
+    hub.wait("DeviceStatus", "boiler", "is mended", |s| {
+        reported(s) == "49"
+    })
+    .await;
+
     // Neither of another node's device, nor of a former one of the name.
     hub.create(device("foreign", "boiler", "edge-2")).await;
     let foreign = self::uid(&hub, "foreign").await;

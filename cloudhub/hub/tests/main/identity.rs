@@ -91,6 +91,21 @@ fn the_ca_is_made_once_and_its_key_is_private() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
+#[test]
+fn a_folder_with_the_certificate_of_another_node_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::open(&folder.path().join("hub")).unwrap();
+    let out = folder.path().join("out");
+    let write =
+        |node: &str| longshore_hub::identity::write_node(&authority, &node.parse().unwrap(), &out);
+    write("edge-1").unwrap();
+    let before = std::fs::read(out.join("node.key")).unwrap();
+    let error = write("edge-2").unwrap_err().to_string();
+    assert!(error.contains("node `edge-1`, not of `edge-2`"), "{error}");
+    assert_eq!(std::fs::read(out.join("node.key")).unwrap(), before);
+    write("edge-1").unwrap();
+}
+
 #[tokio::test]
 async fn the_state_is_for_its_owner_alone() {
     use std::{fs, os::unix::fs::PermissionsExt};
