@@ -1,6 +1,9 @@
 //! `cloudhub`: parse, build, run, wait, drain.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
 use longshore_hub::{
@@ -10,6 +13,9 @@ use longshore_hub::{
 use longshore_types::NodeName;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// Where the configuration is looked for.
+const DEFAULT_CONFIG: &str = "/etc/longshore/cloudhub.yaml";
 
 /// Brings devices from Kubernetes to their edges, and their state back.
 #[derive(Parser)]
@@ -26,7 +32,7 @@ struct Command {
 
 #[derive(Args)]
 struct Location {
-    /// Configuration file (YAML)
+    /// Configuration file (YAML) [default: /etc/longshore/cloudhub.yaml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -88,7 +94,10 @@ fn act(command: Command) -> anyhow::Result<()> {
 fn load(location: &Location) -> anyhow::Result<Config> {
     Ok(match &location.config {
         Some(file) => Config::load(file)?,
-        None => Config::parse("", ".".as_ref(), "defaults".as_ref())?,
+        None if Path::new(DEFAULT_CONFIG).exists() => Config::load(DEFAULT_CONFIG.as_ref())?,
+        None => anyhow::bail!(
+            "no configuration at `{DEFAULT_CONFIG}`\n\nhint: name one with --config FILE; an empty file takes all defaults"
+        ),
     })
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use kube::{
     Client,
-    api::{DynamicObject, Patch, PatchParams, PostParams},
+    api::{DynamicObject, Patch},
 };
 use serde_json::{Value, json};
 use tracing::info;
@@ -68,7 +68,7 @@ async fn ensure_one(
         None => {
             let object: DynamicObject = serde_json::from_value(object)
                 .map_err(|source| failed("make")(kube::Error::SerdeError(source)))?;
-            match api.create(&PostParams::default(), &object).await {
+            match api.create(&kinds::post(), &object).await {
                 Ok(_) => info!(definition = name, "definition created"),
                 Err(error) if kinds::has_code(&error, 409) => {}
                 Err(error) => return Err(failed("create")(error)),
@@ -78,11 +78,7 @@ async fn ensure_one(
             let labels = present.metadata.labels.unwrap_or_default();
             if manage && labels.get(LABEL).is_some_and(|owner| owner == OWNER) {
                 let spec = json!({"spec": object["spec"]});
-                let params = PatchParams {
-                    field_manager: Some(kinds::MANAGER.to_owned()),
-                    ..PatchParams::default()
-                };
-                api.patch(name, &params, &Patch::Merge(&spec))
+                api.patch(name, &kinds::patch(), &Patch::Merge(&spec))
                     .await
                     .map_err(failed("update"))?;
             }

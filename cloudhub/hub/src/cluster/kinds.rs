@@ -2,11 +2,28 @@
 
 use kube::{
     Api, Client,
+    api::{PatchParams, PostParams},
     core::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta},
 };
 
 /// Who writes, in `managedFields`.
-pub(crate) const MANAGER: &str = "longshore-hub";
+const MANAGER: &str = "longshore-hub";
+
+/// To create something as the hub.
+pub(crate) fn post() -> PostParams {
+    PostParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}
+
+/// To patch something as the hub.
+pub(crate) fn patch() -> PatchParams {
+    PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    }
+}
 
 pub(crate) fn device() -> ApiResource {
     resource("devices.kubeedge.io", "v1beta1", "Device", "devices")

@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use futures::StreamExt;
 use kube::{
     Client,
-    api::{DynamicObject, Patch, PatchParams, PostParams},
+    api::{DynamicObject, Patch},
 };
 use serde_json::Value;
 use tracing::{info, warn};
@@ -88,7 +88,7 @@ async fn write_node(client: &Client, hub: &Hub, task: &Task) -> Result<(), kube:
         None if task.presence != Presence::Connected => return Ok(()),
         None => match api
             .create(
-                &PostParams::default(),
+                &kinds::post(),
                 &object(document::new_node(node, &task.report)),
             )
             .await
@@ -111,10 +111,11 @@ async fn write_node(client: &Client, hub: &Hub, task: &Task) -> Result<(), kube:
         return Ok(());
     }
     if let Some(labels) = document::labels_patch(&present, &task.report) {
-        api.patch(node, &params(), &Patch::Merge(&labels)).await?;
+        api.patch(node, &kinds::patch(), &Patch::Merge(&labels))
+            .await?;
     }
     let status = document::status(task, &present, crate::state::now());
-    api.patch_status(node, &params(), &Patch::Merge(&status))
+    api.patch_status(node, &kinds::patch(), &Patch::Merge(&status))
         .await?;
     Ok(())
 }
@@ -122,10 +123,13 @@ async fn write_node(client: &Client, hub: &Hub, task: &Task) -> Result<(), kube:
 async fn renew_lease(client: &Client, node: &str) -> Result<(), kube::Error> {
     let api = kinds::within(client, LEASE_NAMESPACE, &kinds::lease());
     let patch = document::lease_patch(node, crate::state::now());
-    match api.patch(node, &params(), &Patch::Merge(&patch)).await {
+    match api
+        .patch(node, &kinds::patch(), &Patch::Merge(&patch))
+        .await
+    {
         Err(error) if has_code(&error, 404) => {
             let lease = document::new_lease(node, crate::state::now());
-            match api.create(&PostParams::default(), &object(lease)).await {
+            match api.create(&kinds::post(), &object(lease)).await {
                 Err(error) if !has_code(&error, 409) => Err(error),
                 _ => Ok(()),
             }
@@ -137,11 +141,4 @@ async fn renew_lease(client: &Client, node: &str) -> Result<(), kube::Error> {
 fn object(value: Value) -> DynamicObject {
     // The documents of this module are objects; one that is not is empty and refused.
     serde_json::from_value(value).unwrap_or_else(|_| DynamicObject::new("", &kinds::node()))
-}
-
-fn params() -> PatchParams {
-    PatchParams {
-        field_manager: Some(kinds::MANAGER.to_owned()),
-        ..PatchParams::default()
-    }
 }

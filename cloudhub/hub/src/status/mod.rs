@@ -18,7 +18,7 @@ use std::{
 
 use kube::{
     Api, Client,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+    api::{DeleteParams, DynamicObject, Patch},
 };
 use longshore_types::DeviceName;
 use serde_json::{Value, json};
@@ -308,16 +308,12 @@ async fn put(
         .within(device.namespace())
         .data(json!({"status": document::for_creation(status.clone())}));
     object.metadata.owner_references = serde_json::from_value(json!([owner])).ok();
-    let post = PostParams {
-        field_manager: Some(kinds::MANAGER.to_owned()),
-        ..PostParams::default()
-    };
     let mut tries = 2;
     loop {
         let outcome = if exists {
-            api.patch(device.name(), &params(), &patch).await
+            api.patch(device.name(), &kinds::patch(), &patch).await
         } else {
-            api.create(&post, &object).await
+            api.create(&kinds::post(), &object).await
         };
         tries -= 1;
         match outcome {
@@ -365,11 +361,4 @@ async fn remove(client: &Client, hub: &Hub, device: &DeviceName) -> Result<Outco
         }
     }
     Ok(Outcome::Gone)
-}
-
-fn params() -> PatchParams {
-    PatchParams {
-        field_manager: Some(kinds::MANAGER.to_owned()),
-        ..PatchParams::default()
-    }
 }
