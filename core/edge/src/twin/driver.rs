@@ -155,6 +155,10 @@ impl Driver {
                     self.changed = true;
                     self.reconcile().await;
                 }
+                // Objects that changed during the rest are read right after it.
+                () = tokio::time::sleep_until(self.rest_until.into()), if self.changed => {
+                    self.reconcile().await;
+                }
                 _ = tick.tick() => {
                     self.tick();
                     self.reconcile().await;
@@ -301,15 +305,19 @@ impl Driver {
             return;
         }
         self.objects.mark_unchanged();
-        match self.parts.store.objects().await {
+        let rest = match self.parts.store.objects().await {
             Ok(objects) => {
                 self.changed = false;
                 self.apply(&objects);
+                began.elapsed() * REST
             }
             // Level-triggered: it is looked at again with the next tick.
-            Err(error) => tracing::error!(%error, "objects could not be read from the store"),
-        }
-        self.rest_until = Instant::now() + began.elapsed() * REST;
+            Err(error) => {
+                tracing::error!(%error, "objects could not be read from the store");
+                TICK
+            }
+        };
+        self.rest_until = Instant::now() + rest;
     }
 
     fn apply(&mut self, objects: &[Object]) {
