@@ -34,7 +34,7 @@ extern "C" {
 #define LONGSHORE_ABI_MAJOR 1
 
 // Grows with each append to a struct, each new command or status.
-#define LONGSHORE_ABI_MINOR 0
+#define LONGSHORE_ABI_MINOR 1
 
 // The most that one `EventBatch` may carry, its texts included.
 #define LONGSHORE_MAX_BATCH_BYTES (4 << 20)
@@ -137,6 +137,16 @@ extern "C" {
 // Write `value` to `point`. Ahead of all reads of the same bus.
 #define LONGSHORE_COMMAND_WRITE 4
 
+// Call a method of `device`; `text` is the JSON object `{"name", "config",
+// "arguments"}`, and the completion's message is the result as JSON. Since
+// minor version 1.
+#define LONGSHORE_COMMAND_CALL 5
+
+// Look for devices; `device` is 0, `text` a JSON object that the mapper's
+// schema describes under `discovery`, and the completion's message is JSON as
+// CONTRACT.md has it. Since minor version 1.
+#define LONGSHORE_COMMAND_DISCOVER 6
+
 // `DeviceState::state`: not known yet.
 #define LONGSHORE_STATE_UNKNOWN 0
 
@@ -166,6 +176,16 @@ extern "C" {
 
 // The mapper polls by itself at the intervals of its configuration.
 #define LONGSHORE_CAPABILITY_POLL (1 << 2)
+
+// The mapper lets devices send values by themselves (subscriptions,
+// notifications, streams).
+#define LONGSHORE_CAPABILITY_PUSH (1 << 3)
+
+// The mapper answers `COMMAND_CALL`.
+#define LONGSHORE_CAPABILITY_CALL (1 << 4)
+
+// The mapper answers `COMMAND_DISCOVER`.
+#define LONGSHORE_CAPABILITY_DISCOVER (1 << 5)
 
 // The library was built so that a panic ends the process; the host then
 // refuses to load it in-process.

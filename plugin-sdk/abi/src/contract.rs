@@ -5,7 +5,7 @@ use core::ffi::c_void;
 /// Incompatible versions differ in this number.
 pub const ABI_MAJOR: u16 = 1;
 /// Grows with each append to a struct, each new command or status.
-pub const ABI_MINOR: u16 = 0;
+pub const ABI_MINOR: u16 = 1;
 
 /// The most that one [`EventBatch`] may carry, its texts included.
 pub const MAX_BATCH_BYTES: usize = 4 << 20;
@@ -80,6 +80,14 @@ pub const COMMAND_REMOVE: u32 = 2;
 pub const COMMAND_READ: u32 = 3;
 /// Write `value` to `point`. Ahead of all reads of the same bus.
 pub const COMMAND_WRITE: u32 = 4;
+/// Call a method of `device`; `text` is the JSON object `{"name", "config",
+/// "arguments"}`, and the completion's message is the result as JSON. Since
+/// minor version 1.
+pub const COMMAND_CALL: u32 = 5;
+/// Look for devices; `device` is 0, `text` a JSON object that the mapper's
+/// schema describes under `discovery`, and the completion's message is JSON as
+/// CONTRACT.md has it. Since minor version 1.
+pub const COMMAND_DISCOVER: u32 = 6;
 
 /// `DeviceState::state`: not known yet.
 pub const STATE_UNKNOWN: u32 = 0;

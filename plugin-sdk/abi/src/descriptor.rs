@@ -6,6 +6,9 @@ use crate::{ABI_MAJOR, ABI_MINOR};
 pub const MAGIC: [u8; 16] = *b"LONGSHORE-MAPPER";
 /// Name of the ELF section (and of no other) that holds the [`Descriptor`].
 pub const DESCRIPTOR_SECTION: &str = ".longshore_mapper";
+/// Name of the ELF section that holds the mapper's schema: JSON in UTF-8, NUL at
+/// the end allowed. A mapper without one has no schema.
+pub const SCHEMA_SECTION: &str = ".longshore_schema";
 /// Name of the function of type [`crate::EntryFn`] that a library exports.
 pub const ENTRY_SYMBOL: &str = "longshore_mapper_entry";
 
@@ -15,6 +18,13 @@ pub const CAPABILITY_READ: u64 = 1 << 0;
 pub const CAPABILITY_WRITE: u64 = 1 << 1;
 /// The mapper polls by itself at the intervals of its configuration.
 pub const CAPABILITY_POLL: u64 = 1 << 2;
+/// The mapper lets devices send values by themselves (subscriptions,
+/// notifications, streams).
+pub const CAPABILITY_PUSH: u64 = 1 << 3;
+/// The mapper answers `COMMAND_CALL`.
+pub const CAPABILITY_CALL: u64 = 1 << 4;
+/// The mapper answers `COMMAND_DISCOVER`.
+pub const CAPABILITY_DISCOVER: u64 = 1 << 5;
 
 /// The library was built so that a panic ends the process; the host then
 /// refuses to load it in-process.

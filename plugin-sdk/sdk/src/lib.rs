@@ -16,14 +16,16 @@ pub mod mapper;
 pub mod protocol;
 mod samples;
 mod schedule;
+pub mod schema;
 
 pub use mapper::{
     Command, CommandKind, Completion, CreateError, DeviceState, Event, Host, HostFunctions, Level,
     Mapper, SampleValue, Status, Stopped, SubmitError,
 };
 pub use protocol::{
-    Connection, DeviceConfig, Fault, Parsed, PlanPoint, Planned, PointConfig, Protocol,
-    RequestError,
+    Connection, Delivery, DeviceConfig, DiscoverError, Discovered, Fault, FoundDevice,
+    FoundProperty, MethodConfig, Parsed, PlanPoint, Planned, PointConfig, Protocol, Received,
+    RequestError, Sampling, WatchPoint, Watched,
 };
 pub use samples::{Reading, Reason, SampleView, Samples};
 pub use schedule::ProtocolMapper;

@@ -48,6 +48,12 @@ pub enum CommandKind {
         /// The raw value.
         value: SampleValue,
     },
+    /// Call a method of the device: JSON `{"name", "config", "arguments"}`.
+    /// The completion's message is the result as JSON.
+    Call(String),
+    /// Look for devices, as this JSON object says. The completion's message
+    /// is a [`crate::Discovered`] as JSON.
+    Discover(String),
     /// A command that this SDK does not know; answer [`Status::Unsupported`].
     Unknown(u32),
 }

@@ -2,11 +2,13 @@
 
 use std::{fmt, future::Future, hash::Hash, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A device's configuration as the host sends it (`COMMAND_CONFIGURE`).
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+///
+/// Keys that this version does not know are ignored: a newer host may send them.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct DeviceConfig {
     /// `namespace/name`, for messages.
     pub device: String,
@@ -16,11 +18,38 @@ pub struct DeviceConfig {
     /// The device's points.
     #[serde(default)]
     pub points: Vec<PointConfig>,
+    /// The device's methods that the protocol carries out by itself.
+    #[serde(default)]
+    pub methods: Vec<MethodConfig>,
+}
+
+/// A method of a device as the host sends it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MethodConfig {
+    /// Its name.
+    pub name: String,
+    /// What and how to call; the protocol's own keys.
+    #[serde(default)]
+    pub config: serde_json::Map<String, serde_json::Value>,
+}
+
+/// How the values of a point come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sampling {
+    /// As the protocol finds best.
+    #[default]
+    Auto,
+    /// The mapper asks, once in each interval.
+    Poll,
+    /// The device sends by itself: `subscribe` and `notify` of a profile.
+    Push,
 }
 
 /// One property of a device as the host sends it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PointConfig {
     /// Chosen by the host, unique in the mapper instance.
     pub id: u32,
@@ -35,6 +64,16 @@ pub struct PointConfig {
     /// `BYTES`), which a protocol may take as the default of its raw type.
     #[serde(default, rename = "type")]
     pub twin_type: String,
+    /// How its values shall come.
+    #[serde(default)]
+    pub sampling: Sampling,
+    /// Points of one device with the same group are read together, as one
+    /// snapshot.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// Writes of a greater priority go before those of a smaller one.
+    #[serde(default)]
+    pub priority: i32,
     /// `visitors.configData` without the keys that the twin engine owns.
     #[serde(default)]
     pub config: serde_json::Map<String, serde_json::Value>,
@@ -91,6 +130,121 @@ pub struct Planned<R> {
     pub points: Vec<u32>,
 }
 
+/// How the schedule gets the values of a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    /// [`Connection::read`], once in each interval.
+    #[default]
+    Polled,
+    /// [`Connection::watch`] once, then [`Connection::receive`] whenever
+    /// something comes. Such a point is still read when the host asks for it.
+    Pushed,
+}
+
+/// A point that the device is to send by itself, as [`Connection::watch`] gets it.
+pub struct WatchPoint<'a, T> {
+    /// The point's id.
+    pub id: u32,
+    /// Its address and coding.
+    pub point: &'a T,
+    /// How often a new value is wanted at most; `None` for each change.
+    pub interval: Option<Duration>,
+}
+
+/// What [`Connection::watch`] has learnt of the unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watched {
+    /// The unit has answered: it is online.
+    Answered,
+    /// Nothing was asked; the unit is online when its first sample comes.
+    Waiting,
+}
+
+/// What [`Connection::receive`] brings.
+#[derive(Debug)]
+pub enum Received<U> {
+    /// Samples were pushed; the units of their points are online.
+    Samples,
+    /// The unit has gone silent: its points become bad, and it is watched
+    /// again with growing pauses. The bus is fine.
+    Lost {
+        /// Which.
+        unit: U,
+        /// Why.
+        error: RequestError,
+    },
+}
+
+/// What [`Protocol::discover`] has found; a DeviceModel and a Device can be
+/// written from each entry.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Discovered {
+    /// The devices, in a stable order.
+    #[serde(default)]
+    pub devices: Vec<FoundDevice>,
+    /// Things that people should know, such as what was not looked at.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// A device that was found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FoundDevice {
+    /// A name for it: lower case letters, digits and `-`.
+    pub name: String,
+    /// What it says of itself, for people.
+    #[serde(default)]
+    pub description: String,
+    /// `protocol.configData` that reaches it.
+    #[serde(default)]
+    pub protocol: serde_json::Map<String, serde_json::Value>,
+    /// Its properties as far as the protocol tells.
+    #[serde(default)]
+    pub properties: Vec<FoundProperty>,
+}
+
+/// A property of a device that was found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FoundProperty {
+    /// A name for it: letters and digits, beginning with a small letter.
+    pub name: String,
+    /// For people.
+    #[serde(default)]
+    pub description: String,
+    /// The type of the twin (`INT`, `FLOAT`, …).
+    #[serde(rename = "type")]
+    pub twin_type: String,
+    /// Whether it may be written.
+    #[serde(default)]
+    pub writable: bool,
+    /// The unit, if it is known.
+    #[serde(default)]
+    pub unit: String,
+    /// Its present value as text, if it was read.
+    #[serde(default)]
+    pub value: Option<String>,
+    /// `visitors.configData`.
+    #[serde(default)]
+    pub config: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Why nothing could be looked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DiscoverError {
+    /// This protocol cannot look for devices.
+    #[error("this mapper cannot look for devices")]
+    Unsupported,
+    /// The request is wrong.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Request(Vec<Fault>),
+    /// The bus failed.
+    #[error(transparent)]
+    Bus(#[from] RequestError),
+}
+
 /// How to talk to one kind of bus.
 pub trait Protocol: Send + Sync + Sized + 'static {
     /// The address of a bus: a TCP endpoint, a serial port with its settings.
@@ -130,6 +284,18 @@ pub trait Protocol: Send + Sync + Sized + 'static {
     /// keeps to it by itself where it can (so that it stays usable); the
     /// schedule drops a call that takes longer, and the connection with it.
     fn timeout(&self, bus: &Self::Bus, unit: &Self::Unit) -> Duration;
+    /// How the values of a point come. Called once for each configuration.
+    fn delivery(&self, _unit: &Self::Unit, _point: &Self::Point) -> Delivery {
+        Delivery::Polled
+    }
+    /// Looks for devices, without disturbing the buses that are in use more
+    /// than need be. `request` is what the schema describes under `discovery`.
+    fn discover(
+        &self,
+        _request: &serde_json::Map<String, serde_json::Value>,
+    ) -> impl Future<Output = Result<Discovered, DiscoverError>> + Send {
+        async { Err(DiscoverError::Unsupported) }
+    }
 }
 
 /// An open connection to a bus. One call at a time.
@@ -149,6 +315,38 @@ pub trait Connection<P: Protocol>: Send + 'static {
         point: &P::Point,
         value: &crate::SampleValue,
     ) -> impl Future<Output = Result<(), RequestError>> + Send;
+    /// Replaces the set of the unit's points that are to come by themselves;
+    /// an empty set ends it. Called after each connecting, whenever the set
+    /// changes, and again with growing pauses for a unit that was lost. First
+    /// values may be pushed into `samples`, and a point that the device cannot
+    /// watch gets a bad sample there.
+    fn watch(
+        &mut self,
+        _unit: &P::Unit,
+        _points: &[WatchPoint<'_, P::Point>],
+        _samples: &mut Samples,
+    ) -> impl Future<Output = Result<Watched, RequestError>> + Send {
+        async { Ok(Watched::Waiting) }
+    }
+    /// Waits for values that come by themselves. MUST be cancel safe: it is
+    /// dropped whenever an exchange is due, and nothing may be lost by that.
+    /// After an error the connection is thrown away.
+    fn receive(
+        &mut self,
+        _samples: &mut Samples,
+    ) -> impl Future<Output = Result<Received<P::Unit>, RequestError>> + Send {
+        std::future::pending()
+    }
+    /// Calls a method of the unit and gives its result.
+    fn call(
+        &mut self,
+        _unit: &P::Unit,
+        method: &MethodConfig,
+        _arguments: &serde_json::Value,
+    ) -> impl Future<Output = Result<serde_json::Value, RequestError>> + Send {
+        let message = format!("`{}`: this protocol has no methods", method.name);
+        async { Err(RequestError::Refused(message)) }
+    }
     /// Whether the connection may carry another exchange. Asked after each
     /// error; `false` makes the schedule throw it away and dial anew, without
     /// telling anybody unless dialling fails.

@@ -69,7 +69,9 @@ impl Counter {
             CommandKind::Write { .. } => {
                 (Status::InvalidArgument, "a counter takes a signed integer")
             }
-            CommandKind::Unknown(_) => (Status::Unsupported, ""),
+            CommandKind::Call(_) | CommandKind::Discover(_) | CommandKind::Unknown(_) => {
+                (Status::Unsupported, "")
+            }
         }
     }
 }

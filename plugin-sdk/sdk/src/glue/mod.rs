@@ -30,7 +30,8 @@ use crate::mapper::{
 
 #[doc(hidden)]
 pub use longshore_abi::{
-    CAPABILITY_POLL as POLL, CAPABILITY_READ as READ, CAPABILITY_WRITE as WRITE, Descriptor,
+    CAPABILITY_CALL as CALL, CAPABILITY_DISCOVER as DISCOVER, CAPABILITY_POLL as POLL,
+    CAPABILITY_PUSH as PUSH, CAPABILITY_READ as READ, CAPABILITY_WRITE as WRITE, Descriptor,
     MapperApi,
 };
 
@@ -60,9 +61,22 @@ const STOP_IN_DESTROY: Duration = Duration::from_secs(1);
 ///
 /// longshore_sdk::export_mapper!(Silent, name: "silent", protocol: "silent", capabilities: READ | WRITE | POLL);
 /// ```
+///
+/// `schema: EXPR` at the end puts the mapper's schema (a constant `&str`, see
+/// [`crate::schema`]) into a section of the file where the host, `longshore` and
+/// the hub find it without running anything.
 #[macro_export]
 macro_rules! export_mapper {
-    ($mapper:ty, name: $name:literal, protocol: $protocol:literal, capabilities: $($capability:ident)|+ $(,)?) => {
+    ($mapper:ty, name: $name:literal, protocol: $protocol:literal, capabilities: $($capability:ident)|+ $(, schema: $schema:expr)? $(,)?) => {
+        $(
+            const _: () = {
+                const SCHEMA: &str = $schema;
+
+                #[used]
+                #[unsafe(link_section = ".longshore_schema")]
+                static LONGSHORE_MAPPER_SCHEMA: [u8; SCHEMA.len()] = $crate::glue::bytes_of(SCHEMA);
+            };
+        )?
         const _: () = {
             // A field holds its text and a NUL.
             assert!($name.len() < 32, "the mapper's name is longer than 31 bytes");
@@ -87,6 +101,14 @@ macro_rules! export_mapper {
             }
         };
     };
+}
+
+/// The bytes of a text, for a static that holds them itself.
+#[doc(hidden)]
+pub const fn bytes_of<const N: usize>(text: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(text.as_bytes());
+    bytes
 }
 
 /// The table of functions of the mapper `M`.
@@ -298,6 +320,16 @@ unsafe fn read_command(command: &abi::Command) -> Option<Command> {
             // SAFETY: passed on from the caller.
             let text = unsafe { view::bytes(command.text) };
             CommandKind::Configure(String::from_utf8(text.to_vec()).ok()?)
+        }
+        abi::COMMAND_CALL => {
+            // SAFETY: passed on from the caller.
+            let text = unsafe { view::bytes(command.text) };
+            CommandKind::Call(String::from_utf8(text.to_vec()).ok()?)
+        }
+        abi::COMMAND_DISCOVER => {
+            // SAFETY: passed on from the caller.
+            let text = unsafe { view::bytes(command.text) };
+            CommandKind::Discover(String::from_utf8(text.to_vec()).ok()?)
         }
         abi::COMMAND_REMOVE => CommandKind::Remove,
         abi::COMMAND_READ => CommandKind::Read {

@@ -136,6 +136,9 @@ impl<P: Protocol> Router<P> {
             }
             CommandKind::Read { point } => BusCommandKind::Read { point },
             CommandKind::Write { point, value } => BusCommandKind::Write { point, value },
+            CommandKind::Call(_) | CommandKind::Discover(_) => {
+                return self.complete(token, Status::Unsupported, "not yet");
+            }
             CommandKind::Unknown(code) => {
                 return self.complete(
                     token,
