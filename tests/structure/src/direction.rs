@@ -37,7 +37,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "core/apiserver",
         ],
     ),
-    ("cli", &["core/types"]),
+    (
+        "cli",
+        &[
+            "core/types",
+            "core/host",
+            "plugin-sdk/conformance",
+            "plugin-sdk/sdk",
+        ],
+    ),
     // Never a mapper nor the core: a simulator that shares the code under test
     // proves nothing.
     ("simulators", &["simulators/world"]),
