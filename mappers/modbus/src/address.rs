@@ -51,6 +51,14 @@ const REGISTERS: &[(&str, Table)] = &[
 ];
 
 impl Table {
+    /// By a name that addresses use: `hr`, `holding`, ….
+    pub(crate) fn by_name(name: &str) -> Option<Self> {
+        let known = TABLES
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
+        known.map(|(_, table)| *table)
+    }
+
     /// Whether it holds bits and not registers.
     pub fn is_bits(self) -> bool {
         matches!(self, Self::Coils | Self::DiscreteInputs)

@@ -3,14 +3,17 @@
 use std::{future::Future, time::Duration};
 
 use longshore_sdk::{
-    DeviceConfig, Fault, Parsed, PlanPoint, Planned, Protocol, RequestError, config::Section,
+    DeviceConfig, DiscoverError, Discovered, Fault, Parsed, PlanPoint, Planned, Protocol,
+    RequestError, config::Section,
 };
 use serde_json::{Map, Value};
 
 use crate::{
     address::{self, Point},
     bus::{Bus, DEFAULTS, Endpoint, Framing, Parity, Serial, Settings, Unit},
+    discover,
     driver::Line,
+    method,
     plan::{self, Request},
 };
 
@@ -102,6 +105,11 @@ impl Protocol for Modbus {
                 }
             }));
         }
+        for (index, method) in device.methods.iter().enumerate() {
+            // A method that is wrong costs itself: its calls say the same.
+            let wrong = method::parse(method, &format!("methods[{index}].config"));
+            warnings.extend(wrong.err().into_iter().flatten());
+        }
         Ok(Parsed {
             bus,
             unit,
@@ -125,6 +133,11 @@ impl Protocol for Modbus {
 
     fn connect_timeout(&self, bus: &Bus) -> Duration {
         CONNECT + bus.pause_after_connect
+    }
+
+    async fn discover(&self, request: &Map<String, Value>) -> Result<Discovered, DiscoverError> {
+        let request = discover::Request::parse(request).map_err(DiscoverError::Request)?;
+        request.run().await
     }
 
     fn timeout(&self, bus: &Bus, unit: &Unit) -> Duration {
@@ -172,7 +185,7 @@ fn joined(faults: Vec<Fault>) -> Option<Fault> {
     })
 }
 
-fn settings(section: &Section<'_>, defaults: Settings) -> Settings {
+pub(crate) fn settings(section: &Section<'_>, defaults: Settings) -> Settings {
     let number = |key, range, default: u32| {
         section
             .integer(key, range)
@@ -204,7 +217,7 @@ fn unit(section: &Section<'_>, is_serial: bool) -> Option<u8> {
 }
 
 /// `url`, or KubeEdge's keys.
-fn bus(section: &Section<'_>) -> Option<Bus> {
+pub(crate) fn bus(section: &Section<'_>) -> Option<Bus> {
     let pause = section
         .integer("pauseAfterConnectMs", 0..=60_000)
         .unwrap_or(0);

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use longshore_sdk::{Connection, RequestError, SampleValue, Samples};
+use longshore_sdk::{Connection, MethodConfig, RequestError, SampleValue, Samples};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -18,6 +18,7 @@ use crate::{
     bus::{Bus, Endpoint, Framing, Parity, Serial, Unit},
     config::Modbus,
     frame::{self, Found},
+    method::{self, Method},
     pdu::{self, Exception},
     plan,
 };
@@ -300,6 +301,41 @@ impl Line {
         Ok(answer.map(drop))
     }
 
+    /// Exchanges; the data of the answer as a copy.
+    pub(crate) async fn fetch(
+        &mut self,
+        unit: &Unit,
+        request: &pdu::Request,
+    ) -> Result<Result<Vec<u8>, Exception>, RequestError> {
+        let answer = self.ask(unit, request).await?;
+        Ok(answer.map(|(start, end)| {
+            let data = self.input[start..end].to_vec();
+            self.consume(end);
+            data
+        }))
+    }
+
+    /// Function 23: gives the argument and takes the result in one exchange.
+    async fn read_write(
+        &mut self,
+        unit: &Unit,
+        (write, read): (&Point, &Point),
+        value: &SampleValue,
+    ) -> Result<serde_json::Value, RequestError> {
+        let Coding::Registers { codec, skip } = write.coding else {
+            return Err(RequestError::InvalidValue(
+                "the place to write has no registers".to_owned(),
+            ));
+        };
+        let mut registers = vec![0; usize::from(write.count) * 2];
+        codec
+            .encode(value, &mut registers[usize::from(skip)..])
+            .map_err(|error| RequestError::InvalidValue(error.to_string()))?;
+        let request = pdu::Request::read_write(read.address, read.count, write.address, &registers);
+        let data = self.fetch(unit, &request).await?.map_err(refused)?;
+        method::decoded(read, &data)
+    }
+
     async fn write_bits(
         &mut self,
         unit: &Unit,
@@ -412,6 +448,25 @@ impl Connection<Modbus> for Line {
             table => Err(RequestError::InvalidValue(format!(
                 "{table}s are read-only"
             ))),
+        }
+    }
+
+    async fn call(
+        &mut self,
+        unit: &Unit,
+        called: &MethodConfig,
+        arguments: &serde_json::Value,
+    ) -> Result<serde_json::Value, RequestError> {
+        let parsed = method::parse(called, "config").map_err(|faults| {
+            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            RequestError::InvalidValue(format!("method `{}`: {}", called.name, faults.join("; ")))
+        })?;
+        match parsed {
+            Method::ReadWrite { write, read } => {
+                let value = method::argument(arguments)?;
+                self.read_write(unit, (&write, &read), &value).await
+            }
+            Method::Identify => self.identify(unit).await.map(serde_json::Value::Object),
         }
     }
 

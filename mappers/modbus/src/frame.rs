@@ -6,7 +6,7 @@
 
 use crate::{
     bus::Framing,
-    pdu::{MAX_PDU, Request},
+    pdu::{AnswerLength, MAX_PDU, Request},
 };
 
 /// The longest frame: ASCII with `:`, unit, PDU and LRC as two digits each, CR LF.
@@ -127,10 +127,10 @@ fn decode_rtu(unit: u8, request: &Request, buffer: &mut Vec<u8>, dropped: &mut u
         if rest[0] != unit {
             continue;
         }
-        let length = match rest.get(1).map(|function| request.answer_length(*function)) {
-            Some(Some(length)) => length,
-            Some(None) => continue,
-            None => usize::MAX - 3,
+        let length = match request.answer_length(&rest[1..]) {
+            AnswerLength::Known(length) => length,
+            AnswerLength::None => continue,
+            AnswerLength::Unknown => usize::MAX - 3,
         };
         if rest.len() < length + 3 {
             // Noise may look like the start of a frame: look on behind it.

@@ -43,10 +43,14 @@
 mod address;
 mod bus;
 mod config;
+mod discover;
 pub mod driver;
 pub mod frame;
+pub mod method;
 pub mod pdu;
 mod plan;
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod tests;
 
@@ -54,6 +58,9 @@ pub use address::{Point, Table};
 pub use bus::{Bus, Endpoint, Framing, Parity, Serial, Settings, Unit};
 pub use config::Modbus;
 pub use plan::Request;
+
+/// What may stand in the configurations, see [`longshore_sdk::schema`].
+pub const SCHEMA: &str = include_str!("../schema.json");
 
 /// The mapper, ready to be exported.
 pub type ModbusMapper = longshore_sdk::ProtocolMapper<Modbus>;

@@ -24,12 +24,20 @@ pub mod function {
     pub const WRITE_MULTIPLE_REGISTERS: u8 = 0x10;
     /// 6.16
     pub const MASK_WRITE_REGISTER: u8 = 0x16;
+    /// 6.17
+    pub const READ_WRITE_REGISTERS: u8 = 0x17;
+    /// 6.19, with MEI type 14 (6.21)
+    pub const ENCAPSULATED_INTERFACE: u8 = 0x2B;
 }
 
 /// Registers in one write request at most (section 6.12).
 pub const MAX_WRITE_REGISTERS: u16 = 123;
 /// Coils in one write request at most (section 6.11).
 pub const MAX_WRITE_BITS: u16 = 1968;
+/// Registers written by one request that also reads (section 6.17).
+pub const MAX_READ_WRITE_REGISTERS: u16 = 121;
+/// The MEI type of a device's identification (section 6.21).
+pub const READ_DEVICE_IDENTIFICATION: u8 = 0x0E;
 /// The largest PDU (section 4.1).
 pub const MAX_PDU: usize = 253;
 /// Set in the function code of an exception answer (section 7).
@@ -48,6 +56,19 @@ enum Expected {
     Data(usize),
     /// The first so many bytes of the request.
     Echo(usize),
+    /// Objects with a length each (section 6.21).
+    Identification,
+}
+
+/// How long an answer is, as far as its beginning tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerLength {
+    /// No answer to the request begins so.
+    None,
+    /// More of it must come first.
+    Unknown,
+    /// So many bytes.
+    Known(usize),
 }
 
 impl Request {
@@ -125,6 +146,33 @@ impl Request {
         }
     }
 
+    /// Function 23: writes `registers` from `to` on, then reads `count` from `from` on.
+    pub fn read_write(from: u16, count: u16, to: u16, registers: &[u8]) -> Self {
+        let mut bytes = head(function::READ_WRITE_REGISTERS, from, count);
+        bytes.extend_from_slice(&to.to_be_bytes());
+        bytes.extend_from_slice(&((registers.len() / 2) as u16).to_be_bytes());
+        bytes.push(registers.len() as u8);
+        bytes.extend_from_slice(registers);
+        Self {
+            bytes,
+            answer: Expected::Data(usize::from(count) * 2),
+        }
+    }
+
+    /// Function 43/14: the objects of a category (1 basic, 2 regular, 3
+    /// extended) as a stream that begins with `object`.
+    pub fn identify(category: u8, object: u8) -> Self {
+        Self {
+            bytes: vec![
+                function::ENCAPSULATED_INTERFACE,
+                READ_DEVICE_IDENTIFICATION,
+                category,
+                object,
+            ],
+            answer: Expected::Identification,
+        }
+    }
+
     /// The bytes of the PDU.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -135,16 +183,22 @@ impl Request {
         self.bytes[0]
     }
 
-    /// How many bytes the answer has that begins with this function code;
-    /// `None`: no answer to this request begins so.
-    pub fn answer_length(&self, function: u8) -> Option<usize> {
-        if function == self.function() {
-            Some(match self.answer {
-                Expected::Data(length) => 2 + length,
-                Expected::Echo(length) => length,
-            })
-        } else {
-            (function == self.function() | EXCEPTION).then_some(2)
+    /// How many bytes the answer has that begins with `start`.
+    pub fn answer_length(&self, start: &[u8]) -> AnswerLength {
+        let Some(&function) = start.first() else {
+            return AnswerLength::Unknown;
+        };
+        if function != self.function() {
+            return if function == self.function() | EXCEPTION {
+                AnswerLength::Known(2)
+            } else {
+                AnswerLength::None
+            };
+        }
+        match self.answer {
+            Expected::Data(length) => AnswerLength::Known(2 + length),
+            Expected::Echo(length) => AnswerLength::Known(length),
+            Expected::Identification => identification_length(start),
         }
     }
 
@@ -153,13 +207,14 @@ impl Request {
         let Some(&function) = pdu.first() else {
             return false;
         };
-        if self.answer_length(function) != Some(pdu.len()) {
+        if self.answer_length(pdu) != AnswerLength::Known(pdu.len()) {
             return false;
         }
         match self.answer {
             _ if function & EXCEPTION != 0 => true,
             Expected::Data(length) => usize::from(pdu[1]) == length,
             Expected::Echo(length) => self.bytes[..length] == *pdu,
+            Expected::Identification => pdu[1..3] == self.bytes[1..3],
         }
     }
 
@@ -172,8 +227,28 @@ impl Request {
             ([function, code, ..], _) if function & EXCEPTION != 0 => Err(Exception(*code)),
             (_, Expected::Data(length)) => Ok(&pdu[2..2 + length]),
             (_, Expected::Echo(_)) => Ok(&[]),
+            (_, Expected::Identification) => Ok(&pdu[3..]),
         }
     }
+}
+
+/// Function, MEI type, category, conformity, more follows, next object, number
+/// of objects; then for each its id, its length and so many bytes.
+fn identification_length(start: &[u8]) -> AnswerLength {
+    let Some(&count) = start.get(6) else {
+        return AnswerLength::Unknown;
+    };
+    let mut end = 7;
+    for _ in 0..count {
+        match start.get(end + 1) {
+            Some(length) => end += 2 + usize::from(*length),
+            None => return AnswerLength::Unknown,
+        }
+        if end > MAX_PDU {
+            return AnswerLength::None;
+        }
+    }
+    AnswerLength::Known(end)
 }
 
 fn head(function: u8, address: u16, value: u16) -> Vec<u8> {

@@ -3,6 +3,7 @@
 mod bytes;
 mod configuration;
 mod faults;
+mod more;
 mod peers;
 mod plans;
 mod rig;

@@ -32,7 +32,7 @@ fn serve(mut command: Command) -> (Kill, u16) {
     (child, port.parse().expect("a port"))
 }
 
-fn pymodbus(arguments: &[&str]) -> (Kill, u16) {
+pub(super) fn pymodbus(arguments: &[&str]) -> (Kill, u16) {
     let python = env::var("LONGSHORE_PYTHON").expect(
         "LONGSHORE_PYTHON is not set: `make test` sets it, or \
          python3 -m venv VENV && VENV/bin/pip install 'pymodbus[serial]==3.16.1' && export LONGSHORE_PYTHON=VENV/bin/python",
