@@ -300,7 +300,9 @@ fn the_reader_knows_each_key_of_the_schema() {
                 .into_iter().filter(|(key, _)| base.get(key).is_some() || !["address", "table", "register"].contains(&key.as_str()))
                 .collect::<serde_json::Map<_, _>>()}],
         })).unwrap();
-        let parsed = crate::Modbus::default().parse(&device).ok().expect("a bus");
+        let parsed = crate::Modbus::default()
+            .parse(&device)
+            .unwrap_or_else(|faults| panic!("{faults:?}"));
         unknown.retain(|key| {
             base.get(key).is_none()
                 && parsed.warnings.iter().any(|warning| {

@@ -35,7 +35,7 @@ async fn line(url: &str) -> Line {
         json!({"device": "default/x", "protocol": {"url": url}, "points": []}),
     );
     let parsed = Modbus::default().parse(&device.expect("a device"));
-    let bus = parsed.ok().expect("a bus").bus;
+    let bus = parsed.unwrap_or_else(|faults| panic!("{faults:?}")).bus;
     Line::open(bus).await.expect("the server listens")
 }
 
@@ -280,10 +280,11 @@ async fn one_bit_of_a_register_is_written_without_the_others() {
     );
     let parsed = Modbus::default()
         .parse(&device.expect("a device"))
-        .ok()
-        .expect("sound");
+        .unwrap_or_else(|faults| panic!("{faults:?}"));
     let mut line = line(&url).await;
-    let point = parsed.points[0].as_ref().ok().expect("sound");
+    let point = parsed.points[0]
+        .as_ref()
+        .unwrap_or_else(|faults| panic!("{faults:?}"));
     line.write(&unit(1), point, &SampleValue::Bool(true))
         .await
         .expect("written");
