@@ -255,7 +255,7 @@ impl Batch {
             .0
     }
 
-    fn completion_chunks(&self) -> &[[u8; COMPLETION]] {
+    pub(crate) fn completion_chunks(&self) -> &[[u8; COMPLETION]] {
         let start = COUNTS + self.samples * SAMPLE;
         self.body[start..start + self.completions * COMPLETION]
             .as_chunks()

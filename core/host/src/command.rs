@@ -39,6 +39,12 @@ pub enum CommandKind {
         /// The value.
         value: Value,
     },
+    /// Call a method of the device: the JSON object `{"name", "config",
+    /// "arguments"}`. The completion's message is the result as JSON.
+    Call(String),
+    /// Look for devices as this JSON object says; the mapper's schema describes
+    /// it under `discovery`. The completion's message is JSON, of up to 4 MiB.
+    Discover(String),
 }
 
 /// How a command ended; the codes are `longshore_abi::STATUS_*`.
@@ -113,7 +119,7 @@ impl CommandKind {
     /// Roughly the bytes that it holds, for the bound of the queue.
     pub(crate) fn weight(&self) -> usize {
         let text = match self {
-            Self::Configure(text) => text.len(),
+            Self::Configure(text) | Self::Call(text) | Self::Discover(text) => text.len(),
             Self::Write {
                 value: Value::String(text),
                 ..

@@ -56,6 +56,7 @@
 //! # }
 //! ```
 
+pub mod bare;
 mod batch;
 pub mod child;
 mod command;
@@ -74,7 +75,7 @@ mod wire;
 
 pub use batch::{Batch, CompletionRef, SampleRef, StateRef};
 pub use command::{Command, CommandKind, Status};
-pub use inspect::{Descriptor, InspectError, inspect};
+pub use inspect::{Descriptor, InspectError, MAX_SCHEMA_BYTES, inspect, schema};
 pub use mapper::{
     HostOptions, Isolation, Mapper, MapperEvent, MapperSpec, MapperState, SubmitError,
 };

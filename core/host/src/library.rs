@@ -81,6 +81,11 @@ impl Library {
         }
     }
 
+    /// Its table of functions.
+    pub(crate) fn api(&self) -> &'static abi::MapperApi {
+        self.api
+    }
+
     /// Makes an instance that calls `host`.
     pub(crate) fn create(
         &self,
@@ -182,6 +187,14 @@ fn to_abi(command: &Command) -> abi::Command {
         CommandKind::Remove => {}
         CommandKind::Configure(text) => {
             raw.kind = abi::COMMAND_CONFIGURE;
+            raw.text = abi::Bytes::new(text.as_bytes());
+        }
+        CommandKind::Call(text) => {
+            raw.kind = abi::COMMAND_CALL;
+            raw.text = abi::Bytes::new(text.as_bytes());
+        }
+        CommandKind::Discover(text) => {
+            raw.kind = abi::COMMAND_DISCOVER;
             raw.text = abi::Bytes::new(text.as_bytes());
         }
         CommandKind::Read { point } => {

@@ -234,6 +234,13 @@ impl Mapper {
         self.descriptor.as_ref()
     }
 
+    /// Set of `longshore_abi::CAPABILITY_*`; empty while nothing is known of
+    /// the library.
+    pub fn capabilities(&self) -> u64 {
+        self.descriptor()
+            .map_or(0, |descriptor| descriptor.capabilities)
+    }
+
     /// Takes commands, all or none. Never blocks.
     pub fn submit(&self, commands: Vec<Command>) -> Result<(), SubmitError> {
         let now = Instant::now();

@@ -185,19 +185,16 @@ pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     duration.as_nanos().min(i64::MAX as u128) as u64
 }
 
-fn encode_commands(commands: &[Command]) -> Vec<u8> {
+fn encode_commands<'a>(commands: &'a [Command]) -> Vec<u8> {
     let mut body = Vec::new();
     let mut put = |bytes: &[u8]| body.extend_from_slice(bytes);
     for command in commands {
+        let of_text = |kind, text: &'a str| (kind, 0, abi::TYPE_NONE, 0, text.as_bytes());
         let (kind, point, value_kind, bits, text): (u32, u32, u8, u64, &[u8]) = match &command.kind
         {
-            CommandKind::Configure(text) => (
-                abi::COMMAND_CONFIGURE,
-                0,
-                abi::TYPE_NONE,
-                0,
-                text.as_bytes(),
-            ),
+            CommandKind::Configure(text) => of_text(abi::COMMAND_CONFIGURE, text),
+            CommandKind::Call(text) => of_text(abi::COMMAND_CALL, text),
+            CommandKind::Discover(text) => of_text(abi::COMMAND_DISCOVER, text),
             CommandKind::Remove => (abi::COMMAND_REMOVE, 0, abi::TYPE_NONE, 0, &[]),
             CommandKind::Read { point } => (abi::COMMAND_READ, *point, abi::TYPE_NONE, 0, &[]),
             CommandKind::Write { point, value } => {
@@ -243,10 +240,11 @@ fn decode_commands(mut body: &[u8]) -> Option<Vec<Command>> {
         let length = u64::from_ne_bytes(take(&mut body)?);
         let (text, left) = body.split_at_checked(usize::try_from(length).ok()?)?;
         body = left;
+        let owned = || std::str::from_utf8(text).ok().map(str::to_owned);
         let kind = match kind {
-            abi::COMMAND_CONFIGURE => {
-                CommandKind::Configure(std::str::from_utf8(text).ok()?.to_owned())
-            }
+            abi::COMMAND_CONFIGURE => CommandKind::Configure(owned()?),
+            abi::COMMAND_CALL => CommandKind::Call(owned()?),
+            abi::COMMAND_DISCOVER => CommandKind::Discover(owned()?),
             abi::COMMAND_REMOVE => CommandKind::Remove,
             abi::COMMAND_READ => CommandKind::Read { point },
             abi::COMMAND_WRITE => CommandKind::Write {
@@ -287,6 +285,8 @@ mod tests {
         let kinds = [
             CommandKind::Configure("{\"device\": \"default/böiler\"}".to_owned()),
             CommandKind::Remove,
+            CommandKind::Call("{\"name\": \"start\"}".to_owned()),
+            CommandKind::Discover("{}".to_owned()),
             CommandKind::Read { point: 9 },
             write(Value::Bool(true)),
             write(Value::Int(-5)),

@@ -20,8 +20,9 @@ const TYPE_CORE: u16 = 4;
 const SECTION_NOBITS: u32 = 8;
 /// More than any real library has; a bound for what a damaged file can cost.
 const MAX_SECTIONS: u64 = 4096;
-/// A descriptor has 200 bytes; later ones may grow.
-const MAX_SECTION_BYTES: u64 = 1 << 20;
+/// A descriptor has 200 bytes; later ones may grow. A schema that is larger
+/// than its bound shows by being one byte longer.
+const MAX_SECTION_BYTES: u64 = super::MAX_SCHEMA_BYTES as u64 + 1;
 
 /// Where the fields stand, for the class of this host.
 struct Layout {

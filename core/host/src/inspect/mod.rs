@@ -10,6 +10,9 @@ use std::{
 
 use longshore_abi as abi;
 
+/// The most that a mapper's schema may have.
+pub const MAX_SCHEMA_BYTES: usize = 1 << 20;
+
 /// What a mapper library says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Descriptor {
@@ -27,6 +30,9 @@ pub struct Descriptor {
     pub capabilities: u64,
     /// A panic in it ends the process, so it may only run in a child.
     pub panic_aborts: bool,
+    /// The JSON object that says what may stand in its configurations, as the
+    /// library carries it; `longshore_types::schema_check` reads it.
+    pub schema: Option<String>,
 }
 
 /// The file cannot be used as a mapper. None of its code ran.
@@ -95,6 +101,14 @@ pub enum InspectError {
         /// What is wrong with it.
         fault: &'static str,
     },
+    /// The section of the schema holds something else.
+    #[error("mapper library `{}` carries a schema that cannot be used: {fault}", path.display())]
+    BadSchema {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: String,
+    },
     /// The library was built against an incompatible contract.
     #[error("mapper library `{}` speaks version {found} of the mapper contract, this host version {expected}", path.display())]
     WrongVersion {
@@ -118,8 +132,42 @@ pub fn inspect(path: &Path) -> Result<Descriptor, InspectError> {
             source,
         },
     })?;
-    let section = elf::Reader::new(&file, path)?.section(abi::DESCRIPTOR_SECTION)?;
-    parse(section.as_deref(), path)
+    let reader = elf::Reader::new(&file, path)?;
+    let mut descriptor = parse(reader.section(abi::DESCRIPTOR_SECTION)?.as_deref(), path)?;
+    descriptor.schema = reader
+        .section(abi::SCHEMA_SECTION)?
+        .map(|section| schema_text(section, path))
+        .transpose()?;
+    Ok(descriptor)
+}
+
+/// Reads the schema of the mapper library at `path`; `None` when it has none.
+///
+/// # Errors
+/// As [`inspect`]: the file is no mapper that this host can use, or its schema
+/// is not a JSON object of at most [`MAX_SCHEMA_BYTES`].
+pub fn schema(path: &Path) -> Result<Option<String>, InspectError> {
+    inspect(path).map(|descriptor| descriptor.schema)
+}
+
+/// The text of the schema's section, checked as far as being a JSON object.
+fn schema_text(mut section: Vec<u8>, path: &Path) -> Result<String, InspectError> {
+    let bad = |fault: String| InspectError::BadSchema {
+        path: path.to_owned(),
+        fault,
+    };
+    if section.len() > MAX_SCHEMA_BYTES {
+        return Err(bad("it is larger than 1 MiB".to_owned()));
+    }
+    // A text of C ends with a NUL.
+    let end = section.iter().rposition(|byte| *byte != 0);
+    section.truncate(end.map_or(0, |end| end + 1));
+    let text = String::from_utf8(section).map_err(|_| bad("it is not UTF-8".to_owned()))?;
+    match serde_json::from_str(&text) {
+        Ok(serde_json::Value::Object(_)) => Ok(text),
+        Ok(_) => Err(bad("it is not a JSON object".to_owned())),
+        Err(error) => Err(bad(format!("it is not JSON: {error}"))),
+    }
 }
 
 /// The descriptor in `section`. Written against the bytes, not the struct, so
@@ -180,6 +228,7 @@ fn parse(section: Option<&[u8]>, path: &Path) -> Result<Descriptor, InspectError
         panic_aborts: number(offset_of!(abi::Descriptor, flags), 4)? as u32
             & abi::FLAG_PANIC_ABORTS
             != 0,
+        schema: None,
     };
     if descriptor.name.is_empty() || descriptor.protocol.is_empty() {
         return Err(bad("its name or protocol is empty"));

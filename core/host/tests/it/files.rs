@@ -6,7 +6,7 @@ use std::{
 };
 
 use longshore_abi::{ABI_MAJOR, Descriptor, FLAG_PANIC_ABORTS, MAGIC};
-use longshore_host::{InspectError, Isolation, inspect};
+use longshore_host::{InspectError, Isolation, inspect, schema};
 use serde_json::json;
 
 use super::{
@@ -52,6 +52,52 @@ fn a_good_library_tells_what_it_is() {
         longshore_abi::CAPABILITY_READ | longshore_abi::CAPABILITY_WRITE
     );
     assert!(!descriptor.panic_aborts);
+    assert_eq!(
+        descriptor.schema.as_deref(),
+        Some("{\"protocol\": \"bad\", \"device\": {}}")
+    );
+}
+
+/// A C library with the descriptor of a mapper and `schema` in its section.
+fn with_schema(folder: &Path, schema: &str) -> PathBuf {
+    let source = folder.join("schema.c");
+    let text = format!(
+        "#include <longshore_mapper.h>\n\
+         LONGSHORE_MAPPER_DESCRIPTOR const LongshoreDescriptor longshore_mapper_descriptor = {{\n\
+         .magic = LONGSHORE_MAPPER_MAGIC, .size = sizeof(LongshoreDescriptor),\n\
+         .abi_major = LONGSHORE_ABI_MAJOR, .name = \"c\", .version = \"1.0.0\", .protocol = \"c\", .target = \"c\"}};\n\
+         __attribute__((used, section(\".longshore_schema\"))) const char schema[] = {schema:?};\n"
+    );
+    fs::write(&source, text).expect("the source can be written");
+    c_library(folder, source.to_str().expect("a plain path"), &[])
+}
+
+#[test]
+fn a_schema_is_read_out_of_any_library_and_a_wrong_one_is_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    // C puts a NUL behind it.
+    let good = "{\"device\": {\"type\": \"object\"}}";
+    assert_eq!(
+        schema(&with_schema(folder, good)).expect("a mapper"),
+        Some(good.to_owned())
+    );
+    assert_eq!(
+        schema(&super::support::minimal_c(folder)).expect("a mapper"),
+        None
+    );
+    for (text, fault) in [
+        ("{\"device\": ", "it is not JSON: EOF"),
+        ("[]", "it is not a JSON object"),
+        ("", "it is not JSON: EOF"),
+        (&"x".repeat((1 << 20) + 10), "it is larger than 1 MiB"),
+    ] {
+        let error = inspect(&with_schema(folder, text)).expect_err("no schema");
+        assert!(
+            error.to_string().contains(fault),
+            "{error} should say {fault}"
+        );
+    }
 }
 
 #[test]

@@ -100,6 +100,11 @@ pub(crate) fn c_library(folder: &Path, source: &str, arguments: &[&str]) -> Path
     library
 }
 
+/// The C example.
+pub(crate) fn minimal_c(folder: &Path) -> PathBuf {
+    c_library(folder, "plugin-sdk/examples/minimal-c/counter.c", &[])
+}
+
 /// The host's options for tests: the child is this package's own program.
 pub(crate) fn options() -> HostOptions {
     HostOptions {

@@ -12,6 +12,30 @@ use serde_json::json;
 use super::support::{BOTH, Run, c_library, minimal_rust, options};
 
 #[tokio::test]
+async fn a_call_and_a_search_bring_texts_of_megabytes() {
+    for isolation in BOTH {
+        let mut run = Run::bad(isolation, "nothing");
+        run.up().await;
+        let long = format!("[\"{}\"]", "x".repeat(3_500_000));
+        for (kind, token, text) in [
+            (
+                CommandKind::Call("{\"name\": \"start\"}".to_owned()),
+                1,
+                "{\"name\": \"start\"}",
+            ),
+            (CommandKind::Discover("{}".to_owned()), 2, "{}"),
+            (CommandKind::Discover(long.clone()), 3, long.as_str()),
+        ] {
+            run.submit(token, kind);
+            let (status, message) = run.completion(token).await;
+            assert_eq!(status, Status::Ok);
+            assert!(message == text, "{} bytes came back", message.len());
+        }
+        run.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn every_type_comes_back_as_it_went() {
     for isolation in BOTH {
         let mut run = Run::bad(isolation, "nothing");
