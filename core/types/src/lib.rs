@@ -9,6 +9,7 @@ mod base64;
 pub mod crd;
 pub mod device;
 pub mod effective;
+pub mod expression;
 pub mod fault;
 pub mod manifest;
 pub mod name;

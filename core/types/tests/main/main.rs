@@ -2,6 +2,7 @@
 
 mod crd;
 mod effective;
+mod expression;
 mod manifest;
 mod policy;
 mod reference;
