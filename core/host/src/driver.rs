@@ -14,9 +14,9 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::{
     batch::Batch,
     command::{Command, Status},
-    inspect::inspect,
-    mapper::{HostOptions, Isolation, MapperEvent, MapperSpec, MapperState},
+    mapper::{HostOptions, MapperEvent, MapperSpec, MapperState},
     peer::{Peer, write_line},
+    renew::{Renewal, finished},
     stats::Counters,
     supervise::{Effect, Input, State, Supervisor},
     watchdog::Watchdog,
@@ -52,6 +52,8 @@ pub(crate) struct Inbox {
     pub(crate) weight: usize,
     /// It should stop within this time.
     pub(crate) stop: Option<Duration>,
+    /// Its library stands somewhere else now.
+    pub(crate) file: Option<std::path::PathBuf>,
 }
 
 /// A command and when its budget ends.
@@ -71,29 +73,6 @@ impl Shared {
 /// An overdue answer counts after this time, in which messages are still read.
 const SECOND_LOOK: Duration = Duration::from_millis(50);
 
-/// Tells one file at a path from the next; `None` while there is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Identity {
-    device: u64,
-    inode: u64,
-    size: u64,
-    changed: (i64, i64),
-}
-
-impl Identity {
-    fn of(path: &std::path::Path) -> Option<Self> {
-        use std::os::unix::fs::MetadataExt;
-        let found = std::fs::metadata(path).ok()?;
-        Some(Self {
-            device: found.dev(),
-            inode: found.ino(),
-            size: found.size(),
-            // Of the inode: also an access that was given afterwards counts.
-            changed: (found.ctime(), found.ctime_nsec()),
-        })
-    }
-}
-
 pub(crate) struct Driver {
     pub(crate) spec: MapperSpec,
     pub(crate) options: HostOptions,
@@ -106,8 +85,8 @@ pub(crate) struct Driver {
     pub(crate) generation: u64,
     /// Since when an answer is overdue.
     pub(crate) suspected: Option<Instant>,
-    /// The file at the last start.
-    pub(crate) seen: Option<Identity>,
+    /// Which library runs, and which comes next.
+    pub(crate) renewal: Renewal,
     /// Events that the edge has not taken yet. While there is one, nothing is
     /// read from the mapper: that is the back-pressure.
     pub(crate) outbox: VecDeque<MapperEvent>,
@@ -122,6 +101,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) async fn run(mut self) {
         let (shared, events) = (self.shared.clone(), self.events.clone());
+        self.recall();
         loop {
             let deadline = self.advance(Instant::now());
             if self.outbox.is_empty() && matches!(self.supervisor.state, State::Ended { .. }) {
@@ -136,6 +116,8 @@ impl Driver {
                     }
                 }
                 message = receive(&mut self.peer), if self.may_receive() => self.handle(message, Instant::now()),
+                message = receive(&mut self.renewal.next) => self.handle_candidate(message, Instant::now()),
+                taken = finished(&mut self.renewal.job) => self.taken(taken, Instant::now()),
                 () = shared.wake.notified() => {}
                 () = sleep_until(deadline) => {}
             }
@@ -147,7 +129,10 @@ impl Driver {
     }
 
     fn is_stopping(&self) -> bool {
-        matches!(self.supervisor.state, State::Stopping { .. })
+        matches!(
+            self.supervisor.state,
+            State::Stopping { .. } | State::Replacing { .. }
+        )
     }
 
     /// Whether a stop goes on without waiting for the edge.
@@ -162,7 +147,14 @@ impl Driver {
 
     /// Does all that is due; answers when to look again.
     fn advance(&mut self, now: Instant) -> Option<Instant> {
-        let stop = self.shared.inbox().stop.take();
+        let (stop, file) = {
+            let mut inbox = self.shared.inbox();
+            (inbox.stop.take(), inbox.file.take())
+        };
+        if let Some(file) = file {
+            self.spec.file = file;
+            self.renewal.look_now(now);
+        }
         if let Some(budget) = stop {
             self.step(Input::Stop(budget), now);
         }
@@ -192,13 +184,17 @@ impl Driver {
         if !self.asked {
             self.dispatch(now);
         }
-        match (self.watchdog.deadline(), self.retry) {
-            (Some(deadline), Some(retry)) => Some(deadline.min(retry)),
-            (deadline, retry) => deadline.or(retry),
-        }
+        let look = self.look(now);
+        let deadlines = [
+            self.watchdog.deadline(),
+            self.retry,
+            self.supervisor.deadline(),
+            look,
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
-    fn step(&mut self, input: Input, now: Instant) {
+    pub(crate) fn step(&mut self, input: Input, now: Instant) {
         let effects = self.supervisor.step(input, now);
         for effect in effects {
             self.carry_out(effect, now);
@@ -211,7 +207,7 @@ impl Driver {
         match effect {
             Effect::Spawn => self.spawn(now),
             Effect::Look => {
-                if Identity::of(&self.spec.file) != self.seen {
+                if self.renewal.is_another(&self.spec.file) {
                     self.step(Input::Replaced, now);
                 }
             }
@@ -224,6 +220,7 @@ impl Driver {
                 self.watchdog = Watchdog::new(self.options.limits(), now);
                 (self.asked, self.retry) = (false, None);
                 self.under_way.clear();
+                self.renewal.up(self.supervisor.has_way_back());
                 self.shared.inbox().accepting = true;
                 self.outbox.push_back(MapperEvent::Up {
                     mapper,
@@ -232,6 +229,7 @@ impl Driver {
             }
             Effect::Discard => {
                 self.close_inbox();
+                self.renewal.job = None;
                 self.shared.counters.ended();
                 if let Some(peer) = self.peer.take() {
                     peer.discard();
@@ -244,6 +242,12 @@ impl Driver {
                     reason,
                 });
             }
+            Effect::SpawnCandidate => self.spawn_candidate(now),
+            Effect::DiscardCandidate => self.discard_candidate(),
+            Effect::Promote => self.promote(),
+            Effect::Refuse(reason) => self.refuse_candidate(&reason),
+            Effect::RollBack(reason) => self.roll_back(&reason),
+            Effect::Settle => self.settle(),
             Effect::AskStop(budget) => {
                 self.close_inbox();
                 if let Some(peer) = &mut self.peer {
@@ -258,29 +262,6 @@ impl Driver {
         inbox.accepting = false;
         inbox.queue = VecDeque::new();
         inbox.weight = 0;
-    }
-
-    fn spawn(&mut self, now: Instant) {
-        // Looked at again for each start: the file may have been replaced.
-        self.seen = Identity::of(&self.spec.file);
-        let refused = match inspect(&self.spec.file) {
-            Err(error) => Some(crate::chain(&error)),
-            Ok(descriptor) if descriptor.panic_aborts && self.spec.isolation == Isolation::InProcess => {
-                Some("the library is built so that a panic ends the process; run it in a process of its own".to_owned())
-            }
-            Ok(_) => None,
-        };
-        if let Some(reason) = refused {
-            return self.step(Input::Refused(reason.into()), now);
-        }
-        self.generation += 1;
-        match Peer::spawn(&self.spec, &self.options, &self.shared.counters) {
-            Ok(peer) => {
-                self.shared.counters.started(peer.process_id());
-                self.peer = Some(peer);
-            }
-            Err(error) => self.step(Input::Gone(crate::chain(&error).into()), now),
-        }
     }
 
     /// Sends the next frame: commands if there are some, else a ping if it is time.
@@ -305,6 +286,7 @@ impl Driver {
             for (command, queued) in commands.iter_mut().zip(&frame) {
                 command.budget = queued.due.saturating_duration_since(now);
                 self.watchdog.sent(command.token, command.budget, now);
+                self.renewal.sent(command);
             }
             peer.send(ToMapper::Commands(commands));
         }
@@ -313,7 +295,7 @@ impl Driver {
         self.watchdog.asked(now);
     }
 
-    fn handle(&mut self, message: FromMapper, now: Instant) {
+    pub(crate) fn handle(&mut self, message: FromMapper, now: Instant) {
         match message {
             FromMapper::Ready => self.step(Input::Ready, now),
             FromMapper::Failed {
@@ -333,7 +315,7 @@ impl Driver {
                 }
             }
             FromMapper::Log { level, message } => write_line(&self.spec.name, level, &message),
-            FromMapper::Batch(batch) => self.take_batch(batch),
+            FromMapper::Batch(batch) => self.take_batch(batch, now),
             FromMapper::Stopped(status) => {
                 if status != abi::STATUS_OK {
                     tracing::warn!(
@@ -353,7 +335,7 @@ impl Driver {
         }
     }
 
-    fn take_batch(&mut self, batch: Batch) {
+    fn take_batch(&mut self, batch: Batch, now: Instant) {
         // Before `create` returned there is no device to say something of.
         if matches!(self.supervisor.state, State::Starting { .. }) {
             return;
@@ -364,14 +346,20 @@ impl Driver {
         self.shared
             .counters
             .batch(batch.sample_count(), batch.completion_count());
+        let mut unfit = None;
         for completion in batch.completions() {
             self.watchdog.done(completion.token);
+            let refused = self.renewal.completed(completion);
+            unfit = unfit.or(refused);
         }
         self.outbox.push_back(MapperEvent::Batch {
             mapper: self.spec.name.clone(),
             generation: self.generation,
             batch,
         });
+        if let Some(reason) = unfit {
+            self.step(Input::Unfit(reason), now);
+        }
     }
 
     fn answered(&mut self, status: i32, now: Instant) {
@@ -395,9 +383,10 @@ impl Driver {
                 now,
             ),
             other => {
-                frame
-                    .iter()
-                    .for_each(|queued| self.watchdog.done(queued.command.token));
+                for queued in &frame {
+                    self.watchdog.done(queued.command.token);
+                    self.renewal.returned(queued.command.token);
+                }
                 let status = Status::from_code(other);
                 let ended: Vec<_> = frame
                     .iter()
@@ -425,7 +414,7 @@ impl Driver {
     }
 
     /// Shows the state; a function of the supervisor's.
-    fn publish(&self) {
+    pub(crate) fn publish(&self) {
         let Supervisor {
             state,
             failures,
@@ -441,8 +430,9 @@ impl Driver {
             }
             (State::Waiting { .. }, None) => MapperState::Declared,
             (State::Starting { .. }, None) => MapperState::Loading,
-            (State::Running { .. }, _) => MapperState::Running {
+            (State::Running { .. } | State::Replacing { .. }, _) => MapperState::Running {
                 generation: self.generation,
+                refused: self.renewal.refused(),
             },
             (State::Refused { .. }, reason) => MapperState::Failed {
                 reason: reason.clone().unwrap_or_default(),
@@ -518,7 +508,7 @@ impl Inbox {
 }
 
 /// Pends for ever when there is no peer.
-async fn receive(peer: &mut Option<Peer>) -> FromMapper {
+pub(crate) async fn receive(peer: &mut Option<Peer>) -> FromMapper {
     match peer {
         Some(peer) => peer.receive().await,
         None => future::pending().await,

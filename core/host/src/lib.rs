@@ -21,11 +21,16 @@
 //! - Each command that [`Mapper::submit`] took gets one completion, unless a
 //!   [`MapperEvent::Down`] comes first.
 //! - A child ends when its host does, however the host ends.
+//! - With [`HostOptions::copies`], another version of the file takes over
+//!   between two polls, and one that fails within its trial is replaced by the
+//!   one before it, which says why ([`MapperState::Running`]).
 //!
 //! # Caveats
 //!
 //! In-process, a crash takes the edge down and a hang ends only with the edge;
-//! such a mapper becomes [`MapperState::Failed`]. A library is never unloaded.
+//! such a mapper becomes [`MapperState::Failed`]. So a new version that hangs is
+//! rolled back only in a child. A library is never unloaded: in-process, each
+//! version that was replaced keeps its memory ([`Stats::retired_images`]).
 //!
 //! # Example
 //!
@@ -60,6 +65,7 @@ pub mod bare;
 mod batch;
 pub mod child;
 mod command;
+mod copies;
 mod driver;
 mod gather;
 mod inspect;
@@ -67,6 +73,7 @@ mod library;
 mod mapper;
 mod offer;
 mod peer;
+mod renew;
 mod stats;
 mod supervise;
 mod sys;
@@ -77,7 +84,7 @@ pub use batch::{Batch, CompletionRef, SampleRef, StateRef};
 pub use command::{Command, CommandKind, Status};
 pub use inspect::{Descriptor, InspectError, MAX_SCHEMA_BYTES, inspect, schema};
 pub use mapper::{
-    HostOptions, Isolation, Mapper, MapperEvent, MapperSpec, MapperState, SubmitError,
+    HostOptions, Isolation, Mapper, MapperEvent, MapperSpec, MapperState, Refused, SubmitError,
 };
 pub use stats::Stats;
 

@@ -15,6 +15,7 @@ use crate::{
     command::Command,
     driver::{Driver, Queued, Shared},
     inspect::{Descriptor, InspectError, inspect},
+    renew::Renewal,
     stats::Stats,
     supervise::{Patience, Supervisor},
     watchdog::{Limits, Watchdog},
@@ -67,6 +68,17 @@ pub struct HostOptions {
     pub stop_grace: Duration,
     /// Pause between two pings to a mapper that has nothing to do.
     pub ping_interval: Duration,
+    /// Folder of private copies of the libraries that run, of this host alone.
+    /// With it, a library whose file is replaced is taken over while it runs,
+    /// and the former one comes back if the new one is no good. Without it, the
+    /// file itself runs, and is looked at only when the mapper starts.
+    pub copies: Option<PathBuf>,
+    /// Pause between two looks at a file.
+    pub look_interval: Duration,
+    /// Time in which a new version that fails is replaced by the former one.
+    pub trial: Duration,
+    /// Time that a version gets to end its work for another one.
+    pub replace_budget: Duration,
 }
 
 impl Default for HostOptions {
@@ -81,6 +93,11 @@ impl Default for HostOptions {
             completion_grace: Duration::from_secs(1),
             stop_grace: Duration::from_secs(1),
             ping_interval: Duration::from_millis(300),
+            copies: None,
+            look_interval: Duration::from_secs(2),
+            trial: Duration::from_secs(10),
+            // Whatever it takes is a gap in the readings.
+            replace_budget: Duration::from_millis(500),
         }
     }
 }
@@ -101,8 +118,10 @@ impl HostOptions {
             backoff_most: Duration::from_secs(1),
             stable: Duration::from_secs(10),
             stop_grace: self.stop_grace,
-            look_again: Duration::from_secs(2),
+            look_again: self.look_interval,
             killable: isolation == Isolation::Process,
+            trial: self.trial,
+            replace: self.replace_budget,
         }
     }
 }
@@ -148,6 +167,8 @@ pub enum MapperState {
     Running {
         /// Counts the instances.
         generation: u64,
+        /// The file holds another version, which is not used.
+        refused: Option<Refused>,
     },
     /// Failed and will be back within about a second.
     Restarting {
@@ -167,6 +188,15 @@ pub enum MapperState {
     },
 }
 
+/// A version of a mapper that is not used, while another one is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Which; empty when the file does not even tell.
+    pub version: Arc<str>,
+    /// Why.
+    pub reason: Arc<str>,
+}
+
 /// None of the commands was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
@@ -184,6 +214,7 @@ pub struct Mapper {
     descriptor: Result<Descriptor, InspectError>,
     shared: Arc<Shared>,
     state: watch::Receiver<MapperState>,
+    edition: watch::Receiver<Option<Arc<Descriptor>>>,
 }
 
 impl Mapper {
@@ -198,9 +229,15 @@ impl Mapper {
         let shared = Arc::new(Shared::default());
         let (state, shown) = watch::channel(MapperState::Declared);
         let (name, descriptor) = (spec.name.clone(), inspect(&spec.file));
+        let known = descriptor.as_ref().ok().cloned().map(Arc::new);
+        let (edition, shown_edition) = watch::channel(known);
+        let supervisor = Supervisor::new(options.patience(spec.isolation), now, fastrand::u64(..));
+        let watchdog = Watchdog::new(options.limits(), now);
+        let renewal = Renewal::new(&spec, &options, edition, now);
         let driver = Driver {
-            supervisor: Supervisor::new(options.patience(spec.isolation), now, fastrand::u64(..)),
-            watchdog: Watchdog::new(options.limits(), now),
+            supervisor,
+            watchdog,
+            renewal,
             spec,
             options,
             events,
@@ -209,7 +246,6 @@ impl Mapper {
             peer: None,
             generation: 0,
             suspected: None,
-            seen: None,
             outbox: VecDeque::new(),
             under_way: Vec::new(),
             asked: false,
@@ -221,12 +257,26 @@ impl Mapper {
             descriptor,
             shared,
             state: shown,
+            edition: shown_edition,
         }
     }
 
     /// The mapper's name.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// What the library says of itself that runs or ran last; `None` while
+    /// there was none that could be used.
+    pub fn edition(&self) -> Option<Arc<Descriptor>> {
+        self.edition.borrow().clone()
+    }
+
+    /// From now on the mapper's library is to be found here. If it is another
+    /// one, it takes over as if it had replaced the former file.
+    pub fn set_file(&self, file: PathBuf) {
+        self.shared.inbox().file = Some(file);
+        self.shared.wake.notify_one();
     }
 
     /// What the library said of itself when the mapper was started.
@@ -237,7 +287,7 @@ impl Mapper {
     /// Set of `longshore_abi::CAPABILITY_*`; empty while nothing is known of
     /// the library.
     pub fn capabilities(&self) -> u64 {
-        self.descriptor()
+        self.edition()
             .map_or(0, |descriptor| descriptor.capabilities)
     }
 

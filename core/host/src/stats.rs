@@ -20,6 +20,13 @@ pub struct Stats {
     pub blocked_emits: u64,
     /// Lines that it printed and that were dropped, because there were too many.
     pub lost_log_lines: u64,
+    /// Times that another version of the library took over.
+    pub upgrades: u64,
+    /// Times that such a version was replaced by the one before it.
+    pub rollbacks: u64,
+    /// Libraries in this process's memory that are not used any more: none is
+    /// ever unloaded. Only in-process.
+    pub retired_images: u64,
     /// Its own process, while it has one.
     pub process_id: Option<u32>,
 }
@@ -35,6 +42,9 @@ pub(crate) struct Counters {
     /// Of the processes before the present one.
     blocked_before: AtomicU64,
     lost_log_lines: AtomicU64,
+    upgrades: AtomicU64,
+    rollbacks: AtomicU64,
+    retired_images: AtomicU64,
     /// 0: none.
     process_id: AtomicU32,
 }
@@ -45,6 +55,21 @@ impl Counters {
         self.process_id.store(process_id.unwrap_or(0), Relaxed);
         self.blocked_before
             .store(self.blocked_emits.load(Relaxed), Relaxed);
+    }
+
+    /// Another edition is the mapper now; that is no restart.
+    pub(crate) fn upgraded(&self, process_id: Option<u32>) {
+        self.upgrades.fetch_add(1, Relaxed);
+        self.started(process_id);
+        self.starts.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn rolled_back(&self) {
+        self.rollbacks.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn retired_images(&self, count: usize) {
+        self.retired_images.store(count as u64, Relaxed);
     }
 
     pub(crate) fn ended(&self) {
@@ -85,6 +110,9 @@ impl Counters {
             completions: self.completions.load(Relaxed),
             blocked_emits: self.blocked_emits.load(Relaxed),
             lost_log_lines: self.lost_log_lines.load(Relaxed),
+            upgrades: self.upgrades.load(Relaxed),
+            rollbacks: self.rollbacks.load(Relaxed),
+            retired_images: self.retired_images.load(Relaxed),
             process_id: (process_id != 0).then_some(process_id),
         }
     }

@@ -1,4 +1,12 @@
-//! When a mapper is started, killed and given up: a pure state machine.
+//! When a mapper is started, replaced, killed and given up: a pure state machine.
+//!
+//! # How a new edition takes over
+//!
+//! The new one (the *candidate*) is loaded beside the one that runs. Only when
+//! it stands is the old one stopped, and the edge then hears `Down` and `Up` in
+//! one go. From then on the new one is on *trial*: if it fails in that time, or
+//! refuses what the old one accepted, the old one is back. A candidate that
+//! does not come to stand costs nothing.
 
 use std::{
     sync::Arc,
@@ -22,6 +30,28 @@ pub(crate) struct Patience {
     pub(crate) look_again: Duration,
     /// Whether the mapper can be killed: it has a process of its own.
     pub(crate) killable: bool,
+    /// Time that an edition has to live to have proved itself.
+    pub(crate) trial: Duration,
+    /// Budget of the stop that makes room for another edition.
+    pub(crate) replace: Duration,
+}
+
+/// Another edition, loaded beside the one that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Candidate {
+    /// Loading. `CandidateReady` begins the replacing; the deadline refuses it.
+    Loading { deadline: Instant },
+    /// Stands, and waits for the old one to end.
+    Ready,
+}
+
+/// An edition that has not proved itself yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Trial {
+    /// There is a way back.
+    pub(crate) fallback: bool,
+    /// Known once it is up.
+    until: Option<Instant>,
 }
 
 /// Where the mapper is in its life.
@@ -33,6 +63,9 @@ pub(crate) enum State {
     Starting { deadline: Instant },
     /// At work. `Gone` and `Hung` enter `Waiting`, `Stop` enters `Stopping`.
     Running { since: Instant },
+    /// Asked to make room for the candidate. `Stopped`, `Gone` or the deadline
+    /// enter `Running` with the candidate, or `Waiting` if that was lost.
+    Replacing { deadline: Instant },
     /// Asked to stop. `Stopped`, `Gone` or the deadline enter `Ended`.
     Stopping { deadline: Instant },
     /// There is no instance, for a reason that lies in the file or in the
@@ -58,6 +91,14 @@ pub(crate) enum Input {
     Gone(Arc<str>),
     /// It does not answer.
     Hung(Arc<str>),
+    /// There is another edition, to be loaded beside this one.
+    Candidate,
+    /// The candidate stands.
+    CandidateReady,
+    /// The candidate does not, or not any more.
+    CandidateFailed(Arc<str>),
+    /// It refuses what the edition before it accepted.
+    Unfit(Arc<str>),
     /// The edge wants it to end within this time.
     Stop(Duration),
     /// It did.
@@ -77,6 +118,18 @@ pub(crate) enum Effect {
     Discard,
     /// Tell the edge that the mapper, which was up, is down.
     Down(Arc<str>),
+    /// Start the candidate's process or thread.
+    SpawnCandidate,
+    /// Get rid of the candidate.
+    DiscardCandidate,
+    /// The candidate is the mapper from now on.
+    Promote,
+    /// The file is not to be tried again, for this reason.
+    Refuse(Arc<str>),
+    /// The same, and the edition before is the mapper again.
+    RollBack(Arc<str>),
+    /// The edition proved itself: the way back is not needed any more.
+    Settle,
     /// Ask the mapper to stop.
     AskStop(Duration),
 }
@@ -89,6 +142,8 @@ pub(crate) struct Supervisor {
     pub(crate) failures: u32,
     /// Why it is not running, while it is not.
     pub(crate) reason: Option<Arc<str>>,
+    pub(crate) candidate: Option<Candidate>,
+    pub(crate) trial: Option<Trial>,
     patience: Patience,
     random: fastrand::Rng,
 }
@@ -100,6 +155,8 @@ impl Supervisor {
             state: State::Waiting { until: now },
             failures: 0,
             reason: None,
+            candidate: None,
+            trial: None,
             patience,
             random,
         }
@@ -111,9 +168,31 @@ impl Supervisor {
             State::Waiting { until: at }
             | State::Starting { deadline: at }
             | State::Refused { until: at }
+            | State::Replacing { deadline: at }
             | State::Stopping { deadline: at } => Some(at),
-            State::Running { .. } | State::Ended { .. } => None,
+            State::Running { .. } => {
+                let trial = self.trial.and_then(|trial| trial.until);
+                let candidate = match self.candidate {
+                    Some(Candidate::Loading { deadline }) => Some(deadline),
+                    _ => None,
+                };
+                trial.into_iter().chain(candidate).min()
+            }
+            State::Ended { .. } => None,
         }
+    }
+
+    /// The next start is one of an edition that has not proved itself.
+    pub(crate) fn on_trial(&mut self, fallback: bool) {
+        self.trial = Some(Trial {
+            fallback,
+            until: None,
+        });
+    }
+
+    /// Whether what runs could be replaced by what was there before it.
+    pub(crate) fn has_way_back(&self) -> bool {
+        self.trial.is_some_and(|trial| trial.fallback)
     }
 
     pub(crate) fn step(&mut self, input: Input, now: Instant) -> Vec<Effect> {
@@ -129,9 +208,11 @@ impl Supervisor {
                 self.hung(format!("did not start within {took} s").into(), now)
             }
             (State::Starting { .. }, Input::Ready) => {
-                self.state = State::Running { since: now };
-                self.reason = None;
+                self.up(now);
                 vec![Effect::Up]
+            }
+            (State::Starting { .. }, Input::Refused(reason)) if self.has_way_back() => {
+                self.failed(reason, now)
             }
             (State::Starting { .. }, Input::Refused(reason)) => {
                 self.reason = Some(reason);
@@ -152,6 +233,31 @@ impl Supervisor {
                 };
                 vec![Effect::Spawn]
             }
+            (State::Running { .. }, Input::Tick) => self.tick_running(now),
+            (State::Running { .. }, Input::Candidate) if self.candidate.is_none() => {
+                self.candidate = Some(Candidate::Loading {
+                    deadline: now + self.patience.start,
+                });
+                vec![Effect::SpawnCandidate]
+            }
+            (State::Running { .. }, Input::CandidateReady) if self.candidate.is_some() => {
+                self.candidate = Some(Candidate::Ready);
+                self.state = State::Replacing {
+                    deadline: now + self.patience.replace + self.patience.stop_grace,
+                };
+                vec![Effect::AskStop(self.patience.replace)]
+            }
+            (State::Running { .. } | State::Replacing { .. }, Input::CandidateFailed(reason))
+                if self.candidate.is_some() =>
+            {
+                self.candidate = None;
+                vec![Effect::DiscardCandidate, Effect::Refuse(reason)]
+            }
+            (State::Running { .. }, Input::Unfit(reason)) if self.has_way_back() => {
+                self.failed(reason, now)
+            }
+            (State::Replacing { .. }, Input::Stopped | Input::Gone(_)) => self.replaced(now),
+            (State::Replacing { deadline }, Input::Tick) if *deadline <= now => self.replaced(now),
             (State::Starting { .. } | State::Running { .. }, Input::Gone(reason)) => {
                 self.failed(reason, now)
             }
@@ -159,10 +265,19 @@ impl Supervisor {
                 self.hung(reason, now)
             }
             (State::Running { .. }, Input::Stop(budget)) => {
+                let mut effects = self.drop_candidate();
                 self.state = State::Stopping {
                     deadline: now + budget + self.patience.stop_grace,
                 };
-                vec![Effect::AskStop(budget)]
+                effects.push(Effect::AskStop(budget));
+                effects
+            }
+            // It is asked already.
+            (State::Replacing { .. }, Input::Stop(budget)) => {
+                self.state = State::Stopping {
+                    deadline: now + budget + self.patience.stop_grace,
+                };
+                self.drop_candidate()
             }
             (
                 State::Waiting { .. } | State::Starting { .. } | State::Refused { .. },
@@ -182,6 +297,65 @@ impl Supervisor {
         }
     }
 
+    fn up(&mut self, now: Instant) {
+        self.state = State::Running { since: now };
+        self.reason = None;
+        let until = now + self.patience.trial;
+        self.trial = self.trial.map(|trial| Trial {
+            until: Some(until),
+            ..trial
+        });
+    }
+
+    fn tick_running(&mut self, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self
+            .trial
+            .and_then(|trial| trial.until)
+            .is_some_and(|until| until <= now)
+        {
+            self.trial = None;
+            effects.push(Effect::Settle);
+        }
+        if let Some(Candidate::Loading { deadline }) = self.candidate
+            && deadline <= now
+        {
+            let took = self.patience.start.as_secs_f32();
+            self.candidate = None;
+            effects.push(Effect::DiscardCandidate);
+            effects.push(Effect::Refuse(
+                format!("did not start within {took} s").into(),
+            ));
+        }
+        effects
+    }
+
+    /// The old one is gone: the candidate's turn.
+    fn replaced(&mut self, now: Instant) -> Vec<Effect> {
+        let mut effects = vec![Effect::Discard];
+        if self.candidate.take() == Some(Candidate::Ready) {
+            effects.push(Effect::Down("makes room for another version".into()));
+            self.failures = 0;
+            self.on_trial(true);
+            self.up(now);
+            effects.extend([Effect::Promote, Effect::Up]);
+        } else {
+            let reason: Arc<str> = "made room for another version that then was lost".into();
+            effects.push(Effect::Down(reason.clone()));
+            self.reason = Some(reason);
+            self.state = State::Waiting { until: now };
+        }
+        effects
+    }
+
+    fn drop_candidate(&mut self) -> Vec<Effect> {
+        let candidate = self.candidate.take();
+        candidate
+            .map(|_| Effect::DiscardCandidate)
+            .into_iter()
+            .collect()
+    }
+
     fn end(&mut self, failed: Option<Arc<str>>) -> Vec<Effect> {
         self.reason.clone_from(&failed);
         self.state = State::Ended { failed };
@@ -195,7 +369,8 @@ impl Supervisor {
         // A second instance beside one that hangs would share its devices.
         let was_up = matches!(self.state, State::Running { .. });
         let reason: Arc<str> = format!("{reason}; it runs in-process and cannot be killed").into();
-        let mut effects = self.end(Some(reason.clone()));
+        let mut effects = self.drop_candidate();
+        effects.extend(self.end(Some(reason.clone())));
         if was_up {
             effects.push(Effect::Down(reason));
         }
@@ -203,12 +378,22 @@ impl Supervisor {
     }
 
     fn failed(&mut self, reason: Arc<str>, now: Instant) -> Vec<Effect> {
-        let mut effects = vec![Effect::Discard];
+        // The next start looks at the file anyway, and finds it there.
+        let mut effects = self.drop_candidate();
+        effects.push(Effect::Discard);
         if let State::Running { since } = self.state {
             effects.push(Effect::Down(reason.clone()));
             if now.duration_since(since) >= self.patience.stable {
                 self.failures = 0;
             }
+        }
+        if self.has_way_back() {
+            self.trial = None;
+            self.failures = 0;
+            self.reason = Some(reason.clone());
+            self.state = State::Waiting { until: now };
+            effects.push(Effect::RollBack(reason));
+            return effects;
         }
         self.failures += 1;
         self.reason = Some(reason);
@@ -235,175 +420,4 @@ impl Supervisor {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PATIENCE: Patience = Patience {
-        start: Duration::from_secs(10),
-        backoff_first: Duration::from_millis(100),
-        backoff_most: Duration::from_secs(1),
-        stable: Duration::from_secs(10),
-        stop_grace: Duration::from_secs(1),
-        look_again: Duration::from_secs(2),
-        killable: true,
-    };
-
-    fn running(patience: Patience, now: Instant) -> Supervisor {
-        let mut supervisor = Supervisor::new(patience, now, 7);
-        assert_eq!(supervisor.step(Input::Tick, now), [Effect::Spawn]);
-        assert_eq!(supervisor.step(Input::Ready, now), [Effect::Up]);
-        supervisor
-    }
-
-    #[test]
-    fn comes_back_at_once_and_then_within_a_second() {
-        let mut now = Instant::now();
-        let mut supervisor = running(PATIENCE, now);
-        let mut pauses = Vec::new();
-        for _ in 0..12 {
-            let effects = supervisor.step(Input::Gone("signal 6".into()), now);
-            assert_eq!(effects, [Effect::Discard, Effect::Down("signal 6".into())]);
-            let until = supervisor.deadline().expect("waiting");
-            pauses.push(until - now);
-            assert_eq!(supervisor.step(Input::Tick, until), [Effect::Spawn]);
-            assert_eq!(supervisor.step(Input::Ready, until), [Effect::Up]);
-            now = until;
-        }
-        assert_eq!(pauses[0], Duration::ZERO);
-        assert!(
-            pauses[1] >= Duration::from_millis(75) && pauses[1] <= Duration::from_millis(100),
-            "{pauses:?}"
-        );
-        assert!(
-            pauses.iter().all(|pause| *pause <= Duration::from_secs(1)),
-            "{pauses:?}"
-        );
-        assert!(pauses[11] >= Duration::from_millis(750), "{pauses:?}");
-
-        // After a quiet while the row is forgotten.
-        now += PATIENCE.stable;
-        supervisor.step(Input::Gone("signal 6".into()), now);
-        assert_eq!(supervisor.deadline(), Some(now));
-    }
-
-    #[test]
-    fn a_start_that_hangs_is_killed_and_one_that_is_refused_waits_for_another_file() {
-        let now = Instant::now();
-        let mut supervisor = Supervisor::new(PATIENCE, now, 7);
-        supervisor.step(Input::Tick, now);
-        let deadline = supervisor.deadline().expect("starting");
-        assert_eq!(supervisor.step(Input::Tick, deadline), [Effect::Discard]);
-        assert_eq!(
-            supervisor.reason.as_deref(),
-            Some("did not start within 10 s")
-        );
-        supervisor.step(Input::Tick, deadline);
-        assert_eq!(
-            supervisor.step(Input::Refused("no".into()), deadline),
-            [Effect::Discard]
-        );
-        assert_eq!(supervisor.reason.as_deref(), Some("no"));
-        assert_eq!(supervisor.step(Input::Tick, deadline), []);
-        let look = supervisor.deadline().expect("looks again");
-        assert_eq!(look, deadline + PATIENCE.look_again);
-        assert_eq!(supervisor.step(Input::Tick, look), [Effect::Look]);
-        assert_eq!(supervisor.step(Input::Replaced, look), [Effect::Spawn]);
-        assert_eq!(supervisor.step(Input::Ready, look), [Effect::Up]);
-        assert_eq!(supervisor.reason, None);
-    }
-
-    #[test]
-    fn what_cannot_be_killed_is_given_up() {
-        let now = Instant::now();
-        let mut supervisor = running(
-            Patience {
-                killable: false,
-                ..PATIENCE
-            },
-            now,
-        );
-        let effects = supervisor.step(Input::Hung("silent".into()), now);
-        assert!(matches!(
-            effects.as_slice(),
-            [Effect::Discard, Effect::Down(_)]
-        ));
-        assert!(matches!(supervisor.state, State::Ended { failed: Some(_) }));
-    }
-
-    #[test]
-    fn no_order_of_inputs_breaks_the_pairs() {
-        let mut random = fastrand::Rng::with_seed(1);
-        for round in 0..2000 {
-            let mut now = Instant::now();
-            let mut supervisor = Supervisor::new(
-                Patience {
-                    killable: round % 2 == 0,
-                    ..PATIENCE
-                },
-                now,
-                round,
-            );
-            let (mut spawned, mut up) = (false, false);
-            for _ in 0..50 {
-                now += Duration::from_millis(random.u64(0..3000));
-                let input = match random.u8(0..20) {
-                    0..8 => Input::Tick,
-                    8..13 => Input::Ready,
-                    13 => Input::Refused("refused".into()),
-                    14..16 => Input::Gone("gone".into()),
-                    16..18 => Input::Hung("hung".into()),
-                    18 if round % 3 == 0 => Input::Replaced,
-                    18 => Input::Stopped,
-                    _ => Input::Stop(Duration::from_secs(1)),
-                };
-                for effect in supervisor.step(input, now) {
-                    match effect {
-                        Effect::Spawn => {
-                            assert!(!std::mem::replace(&mut spawned, true), "two at once")
-                        }
-                        Effect::Discard => spawned = false,
-                        Effect::Look => assert!(!spawned, "it runs"),
-                        Effect::Up => {
-                            assert!(spawned && !std::mem::replace(&mut up, true), "up twice")
-                        }
-                        Effect::Down(_) => {
-                            assert!(std::mem::replace(&mut up, false), "down without up")
-                        }
-                        Effect::AskStop(_) => assert!(spawned && up, "nobody to ask"),
-                    }
-                }
-                let alive = matches!(
-                    supervisor.state,
-                    State::Running { .. } | State::Stopping { .. }
-                );
-                assert_eq!(up, alive, "{:?}", supervisor.state);
-                assert_eq!(
-                    spawned,
-                    alive || matches!(supervisor.state, State::Starting { .. })
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn stops_in_time_or_is_killed() {
-        let (now, budget) = (Instant::now(), Duration::from_secs(2));
-        for (input, at) in [
-            (Input::Stopped, now),
-            (Input::Gone("exit".into()), now),
-            (Input::Tick, now + Duration::from_secs(3)),
-        ] {
-            let mut supervisor = running(PATIENCE, now);
-            assert_eq!(
-                supervisor.step(Input::Stop(budget), now),
-                [Effect::AskStop(budget)]
-            );
-            assert_eq!(supervisor.step(Input::Tick, now + budget), []);
-            assert!(matches!(
-                supervisor.step(input, at).as_slice(),
-                [Effect::Discard, Effect::Down(_)]
-            ));
-            assert_eq!(supervisor.state, State::Ended { failed: None });
-        }
-    }
-}
+mod tests;

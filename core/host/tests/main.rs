@@ -5,5 +5,6 @@ mod it {
     mod lifetime;
     mod misbehaviour;
     mod support;
+    mod upgrade;
     mod values;
 }

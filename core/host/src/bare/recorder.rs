@@ -153,6 +153,11 @@ impl Recorder {
         self.lock().records.clone()
     }
 
+    /// Forgets the batches that were taken, and gives their memory back.
+    pub fn forget(&self) {
+        self.lock().records = Vec::new();
+    }
+
     /// What was emitted and breaks the contract.
     pub fn malformed(&self) -> Vec<Malformed> {
         self.lock().malformed.clone()
@@ -248,9 +253,9 @@ impl Inside {
                 let kind = match fault {
                     BatchFault::Short | BatchFault::Long => MalformedKind::Shape,
                     BatchFault::Text(_) => MalformedKind::Text,
-                    BatchFault::SampleKind(_)
-                    | BatchFault::Boolean(_)
-                    | BatchFault::Quality(_) => MalformedKind::Value,
+                    BatchFault::SampleKind(_) | BatchFault::Boolean(_) | BatchFault::Quality(_) => {
+                        MalformedKind::Value
+                    }
                 };
                 self.complain(kind, fault.to_string());
             }

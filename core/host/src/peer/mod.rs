@@ -6,7 +6,11 @@ mod process;
 mod spawner;
 mod thread;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     mapper::{HostOptions, Isolation, MapperSpec},
@@ -37,17 +41,18 @@ pub(crate) enum SpawnError {
 }
 
 impl Peer {
-    /// Spawns it and asks it to start.
+    /// Spawns it with the library `file` and asks it to start.
     pub(crate) fn spawn(
         spec: &MapperSpec,
+        file: &Path,
         options: &HostOptions,
         counters: &Arc<Counters>,
     ) -> Result<Self, SpawnError> {
         let mut peer = match spec.isolation {
-            Isolation::Process => {
-                Self::Process(Box::new(process::Process::spawn(spec, options, counters)?))
-            }
-            Isolation::InProcess => Self::Thread(thread::Thread::spawn(spec, counters)?),
+            Isolation::Process => Self::Process(Box::new(process::Process::spawn(
+                spec, file, options, counters,
+            )?)),
+            Isolation::InProcess => Self::Thread(thread::Thread::spawn(spec, file, counters)?),
         };
         peer.send(ToMapper::Start(spec.config.to_string()));
         Ok(peer)

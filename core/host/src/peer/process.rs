@@ -6,6 +6,7 @@ use std::{
         fd::OwnedFd,
         unix::{net::UnixStream as StdStream, process::ExitStatusExt},
     },
+    path::Path,
     process::{ExitStatus, Stdio},
     sync::Arc,
 };
@@ -68,6 +69,7 @@ enum End {
 impl Process {
     pub(super) fn spawn(
         spec: &MapperSpec,
+        file: &Path,
         options: &HostOptions,
         counters: &Arc<Counters>,
     ) -> Result<Self, SpawnError> {
@@ -84,10 +86,7 @@ impl Process {
             None => std::env::current_exe().map_err(SpawnError::Program)?,
         };
         let mut command = std::process::Command::new(&program);
-        command
-            .args(&options.arguments)
-            .arg(&*spec.name)
-            .arg(&spec.file);
+        command.args(&options.arguments).arg(&*spec.name).arg(file);
         command.env_clear().envs(
             ENVIRONMENT
                 .iter()

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         mpsc::{self, SyncSender},
@@ -65,7 +65,11 @@ enum Item {
 }
 
 impl Thread {
-    pub(super) fn spawn(spec: &MapperSpec, counters: &Arc<Counters>) -> Result<Self, SpawnError> {
+    pub(super) fn spawn(
+        spec: &MapperSpec,
+        file: &Path,
+        counters: &Arc<Counters>,
+    ) -> Result<Self, SpawnError> {
         let (messages, inbox) = mpsc::sync_channel(MESSAGES);
         let queue = Arc::new(Queue {
             mapper: spec.name.clone(),
@@ -74,7 +78,7 @@ impl Thread {
             room: Condvar::new(),
             filled: Notify::new(),
         });
-        let (file, on_thread) = (spec.file.clone(), queue.clone());
+        let (file, on_thread) = (file.to_owned(), queue.clone());
         thread::Builder::new()
             .name(format!("mapper-{}", spec.name))
             .spawn(move || serve(file, on_thread, &inbox))

@@ -221,10 +221,10 @@ async fn a_flood_fills_only_its_own_queue() {
         for token in 0..200 {
             good.answers(token).await;
         }
-        assert_eq!(
+        assert!(matches!(
             *flood.mapper.state().borrow(),
-            MapperState::Running { generation: 1 }
-        );
+            MapperState::Running { generation: 1, .. }
+        ));
         let mapper = flood.mapper.stats();
         assert!(mapper.batches < 100, "{mapper:?}");
         // Room for both mappers' queues, and none for a flood.
@@ -319,9 +319,9 @@ async fn a_mapper_that_stays_busy_costs_its_commands_their_time() {
                 "its time was over before the mapper took it"
             )
         );
-        assert_eq!(
+        assert!(matches!(
             *run.mapper.state().borrow(),
-            MapperState::Running { generation: 1 }
-        );
+            MapperState::Running { generation: 1, .. }
+        ));
     }
 }

@@ -71,8 +71,12 @@ pub(crate) fn minimal_rust() -> PathBuf {
 
 /// Compiles `source` (from the repository's root) to a library in `folder`.
 pub(crate) fn c_library(folder: &Path, source: &str, arguments: &[&str]) -> PathBuf {
+    compile(&folder.join("libtest.so"), source, arguments)
+}
+
+/// Compiles `source` (from the repository's root) to `library`.
+pub(crate) fn compile(library: &Path, source: &str, arguments: &[&str]) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let library = folder.join("libtest.so");
     let output = Program::new("cc")
         .args([
             "-std=gnu11",
@@ -88,7 +92,7 @@ pub(crate) fn c_library(folder: &Path, source: &str, arguments: &[&str]) -> Path
         .arg(root.join("plugin-sdk/abi/include"))
         .args(arguments)
         .arg("-o")
-        .arg(&library)
+        .arg(library)
         .arg(root.join(source))
         .output()
         .expect("`cc` is needed for this test (apt-get install gcc)");
@@ -97,7 +101,7 @@ pub(crate) fn c_library(folder: &Path, source: &str, arguments: &[&str]) -> Path
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    library
+    library.to_owned()
 }
 
 /// The C example.

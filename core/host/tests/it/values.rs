@@ -198,8 +198,8 @@ async fn an_idle_mapper_is_pinged_and_left_alone() {
     for token in 0..50 {
         run.answers(token).await;
     }
-    assert_eq!(
+    assert!(matches!(
         *run.mapper.state().borrow(),
-        MapperState::Running { generation: 1 }
-    );
+        MapperState::Running { generation: 1, .. }
+    ));
 }
