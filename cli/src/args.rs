@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::{describe, get, profile, set, up, watch};
+use crate::{describe, discover, explain, get, profile, set, sim, up, watch};
 
 /// Runs devices and pods on edge nodes that are small, far away and often offline.
 #[derive(Debug, Parser)]
@@ -36,6 +36,12 @@ pub enum Command {
     /// Test without hardware
     #[command(subcommand)]
     Test(Test),
+    /// Look for devices, and write manifests to start from
+    Discover(discover::DiscoverArgs),
+    /// Show what may stand in the configuration of a protocol
+    Explain(explain::ExplainArgs),
+    /// Run simulated devices
+    Sim(sim::SimArgs),
 }
 
 /// What to describe.

@@ -10,6 +10,31 @@ use tokio::{
     net::TcpStream,
 };
 
+/// Puts JSON to a page that answers with nothing.
+pub(crate) async fn put_json(address: SocketAddr, path: &str, body: &Json) -> Result<()> {
+    let what = || format!("failed to put to http://{address}{path}");
+    let mut stream = TcpStream::connect(address).await.with_context(what)?;
+    let body = body.to_string();
+    let request = format!(
+        "PUT {path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .with_context(what)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.with_context(what)?;
+    let text = String::from_utf8_lossy(&answer);
+    match text.split(' ').nth(1) {
+        Some("200" | "204") => Ok(()),
+        _ => {
+            let reason = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+            Err(anyhow::anyhow!("{}", reason.trim())).with_context(what)
+        }
+    }
+}
+
 /// Fetches a page that answers with JSON; none if there is no such page.
 pub(crate) async fn get_json(address: SocketAddr, path: &str) -> Result<Option<Json>> {
     let what = || format!("failed to get http://{address}{path}");

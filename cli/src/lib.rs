@@ -11,14 +11,18 @@
 
 pub mod args;
 pub mod describe;
+pub mod discover;
+pub mod explain;
 pub mod get;
 pub mod profile;
 pub mod set;
+pub mod sim;
 pub mod up;
 pub mod watch;
 
 mod api;
 mod http;
+mod libraries;
 mod output;
 #[cfg(test)]
 mod reference;
@@ -40,6 +44,9 @@ pub fn run(args: args::Args) -> ExitCode {
         Command::Describe(Describe::Other(words)) => output::misspelt("describe", &words),
         Command::Watch(Watch::Other(words)) => output::misspelt("watch", &words),
         Command::Set(Set::Other(words)) => output::misspelt("set", &words),
+        Command::Discover(args) => output::block_on(discover::run(args)),
+        Command::Explain(args) => output::block_on(explain::run(args)),
+        Command::Sim(args) => output::block_on(sim::run(args)),
         Command::Test(Test::Profile(args)) => output::block_on(profile::run(args)),
     }
 }

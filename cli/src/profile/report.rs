@@ -25,6 +25,14 @@ impl Row {
     pub(super) fn passed(&self) -> bool {
         self.agree
     }
+
+    /// As a part of something that has a name.
+    pub(super) fn within(mut self, name: &str) -> Self {
+        if !name.is_empty() {
+            self.name = format!("{name}: {}", self.name);
+        }
+        self
+    }
 }
 
 /// The table.

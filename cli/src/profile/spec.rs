@@ -1,12 +1,12 @@
 //! The test file of a profile.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-/// A test: words of a device and the values that shall come out of them.
+/// A test: what a device says and the values that shall come out of it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TestFile {
@@ -19,31 +19,73 @@ pub(super) struct TestFile {
     /// What the device holds.
     pub(super) given: Given,
     /// Values of properties.
+    #[serde(default)]
     pub(super) expect: BTreeMap<String, Json>,
+    /// What happens then, one after the other.
+    #[serde(default)]
+    pub(super) steps: Vec<Step>,
     /// Writes, one after the other.
     #[serde(default)]
     pub(super) write: Vec<WriteTest>,
 }
 
 /// What the device holds.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Given {
-    /// Address of the unit.
-    pub(super) unit: u8,
-    /// Words from an address on: `"ir:0": [0x4366, 0x3333]`.
+    /// Address of the Modbus unit.
+    #[serde(default)]
+    pub(super) unit: Option<u8>,
+    /// Modbus words from an address on: `"ir:0": [0x4366, 0x3333]`.
+    #[serde(default)]
     pub(super) registers: BTreeMap<String, Vec<u16>>,
+    /// The scenario of the protocol's simulator.
+    #[serde(default)]
+    pub(super) scenario: Option<Json>,
 }
 
-/// A write and the words that the device shall hold afterwards.
+/// Something that happens at the device, and what shall come of it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Step {
+    /// What it is about, for the report.
+    #[serde(default)]
+    pub(super) name: String,
+    /// Modbus words that the device holds from now on.
+    #[serde(default)]
+    pub(super) registers: BTreeMap<String, Vec<u16>>,
+    /// Signals of the scenario that have this value from now on.
+    #[serde(default)]
+    pub(super) signals: BTreeMap<String, f64>,
+    /// Time that passes before one looks: `500ms`, `2s`.
+    #[serde(default)]
+    pub(super) after: Option<String>,
+    /// Values of properties.
+    #[serde(default)]
+    pub(super) expect: BTreeMap<String, Json>,
+    /// Qualities of properties: `good`, `uncertain` or `bad`.
+    #[serde(default)]
+    pub(super) quality: BTreeMap<String, String>,
+    /// How many reports of a property this step brings.
+    #[serde(default)]
+    pub(super) reports: BTreeMap<String, u64>,
+    /// Whether events are active.
+    #[serde(default)]
+    pub(super) events: BTreeMap<String, bool>,
+}
+
+/// A write and what the device shall hold afterwards.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WriteTest {
     /// New desired values.
     pub(super) set: BTreeMap<String, Json>,
-    /// Words that must have been written.
+    /// Modbus words that must have been written.
     #[serde(default)]
     pub(super) registers: BTreeMap<String, Vec<u16>>,
+    /// Places in the simulator's state (JSON pointers) and what must stand there.
+    #[serde(default)]
+    pub(super) state: BTreeMap<String, Json>,
 }
 
 /// One of the four tables, by the name that scenarios give it.
@@ -60,13 +102,13 @@ impl TestFile {
     pub(super) fn parse(text: &str) -> Result<Self> {
         let options = serde_saphyr::options! { with_snippet: false };
         let test: Self = serde_saphyr::from_str_with_options(text, options)?;
-        if test.given.registers.is_empty() {
-            bail!("given.registers: there are none");
+        test.given.check()?;
+        if test.expect.is_empty() && test.steps.is_empty() && test.write.is_empty() {
+            bail!("nothing is tested: write `expect`, `steps` or `write`");
         }
-        for (key, words) in &test.given.registers {
-            place(key, words).with_context(|| format!("given.registers.{key}"))?;
-        }
+        let mut words: Vec<(String, &BTreeMap<String, Vec<u16>>)> = Vec::new();
         for (index, write) in test.write.iter().enumerate() {
+            words.push((format!("write[{index}]"), &write.registers));
             for (key, words) in &write.registers {
                 let (table, _) =
                     place(key, words).with_context(|| format!("write[{index}].registers.{key}"))?;
@@ -77,12 +119,29 @@ impl TestFile {
                 }
             }
         }
+        for (index, step) in test.steps.iter().enumerate() {
+            words.push((format!("steps[{index}]"), &step.registers));
+            step.pause()
+                .with_context(|| format!("steps[{index}].after"))?;
+        }
+        for (at, registers) in words {
+            if test.given.scenario.is_some() && !registers.is_empty() {
+                bail!("{at}.registers: only beside given.registers; a scenario has signals");
+            }
+            for (key, words) in registers {
+                place(key, words).with_context(|| format!("{at}.registers.{key}"))?;
+            }
+        }
         Ok(test)
     }
 
     /// The scenario of the simulated device.
     pub(super) fn scenario(&self) -> Result<Json> {
-        let mut unit = json!({"unit": self.given.unit, "name": "profile under test"});
+        if let Some(scenario) = &self.given.scenario {
+            return Ok(scenario.clone());
+        }
+        let unit = self.given.unit.unwrap_or_default();
+        let mut unit = json!({"unit": unit, "name": "profile under test"});
         for (key, words) in &self.given.registers {
             let (table, first) = place(key, words)?;
             let entries = unit
@@ -101,6 +160,55 @@ impl TestFile {
             }
         }
         Ok(json!({"units": [unit]}))
+    }
+}
+
+impl Given {
+    fn check(&self) -> Result<()> {
+        match (&self.scenario, self.registers.is_empty()) {
+            (Some(_), true) => Ok(()),
+            (Some(_), false) => bail!("given: `scenario` and `registers` exclude each other"),
+            (None, true) => bail!(
+                "given: write `registers` of a Modbus unit, or the `scenario` of the protocol's simulator"
+            ),
+            (None, false) if self.unit.is_none() => bail!("given.unit: missing"),
+            (None, false) => {
+                for (key, words) in &self.registers {
+                    place(key, words).with_context(|| format!("given.registers.{key}"))?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Step {
+    /// Time that passes before one looks.
+    pub(super) fn pause(&self) -> Result<Duration> {
+        let Some(text) = &self.after else {
+            return Ok(Duration::ZERO);
+        };
+        let (number, unit) = match text.trim().strip_suffix("ms") {
+            Some(number) => (number, 0.001),
+            None => (text.trim().strip_suffix('s').unwrap_or_default(), 1.0),
+        };
+        let seconds = number
+            .trim()
+            .parse::<f64>()
+            .ok()
+            .map(|number| number * unit);
+        seconds
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .with_context(|| format!("`{text}` is no time such as 500ms or 2s"))
+    }
+
+    /// Modbus words as the simulator's control takes them.
+    pub(super) fn words(&self, unit: u8) -> Result<Vec<Json>> {
+        let set = self.registers.iter().map(|(key, words)| {
+            let (table, address) = place(key, words)?;
+            Ok(json!({"unit": unit, "table": table.key(), "address": address, "values": words}))
+        });
+        set.collect()
     }
 }
 
@@ -129,6 +237,14 @@ impl Table {
             Self::Discrete => "discrete",
             Self::Input => "input",
             Self::Holding => "holding",
+        }
+    }
+
+    /// As the simulator's control spells it.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::Coils => "coil",
+            other => other.name(),
         }
     }
 

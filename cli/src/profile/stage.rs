@@ -24,10 +24,11 @@ use tokio::{
 
 use super::{
     Case,
+    line::Line,
     report::{Row, agree, text},
-    spec::{Table, WriteTest},
+    spec::{Step, Table, WriteTest},
 };
-use crate::{http, output::advised};
+use crate::{http, libraries, output::advised};
 
 /// The node that the device hangs on during the test.
 const NODE: &str = "profile-test";
@@ -37,25 +38,10 @@ const CYCLE_MS: i64 = 100;
 const LOOK: Duration = Duration::from_millis(50);
 /// Time for a program to start, slow machines included.
 const START: Duration = Duration::from_secs(20);
-/// Keys of `protocol.configData` that say which line the device hangs on; the
-/// simulated one hangs on TCP.
-const LINE_KEYS: [&str; 11] = [
-    "url",
-    "unit",
-    "slaveID",
-    "communicateMode",
-    "ip",
-    "port",
-    "serialPort",
-    "baudRate",
-    "dataBits",
-    "parity",
-    "stopBits",
-];
-
 /// The programs that a test runs.
 #[derive(Debug, Clone)]
 pub(super) struct Tools {
+    line: Line,
     simulator: PathBuf,
     edge: PathBuf,
     mapper: PathBuf,
@@ -73,21 +59,16 @@ pub(super) struct Stage {
 }
 
 impl Tools {
-    /// Finds them beside this program (`.longshore/bin`, `target/debug`).
-    pub(super) fn find(bin: Option<&Path>, mappers: Option<&Path>) -> Result<Self> {
-        let own = std::env::current_exe().context("failed to find this program's own folder")?;
-        let bin = bin
-            .map(Path::to_owned)
-            .or_else(|| own.parent().map(Path::to_owned))
-            .unwrap_or_default();
-        let library = "libmapper_modbus.so";
-        let mut folders: Vec<PathBuf> = mappers.map(Path::to_owned).into_iter().collect();
-        if folders.is_empty() {
-            folders = vec![bin.join("../lib/mappers"), bin.clone(), bin.join("deps")];
-        }
-        let mapper = folders
+    /// Finds those of a protocol beside this program (`.longshore/bin`, `target/debug`).
+    pub(super) fn find(line: Line, bin: Option<&Path>, mappers: Option<&Path>) -> Result<Self> {
+        let bin = match bin {
+            Some(named) => named.to_owned(),
+            None => libraries::program_folder()?,
+        };
+        let library = format!("libmapper_{}.so", line.protocol);
+        let mapper = libraries::folders(mappers, &bin)
             .iter()
-            .map(|folder| folder.join(library))
+            .map(|folder| folder.join(&library))
             .find(|file| file.is_file());
         let program = |name: &str| Some(bin.join(name)).filter(|file| file.is_file());
         let missing = |name: &str, flag: &str| {
@@ -96,10 +77,12 @@ impl Tools {
                 format!("`make build` brings it, or name its folder with {flag}"),
             )
         };
+        let simulator = line.simulator;
         Ok(Self {
-            simulator: program("sim-modbus").ok_or_else(|| missing("sim-modbus", "--bin-dir"))?,
+            line,
+            simulator: program(simulator).ok_or_else(|| missing(simulator, "--bin-dir"))?,
             edge: program("edgecore").ok_or_else(|| missing("edgecore", "--bin-dir"))?,
-            mapper: mapper.ok_or_else(|| missing(library, "--mapper-dir"))?,
+            mapper: mapper.ok_or_else(|| missing(&library, "--mapper-dir"))?,
         })
     }
 }
@@ -114,21 +97,18 @@ impl Stage {
         fs::write(&scenario, case.test.scenario()?.to_string())?;
         let mut simulator = Command::new(&tools.simulator)
             .arg(&scenario)
-            .args(["--tcp", "127.0.0.1:0", "--control", "127.0.0.1:0"])
+            .args(tools.line.arguments(folder.path()))
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("failed to start {}", tools.simulator.display()))?;
         let ready = first_line(&mut simulator).await?;
-        let address = |key: &str| -> Result<SocketAddr> {
-            let found = ready[key]
-                .as_str()
-                .with_context(|| format!("the simulator did not tell its `{key}` address"))?;
-            Ok(found.parse()?)
-        };
-        let device = placed(case, address("tcp")?)?;
-        let config = configure(folder.path(), tools, case, &device)?;
+        let control = ready["control"].as_str();
+        let control = control.context("the simulator did not tell its `control` address")?;
+        let control = control.parse()?;
+        let device = placed(tools.line, case, &ready)?;
+        let config = configure(folder.path(), tools, case, &device, &ready)?;
         let log = fs::File::create(folder.path().join("edgecore.log"))?;
         let mut edge = Command::new(&tools.edge)
             .arg("--config")
@@ -145,7 +125,7 @@ impl Stage {
             device.metadata.name
         );
         Ok(Self {
-            control: address("control")?,
+            control,
             folder,
             device,
             simulator,
@@ -213,9 +193,55 @@ impl Stage {
                     table,
                     address,
                     word,
-                    case.test.given.unit,
+                    case.test.given.unit.unwrap_or_default(),
                     &state["writes"],
                 ));
+            }
+            for (pointer, expected) in &write.state {
+                rows.push(held(pointer, expected, &state));
+            }
+            if rows.iter().all(Row::passed) || Instant::now() >= deadline {
+                return Ok(rows);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Lets something happen at the device and waits for what comes of it.
+    pub(super) async fn expect_step(
+        &mut self,
+        case: &Case,
+        step: &Step,
+        patience: Duration,
+    ) -> Result<Vec<Row>> {
+        let before = self.twins().await?;
+        for words in step.words(case.test.given.unit.unwrap_or_default())? {
+            http::put_json(self.control, "/registers", &words).await?;
+        }
+        for (name, value) in &step.signals {
+            http::put_json(self.control, &format!("/signals/{name}"), &json!(value)).await?;
+        }
+        tokio::time::sleep(step.pause()?).await;
+        let deadline = Instant::now() + patience;
+        loop {
+            let answer = self.answer().await?;
+            let twins = by_name(&answer);
+            let mut rows: Vec<Row> = Vec::new();
+            rows.extend(
+                step.expect
+                    .iter()
+                    .map(|(name, value)| compare(name, value, &twins)),
+            );
+            rows.extend(
+                step.quality
+                    .iter()
+                    .map(|(name, quality)| graded(name, quality, &twins)),
+            );
+            for (name, count) in &step.reports {
+                rows.push(reported(name, *count, &before, &twins));
+            }
+            for (name, active) in &step.events {
+                rows.push(raised(name, *active, &answer["events"]));
             }
             if rows.iter().all(Row::passed) || Instant::now() >= deadline {
                 return Ok(rows);
@@ -234,32 +260,31 @@ impl Stage {
 
     /// The device's twins by property.
     async fn twins(&mut self) -> Result<BTreeMap<String, Json>> {
+        Ok(by_name(&self.answer().await?))
+    }
+
+    /// What the edge core says of the device; null before the manifests have been read.
+    async fn answer(&mut self) -> Result<Json> {
         if let Some(status) = self.edge.try_wait()? {
             return Err(ended(self.folder.path(), status));
         }
-        // None before the manifests have been read.
-        let Some(answer) = http::get_json(self.twins, &self.path).await? else {
-            return Ok(BTreeMap::new());
-        };
-        let properties = answer["properties"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let named = |twin: &Json| Some((twin["name"].as_str()?.to_owned(), twin.clone()));
-        Ok(properties.iter().filter_map(named).collect())
+        let answer = http::get_json(self.twins, &self.path).await?;
+        Ok(answer.unwrap_or_default())
     }
 }
 
+fn by_name(answer: &Json) -> BTreeMap<String, Json> {
+    let properties = answer["properties"].as_array();
+    let named = |twin: &Json| Some((twin["name"].as_str()?.to_owned(), twin.clone()));
+    properties.into_iter().flatten().filter_map(named).collect()
+}
+
 /// The device of the profile on the simulator's line.
-fn placed(case: &Case, simulator: SocketAddr) -> Result<Device> {
+fn placed(line: Line, case: &Case, ready: &Json) -> Result<Device> {
     let mut device = case.device.clone();
     device.spec.node_name = NODE.to_owned();
     let config: &mut FreeObject = &mut device.spec.protocol.config_data;
-    for key in LINE_KEYS {
-        config.shift_remove(key);
-    }
-    config.insert("url".into(), json!(format!("tcp://{simulator}")));
-    config.insert("unit".into(), json!(case.test.given.unit));
+    line.place(config, ready, case.test.given.unit)?;
     for property in &mut device.spec.properties {
         property.collect_cycle = CYCLE_MS;
         property.desired = None;
@@ -268,13 +293,17 @@ fn placed(case: &Case, simulator: SocketAddr) -> Result<Device> {
 }
 
 /// Writes manifests and configuration; gives the configuration's file.
-fn configure(folder: &Path, tools: &Tools, case: &Case, device: &Device) -> Result<PathBuf> {
+fn configure(
+    folder: &Path,
+    tools: &Tools,
+    case: &Case,
+    device: &Device,
+    ready: &Json,
+) -> Result<PathBuf> {
     fs::create_dir(folder.join("manifests"))?;
     let mut model = case.model.clone();
     if let Some(config) = &mut model.spec.protocol_config_data {
-        for key in LINE_KEYS {
-            config.shift_remove(key);
-        }
+        tools.line.clear(config);
     }
     fs::write(
         folder.join("manifests/model.json"),
@@ -284,7 +313,11 @@ fn configure(folder: &Path, tools: &Tools, case: &Case, device: &Device) -> Resu
     let config = json!({
         "node": NODE,
         "stateDir": folder.join("state"),
-        "mappers": [{"name": "modbus", "file": fs::canonicalize(&tools.mapper)?}],
+        "mappers": [{
+            "name": tools.line.protocol,
+            "file": fs::canonicalize(&tools.mapper)?,
+            "config": tools.line.mapper_config(folder, ready),
+        }],
         "bus": {"mode": "off"},
         "manifests": folder.join("manifests"),
         "metrics": {"listen": "127.0.0.1:0"},
@@ -374,6 +407,68 @@ fn compare(name: &str, value: &Json, twins: &BTreeMap<String, Json>) -> Row {
         got: crate::table::or_dash(&got),
         remark,
         agree,
+    }
+}
+
+fn graded(name: &str, expected: &str, twins: &BTreeMap<String, Json>) -> Row {
+    let got = twins
+        .get(name)
+        .and_then(|twin| twin["quality"].as_str())
+        .unwrap_or("-");
+    plain(format!("{name} quality"), expected, got)
+}
+
+/// Reports of a property since `before`.
+fn reported(
+    name: &str,
+    expected: u64,
+    before: &BTreeMap<String, Json>,
+    twins: &BTreeMap<String, Json>,
+) -> Row {
+    let version = |twins: &BTreeMap<String, Json>| {
+        twins
+            .get(name)
+            .and_then(|twin| twin["version"].as_u64())
+            .unwrap_or_default()
+    };
+    let got = version(twins).wrapping_sub(version(before));
+    plain(
+        format!("{name} reports"),
+        &expected.to_string(),
+        &got.to_string(),
+    )
+}
+
+fn raised(name: &str, expected: bool, events: &Json) -> Row {
+    let active = events
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|event| event["name"] == name && event["active"].as_bool().unwrap_or(true));
+    let word = |active: bool| if active { "active" } else { "clear" };
+    plain(format!("event {name}"), word(expected), word(active))
+}
+
+/// What stands in the simulator's state.
+fn held(pointer: &str, expected: &Json, state: &Json) -> Row {
+    let got = state.pointer(pointer).map(text).unwrap_or_default();
+    let expected = text(expected);
+    Row {
+        name: format!("  {pointer}"),
+        agree: agree(&expected, &got),
+        got: crate::table::or_dash(&got),
+        expected,
+        remark: String::new(),
+    }
+}
+
+fn plain(name: String, expected: &str, got: &str) -> Row {
+    Row {
+        name,
+        expected: expected.to_owned(),
+        got: got.to_owned(),
+        remark: String::new(),
+        agree: expected == got,
     }
 }
 

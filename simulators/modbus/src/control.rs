@@ -6,6 +6,7 @@
 //! | `GET /signals` | all signals with their values |
 //! | `PUT /signals/NAME` | body: a number. Sets a setpoint, holds any other signal |
 //! | `DELETE /signals/NAME` | lets a held signal go |
+//! | `PUT /registers` | body: `{"unit": 1, "table": "holding", "address": 0, "values": [1, 2]}`. Sets registers or bits |
 //! | `POST /faults` | body: a fault rule, like `{"fault": "unresponsive", "unit": 1}` |
 //! | `DELETE /faults` | ends all faults |
 //! | `DELETE /counters` | forgets counters and writes |
@@ -26,6 +27,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::table::Kind;
 use crate::unit::Devices;
 
 type Shared = State<Arc<Devices>>;
@@ -40,6 +42,7 @@ pub(crate) async fn serve(
         .route("/state", get(state))
         .route("/signals", get(signals))
         .route("/signals/{name}", put(set_signal).delete(release_signal))
+        .route("/registers", put(set_registers))
         .route("/faults", post(add_fault).delete(clear_faults))
         .route("/counters", delete(forget))
         .with_state(devices);
@@ -110,6 +113,33 @@ async fn set_signal(State(devices): Shared, Path(name): Path<String>, body: Byte
 
 async fn release_signal(State(devices): Shared, Path(name): Path<String>) -> Response {
     set_result(devices.world.force(&name, None))
+}
+
+/// Registers as the device itself would change them.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Registers {
+    unit: u8,
+    table: Kind,
+    address: u16,
+    values: Vec<u16>,
+}
+
+async fn set_registers(State(devices): Shared, body: Bytes) -> Response {
+    let wanted: Registers = match serde_json::from_slice(&body) {
+        Ok(wanted) => wanted,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
+    };
+    let Some(mut unit) = devices.unit(wanted.unit) else {
+        return refuse(StatusCode::NOT_FOUND, &format!("no unit {}", wanted.unit));
+    };
+    match unit
+        .table(wanted.table)
+        .set(wanted.address, &wanted.values, &devices.world)
+    {
+        Some(result) => set_result(result),
+        None => refuse(StatusCode::NOT_FOUND, &"no such registers"),
+    }
 }
 
 fn set_result(result: Result<(), SetError>) -> Response {
