@@ -283,13 +283,19 @@ pub trait Protocol: Send + Sync + Sized + 'static {
     /// The longest that one exchange with the unit may take. A connection
     /// keeps to it by itself where it can (so that it stays usable); the
     /// schedule drops a call that takes longer, and the connection with it.
+    /// A watch may take this once more for each thousand points, and a method
+    /// as long as the command that calls it.
     fn timeout(&self, bus: &Self::Bus, unit: &Self::Unit) -> Duration;
-    /// How the values of a point come. Called once for each configuration.
+    /// How the values of a point come. Called once for each configuration,
+    /// after [`Self::parse`], which has seen the wish of the profile
+    /// ([`PointConfig::sampling`]).
     fn delivery(&self, _unit: &Self::Unit, _point: &Self::Point) -> Delivery {
         Delivery::Polled
     }
     /// Looks for devices, without disturbing the buses that are in use more
     /// than need be. `request` is what the schema describes under `discovery`.
+    /// Runs beside the buses, at most four at a time, and is dropped when its
+    /// command's time is over.
     fn discover(
         &self,
         _request: &serde_json::Map<String, serde_json::Value>,
@@ -316,10 +322,19 @@ pub trait Connection<P: Protocol>: Send + 'static {
         value: &crate::SampleValue,
     ) -> impl Future<Output = Result<(), RequestError>> + Send;
     /// Replaces the set of the unit's points that are to come by themselves;
-    /// an empty set ends it. Called after each connecting, whenever the set
-    /// changes, and again with growing pauses for a unit that was lost. First
-    /// values may be pushed into `samples`, and a point that the device cannot
-    /// watch gets a bad sample there.
+    /// an empty set ends it, also when the unit does not answer. Called after
+    /// each connecting, whenever the set changes, and again with growing pauses
+    /// for a unit that was lost. It is always the whole set: a connection to
+    /// which that is dear compares it with the former one.
+    ///
+    /// First values may be pushed into `samples`, and a point that the device
+    /// cannot watch gets a bad sample there. Once it has returned, no value
+    /// that belongs to the former set may come: an id may be another place now.
+    ///
+    /// # Errors
+    /// `Refused`: all of the set is bad, and it is tried again with growing
+    /// pauses. `Timeout` and `Garbled`: at the second in a row the unit is
+    /// offline. `Line`: the connection is dialled anew.
     fn watch(
         &mut self,
         _unit: &P::Unit,
@@ -328,16 +343,26 @@ pub trait Connection<P: Protocol>: Send + 'static {
     ) -> impl Future<Output = Result<Watched, RequestError>> + Send {
         async { Ok(Watched::Waiting) }
     }
-    /// Waits for values that come by themselves. MUST be cancel safe: it is
-    /// dropped whenever an exchange is due, and nothing may be lost by that.
-    /// After an error the connection is thrown away.
+    /// Waits for values that come by themselves, and gives some thousands of
+    /// them at most. MUST be cancel safe: it is dropped whenever an exchange is
+    /// due, and nothing may be lost by that (what it has pushed into `samples`
+    /// by then is taken). Called whenever the bus is idle, and after each
+    /// exchange for what is there already. Samples of points that are not
+    /// being watched are thrown away. A good sample shows that its unit is
+    /// online, a bad one does not.
+    ///
+    /// # Errors
+    /// The connection is gone: it is dialled anew at once, and the bus is down
+    /// when that fails or happens again and again.
     fn receive(
         &mut self,
         _samples: &mut Samples,
     ) -> impl Future<Output = Result<Received<P::Unit>, RequestError>> + Send {
         std::future::pending()
     }
-    /// Calls a method of the unit and gives its result.
+    /// Calls a method of the unit and gives its result, at most a megabyte
+    /// as JSON. `method` has the keys of the device's configuration unless the
+    /// command brings its own.
     fn call(
         &mut self,
         _unit: &P::Unit,

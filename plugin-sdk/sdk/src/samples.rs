@@ -126,6 +126,31 @@ impl Samples {
         other.clear();
     }
 
+    /// Moves the samples of `other` of which `keep` wants the point to the end
+    /// of this batch, and forgets the rest.
+    pub(crate) fn append_where(&mut self, other: &mut Samples, mut keep: impl FnMut(u32) -> bool) {
+        let mut texts = other.texts.iter().peekable();
+        for (index, sample) in other.samples.iter().enumerate() {
+            let text = texts.next_if(|text| text.sample == index);
+            if !keep(sample.point) {
+                continue;
+            }
+            let payload = match text {
+                Some(text) => self.store(&other.arena[text.offset..text.offset + text.length]),
+                None => sample.payload,
+            };
+            self.samples.push(Sample { payload, ..*sample });
+        }
+        other.clear();
+    }
+
+    /// The points of the samples, and whether each is bad.
+    pub(crate) fn points(&self) -> impl Iterator<Item = (u32, bool)> {
+        self.samples
+            .iter()
+            .map(|sample| (sample.point, sample.quality == QUALITY_BAD))
+    }
+
     /// Makes room for `count` more samples.
     pub fn reserve(&mut self, count: usize) {
         self.samples.reserve(count);

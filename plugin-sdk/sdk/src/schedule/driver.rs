@@ -1,20 +1,21 @@
 //! Carries out what the machine of one bus says. The only file that awaits a bus.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::pin,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Connection, Protocol, RequestError};
+use crate::{Connection, Protocol, Received, RequestError, Samples, WatchPoint};
 
 use super::{
     emitter::{Emitter, Output},
-    machine::{BusCommand, Input, Job, Machine, Next},
+    machine::{BusCommand, Input, Job, Machine, Next, Outcome},
     unit::Now,
 };
 
@@ -24,6 +25,10 @@ const BATCH: usize = 1024;
 const WINDOW: Duration = Duration::from_millis(20);
 /// Commands taken between two exchanges.
 const COMMANDS: usize = 256;
+/// What comes by itself is taken this often in a row.
+const RECEIVES: usize = 64;
+/// As many points to watch take as long as one exchange.
+const WATCHED_AT_ONCE: usize = 1000;
 
 /// The present time, once for each input.
 pub(super) fn now() -> Now {
@@ -86,29 +91,89 @@ pub(super) async fn run<P: Protocol>(
 
 /// The connection keeps to its deadline by itself; this is for one that does not.
 fn exchange_limit<P: Protocol>(protocol: &P, bus: &P::Bus, job: &Job<P>) -> Duration {
-    let (Job::Read { unit, .. } | Job::Write { unit, .. }) = job;
-    let limit = protocol.timeout(bus, unit);
+    let limit = match job {
+        Job::Read { unit, .. } | Job::Write { unit, .. } => protocol.timeout(bus, unit),
+        Job::Watch { unit, devices } => {
+            let points: usize = devices.iter().map(|device| device.pushed()).sum();
+            let times = 1 + points / WATCHED_AT_ONCE;
+            protocol.timeout(bus, unit) * u32::try_from(times).unwrap_or(u32::MAX)
+        }
+        Job::Call { unit, deadline, .. } => {
+            let left = deadline.saturating_duration_since(Instant::now());
+            protocol.timeout(bus, unit).max(left)
+        }
+    };
     limit + (limit / 4).max(Duration::from_millis(100))
 }
 
 async fn exchange<P: Protocol>(
     connection: &mut P::Connection,
     job: &Job<P>,
-    samples: &mut crate::Samples,
-) -> Result<(), RequestError> {
+    samples: &mut Samples,
+) -> Result<Outcome, RequestError> {
     match job {
-        Job::Read { unit, planned } => connection.read(unit, &planned.request, samples).await,
+        Job::Read { unit, planned } => {
+            connection.read(unit, &planned.request, samples).await?;
+            Ok(Outcome::Done)
+        }
         Job::Write {
             unit,
             device,
             slot,
             value,
         } => {
-            connection
-                .write(unit, &device.slots[*slot].point, value)
-                .await
+            let point = &device.slots[*slot].point;
+            connection.write(unit, point, value).await?;
+            Ok(Outcome::Done)
+        }
+        Job::Watch { unit, devices } => {
+            let slots = devices.iter().flat_map(|device| &device.slots);
+            let points: Vec<_> = slots
+                .filter(|slot| slot.is_pushed())
+                .map(|slot| WatchPoint {
+                    id: slot.id,
+                    point: &slot.point,
+                    interval: slot.interval,
+                })
+                .collect();
+            let watched = connection.watch(unit, &points, samples).await?;
+            Ok(Outcome::Watched(watched))
+        }
+        Job::Call { unit, call, .. } => {
+            let result = connection.call(unit, &call.method, &call.arguments).await?;
+            Ok(Outcome::Called(result.to_string()))
         }
     }
+}
+
+/// What comes by itself; never returns without a connection.
+async fn receive<P: Protocol>(
+    connection: &mut Option<P::Connection>,
+    pushed: &mut Samples,
+) -> Result<Received<P::Unit>, RequestError> {
+    match connection {
+        Some(open) => open.receive(pushed).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What has come by itself already.
+async fn receive_now<P: Protocol>(
+    connection: &mut Option<P::Connection>,
+    pushed: &mut Samples,
+) -> Option<Result<Received<P::Unit>, RequestError>> {
+    let polled = {
+        let mut receiving = pin!(receive::<P>(connection, pushed));
+        poll_fn(|context| {
+            Poll::Ready(match receiving.as_mut().poll(context) {
+                Poll::Ready(result) => Some(result),
+                Poll::Pending => None,
+            })
+        })
+        .await
+    };
+    // Also what was pushed by a call that then went on waiting.
+    polled.or_else(|| (!pushed.is_empty()).then_some(Ok(Received::Samples)))
 }
 
 impl<P: Protocol> Driver<P> {
@@ -159,6 +224,11 @@ impl<P: Protocol> Driver<P> {
             }
         };
         self.connection = connection.filter(|_| usable);
+        if self.machine.listens() {
+            // A bus that is always busy must not starve what comes by itself.
+            self.listen().await;
+        }
+        let usable = usable && self.connection.is_some();
         self.take_commands();
         let next = self.step(Input::Done { result, usable });
         // A bus that always has its answer ready must not starve the others.
@@ -214,19 +284,63 @@ impl<P: Protocol> Driver<P> {
         }
     }
 
-    /// Waits for a command or the time. `None`: stop, or nothing will come any more.
+    /// Takes what has come by itself, between two exchanges or when the bus
+    /// is idle; `None` when nothing has.
+    async fn listen(&mut self) -> Option<Next<P>> {
+        let mut next = None;
+        for _ in 0..RECEIVES {
+            if matches!(next, Some(Next::Dial | Next::Run(_))) {
+                break;
+            }
+            let result = receive_now::<P>(&mut self.connection, &mut self.output.pushed).await;
+            let Some(result) = result else { break };
+            next = Some(self.take(result));
+        }
+        next
+    }
+
+    /// Takes what [`Connection::receive`] gave.
+    fn take(&mut self, result: Result<Received<P::Unit>, RequestError>) -> Next<P> {
+        if result.is_err() {
+            self.connection = None;
+        }
+        self.step(Input::Received(result))
+    }
+
+    /// Waits for a command, the time, or what comes by itself. `None`: stop,
+    /// or nothing will come any more.
     async fn wait(&mut self, until: Option<Instant>) -> Option<Next<P>> {
         self.flush();
         if self.abandoned {
             return None;
         }
-        let input = tokio::select! {
+        let receiving = receive::<P>(&mut self.connection, &mut self.output.pushed);
+        let woken = tokio::select! {
             biased;
             () = self.cancel.cancelled() => return None,
-            command = self.commands.recv() => Input::Command(command?),
-            () = sleep_until(until) => Input::Tick,
+            command = self.commands.recv() => Woken::Input(Input::Command(command?)),
+            result = receiving => Woken::Received(result),
+            () = sleep_until(until) => Woken::Input(Input::Tick),
         };
-        Some(self.step_all(input))
+        let next = match woken {
+            Woken::Received(result) => match self.take(result) {
+                // More of it may be there: that becomes one batch.
+                Next::Wait(until) => self.listen().await.unwrap_or(Next::Wait(until)),
+                next => next,
+            },
+            Woken::Input(input) if self.output.pushed.is_empty() => self.step_all(input),
+            // The receive that was dropped had something already.
+            Woken::Input(input) => match self.take(Ok(Received::Samples)) {
+                Next::Wait(_) => self.step_all(input),
+                next => {
+                    drop(self.step(input));
+                    next
+                }
+            },
+        };
+        // A connection that always has something must not starve other buses.
+        tokio::task::consume_budget().await;
+        Some(next)
     }
 
     /// Takes the commands that have come, while the bus is busy with what `done` ends.
@@ -273,6 +387,12 @@ impl<P: Protocol> Driver<P> {
         self.step(Input::Stop);
         self.flush();
     }
+}
+
+/// What ends a wait.
+enum Woken<P: Protocol> {
+    Input(Input<P>),
+    Received(Result<Received<P::Unit>, RequestError>),
 }
 
 async fn sleep_until(until: Option<Instant>) {

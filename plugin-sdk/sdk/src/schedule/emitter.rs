@@ -16,6 +16,8 @@ const WAIT: Duration = Duration::from_millis(20);
 pub(super) struct Output {
     pub(super) event: Event,
     pub(super) read: Samples,
+    /// What came by itself, likewise.
+    pub(super) pushed: Samples,
     pub(super) logs: Vec<(Level, String)>,
 }
 

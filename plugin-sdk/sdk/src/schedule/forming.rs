@@ -9,7 +9,7 @@ use crate::{PlanPoint, Protocol};
 
 use super::{
     cycle::{Cycle, Purpose},
-    machine::{Machine, PROBE_LAST, earlier},
+    machine::{Machine, earlier},
     unit::{Health, Now, Plan},
 };
 
@@ -30,13 +30,31 @@ impl<P: Protocol> Machine<P> {
                     soonest = earlier(soonest, Some(outage.probe_at));
                     continue;
                 }
-                Health::Offline(outage) => {
+                Health::Offline(outage) if !unit.groups.is_empty() => {
                     outage.probing = true;
                     self.form_probe(index, now);
                     continue;
                 }
+                Health::Offline(outage) => {
+                    // Nothing is polled there. What it sends is asked for
+                    // anew, or is awaited, or the next command will tell.
+                    outage.probing = unit.watch.stale;
+                    if unit.watch.stale {
+                        self.queue_watch(index);
+                    }
+                    continue;
+                }
                 Health::Unknown | Health::Online { .. } => {}
             }
+            let told_at = unit.watch.at;
+            if unit.watch.stale && told_at <= now.instant {
+                self.queue_watch(index);
+            } else if unit.watch.stale {
+                soonest = earlier(soonest, Some(told_at));
+            }
+            let Some(unit) = &mut self.units[index] else {
+                continue;
+            };
             if !unit.fresh.is_empty() {
                 let fresh = std::mem::take(&mut unit.fresh);
                 let plan = self.plan(index, &fresh);
@@ -105,19 +123,13 @@ impl<P: Protocol> Machine<P> {
 
     /// One point is enough to know whether the unit answers.
     fn form_probe(&mut self, index: usize, now: Now) {
-        let Some(unit) = &mut self.units[index] else {
+        let Some(unit) = &self.units[index] else {
             return;
         };
         let point = unit
             .groups
             .iter()
             .find_map(|group| group.points.first().copied());
-        if let (None, Health::Offline(outage)) = (point, &mut unit.health) {
-            // Nothing is polled there: the next command will tell.
-            outage.probing = false;
-            outage.probe_at = now.instant + PROBE_LAST;
-            return;
-        }
         let points: Vec<u32> = point.into_iter().collect();
         let plan = self.plan(index, &points);
         self.cycles.push(Cycle::new(

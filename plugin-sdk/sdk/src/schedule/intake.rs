@@ -7,7 +7,8 @@ use crate::{DeviceState, Protocol, Reason, Status};
 use super::{
     emitter::Output,
     machine::{
-        BusCommand, BusCommandKind, EAGER, Flight, Link, Machine, Place, WAITING, Waiting, complete,
+        Ask, BusCommand, BusCommandKind, EAGER, Flight, Link, Machine, Place, WAITING, Waiting,
+        complete,
     },
     unit::{Device, Health, Now, Outage, Unit},
 };
@@ -20,13 +21,13 @@ impl<P: Protocol> Machine<P> {
             device,
             kind,
         } = command;
-        let (point, value) = match kind {
+        let ask = match kind {
             BusCommandKind::Configure { device, message } => {
                 self.configure(device, now, out);
                 return complete(out, token, Status::Ok, message);
             }
             BusCommandKind::Remove => {
-                let name = self.remove(device);
+                let name = self.remove(device, None, now.instant);
                 for queue in [&mut self.writes, &mut self.reads] {
                     queue.retain(|waiting| {
                         if waiting.device == device {
@@ -38,28 +39,14 @@ impl<P: Protocol> Machine<P> {
                 }
                 return complete(out, token, Status::Ok, "");
             }
-            BusCommandKind::Read { point } => (point, None),
-            BusCommandKind::Write { point, value } => (point, Some(value)),
+            BusCommandKind::Read { point } => Ask::Read { point },
+            BusCommandKind::Write { point, value } => Ask::Write { point, value },
+            BusCommandKind::Call(call) => Ask::Call(Box::new(call)),
         };
-        match self.find(device, point) {
-            None => {
-                let name = self.devices.get(&device).map_or("?", |device| &device.name);
-                return complete(
-                    out,
-                    token,
-                    Status::InvalidArgument,
-                    format!("device `{name}` has no usable point {point}"),
-                );
-            }
-            Some((of, slot)) if value.is_some() && !of.slots[slot].writable => {
-                let message = format!(
-                    "`{}` of device `{}` is read-only",
-                    of.slots[slot].name, of.name
-                );
-                return complete(out, token, Status::InvalidArgument, message);
-            }
-            Some(_) => {}
-        }
+        let (ask, priority) = match self.examined(device, ask) {
+            Ok(examined) => examined,
+            Err(message) => return complete(out, token, Status::InvalidArgument, message),
+        };
         if self.writes.len() + self.reads.len() >= WAITING {
             return complete(
                 out,
@@ -76,28 +63,66 @@ impl<P: Protocol> Machine<P> {
         {
             *until = now.instant;
         }
-        let queue = if value.is_some() {
-            &mut self.writes
-        } else {
-            &mut self.reads
-        };
-        queue.push_back(Waiting {
+        let waiting = Waiting {
             token,
             deadline,
             device,
-            point,
-            value,
-        });
+            priority,
+            ask,
+        };
+        if matches!(waiting.ask, Ask::Read { .. }) {
+            return self.reads.push_back(waiting);
+        }
+        let place = self
+            .writes
+            .partition_point(|other| other.priority >= priority);
+        self.writes.insert(place, waiting);
+    }
+
+    /// The command with its priority, or why its device cannot carry it out.
+    fn examined(&self, device: u32, mut ask: Ask) -> Result<(Ask, i32), String> {
+        let name = || self.devices.get(&device).map_or("?", |device| &device.name);
+        match &mut ask {
+            Ask::Call(call) => {
+                let of = self
+                    .devices
+                    .get(&device)
+                    .ok_or_else(|| format!("device {device} is not configured"))?;
+                if call.method.config.is_empty()
+                    && let Some(known) = of
+                        .methods
+                        .iter()
+                        .find(|known| known.name == call.method.name)
+                {
+                    call.method = known.clone();
+                }
+                Ok((ask, 0))
+            }
+            Ask::Read { point } | Ask::Write { point, .. } => {
+                let point = *point;
+                let (of, slot) = self
+                    .find(device, point)
+                    .ok_or_else(|| format!("device `{}` has no usable point {point}", name()))?;
+                let slot = &of.slots[slot];
+                if matches!(ask, Ask::Write { .. }) && !slot.writable {
+                    return Err(format!(
+                        "`{}` of device `{}` is read-only",
+                        slot.name, of.name
+                    ));
+                }
+                Ok((ask, slot.priority))
+            }
+        }
     }
 
     fn configure(&mut self, device: Arc<Device<P>>, now: Now, out: &mut Output) {
-        self.remove(device.id);
+        self.remove(device.id, Some(&device.unit), now.instant);
         self.epoch += 1;
         let index = self.unit_index(&device.unit).unwrap_or_else(|| {
-            let unit = Some(Unit::new(device.unit.clone()));
+            let unit = Some(Unit::new(device.unit.clone(), now.instant));
             match self.units.iter().position(Option::is_none) {
                 // A cycle of the unit that had this place may still be under way.
-                Some(free) if !self.cycle_uses(free) => {
+                Some(free) if !self.is_in_flight(free) => {
                     self.units[free] = unit;
                     free
                 }
@@ -111,6 +136,13 @@ impl<P: Protocol> Machine<P> {
             && unit.devices.is_empty()
         {
             unit.health = Health::Offline(Outage::of_line(format!("no connection: {error}"), now));
+        } else if let Some(unit) = &mut self.units[index]
+            && unit.devices.is_empty()
+            && unit.is_offline()
+        {
+            // Its only device is another one now: that is tried at once.
+            unit.health = Health::Unknown;
+            (unit.silent, unit.useless) = (0, 0);
         }
         for (point, fault) in &device.broken {
             out.event
@@ -123,6 +155,7 @@ impl<P: Protocol> Machine<P> {
                 Place {
                     device: device.id,
                     slot: slot as u32,
+                    unit: index,
                     born: self.epoch,
                 },
             );
@@ -132,6 +165,12 @@ impl<P: Protocol> Machine<P> {
         };
         unit.devices.insert(device.id);
         unit.dirty = true;
+        let pushed = device.pushed();
+        if pushed > 0 {
+            self.pushed += pushed;
+            unit.watch.points += pushed;
+            unit.watch.change(now.instant);
+        }
         match &unit.health {
             Health::Unknown => {}
             Health::Online { .. } => {
@@ -159,15 +198,15 @@ impl<P: Protocol> Machine<P> {
             device
                 .slots
                 .iter()
-                .filter(|slot| slot.interval.is_some())
+                .filter(|slot| slot.polled().is_some())
                 .map(|slot| slot.id),
         );
         self.devices.insert(device.id, device);
         self.next_due = Some(now.instant);
     }
 
-    /// Forgets a device; gives its name.
-    fn remove(&mut self, id: u32) -> String {
+    /// Forgets a device; gives its name. The unit `kept` stays, also without devices.
+    fn remove(&mut self, id: u32, kept: Option<&P::Unit>, now: Instant) -> String {
         let Some(device) = self.devices.remove(&id) else {
             return id.to_string();
         };
@@ -194,20 +233,36 @@ impl<P: Protocol> Machine<P> {
                 unit.alone.remove(&slot.id);
                 unit.cuts.remove(&slot.id);
             }
-            if unit.devices.is_empty() {
+            let pushed = device.pushed();
+            if pushed > 0 {
+                self.pushed -= pushed;
+                self.next_due = Some(now);
+                unit.watch.points -= pushed;
+                unit.watch.change(now);
+            }
+            if unit.devices.is_empty() && kept != Some(&device.unit) {
+                let is_watched = unit.watch.epoch.is_some();
                 self.units[index] = None;
                 self.cycles.retain(|cycle| cycle.unit != index);
+                if is_watched || self.is_watching(index) {
+                    self.unwatches.push(device.unit.clone());
+                }
             }
         }
         device.name.clone()
     }
 
-    fn cycle_uses(&self, index: usize) -> bool {
+    fn is_in_flight(&self, index: usize) -> bool {
         match &self.flight {
             Flight::Cycle { cycle, .. } => cycle.unit == index,
             Flight::Command { unit, .. } => *unit == index,
+            Flight::Watch { unit, .. } => *unit == Some(index),
             Flight::None => false,
         }
+    }
+
+    fn is_watching(&self, index: usize) -> bool {
+        matches!(self.flight, Flight::Watch { unit: Some(unit), .. } if unit == index)
     }
 
     /// Ends all that waits: the instance is being stopped.
@@ -226,6 +281,10 @@ impl<P: Protocol> Machine<P> {
         self.devices.clear();
         self.cycles.clear();
         self.units.clear();
+        self.points.clear();
+        self.pushed = 0;
+        self.watches.clear();
+        self.unwatches.clear();
         self.next_due = None;
     }
 

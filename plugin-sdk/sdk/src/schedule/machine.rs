@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Completion, Level, Planned, Protocol, Reason, RequestError, SampleValue, Status};
+use crate::{
+    Completion, Level, MethodConfig, Planned, Protocol, Reason, Received, RequestError,
+    SampleValue, Status, Watched,
+};
 
 use super::{
     cycle::{Cycle, Piece},
@@ -52,6 +55,23 @@ pub(super) enum BusCommandKind<P: Protocol> {
         point: u32,
         value: SampleValue,
     },
+    Call(MethodCall),
+}
+
+/// A method and what it is called with.
+#[derive(Debug, Clone)]
+pub(super) struct MethodCall {
+    pub(super) method: MethodConfig,
+    pub(super) arguments: serde_json::Value,
+}
+
+/// What an exchange has brought besides samples.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Done,
+    Watched(Watched),
+    /// The result of a method, as JSON.
+    Called(String),
 }
 
 /// What happened.
@@ -61,10 +81,13 @@ pub(super) enum Input<P: Protocol> {
     Dialled(Result<(), RequestError>),
     /// The end of [`Next::Run`]; the samples stand in [`Output::read`].
     Done {
-        result: Result<(), RequestError>,
+        result: Result<Outcome, RequestError>,
         /// Whether the connection still is.
         usable: bool,
     },
+    /// [`crate::Connection::receive`] has returned; the samples stand in
+    /// [`Output::pushed`]. After an error there is no connection.
+    Received(Result<Received<P::Unit>, RequestError>),
     /// Time has passed.
     Tick,
     /// The instance is being stopped.
@@ -95,6 +118,17 @@ pub(super) enum Job<P: Protocol> {
         slot: usize,
         value: SampleValue,
     },
+    /// All pushed points of these devices are what the unit is to send.
+    Watch {
+        unit: P::Unit,
+        devices: Vec<Arc<Device<P>>>,
+    },
+    Call {
+        unit: P::Unit,
+        call: Box<MethodCall>,
+        /// The call may take until then.
+        deadline: Instant,
+    },
 }
 
 /// The connection.
@@ -120,23 +154,45 @@ pub(super) enum Flight<P: Protocol> {
         unit: usize,
         epoch: u64,
     },
+    /// `unit` is `None` for one that was removed.
+    Watch {
+        unit: Option<usize>,
+        epoch: u64,
+    },
 }
 
-/// A read or write that waits for its turn.
+/// A command that waits for its turn.
 pub(super) struct Waiting {
     /// `None` once it is completed (its deadline passed during the exchange).
     pub(super) token: Option<u64>,
     pub(super) deadline: Instant,
     pub(super) device: u32,
-    pub(super) point: u32,
-    /// `None` for a read.
-    pub(super) value: Option<SampleValue>,
+    /// Greater goes first, among equals the oldest.
+    pub(super) priority: i32,
+    pub(super) ask: Ask,
+}
+
+/// What a command wants of its device.
+pub(super) enum Ask {
+    Read { point: u32 },
+    Write { point: u32, value: SampleValue },
+    Call(Box<MethodCall>),
+}
+
+impl Ask {
+    pub(super) fn point(&self) -> Option<u32> {
+        match self {
+            Self::Read { point } | Self::Write { point, .. } => Some(*point),
+            Self::Call(_) => None,
+        }
+    }
 }
 
 /// Where a point is.
 pub(super) struct Place {
     pub(super) device: u32,
     pub(super) slot: u32,
+    pub(super) unit: usize,
     /// The count of configurations when it was configured.
     pub(super) born: u64,
 }
@@ -157,6 +213,14 @@ pub(super) struct Machine<P: Protocol> {
     pub(super) points: HashMap<u32, Place>,
     pub(super) units: Vec<Option<Unit<P>>>,
     pub(super) cycles: Vec<Cycle<P>>,
+    /// How many points come by themselves.
+    pub(super) pushed: usize,
+    /// Units that are to be told which points they shall send.
+    pub(super) watches: VecDeque<usize>,
+    /// Units that were removed and still send.
+    pub(super) unwatches: Vec<P::Unit>,
+    /// Connections in a row that were lost soon after they were opened.
+    pub(super) short_lived: u32,
     /// No unit needs anything before this time.
     pub(super) next_due: Option<Instant>,
     /// The origin of all rasters.
@@ -186,6 +250,10 @@ impl<P: Protocol> Machine<P> {
             points: HashMap::new(),
             units: Vec::new(),
             cycles: Vec::new(),
+            pushed: 0,
+            watches: VecDeque::new(),
+            unwatches: Vec::new(),
+            short_lived: 0,
             next_due: Some(now),
             base,
             epoch: 0,
@@ -201,6 +269,7 @@ impl<P: Protocol> Machine<P> {
             Input::Command(command) => self.command(command, now, out),
             Input::Dialled(result) => self.dialled(result, now, out),
             Input::Done { result, usable } => self.done(result, usable, now, out),
+            Input::Received(result) => self.received(result, now, out),
             Input::Tick => {}
             Input::Stop => self.stop(out),
         }
@@ -232,7 +301,7 @@ impl<P: Protocol> Machine<P> {
             self.form_cycles(now);
         }
         if (self.cycles.is_empty() || self.in_a_row < COMMANDS_IN_A_ROW)
-            && let Some(job) = self.next_command(now, out)
+            && let Some(job) = self.next_command(now, out).or_else(|| self.next_watch())
         {
             self.in_a_row = self.in_a_row.saturating_add(1);
             return Next::Run(job);
@@ -263,60 +332,70 @@ impl<P: Protocol> Machine<P> {
     /// The next command whose exchange makes sense.
     fn next_command(&mut self, now: Now, out: &mut Output) -> Option<Job<P>> {
         while let Some(command) = self.writes.pop_front().or_else(|| self.reads.pop_front()) {
-            let Some((device, slot)) = self.find(command.device, command.point) else {
-                complete(
-                    out,
-                    command.token,
-                    Status::InvalidArgument,
-                    "the device was configured anew without this point",
-                );
-                continue;
-            };
-            let index = self.unit_index(&device.unit);
-            let Some(unit) = index.and_then(|index| self.units[index].as_mut()) else {
-                continue;
-            };
-            if let Health::Offline(outage) = &mut unit.health {
-                if now.instant < outage.tried + EAGER || outage.probing {
-                    let message = format!("{}; it is tried again soon", outage.message);
-                    complete(out, command.token, status_of_reason(outage.reason), message);
-                    continue;
-                }
-                outage.tried = now.instant;
-            }
-            let unit_address = device.unit.clone();
-            let job = match &command.value {
-                Some(value) => Job::Write {
-                    unit: unit_address,
-                    device: Arc::clone(&device),
-                    slot,
-                    value: value.clone(),
-                },
-                None => {
-                    let plan = self.plan(index.unwrap_or_default(), &[command.point]);
-                    let Some(planned) = plan.first() else {
-                        complete(
-                            out,
-                            command.token,
-                            Status::Internal,
-                            "the protocol planned no request for this point",
-                        );
-                        continue;
+            match self.job_of(&command, now.instant) {
+                Ok((unit, job)) => {
+                    self.flight = Flight::Command {
+                        command,
+                        unit,
+                        epoch: self.epoch,
                     };
-                    Job::Read {
-                        unit: unit_address,
-                        planned: Arc::clone(planned),
-                    }
+                    return Some(job);
                 }
-            };
-            self.flight = Flight::Command {
-                command,
-                unit: index.unwrap_or_default(),
-                epoch: self.epoch,
-            };
-            return Some(job);
+                Err((status, message)) => complete(out, command.token, status, message),
+            }
         }
         None
+    }
+
+    /// The unit of a command and its exchange, or how the command ends without one.
+    fn job_of(
+        &mut self,
+        command: &Waiting,
+        now: Instant,
+    ) -> Result<(usize, Job<P>), (Status, String)> {
+        let invalid = |message: &str| (Status::InvalidArgument, message.to_owned());
+        let found = match command.ask.point() {
+            Some(point) => self.find(command.device, point),
+            None => self
+                .devices
+                .get(&command.device)
+                .map(|device| (Arc::clone(device), 0)),
+        };
+        let (device, slot) =
+            found.ok_or_else(|| invalid("the device was configured anew without this point"))?;
+        let index = self
+            .unit_index(&device.unit)
+            .ok_or_else(|| invalid("the device was removed"))?;
+        if let Some(Health::Offline(outage)) = self.units[index].as_mut().map(|of| &mut of.health) {
+            if now < outage.tried + EAGER || outage.probing {
+                let message = format!("{}; it is tried again soon", outage.message);
+                return Err((status_of_reason(outage.reason), message));
+            }
+            outage.tried = now;
+        }
+        let unit = device.unit.clone();
+        let job = match &command.ask {
+            Ask::Write { value, .. } => Job::Write {
+                unit,
+                device,
+                slot,
+                value: value.clone(),
+            },
+            Ask::Call(call) => Job::Call {
+                unit,
+                call: call.clone(),
+                deadline: command.deadline,
+            },
+            Ask::Read { point } => {
+                let plan = self.plan(index, &[*point]);
+                let planned = plan.first().cloned().ok_or_else(|| {
+                    let message = "the protocol planned no request for this point";
+                    (Status::Internal, message.to_owned())
+                })?;
+                Job::Read { unit, planned }
+            }
+        };
+        Ok((index, job))
     }
 
     pub(super) fn unit_index(&self, address: &P::Unit) -> Option<usize> {

@@ -16,10 +16,14 @@
 //! - A cycle that takes longer than its interval skips whole periods and says
 //!   so; readings never queue up.
 //! - Each command gets one completion, at its deadline at the latest.
+//! - What a device sends by itself is taken between any two exchanges, and at
+//!   any time when the bus is idle. A device is asked to send after each
+//!   connecting and when its points change, and again while it is lost.
 //! - Configuring or removing a device leaves the connection and the other
 //!   devices alone.
 
 mod cycle;
+mod discovery;
 mod driver;
 mod emitter;
 mod forming;
@@ -30,6 +34,7 @@ mod router;
 #[cfg(test)]
 mod tests;
 mod unit;
+mod watching;
 
 use std::{
     sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc},

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::{DeviceState, Level, Protocol, Reading, Reason, RequestError, Samples, Status};
+use crate::{DeviceState, Level, Protocol, Reason, RequestError, Status};
 
 use super::{
     cycle::{Cycle, Learned, Piece, Purpose},
     emitter::Output,
     machine::{
-        DIAL_FIRST, DIAL_LAST, EAGER, Flight, Link, Machine, PROBE_FIRST, PROBE_LAST, Waiting,
-        complete, earlier,
+        Ask, DIAL_FIRST, DIAL_LAST, EAGER, Flight, Link, Machine, Outcome, PROBE_FIRST, PROBE_LAST,
+        Waiting, complete, earlier,
     },
     unit::{Health, Now, Outage, following},
 };
@@ -18,10 +18,12 @@ use super::{
 const SILENT: u8 = 2;
 /// Exchanges in a row without a usable answer after which a unit is offline.
 const USELESS: u8 = 4;
+/// Bytes of a method's result at most: a batch to the host has its limit.
+const LONGEST_RESULT: usize = 1 << 20;
 /// How far a cycle with a failed request steps back behind the others.
 const AGAIN: Duration = Duration::from_secs(1);
 /// A unit that was online for this long has recovered: its next quarantine starts short.
-const STEADY: Duration = Duration::from_secs(30);
+pub(super) const STEADY: Duration = Duration::from_secs(30);
 
 impl<P: Protocol> Machine<P> {
     pub(super) fn dialled(&mut self, result: Result<(), RequestError>, now: Now, out: &mut Output) {
@@ -48,10 +50,11 @@ impl<P: Protocol> Machine<P> {
                 self.restart_unit(index, now.instant);
             }
         }
+        self.watch_anew(now.instant);
     }
 
     /// Dialling failed: everything on the bus is offline until it succeeds.
-    fn line_down(&mut self, error: &RequestError, now: Now, out: &mut Output) {
+    pub(super) fn line_down(&mut self, error: &RequestError, now: Now, out: &mut Output) {
         let error = match error {
             RequestError::Line(message) | RequestError::Timeout(message) => message.clone(),
             other => other.to_string(),
@@ -85,7 +88,7 @@ impl<P: Protocol> Machine<P> {
 
     pub(super) fn done(
         &mut self,
-        result: Result<(), RequestError>,
+        result: Result<Outcome, RequestError>,
         usable: bool,
         now: Now,
         out: &mut Output,
@@ -93,7 +96,10 @@ impl<P: Protocol> Machine<P> {
         let lost = !usable || matches!(result, Err(RequestError::Line(_)));
         match std::mem::replace(&mut self.flight, Flight::None) {
             Flight::None => {}
-            Flight::Cycle { cycle, piece } => self.cycle_done(cycle, piece, result, now, out),
+            Flight::Cycle { cycle, piece } => {
+                self.cycle_done(cycle, piece, result.map(drop), now, out);
+            }
+            Flight::Watch { unit, epoch } => self.watch_done(unit, epoch, result, now, out),
             Flight::Command {
                 command,
                 unit,
@@ -101,7 +107,14 @@ impl<P: Protocol> Machine<P> {
             } => self.command_done(command, unit, epoch, result, now, out),
         }
         out.read.clear();
-        if lost && matches!(self.link, Link::Up) {
+        if lost {
+            self.redial(now);
+        }
+    }
+
+    /// The connection is gone: opens it anew.
+    pub(super) fn redial(&mut self, now: Now) {
+        if matches!(self.link, Link::Up) {
             // Devices close idle connections and gateways restart: nobody need
             // know, unless dialling fails. Not too often, for a peer that
             // accepts and closes at once.
@@ -229,43 +242,32 @@ impl<P: Protocol> Machine<P> {
         command: Waiting,
         unit: usize,
         epoch: u64,
-        result: Result<(), RequestError>,
+        result: Result<Outcome, RequestError>,
         now: Now,
         out: &mut Output,
     ) {
         let known = self.units.get(unit).is_some_and(Option::is_some);
         let (status, message) = match result {
-            Ok(()) => {
+            Ok(Outcome::Called(text)) if text.len() > LONGEST_RESULT => {
+                let message = format!("the result of the method has {} bytes", text.len());
+                (Status::Internal, message)
+            }
+            Ok(outcome) => {
                 self.keep_samples(epoch, out);
-                (Status::Ok, String::new())
+                let message = match outcome {
+                    Outcome::Called(text) => text,
+                    Outcome::Done | Outcome::Watched(_) => String::new(),
+                };
+                (Status::Ok, message)
             }
             Err(error) => {
-                let reason = reason_of(&error);
-                let status = match &error {
-                    RequestError::InvalidValue(_) => Status::InvalidArgument,
-                    RequestError::Timeout(_) => Status::Timeout,
-                    RequestError::Refused(_) | RequestError::RefusedTogether(_) => Status::Refused,
-                    RequestError::Garbled(_) | RequestError::Line(_) => Status::Line,
-                };
+                let status = status_of(&error);
                 let is_alive = matches!(status, Status::InvalidArgument | Status::Refused);
                 if known && !is_alive {
                     self.useless_answer(unit, &error, now, out);
                 }
-                let message = error.to_string();
-                let still_there = self
-                    .points
-                    .get(&command.point)
-                    .is_some_and(|place| place.device == command.device);
-                let online = known
-                    && self.units[unit]
-                        .as_ref()
-                        .is_some_and(|unit| !unit.is_offline());
-                if command.value.is_none() && still_there && online {
-                    out.event
-                        .samples
-                        .push_bad(command.point, reason, &message, now.unix_ns);
-                }
-                (status, message)
+                self.read_failed(&command, unit, &error, now, out);
+                (status, error.to_string())
             }
         };
         if known && matches!(status, Status::Ok | Status::Refused) {
@@ -274,8 +276,34 @@ impl<P: Protocol> Machine<P> {
         complete(out, command.token, status, message);
     }
 
+    /// A point that was read on command is bad, unless its unit is offline
+    /// anyway, which was told.
+    fn read_failed(
+        &self,
+        command: &Waiting,
+        unit: usize,
+        error: &RequestError,
+        now: Now,
+        out: &mut Output,
+    ) {
+        let Ask::Read { point } = command.ask else {
+            return;
+        };
+        let is_there = self
+            .points
+            .get(&point)
+            .is_some_and(|place| place.device == command.device);
+        let unit = self.units.get(unit).and_then(Option::as_ref);
+        if is_there && unit.is_some_and(|unit| !unit.is_offline()) {
+            let (reason, message) = (reason_of(error), error.to_string());
+            out.event
+                .samples
+                .push_bad(point, reason, &message, now.unix_ns);
+        }
+    }
+
     /// The unit answered, whatever it said.
-    fn heard(&mut self, index: usize, now: Now, out: &mut Output) {
+    pub(super) fn heard(&mut self, index: usize, now: Now, out: &mut Output) {
         let Some(unit) = &mut self.units[index] else {
             return;
         };
@@ -299,11 +327,12 @@ impl<P: Protocol> Machine<P> {
                 format!("unit {} on {} answers again", unit.address, self.bus),
             ));
             self.restart_unit(index, now.instant);
+            self.watch_now(index, now.instant);
         }
     }
 
     /// An exchange brought nothing. `false`: the unit is offline now, and its cycles are gone.
-    fn useless_answer(
+    pub(super) fn useless_answer(
         &mut self,
         index: usize,
         error: &RequestError,
@@ -317,26 +346,48 @@ impl<P: Protocol> Machine<P> {
         if !matches!(error, RequestError::Garbled(_)) {
             unit.silent = unit.silent.saturating_add(1);
         }
-        let grown_pause = (unit.pause * 2).clamp(PROBE_FIRST, PROBE_LAST);
-        match &mut unit.health {
-            Health::Offline(outage) => {
-                unit.pause = grown_pause;
-                outage.probing = false;
-                outage.tried = now.instant;
-                let pause = unit.pause;
-                let probe_at = now.instant + self.jittered(pause);
-                if let Some(Health::Offline(outage)) =
-                    self.units[index].as_mut().map(|unit| &mut unit.health)
-                {
-                    outage.probe_at = probe_at;
-                }
-                self.next_due = earlier(self.next_due, Some(probe_at));
-                self.cycles.retain(|cycle| cycle.unit != index);
-                return false;
-            }
-            _ if unit.silent < SILENT && unit.useless < USELESS => return true,
-            Health::Online { since } if now.instant < *since + STEADY => unit.pause = grown_pause,
-            Health::Online { .. } | Health::Unknown => unit.pause = PROBE_FIRST,
+        let is_offline = unit.is_offline();
+        if !is_offline && unit.silent < SILENT && unit.useless < USELESS {
+            return true;
+        }
+        self.quarantine(index, error, now, out);
+        false
+    }
+
+    /// The unit is offline from now on, or still: it is probed after a pause
+    /// that grows while it keeps failing.
+    pub(super) fn quarantine(
+        &mut self,
+        index: usize,
+        error: &RequestError,
+        now: Now,
+        out: &mut Output,
+    ) {
+        let Some(unit) = &mut self.units[index] else {
+            return;
+        };
+        let is_steady = match unit.health {
+            Health::Online { since } => now.instant >= since + STEADY,
+            Health::Unknown => true,
+            Health::Offline(_) => false,
+        };
+        unit.pause = if is_steady {
+            PROBE_FIRST
+        } else {
+            (unit.pause * 2).clamp(PROBE_FIRST, PROBE_LAST)
+        };
+        let pause = unit.pause;
+        let probe_at = now.instant + self.jittered(pause);
+        let Some(unit) = &mut self.units[index] else {
+            return;
+        };
+        if let Health::Offline(outage) = &mut unit.health {
+            outage.probing = false;
+            outage.tried = now.instant;
+            outage.probe_at = probe_at;
+            self.next_due = earlier(self.next_due, Some(probe_at));
+            self.cycles.retain(|cycle| cycle.unit != index);
+            return;
         }
         let message = error.to_string();
         out.logs.push((
@@ -346,18 +397,16 @@ impl<P: Protocol> Machine<P> {
                 unit.address, self.bus
             ),
         ));
-        let pause = unit.pause;
         let outage = Outage {
             by_line: false,
             reason: reason_of(error),
             message,
             since_ns: now.unix_ns,
-            probe_at: now.instant + self.jittered(pause),
+            probe_at,
             probing: false,
             tried: now.instant,
         };
         self.take_offline(index, outage, out);
-        false
     }
 
     /// Tells the transition: the devices, and each point once.
@@ -383,6 +432,8 @@ impl<P: Protocol> Machine<P> {
         }
         self.next_due = earlier(self.next_due, Some(outage.probe_at));
         unit.health = Health::Offline(outage);
+        // Whatever it was told to send: that is asked for anew.
+        unit.watch.stale |= unit.watch.points > 0;
         self.cycles.retain(|cycle| cycle.unit != index);
     }
 
@@ -421,26 +472,8 @@ impl<P: Protocol> Machine<P> {
         if epoch == self.epoch {
             return out.event.samples.append(&mut out.read);
         }
-        let kept: &mut Samples = &mut out.event.samples;
-        for sample in out
-            .read
-            .iter()
-            .filter(|sample| self.counts(sample.point, epoch))
-        {
-            let (point, time) = (sample.point, sample.source_time_ns);
-            match sample.reading {
-                Reading::Bool(value) => kept.push_bool(point, value, time),
-                Reading::Int(value) => kept.push_i64(point, value, time),
-                Reading::Uint(value) => kept.push_u64(point, value, time),
-                Reading::Float(value) => kept.push_f64(point, value, time),
-                Reading::String(value) => kept.push_str(point, value, time),
-                Reading::Bytes(value) => kept.push_bytes(point, value, time),
-                Reading::Bad { reason, message } => {
-                    kept.push_bad(point, reason.unwrap_or(Reason::Decode), message, time);
-                }
-            }
-        }
-        out.read.clear();
+        let (kept, read) = (&mut out.event.samples, &mut out.read);
+        kept.append_where(read, |point| self.counts(point, epoch));
     }
 
     /// Plus or minus a fifth, so that many buses do not dial in step.
@@ -456,7 +489,17 @@ fn grown(first: Duration, times: u32, last: Duration) -> Duration {
         .min(last)
 }
 
-fn reason_of(error: &RequestError) -> Reason {
+/// How a command ends that failed so.
+pub(super) fn status_of(error: &RequestError) -> Status {
+    match error {
+        RequestError::InvalidValue(_) => Status::InvalidArgument,
+        RequestError::Timeout(_) => Status::Timeout,
+        RequestError::Refused(_) | RequestError::RefusedTogether(_) => Status::Refused,
+        RequestError::Garbled(_) | RequestError::Line(_) => Status::Line,
+    }
+}
+
+pub(super) fn reason_of(error: &RequestError) -> Reason {
     match error {
         RequestError::Refused(_) | RequestError::RefusedTogether(_) => Reason::Refused,
         RequestError::Timeout(_) => Reason::Timeout,

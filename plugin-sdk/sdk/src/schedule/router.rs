@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::mpsc,
     task::{Id, JoinSet},
@@ -14,14 +14,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Command, CommandKind, Completion, DeviceConfig, DeviceState, Fault, Level, Protocol, Reason,
-    Status, config,
+    Command, CommandKind, Completion, DeviceConfig, DeviceState, Fault, Level, MethodConfig,
+    Protocol, Reason, Status, config,
 };
 
 use super::{
+    discovery::Discoveries,
     driver,
     emitter::{Emitter, Output},
-    machine::{BusCommand, BusCommandKind},
+    machine::{BusCommand, BusCommandKind, MethodCall},
     unit::{Device, Slot},
 };
 
@@ -48,12 +49,22 @@ pub(super) struct Router<P: Protocol> {
     devices: HashMap<u32, P::Bus>,
     tasks: JoinSet<()>,
     running: HashMap<Id, P::Bus>,
+    discoveries: Discoveries,
     output: Output,
+}
+
+/// A method call as the host sends it.
+#[derive(Deserialize)]
+struct CallText {
+    #[serde(flatten)]
+    method: MethodConfig,
+    #[serde(default)]
+    arguments: serde_json::Value,
 }
 
 /// A fault or warning as the completion of a configuration tells it.
 #[derive(Serialize)]
-struct Finding<'a> {
+pub(super) struct Finding<'a> {
     path: &'a str,
     message: &'a str,
     level: &'static str,
@@ -75,6 +86,7 @@ impl<P: Protocol> Router<P> {
             devices: HashMap::new(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
+            discoveries: Discoveries::default(),
             output: Output::default(),
         }
     }
@@ -85,6 +97,9 @@ impl<P: Protocol> Router<P> {
                 biased;
                 () = self.cancel.cancelled() => break,
                 Some(ended) = self.tasks.join_next_with_id() => self.task_ended(ended),
+                Some(ended) = self.discoveries.ended() => {
+                    self.output.event.completions.push(ended);
+                }
                 queued = self.queue.recv() => match queued {
                     Some(queued) => self.route(queued),
                     None => break,
@@ -102,6 +117,8 @@ impl<P: Protocol> Router<P> {
                 "the mapper is stopped",
             );
         }
+        let stopped = self.discoveries.stop();
+        self.output.event.completions.extend(stopped);
         self.buses.clear();
         while self.tasks.join_next().await.is_some() {}
         self.emitter.flush(&mut self.output);
@@ -136,8 +153,23 @@ impl<P: Protocol> Router<P> {
             }
             CommandKind::Read { point } => BusCommandKind::Read { point },
             CommandKind::Write { point, value } => BusCommandKind::Write { point, value },
-            CommandKind::Call(_) | CommandKind::Discover(_) => {
-                return self.complete(token, Status::Unsupported, "not yet");
+            CommandKind::Call(text) => match config::from_json::<CallText>("", &text) {
+                Ok(CallText { method, arguments }) => {
+                    BusCommandKind::Call(MethodCall { method, arguments })
+                }
+                Err(fault) => {
+                    let message = report(&[finding(&fault, "error")]);
+                    return self.complete(token, Status::InvalidArgument, message);
+                }
+            },
+            CommandKind::Discover(text) => {
+                let protocol = Arc::clone(&self.protocol);
+                if let Err((status, message)) =
+                    self.discoveries.start(protocol, token, deadline, &text)
+                {
+                    self.complete(token, status, message);
+                }
+                return;
             }
             CommandKind::Unknown(code) => {
                 return self.complete(
@@ -232,9 +264,10 @@ impl<P: Protocol> Router<P> {
 
         let mut device = Device {
             id,
-            name: config.device.clone(),
+            name: config.device,
             unit: parsed.unit,
             slots: Vec::with_capacity(config.points.len()),
+            methods: config.methods,
             broken: Vec::new(),
         };
         for (point, parsed) in config.points.into_iter().zip(parsed.points) {
@@ -243,6 +276,9 @@ impl<P: Protocol> Router<P> {
                     id: point.id,
                     name: point.name.into(),
                     writable: point.writable,
+                    priority: point.priority,
+                    group: point.group.map(Into::into),
+                    delivery: self.protocol.delivery(&device.unit, &address),
                     interval: (point.interval_ms > 0)
                         .then(|| Duration::from_millis(point.interval_ms)),
                     point: address,
@@ -363,7 +399,7 @@ impl<P: Protocol> Router<P> {
     }
 }
 
-fn finding<'a>(fault: &'a Fault, level: &'static str) -> Finding<'a> {
+pub(super) fn finding<'a>(fault: &'a Fault, level: &'static str) -> Finding<'a> {
     Finding {
         path: &fault.path,
         message: &fault.message,
@@ -372,7 +408,7 @@ fn finding<'a>(fault: &'a Fault, level: &'static str) -> Finding<'a> {
 }
 
 /// The findings as JSON; nothing when there are none.
-fn report(findings: &[Finding<'_>]) -> String {
+pub(super) fn report(findings: &[Finding<'_>]) -> String {
     if findings.is_empty() {
         return String::new();
     }

@@ -2,4 +2,5 @@
 
 mod bench;
 mod properties;
+mod pushes;
 mod stories;

@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Planned, Protocol, Reason};
+use crate::{Delivery, MethodConfig, Planned, Protocol, Reason};
+
+use super::watching::Watch;
 
 /// A point in time, for deadlines and for samples.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +24,7 @@ pub(super) struct Device<P: Protocol> {
     pub(super) name: String,
     pub(super) unit: P::Unit,
     pub(super) slots: Vec<Slot<P>>,
+    pub(super) methods: Vec<MethodConfig>,
     /// Points whose configuration is wrong, and what is wrong with it.
     pub(super) broken: Vec<(u32, String)>,
 }
@@ -31,9 +34,32 @@ pub(super) struct Slot<P: Protocol> {
     pub(super) id: u32,
     pub(super) name: Box<str>,
     pub(super) writable: bool,
-    /// `None`: read on command only.
+    /// Among writes that wait.
+    pub(super) priority: i32,
+    /// Read as one with the others of the device that have the same.
+    pub(super) group: Option<Box<str>>,
+    /// `None`: read on command only, or pushed at each change.
     pub(super) interval: Option<Duration>,
+    pub(super) delivery: Delivery,
     pub(super) point: P::Point,
+}
+
+impl<P: Protocol> Slot<P> {
+    /// The interval of a point that is polled.
+    pub(super) fn polled(&self) -> Option<Duration> {
+        self.interval.filter(|_| !self.is_pushed())
+    }
+
+    pub(super) fn is_pushed(&self) -> bool {
+        self.delivery == Delivery::Pushed
+    }
+}
+
+impl<P: Protocol> Device<P> {
+    /// How many of its points are pushed.
+    pub(super) fn pushed(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.is_pushed()).count()
+    }
 }
 
 /// The requests that read a set of points.
@@ -110,6 +136,8 @@ pub(super) struct Unit<P: Protocol> {
     /// The groups do not know the latest configuration yet.
     pub(super) dirty: bool,
     pub(super) health: Health,
+    /// Its points that come by themselves.
+    pub(super) watch: Watch,
     /// Exchanges in a row that brought no answer at all.
     pub(super) silent: u8,
     /// Exchanges in a row that brought no usable answer.
@@ -123,7 +151,7 @@ pub(super) struct Unit<P: Protocol> {
 }
 
 impl<P: Protocol> Unit<P> {
-    pub(super) fn new(address: P::Unit) -> Self {
+    pub(super) fn new(address: P::Unit, now: Instant) -> Self {
         Self {
             address,
             devices: BTreeSet::new(),
@@ -131,6 +159,7 @@ impl<P: Protocol> Unit<P> {
             fresh: Vec::new(),
             dirty: true,
             health: Health::Unknown,
+            watch: Watch::new(now),
             silent: 0,
             useless: 0,
             pause: Duration::ZERO,
@@ -153,7 +182,7 @@ impl<P: Protocol> Unit<P> {
         let mut points: HashMap<Duration, Vec<u32>> = HashMap::new();
         for device in self.devices.iter().filter_map(|id| devices.get(id)) {
             for slot in &device.slots {
-                if let Some(interval) = slot.interval {
+                if let Some(interval) = slot.polled() {
                     points.entry(interval).or_default().push(slot.id);
                 }
             }

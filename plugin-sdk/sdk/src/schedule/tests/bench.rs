@@ -1,7 +1,7 @@
 //! A protocol of numbered registers, and a bus that answers in virtual time.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,11 +9,11 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    Completion, Connection, DeviceConfig, DeviceState, Fault, Parsed, PlanPoint, Planned, Protocol,
-    Reading, Reason, RequestError, SampleValue, Samples,
+    Completion, Connection, Delivery, DeviceConfig, DeviceState, Fault, Parsed, PlanPoint, Planned,
+    Protocol, Reading, Reason, Received, RequestError, SampleValue, Samples, Watched,
     schedule::{
         emitter::Output,
-        machine::{BusCommand, BusCommandKind, Input, Job, Machine, Next},
+        machine::{BusCommand, BusCommandKind, Input, Job, Machine, Next, Outcome},
         unit::{Device, Now, Slot},
     },
 };
@@ -110,13 +110,35 @@ pub(super) struct World {
     pub(super) dead: BTreeSet<u8>,
     pub(super) illegal: BTreeSet<u16>,
     pub(super) is_down: bool,
+    /// Units that refuse to be watched.
+    pub(super) unwatchable: BTreeSet<u8>,
+    /// What a watch that went well says.
+    pub(super) watched: Watched,
 }
 
 pub(super) struct Exchange {
     pub(super) at: Duration,
     pub(super) unit: u8,
     pub(super) is_write: bool,
+    /// The points that it reads or, of a watch, that shall be sent.
+    pub(super) points: Vec<u32>,
+    pub(super) is_watch: bool,
 }
+
+/// What comes by itself.
+#[derive(Debug, Clone)]
+pub(super) enum Push {
+    /// Good samples of these points, as far as the bus is to send them.
+    Values(Vec<u32>),
+    /// A bad sample.
+    Bad(u32),
+    Lost(u8),
+    /// The connection ends.
+    Broken,
+}
+
+/// Points from this address on are pushed.
+pub(super) const PUSHED: u16 = 1000;
 
 pub(super) struct Bench {
     machine: Machine<Registers>,
@@ -126,10 +148,18 @@ pub(super) struct Bench {
     next: Next<Registers>,
     pub(super) world: World,
     commands: VecDeque<(Duration, BusCommand<Registers>)>,
+    pushes: VecDeque<(Duration, Push)>,
+    /// What each unit is to send, as long as it is connected.
+    pub(super) watched: BTreeMap<u8, Vec<u32>>,
+    is_connected: bool,
     pub(super) exchanges: Vec<Exchange>,
     pub(super) dials: Vec<Duration>,
     pub(super) reads: Vec<(Duration, u32)>,
     pub(super) bad: Vec<(Duration, u32, Reason)>,
+    /// The messages of the bad samples.
+    pub(super) reasons: Vec<String>,
+    /// Points and source times of each step that gave samples.
+    pub(super) batches: Vec<Vec<(u32, i64)>>,
     pub(super) completions: Vec<(Duration, Completion)>,
     pub(super) states: Vec<(Duration, DeviceState)>,
     pub(super) logs: Vec<String>,
@@ -141,6 +171,13 @@ pub(super) fn device(id: u32, unit: u8, points: &[(u32, u16, u64)]) -> Arc<Devic
         id: *point,
         name: format!("p{point}").into(),
         writable: true,
+        priority: 0,
+        group: None,
+        delivery: if *address >= PUSHED {
+            Delivery::Pushed
+        } else {
+            Delivery::Polled
+        },
         interval: (*interval > 0).then(|| Duration::from_millis(*interval)),
         point: *address,
     });
@@ -149,6 +186,7 @@ pub(super) fn device(id: u32, unit: u8, points: &[(u32, u16, u64)]) -> Arc<Devic
         name: format!("default/d{id}"),
         unit,
         slots: slots.collect(),
+        methods: Vec::new(),
         broken: Vec::new(),
     })
 }
@@ -168,12 +206,19 @@ impl Bench {
                 dead: BTreeSet::new(),
                 illegal: BTreeSet::new(),
                 is_down: false,
+                unwatchable: BTreeSet::new(),
+                watched: Watched::Answered,
             },
             commands: VecDeque::new(),
+            pushes: VecDeque::new(),
+            watched: BTreeMap::new(),
+            is_connected: false,
             exchanges: Vec::new(),
             dials: Vec::new(),
             reads: Vec::new(),
             bad: Vec::new(),
+            reasons: Vec::new(),
+            batches: Vec::new(),
             completions: Vec::new(),
             states: Vec::new(),
             logs: Vec::new(),
@@ -213,6 +258,11 @@ impl Bench {
         );
     }
 
+    /// Something comes by itself at a time from the start; times must not go back.
+    pub(super) fn push(&mut self, at: Duration, push: Push) {
+        self.pushes.push_back((at, push));
+    }
+
     pub(super) fn now(&self) -> Now {
         Now {
             instant: self.start + self.at,
@@ -226,11 +276,17 @@ impl Bench {
         self.next = self.machine.step(input, now, &mut self.out);
         for sample in self.out.event.samples.iter() {
             match sample.reading {
-                Reading::Bad { reason, .. } => {
-                    self.bad.push((self.at, sample.point, reason.unwrap()))
+                Reading::Bad { reason, message } => {
+                    self.bad.push((self.at, sample.point, reason.unwrap()));
+                    self.reasons.push(message.to_owned());
                 }
                 _ => self.reads.push((self.at, sample.point)),
             }
+        }
+        if !self.out.event.samples.is_empty() {
+            let samples = self.out.event.samples.iter();
+            let batch = samples.map(|sample| (sample.point, sample.source_time_ns));
+            self.batches.push(batch.collect());
         }
         self.out.event.samples.clear();
         let at = self.at;
@@ -256,6 +312,8 @@ impl Bench {
                     self.pass(self.world.latency);
                     let down = || Err(RequestError::Line("connection refused".to_owned()));
                     let result = if self.world.is_down { down() } else { Ok(()) };
+                    self.is_connected = result.is_ok();
+                    self.watched.clear();
                     self.step(Input::Dialled(result));
                 }
                 Next::Run(job) => self.exchange(&job),
@@ -264,11 +322,21 @@ impl Bench {
                     let until = until
                         .map_or(end, |until| until.saturating_duration_since(self.start))
                         .max(self.at);
-                    match self.commands.front().map(|(at, _)| *at) {
-                        Some(at) if at <= until.min(end) => {
+                    let command = self.commands.front().map(|(at, _)| *at);
+                    let push = self.pushes.front().map(|(at, _)| *at);
+                    let until_end = until.min(end);
+                    match (command, push) {
+                        (Some(at), push)
+                            if at <= until_end && push.is_none_or(|push| at <= push) =>
+                        {
                             self.at = self.at.max(at);
                             let (_, command) = self.commands.pop_front().unwrap();
                             self.step(Input::Command(command));
+                        }
+                        (_, Some(at)) if at <= until_end => {
+                            self.at = self.at.max(at);
+                            self.next = Next::Wait(Some(self.start + until));
+                            self.receive();
                         }
                         _ if until >= end => {
                             self.next = Next::Wait(Some(self.start + until));
@@ -284,6 +352,41 @@ impl Bench {
         }
     }
 
+    /// The next thing that comes by itself, as the connection has it. Nothing
+    /// comes without a connection.
+    fn receive(&mut self) {
+        let (_, push) = self.pushes.pop_front().unwrap();
+        if !self.is_connected {
+            return;
+        }
+        let time = self.at.as_nanos() as i64;
+        let is_sent = |point: &u32| self.watched.values().flatten().any(|of| of == point);
+        let result = match push {
+            Push::Values(points) => {
+                for point in points.iter().filter(|point| is_sent(point)) {
+                    self.out.pushed.push_u64(*point, 1, time);
+                }
+                Ok(Received::Samples)
+            }
+            Push::Bad(point) => {
+                if is_sent(&point) {
+                    let pushed = &mut self.out.pushed;
+                    pushed.push_bad(point, Reason::Decode, "nonsense", time);
+                }
+                Ok(Received::Samples)
+            }
+            Push::Lost(unit) => Ok(Received::Lost {
+                unit,
+                error: RequestError::Timeout("silent".to_owned()),
+            }),
+            Push::Broken => {
+                self.is_connected = false;
+                Err(RequestError::Line("closed".to_owned()))
+            }
+        };
+        self.step(Input::Received(result));
+    }
+
     /// Time passes during a dial or an exchange; commands come meanwhile.
     fn pass(&mut self, time: Duration) {
         let end = self.at + time;
@@ -297,45 +400,72 @@ impl Bench {
     }
 
     fn exchange(&mut self, job: &Job<Registers>) {
-        let (unit, span) = match job {
-            Job::Read { unit, planned } => (*unit, Some(planned)),
-            Job::Write { unit, .. } => (*unit, None),
+        let (unit, points) = match job {
+            Job::Read { unit, planned } => (*unit, planned.points.clone()),
+            Job::Write { unit, .. } | Job::Call { unit, .. } => (*unit, Vec::new()),
+            Job::Watch { unit, devices } => {
+                let slots = devices.iter().flat_map(|device| &device.slots);
+                let pushed = slots.filter(|slot| slot.is_pushed());
+                (*unit, pushed.map(|slot| slot.id).collect())
+            }
         };
         self.exchanges.push(Exchange {
             at: self.at,
             unit,
-            is_write: span.is_none(),
+            is_write: matches!(job, Job::Write { .. }),
+            points: points.clone(),
+            is_watch: matches!(job, Job::Watch { .. }),
         });
         let result = if self.world.is_down {
             self.pass(self.world.latency);
+            self.is_connected = false;
             Err(RequestError::Line("closed".to_owned()))
         } else if self.world.dead.contains(&unit) {
             self.pass(self.world.timeout);
+            if matches!(job, Job::Watch { .. }) {
+                // The connection is through with it, whatever the unit thinks.
+                self.watched.remove(&unit);
+            }
             Err(RequestError::Timeout("within 500 ms".to_owned()))
         } else {
             self.pass(self.world.latency);
-            match span {
-                Some(planned)
-                    if self
-                        .world
-                        .illegal
-                        .range(planned.request.first..=planned.request.last)
-                        .count()
-                        > 0 =>
-                {
-                    Err(RequestError::RefusedTogether("illegal address".to_owned()))
-                }
-                Some(planned) => {
-                    for point in &planned.points {
-                        self.out.read.push_u64(*point, 1, self.at.as_nanos() as i64);
-                    }
-                    Ok(())
-                }
-                None => Ok(()),
-            }
+            self.answer(job, unit, points)
         };
-        let usable = !self.world.is_down;
+        while self.pushes.front().is_some_and(|(at, _)| *at <= self.at) {
+            self.receive();
+        }
+        let usable = self.is_connected;
         self.step(Input::Done { result, usable });
+    }
+
+    /// What a bus that is fine answers.
+    fn answer(
+        &mut self,
+        job: &Job<Registers>,
+        unit: u8,
+        points: Vec<u32>,
+    ) -> Result<Outcome, RequestError> {
+        match job {
+            Job::Read { planned, .. } => {
+                let span = planned.request.first..=planned.request.last;
+                if self.world.illegal.range(span).next().is_some() {
+                    return Err(RequestError::RefusedTogether("illegal address".to_owned()));
+                }
+                for point in points {
+                    self.out.read.push_u64(point, 1, self.at.as_nanos() as i64);
+                }
+                Ok(Outcome::Done)
+            }
+            Job::Write { .. } => Ok(Outcome::Done),
+            Job::Call { call, .. } => Ok(Outcome::Called(call.arguments.to_string())),
+            Job::Watch { .. } if self.world.unwatchable.contains(&unit) => {
+                Err(RequestError::Refused("no subscriptions".to_owned()))
+            }
+            Job::Watch { .. } => {
+                self.watched.insert(unit, points);
+                Ok(Outcome::Watched(self.world.watched))
+            }
+        }
     }
 
     /// When a point was read.

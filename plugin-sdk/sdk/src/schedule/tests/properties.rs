@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use proptest::{collection::vec, prelude::*};
 
 use crate::{
-    RequestError, SampleValue,
+    MethodConfig, Received, RequestError, SampleValue, Watched,
     schedule::{
-        machine::{BusCommandKind, Input},
-        tests::bench::{Bench, device, ms},
+        machine::{BusCommandKind, Input, MethodCall, Outcome},
+        tests::bench::{Bench, PUSHED, Push, device, ms},
     },
 };
 
@@ -26,14 +26,17 @@ enum Anything {
     Remove(u32),
     Read(u32, u32),
     Write(u32, u32),
+    Call(u32),
+    Received(u8),
     Dialled(bool),
     Done(u8, bool),
     Pass(u64),
 }
 
 fn anything() -> impl Strategy<Value = Anything> {
+    let address = prop_oneof![0..30_u16, PUSHED..PUSHED + 30];
     let points = vec(
-        (0..30_u16, prop_oneof![Just(0_u64), Just(100), Just(1000)]),
+        (address, prop_oneof![Just(0_u64), Just(100), Just(1000)]),
         0..6,
     );
     prop_oneof![
@@ -42,16 +45,32 @@ fn anything() -> impl Strategy<Value = Anything> {
         (0..4_u32).prop_map(Anything::Remove),
         (0..4_u32, 0..40_u32).prop_map(|(device, point)| Anything::Read(device, point)),
         (0..4_u32, 0..40_u32).prop_map(|(device, point)| Anything::Write(device, point)),
+        (0..4_u32).prop_map(Anything::Call),
+        (0..5_u8).prop_map(Anything::Received),
         any::<bool>().prop_map(Anything::Dialled),
-        (0..7_u8, any::<bool>()).prop_map(|(result, usable)| Anything::Done(result, usable)),
+        (0..9_u8, any::<bool>()).prop_map(|(result, usable)| Anything::Done(result, usable)),
         (0..5000_u64).prop_map(Anything::Pass),
     ]
 }
 
-fn result(code: u8) -> Result<(), RequestError> {
+fn received(code: u8) -> Result<Received<u8>, RequestError> {
+    let error = || RequestError::Timeout("x".to_owned());
+    match code {
+        0 => Ok(Received::Samples),
+        1..=3 => Ok(Received::Lost {
+            unit: code,
+            error: error(),
+        }),
+        _ => Err(error()),
+    }
+}
+
+fn result(code: u8) -> Result<Outcome, RequestError> {
     let text = || "x".to_owned();
     match code {
-        0 => Ok(()),
+        0 => Ok(Outcome::Done),
+        7 => Ok(Outcome::Watched(Watched::Answered)),
+        8 => Ok(Outcome::Watched(Watched::Waiting)),
         1 => Err(RequestError::Refused(text())),
         2 => Err(RequestError::RefusedTogether(text())),
         3 => Err(RequestError::Timeout(text())),
@@ -59,6 +78,35 @@ fn result(code: u8) -> Result<(), RequestError> {
         5 => Err(RequestError::Line(text())),
         _ => Err(RequestError::InvalidValue(text())),
     }
+}
+
+/// A step of a life with points that come by themselves.
+#[derive(Debug, Clone)]
+enum Step {
+    Configure(u32, u8, Vec<(u16, u64)>),
+    Remove(u32),
+    Push(Push),
+    Down(bool),
+    Dead(u8, bool),
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let address = prop_oneof![1 => 0..30_u16, 3 => PUSHED..PUSHED + 30];
+    let points = vec(
+        (address, prop_oneof![Just(0_u64), Just(200), Just(1000)]),
+        0..5,
+    );
+    prop_oneof![
+        3 => (0..4_u32, 1..4_u8, points).prop_map(|(id, unit, points)| Step::Configure(id, unit, points)),
+        1 => (0..4_u32).prop_map(Step::Remove),
+        2 => vec(0..40_u32, 1..6).prop_map(|points| Step::Push(Push::Values(points))),
+        1 => (0..40_u32).prop_map(|point| Step::Push(Push::Bad(point))),
+        1 => (1..4_u8).prop_map(|unit| Step::Push(Push::Lost(unit))),
+        1 => any::<bool>().prop_map(Step::Down),
+        1 => (1..4_u8, any::<bool>()).prop_map(|(unit, is_dead)| Step::Dead(unit, is_dead)),
+        4 => (1..3000_u64).prop_map(Step::Pass),
+    ]
 }
 
 proptest! {
@@ -141,6 +189,14 @@ proptest! {
                 Anything::Remove(id) => command(id, BusCommandKind::Remove),
                 Anything::Read(id, point) => command(id, BusCommandKind::Read { point }),
                 Anything::Write(id, point) => command(id, BusCommandKind::Write { point, value: SampleValue::Bool(true) }),
+                Anything::Call(id) => {
+                    let method = MethodConfig { name: "m".to_owned(), ..MethodConfig::default() };
+                    command(id, BusCommandKind::Call(MethodCall { method, arguments: serde_json::Value::Null }));
+                }
+                Anything::Received(code) => {
+                    token -= 1;
+                    bench.step(Input::Received(received(code)));
+                }
                 Anything::Dialled(up) => {
                     token -= 1;
                     let result = if up { Ok(()) } else { Err(RequestError::Line("x".to_owned())) };
@@ -161,5 +217,67 @@ proptest! {
         let mut tokens: Vec<_> = bench.completions.iter().map(|(_, completion)| completion.token).collect();
         tokens.sort_unstable();
         prop_assert_eq!(tokens, (1..=token).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_a_device_sends_arrives_whatever_happened_before(steps in vec(step(), 1..60)) {
+        let mut bench = Bench::new();
+        let mut configured: BTreeMap<u32, (u8, Vec<(u32, u16, u64)>)> = BTreeMap::new();
+        let mut token = 0;
+        for step in steps {
+            let at = bench.at;
+            token += 1;
+            match step {
+                Step::Configure(id, unit, points) => {
+                    let points: Vec<_> = points.iter().enumerate()
+                        .map(|(index, (address, interval))| (id * 10 + index as u32, *address, *interval)).collect();
+                    bench.command(at, token, id, BusCommandKind::Configure { device: device(id, unit, &points), message: String::new() });
+                    configured.insert(id, (unit, points));
+                }
+                Step::Remove(id) => {
+                    bench.command(at, token, id, BusCommandKind::Remove);
+                    configured.remove(&id);
+                }
+                Step::Push(push) => bench.push(at, push),
+                Step::Down(is_down) => {
+                    bench.world.is_down = is_down;
+                    bench.push(at, Push::Broken);
+                }
+                Step::Dead(unit, true) => { bench.world.dead.insert(unit); }
+                Step::Dead(unit, false) => { bench.world.dead.remove(&unit); }
+                Step::Pass(time) => bench.run_until(at + ms(time)),
+            }
+        }
+        // All is well again, and the longest pauses pass.
+        bench.world.is_down = false;
+        bench.world.dead.clear();
+        bench.run_until(bench.at + Duration::from_secs(80));
+        let pushed = |(_, address, _): &&(u32, u16, u64)| *address >= PUSHED;
+        let mut wanted: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
+        for (unit, points) in configured.values() {
+            wanted.entry(*unit).or_default().extend(points.iter().filter(pushed).map(|(id, ..)| *id));
+        }
+        let told: BTreeMap<u8, Vec<u32>> = bench.watched.clone();
+        for (unit, points) in &wanted {
+            let told = told.get(unit).cloned().unwrap_or_default();
+            prop_assert_eq!(&told, points, "unit {}", unit);
+        }
+        for (unit, points) in told {
+            prop_assert!(points.is_empty() || wanted.contains_key(&unit) || wanted.is_empty(), "unit {unit} still sends {points:?}");
+        }
+        // What is sent arrives, and nothing else.
+        bench.reads.clear();
+        let all: Vec<u32> = wanted.values().flatten().copied().collect();
+        let at = bench.at;
+        bench.push(at, Push::Values(all.clone()));
+        bench.run_until(at + ms(700));
+        for point in &all {
+            prop_assert_eq!(bench.reads_of(*point).len(), 1, "point {}", point);
+        }
+        bench.step(Input::Stop);
+        let mut tokens: Vec<_> = bench.completions.iter().map(|(_, completion)| completion.token).collect();
+        let count = tokens.len();
+        tokens.dedup();
+        prop_assert_eq!(tokens.len(), count, "each command ended once");
     }
 }
