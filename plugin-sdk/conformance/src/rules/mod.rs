@@ -1,0 +1,231 @@
+//! The rules: their names, what they say, and how they are judged.
+
+mod commands;
+mod configuration;
+mod create;
+mod emitting;
+mod ending;
+mod file;
+mod survival;
+
+use std::{path::Path, time::Duration};
+
+use serde::Serialize;
+
+use crate::child::Context;
+
+/// Why a rule was not found to be kept.
+#[derive(Debug)]
+pub(crate) enum Finding {
+    /// What was seen against it.
+    Broken(String),
+    /// Why it could not be judged.
+    NotJudged(String),
+}
+
+pub(crate) type Found = Result<(), Finding>;
+
+pub(crate) fn broken(why: impl Into<String>) -> Found {
+    Err(Finding::Broken(why.into()))
+}
+
+/// How a rule is judged.
+#[derive(Clone, Copy)]
+pub(crate) enum Judge {
+    /// By the file alone.
+    File(fn(&Path) -> Found),
+    /// By running the mapper.
+    Mapper(fn(&Context) -> Found),
+}
+
+pub(crate) struct Rule {
+    pub(crate) id: &'static str,
+    pub(crate) contract: &'static [u8],
+    pub(crate) text: &'static str,
+    pub(crate) hint: &'static str,
+    /// A child that has not ended by then hangs.
+    pub(crate) limit: Duration,
+    pub(crate) judge: Judge,
+}
+
+/// What a rule says.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleFacts {
+    /// Its name, which stays the same for ever.
+    pub id: &'static str,
+    /// Numbers in `plugin-sdk/CONTRACT.md`.
+    pub contract: &'static [u8],
+    /// The rule in one sentence.
+    pub text: &'static str,
+}
+
+/// All rules, in the order of the contract's chapters.
+pub fn rules() -> impl Iterator<Item = RuleFacts> {
+    RULES.iter().map(|rule| RuleFacts {
+        id: rule.id,
+        contract: rule.contract,
+        text: rule.text,
+    })
+}
+
+pub(crate) fn find(id: &str) -> Option<&'static Rule> {
+    RULES.iter().find(|rule| rule.id == id)
+}
+
+/// The rule that says why a library cannot be loaded.
+pub(crate) const TABLE_RULE: &str = "entry-and-table";
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+const fn rule(
+    id: &'static str,
+    contract: &'static [u8],
+    judge: Judge,
+    text: &'static str,
+    hint: &'static str,
+) -> Rule {
+    Rule {
+        id,
+        contract,
+        text,
+        hint,
+        limit: LIMIT,
+        judge,
+    }
+}
+
+use Judge::{File, Mapper};
+
+#[rustfmt::skip] // A table: one rule, three lines.
+pub(crate) static RULES: &[Rule] = &[
+    rule("descriptor", &[1], File(file::descriptor),
+        "The file is an ELF shared library of this machine with one descriptor in `.longshore_mapper`",
+        "use export_mapper! (Rust) or LONGSHORE_MAPPER_DESCRIPTOR (C), and build for this machine"),
+    rule("descriptor-texts", &[1], File(file::texts),
+        "The descriptor's name is of [a-z0-9-], its version three numbers, its protocol and target not empty",
+        "see `Descriptor` in longshore_mapper.h for what each field holds"),
+    rule(TABLE_RULE, &[1, 2], File(file::table),
+        "The library exports `longshore_mapper_entry`, whose table is complete and of this major version",
+        "export the function without name mangling, and set size, abi_major and all four functions"),
+    rule("versions-agree", &[2], File(file::versions),
+        "Descriptor and table of functions state the same version of the contract",
+        "set both from the ABI_MAJOR and ABI_MINOR of the header that was compiled"),
+    rule("schema", &[1], File(file::schema),
+        "A schema in `.longshore_schema` is a JSON object that names the descriptor's protocol and has the parts `device` and `property`",
+        "generate it with longshore_sdk::schema::Document, which has the parts as fields"),
+
+    rule("create-works-or-says-why", &[11], Mapper(create::works_or_says_why),
+        "`create` makes an instance and answers OK, or makes none and says what is wrong in ErrorText, within 10 s",
+        "answer STATUS_INVALID_CONFIG with every fault of the configuration, at its key path"),
+    rule("create-emits-nothing", &[11], Mapper(create::emits_nothing),
+        "`create` does not emit",
+        "emit from the first command on"),
+    rule("error-text-keeps-to-its-size", &[7], Mapper(create::error_text),
+        "A mapper writes no more of ErrorText than its `size` says",
+        "cut the message to size - offsetof(text) bytes, at a character's boundary"),
+
+    rule("submit-does-not-wait", &[12], Mapper(commands::submit_does_not_wait),
+        "`submit` waits for no device and does no I/O",
+        "copy the commands into a queue of the instance, and carry them out on a thread of its own"),
+    rule("submit-takes-all-or-none", &[12], Mapper(commands::all_or_none),
+        "`submit` takes all commands, or answers another status than OK and completes none",
+        "look at all commands before the first is carried out"),
+    rule("one-completion-each", &[13], Mapper(commands::one_completion_each),
+        "Each command that was taken gets exactly one completion",
+        "keep what is under way by its token, and take it out where the completion is made"),
+    rule("completions-in-time", &[13], Mapper(commands::completions_in_time),
+        "A completion comes within the command's budget, and not a second later, whatever the device does",
+        "give each command a deadline when it is taken, and end it with STATUS_TIMEOUT"),
+    rule("unknown-commands-are-unsupported", &[13], Mapper(commands::unknown_commands),
+        "A command of an unknown kind ends with STATUS_UNSUPPORTED",
+        "the default of the switch answers STATUS_UNSUPPORTED"),
+    rule("newer-hosts-are-understood", &[2, 7], Mapper(commands::newer_host),
+        "Structs that are longer than known, as those of a newer host, are read as far as they are known",
+        "step by `stride`, never by sizeof, and take a larger `size` as it is"),
+    rule("older-hosts-are-understood", &[2, 7], Mapper(commands::older_host),
+        "Structs that are shorter than known are read no further than their size; what is missing is zero",
+        "copy min(stride, sizeof) bytes into a struct of zeroes"),
+
+    rule("garbage-commands-are-survived", &[10], Mapper(survival::garbage_commands),
+        "Commands without sense are answered, and no panic or exception leaves `submit`",
+        "catch at the boundary (the SDKs for Rust and C++ do), and check kinds, types and texts"),
+    rule("random-configurations-are-survived", &[10, 13, 23], Mapper(survival::random_configurations),
+        "Whatever stands in a configuration, the mapper answers and goes on",
+        "parse into a raw struct first, and collect faults instead of indexing into it"),
+    rule("reconfigured-while-reading", &[13, 22], Mapper(survival::reconfigured_while_reading),
+        "A device can be configured anew while it is read",
+        "let what is under way end with its former configuration, and drop what it brings"),
+    rule("stopped-while-reading", &[10, 14], Mapper(survival::stopped_while_reading),
+        "`stop` while reads are under way ends within its budget",
+        "make waiting for the device end when the instance stops: a socket shutdown, a select, a token"),
+
+    rule("stop-keeps-its-budget", &[14], Mapper(ending::stop_keeps_its_budget),
+        "`stop` returns OK within its budget",
+        "wake the threads, then join them with what is left of the budget"),
+    rule("silent-after-stop", &[14], Mapper(ending::silent_after_stop),
+        "Nothing is emitted once `stop` has returned",
+        "join all threads in `stop`, or close a gate that every emit passes"),
+    rule("stopped-refuses-commands", &[14], Mapper(ending::stopped_refuses),
+        "After `stop`, `submit` answers STATUS_STOPPED",
+        "look at the flag that `stop` sets before anything else"),
+    rule("silent-after-destroy", &[15], Mapper(ending::silent_after_destroy),
+        "`destroy` stops the instance first if nobody did, and no thread calls the host after it",
+        "call your own stop from `destroy`, and join every thread there"),
+    rule("threads-end", &[15], Mapper(ending::threads_end),
+        "`stop` and `destroy` leave no thread behind",
+        "join what you start; a detached thread outlives its instance"),
+    rule("memory-is-given-back", &[15], Mapper(ending::memory_is_given_back),
+        "`destroy` frees the instance",
+        "run the mapper under valgrind or a leak sanitiser with some dozen instances"),
+    rule("instances-are-independent", &[9], Mapper(ending::instances_are_independent),
+        "Two instances live side by side, and the end of one is nothing to the other",
+        "keep all state in the instance, none in globals"),
+
+    rule("batches-are-well-formed", &[7, 16, 19], Mapper(emitting::well_formed),
+        "Each batch has right sizes and strides, at most 4 MiB, and only types and qualities that exist; a boolean is 0 or 1",
+        "zero each struct first; set TYPE_NONE exactly for bad samples; set every stride"),
+    rule("reserved-fields-are-zero", &[8], Mapper(emitting::reserved),
+        "Reserved fields of what is emitted are zero",
+        "zero each struct before its fields are set"),
+    rule("texts-are-utf8", &[8], Mapper(emitting::texts),
+        "Every text that is emitted, logged or written to ErrorText is UTF-8",
+        "decode what comes from a device; do not pass it on"),
+    rule("bad-samples-have-a-reason", &[19], Mapper(emitting::reasons),
+        "A bad sample tells its reason",
+        "set `reason` to one of REASON_* wherever quality is QUALITY_BAD"),
+    rule("completions-survive-back-pressure", &[17], Mapper(emitting::back_pressure),
+        "While the host takes nothing, no completion is lost",
+        "on STATUS_WOULD_BLOCK keep the batch, wait with wait_writable, and emit it again"),
+    rule("memory-is-bounded-under-back-pressure", &[17], Mapper(emitting::bounded),
+        "While the host takes nothing, the mapper's memory does not grow",
+        "stop reading while a batch waits, or keep only the latest sample of a point"),
+    rule("a-closed-host-is-left-alone", &[17], Mapper(emitting::closed),
+        "On STATUS_STOPPED the mapper ends, or at least does not ask again and again",
+        "leave the loop of emit on every status but STATUS_WOULD_BLOCK"),
+    rule("a-read-brings-its-sample", &[18], Mapper(emitting::read_brings_sample),
+        "The sample of a read comes before its completion or together with it",
+        "put both into one batch"),
+    rule("source-times-are-plausible", &[20], Mapper(emitting::source_times),
+        "Source times are nanoseconds since 1970 and do not lie in the future",
+        "take CLOCK_REALTIME when the answer arrives, or the time that the device states"),
+
+    rule("configure-replaces", &[22], Mapper(configuration::replaces),
+        "A configuration replaces the former one of its device",
+        "forget the points of the device before you take the new ones"),
+    rule("neighbours-are-undisturbed", &[22], Mapper(configuration::neighbours),
+        "The configuration of one device does not disturb the others",
+        "touch only what belongs to the device; keep its bus open if others are on it"),
+    rule("a-wrong-point-spares-its-device", &[23], Mapper(configuration::wrong_point),
+        "A point that is wrong does not fail its device",
+        "answer OK, emit a bad sample with REASON_CONFIG for the point, and tell the fault in the message"),
+    rule("faults-are-json", &[23], Mapper(configuration::faults_are_json),
+        "The message of a configuration's completion is empty, or a JSON array of {path, message, level}",
+        "write [{\"path\": \"points[0].config.address\", \"message\": …, \"level\": \"error\"}]"),
+    rule("polls-at-its-interval", &[24], Mapper(configuration::polls),
+        "A point is polled every `intervalMs`",
+        "reckon the next time from the last due time, not from the end of the read"),
+    rule("zero-is-never-polled", &[24], Mapper(configuration::zero),
+        "A point with `intervalMs` 0 is read only when the host asks",
+        "leave it out of the schedule"),
+];

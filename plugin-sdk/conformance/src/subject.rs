@@ -1,0 +1,146 @@
+//! What is judged, and with which devices.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use longshore_abi::MapperApi;
+use serde_json::Value;
+
+/// A mapper that is to be judged.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    pub(crate) source: Source,
+    pub(crate) devices: Vec<Value>,
+    pub(crate) environment: Vec<(OsString, OsString)>,
+    pub(crate) only: Vec<String>,
+    pub(crate) program: Option<PathBuf>,
+}
+
+#[derive(Clone)]
+pub(crate) enum Source {
+    File(PathBuf),
+    Linked(&'static MapperApi),
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(file) => file.fmt(f),
+            Self::Linked(_) => f.write_str("linked"),
+        }
+    }
+}
+
+/// A file of devices cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceFileError {
+    /// It cannot be read.
+    #[error("failed to read {}: {source}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It holds something else.
+    #[error("{} is not the JSON of a device, or a list of them: {fault}\n\nhint: {{\"device\": \"default/name\", \"protocol\": {{…}}, \"points\": [{{\"id\": 1, \"name\": …, \"intervalMs\": 100, \"type\": \"FLOAT\", \"config\": {{…}}}}]}}", file.display())]
+    Parse {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        fault: String,
+    },
+}
+
+impl Subject {
+    /// A mapper library.
+    pub fn file(file: impl Into<PathBuf>) -> Self {
+        Self::new(Source::File(file.into()))
+    }
+
+    /// A mapper that is linked into this program. What stands in a file, such
+    /// as the descriptor, is not judged.
+    pub fn linked(api: &'static MapperApi) -> Self {
+        Self::new(Source::Linked(api))
+    }
+
+    fn new(source: Source) -> Self {
+        Self {
+            source,
+            devices: Vec::new(),
+            environment: Vec::new(),
+            only: Vec::new(),
+            program: None,
+        }
+    }
+
+    /// A device that answers, as `COMMAND_CONFIGURE` has it: `{"device",
+    /// "protocol", "points"}`. The ids and intervals of its points are the
+    /// judge's own. Without one, the examples of the mapper's schema are tried,
+    /// and the rules that need values are left out if nothing answers.
+    #[must_use]
+    pub fn device(mut self, device: Value) -> Self {
+        self.devices.push(device);
+        self
+    }
+
+    /// The devices of a JSON file: one, or a list of them.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds something else.
+    pub fn device_file(mut self, file: &Path) -> Result<Self, DeviceFileError> {
+        let text = fs::read_to_string(file).map_err(|source| DeviceFileError::Read {
+            file: file.to_owned(),
+            source,
+        })?;
+        let parse = |fault: String| DeviceFileError::Parse {
+            file: file.to_owned(),
+            fault,
+        };
+        let json: Value = serde_json::from_str(&text).map_err(|error| parse(error.to_string()))?;
+        let devices = match json {
+            Value::Array(devices) => devices,
+            device => vec![device],
+        };
+        for device in devices {
+            if !device.is_object() {
+                return Err(parse(format!("found {device}")));
+            }
+            self.devices.push(device);
+        }
+        Ok(self)
+    }
+
+    /// A variable of the mapper's environment.
+    #[must_use]
+    pub fn environment(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Only these rules, by their names; all if never called.
+    #[must_use]
+    pub fn only(mut self, rules: &[&str]) -> Self {
+        self.only.extend(rules.iter().map(|rule| (*rule).to_owned()));
+        self
+    }
+
+    /// The program in which rules are judged: one that calls
+    /// [`crate::run_if_asked`] first. Without this it is the present one. For
+    /// files only.
+    #[must_use]
+    pub fn judged_in(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = Some(program.into());
+        self
+    }
+
+    pub(crate) fn label(&self) -> String {
+        match &self.source {
+            Source::File(file) => file.display().to_string(),
+            Source::Linked(_) => "linked mapper".to_owned(),
+        }
+    }
+}
