@@ -1,0 +1,141 @@
+//! Devices that talk by themselves: who listens to which messages, how often a
+//! value is passed on, and when silence means that the device is gone. Pure.
+
+use std::time::Duration;
+
+use longshore_sdk::{Samples, WatchPoint};
+use tokio::time::Instant;
+
+use crate::{bus::Unit, property::Point};
+
+/// Samples that wait until somebody takes them; more are thrown away.
+const MOST_WAITING: usize = 4096;
+
+/// All devices of a line that talk by themselves.
+#[derive(Default)]
+pub(crate) struct Streams {
+    watches: Vec<Watch>,
+    /// What came while a request had the line.
+    waiting: Samples,
+    /// Samples that nobody took in time.
+    thrown: u64,
+}
+
+struct Watch {
+    unit: Unit,
+    points: Vec<Listener>,
+    /// When the device last said something of use.
+    heard: Instant,
+    /// It was reported as lost and has said nothing since.
+    lost: bool,
+}
+
+struct Listener {
+    id: u32,
+    point: Point,
+    interval: Option<Duration>,
+    due: Instant,
+}
+
+impl Streams {
+    /// Replaces what is listened to of a unit.
+    pub(crate) fn set(&mut self, unit: &Unit, points: &[WatchPoint<'_, Point>], now: Instant) {
+        self.watches.retain(|watch| watch.unit != *unit);
+        if points.is_empty() {
+            return;
+        }
+        let listener = |of: &WatchPoint<'_, Point>| Listener {
+            id: of.id,
+            point: of.point.clone(),
+            interval: of.interval.filter(|interval| !interval.is_zero()),
+            due: now,
+        };
+        self.watches.push(Watch {
+            unit: unit.clone(),
+            points: points.iter().map(listener).collect(),
+            heard: now,
+            lost: false,
+        });
+    }
+
+    /// The unit whose framing is that of the stream: all on a line have the same.
+    pub(crate) fn speaker(&self) -> Option<&Unit> {
+        self.watches.first().map(|watch| &watch.unit)
+    }
+
+    /// Gives a message to those who listen to such; `false` if nobody does.
+    pub(crate) fn deliver(&mut self, message: &[u8], now: Instant, time_ns: i64) -> bool {
+        let mut taken = false;
+        for watch in &mut self.watches {
+            for listener in &mut watch.points {
+                if !listener.point.answer().accepts(message) {
+                    continue;
+                }
+                taken = true;
+                watch.heard = now;
+                watch.lost = false;
+                if !listener.is_due(now) {
+                    continue;
+                }
+                if self.waiting.len() >= MOST_WAITING {
+                    self.thrown += 1;
+                    continue;
+                }
+                let answer = listener.point.answer();
+                answer.sample(listener.id, message, time_ns, &mut self.waiting);
+            }
+        }
+        taken
+    }
+
+    /// Moves what waits into `samples`; `false` if nothing does.
+    pub(crate) fn take(&mut self, samples: &mut Samples) -> bool {
+        if self.waiting.is_empty() {
+            return false;
+        }
+        samples.append(&mut self.waiting);
+        true
+    }
+
+    /// When the next device will have been silent for too long.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let present = self.watches.iter().filter(|watch| !watch.lost);
+        present.map(Watch::deadline).min()
+    }
+
+    /// A device that has been silent for too long. It is told once, and is
+    /// still listened to.
+    pub(crate) fn lost(&mut self, now: Instant) -> Option<Unit> {
+        let silent = |watch: &&mut Watch| !watch.lost && watch.deadline() <= now;
+        let watch = self.watches.iter_mut().find(silent)?;
+        watch.lost = true;
+        Some(watch.unit.clone())
+    }
+
+    /// Samples that were thrown away because nobody took them.
+    pub(crate) fn thrown(&self) -> u64 {
+        self.thrown
+    }
+}
+
+impl Watch {
+    fn deadline(&self) -> Instant {
+        self.heard + self.unit.link.silent_after
+    }
+}
+
+impl Listener {
+    /// Whether enough time has passed since the last value. A tenth of the
+    /// interval is allowed for: a device that talks once a second does not do
+    /// so on the dot, and none of its messages is to be lost.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let Some(interval) = self.interval else {
+            return true;
+        };
+        if now + interval / 10 < self.due {
+            return false;
+        }
+        self.due = (self.due + interval).max(now);
+        true
+    }
+}
