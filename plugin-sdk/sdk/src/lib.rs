@@ -17,6 +17,7 @@ pub mod protocol;
 mod samples;
 mod schedule;
 pub mod schema;
+pub mod testing;
 
 pub use mapper::{
     Command, CommandKind, Completion, CreateError, DeviceState, Event, Host, HostFunctions, Level,

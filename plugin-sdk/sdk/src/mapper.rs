@@ -75,6 +75,29 @@ pub enum SampleValue {
     Bytes(Vec<u8>),
 }
 
+macro_rules! sample_value_from {
+    ($($from:ty => $value:ident => $to:expr;)+) => {$(
+        impl From<$from> for SampleValue {
+            fn from($value: $from) -> Self {
+                $to
+            }
+        }
+    )+};
+}
+
+sample_value_from! {
+    bool => value => Self::Bool(value);
+    i32 => value => Self::Int(value.into());
+    i64 => value => Self::Int(value);
+    u32 => value => Self::Uint(value.into());
+    u64 => value => Self::Uint(value);
+    f32 => value => Self::Float(value.into());
+    f64 => value => Self::Float(value);
+    &str => value => Self::String(value.to_owned());
+    String => value => Self::String(value);
+    Vec<u8> => value => Self::Bytes(value);
+}
+
 /// How a command ended.
 #[derive(Debug, Clone)]
 pub struct Completion {
