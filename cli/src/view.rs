@@ -78,7 +78,10 @@ pub(crate) fn with_unit(value: &str, unit: &str) -> String {
     if unit.is_empty() || value.is_empty() {
         value.to_owned()
     } else {
-        format!("{value} {unit}")
+        // UCUM's code for programs, the usual sign for people.
+        format!("{value} {}", longshore_types::unit::symbol(unit))
+            .trim_end()
+            .to_owned()
     }
 }
 

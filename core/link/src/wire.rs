@@ -200,7 +200,7 @@ pub(crate) struct Property {
     /// 0 good, 1 uncertain, 2 bad.
     #[prost(uint32, tag = "10")]
     pub(crate) quality: u32,
-    /// 0 none, 1 line, 2 timeout, 3 refused, 4 config, 5 decode, 6 stale, 7 range.
+    /// 0 none, 1 line, 2 timeout, 3 refused, 4 config, 5 decode, 6 stale, 7 range, 8 sensor.
     #[prost(uint32, tag = "11")]
     pub(crate) reason: u32,
     #[prost(sint64, optional, tag = "12")]

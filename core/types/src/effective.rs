@@ -5,15 +5,19 @@
 //! the rest. Faults stay where they are: a wrong property costs itself, never
 //! the device.
 
+mod behavior;
 mod build;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     device::{AccessMode, Device, DeviceModel, FreeObject, PropertyType},
+    event::EventRule,
     fault::Fault,
+    method::Method,
     name::DeviceName,
     policy::PropertyPolicy,
+    unit,
     value::{Value, ValueRef},
 };
 
@@ -35,6 +39,10 @@ pub struct EffectiveDevice {
     pub protocol_config: FreeObject,
     /// The device's properties in its order, duplicates left out.
     pub properties: Vec<EffectiveProperty>,
+    /// What can be called.
+    pub methods: Vec<Method>,
+    /// Conditions that somebody should know of.
+    pub events: Vec<EventRule>,
     /// Whether the device's state goes to the cloud.
     pub report_state: bool,
     /// What is wrong or doubtful, at key paths in the Device.
@@ -187,7 +195,7 @@ impl EffectiveProperty {
         };
         if !self.unit.is_empty() {
             text.push(' ');
-            text.push_str(&self.unit);
+            text.push_str(unit::symbol(&self.unit));
         }
         text
     }

@@ -4,29 +4,26 @@
 //! where and how (`address`, `rawType`, …); the twin engine takes what makes a
 //! twin of the raw value and decides what is reported:
 //!
-//! | key | form | meaning |
-//! |---|---|---|
-//! | `scale`, `offset` | number | twin = raw × scale + offset |
-//! | `transform` | `{scale, offset}` | the same, for visitors whose own `offset` is an address |
-//! | `enum` | `{"0": Off, "1": On}` | names of raw whole numbers |
-//! | `deadband` | number or `{abs, percent}` | smaller changes are not reported |
-//! | `minInterval`, `maxInterval` | duration | bounds between two reports |
-//! | `staleAfter` | duration | without a reading for so long the value is uncertain |
-//! | `onViolation` | `flagBad`, `clamp`, `reject` | what to do outside of minimum and maximum |
-//! | `write` | `{confirm, tolerance, timeoutMs, retries}` | how writes are confirmed |
+//! [`crate::vocabulary`] has all keys and their meaning; the reference page is
+//! made of it.
 //!
 //! A duration is a number of milliseconds or a text such as `500ms`, `5s`,
 //! `1m30s`. In KubeEdge's Modbus vocabulary `offset` is the address of a
 //! register: beside `register`, `table` or `limit` it is left to the mapper.
 
+mod bits;
+mod calculation;
 mod parse;
 mod transform;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+pub use bits::{Bits, BitsError};
+pub use calculation::Calculation;
+pub(crate) use parse::{duration, kind};
 pub use transform::{InverseError, Transform};
 
-use crate::{device::FreeObject, fault::Fault};
+use crate::{device::FreeObject, expression::Expression, fault::Fault};
 
 /// Time that a write may take if `write.timeoutMs` says nothing: three reads
 /// of a slow serial line.
@@ -37,8 +34,12 @@ pub const DEFAULT_WRITE_RETRIES: u32 = 3;
 /// What the twin engine does with one property.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PropertyPolicy {
+    /// `mask` and `shift`, before everything else.
+    pub bits: Bits,
     /// `scale` and `offset`.
     pub transform: Transform,
+    /// `expression` and `inverse`, in place of a transform and names.
+    pub calculation: Option<Calculation>,
     /// Names of raw whole numbers.
     pub names: Option<Names>,
     /// Changes that are too small to be reported.
@@ -51,8 +52,28 @@ pub struct PropertyPolicy {
     pub stale_after: Option<Duration>,
     /// What to do with a reading outside of the range.
     pub on_violation: OnViolation,
+    /// Raw values that say that there is none.
+    pub bad_when: Option<Expression>,
+    /// Each reading is reported.
+    pub report_always: bool,
+    /// How its values come; the mapper's.
+    pub sampling: Sampling,
+    /// Properties of one group are read and reported together.
+    pub group: Option<Arc<str>>,
     /// How writes are confirmed.
     pub write: WritePolicy,
+}
+
+/// How the values of a property come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sampling {
+    /// As the protocol finds best.
+    #[default]
+    Auto,
+    /// The mapper asks in each interval.
+    Poll,
+    /// The device sends by itself (`subscribe`, `notify`).
+    Push,
 }
 
 /// Names of raw whole numbers, both ways.
@@ -93,6 +114,8 @@ pub struct WritePolicy {
     pub timeout: Duration,
     /// Further tries after a line error.
     pub retries: u32,
+    /// Writes of a greater priority go first: 1, 0 or -1; the mapper's.
+    pub priority: i32,
 }
 
 /// What counts as confirmed.
@@ -112,6 +135,17 @@ impl PropertyPolicy {
     /// A key with a wrong value counts as absent, besides being a fault.
     pub fn parse(config: &FreeObject, path: &str) -> (Self, FreeObject, Vec<Fault>) {
         parse::parse(config, path)
+    }
+}
+
+impl Sampling {
+    /// The mapper's word for it; none where nothing was said.
+    pub fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::Auto => None,
+            Self::Poll => Some("poll"),
+            Self::Push => Some("push"),
+        }
     }
 }
 
@@ -158,6 +192,7 @@ impl Default for WritePolicy {
             tolerance: 0.0,
             timeout: DEFAULT_WRITE_TIMEOUT,
             retries: DEFAULT_WRITE_RETRIES,
+            priority: 0,
         }
     }
 }

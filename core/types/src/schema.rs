@@ -220,8 +220,8 @@ fn visitors(description: &'static str) -> Schema {
                 of(
                     Shape::Free,
                     "What the mapper needs to know (for Modbus: address, rawType, byteOrder), and what the twin \
-                     engine does with the raw value: scale, offset, transform, enum, deadband, minInterval, \
-                     maxInterval, staleAfter, onViolation, write.",
+                     engine does with the raw value: mask, shift, scale, offset, expression, enum, badWhen, report, \
+                     staleAfter, onViolation, write and others.",
                 ),
             ),
         ],

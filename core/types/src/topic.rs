@@ -22,6 +22,9 @@
 //!     ("SYS/dis/upload_records", Topic::UploadRecords),
 //!     ("shop/user/orders/7", Topic::User { scope: "shop".into(), rest: "orders/7".into() }),
 //!     ("longshore/default/boiler/batch", Topic::Batch(boiler.clone())),
+//!     ("longshore/default/boiler/event/overTemp", Topic::Event { device: boiler.clone(), event: "overTemp".into() }),
+//!     ("longshore/default/boiler/call/fill", Topic::Call { device: boiler.clone(), method: "fill".into() }),
+//!     ("longshore/default/boiler/call/fill/result", Topic::CallResult { device: boiler.clone(), method: "fill".into() }),
 //! ] {
 //!     assert_eq!(topic.to_string(), text);
 //!     assert_eq!(text.parse::<Topic>()?, topic);
@@ -47,8 +50,7 @@ const DEVICE_PREFIX: &str = "$hw/events/device/";
 const NODE_PREFIX: &str = "$hw/events/node/";
 const UPLOAD_PREFIX: &str = "$hw/events/upload/";
 const UPLOAD_RECORDS: &str = "SYS/dis/upload_records";
-const BATCH_PREFIX: &str = "longshore/";
-const BATCH_SUFFIX: &str = "/batch";
+const OUR_PREFIX: &str = "longshore/";
 
 /// A topic that has a meaning on the bus.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -80,6 +82,27 @@ pub enum Topic {
     },
     /// `longshore/{namespace}/{name}/batch`: all changes of a device in one message.
     Batch(DeviceName),
+    /// `longshore/{namespace}/{name}/event/{event}`: an event of a device, retained.
+    Event {
+        /// The device.
+        device: DeviceName,
+        /// The event's name.
+        event: Box<str>,
+    },
+    /// `longshore/{namespace}/{name}/call/{method}`: calls a method.
+    Call {
+        /// The device.
+        device: DeviceName,
+        /// The method's name.
+        method: Box<str>,
+    },
+    /// `longshore/{namespace}/{name}/call/{method}/result`: the answer to it.
+    CallResult {
+        /// The device.
+        device: DeviceName,
+        /// The method's name.
+        method: Box<str>,
+    },
 }
 
 /// What is said of, or asked from, a device.
@@ -210,7 +233,12 @@ impl fmt::Display for Topic {
             Self::Upload(rest) => write!(f, "{UPLOAD_PREFIX}{rest}"),
             Self::UploadRecords => f.write_str(UPLOAD_RECORDS),
             Self::User { scope, rest } => write!(f, "{scope}/user/{rest}"),
-            Self::Batch(device) => write!(f, "{BATCH_PREFIX}{device}{BATCH_SUFFIX}"),
+            Self::Batch(device) => write!(f, "{OUR_PREFIX}{device}/batch"),
+            Self::Event { device, event } => write!(f, "{OUR_PREFIX}{device}/event/{event}"),
+            Self::Call { device, method } => write!(f, "{OUR_PREFIX}{device}/call/{method}"),
+            Self::CallResult { device, method } => {
+                write!(f, "{OUR_PREFIX}{device}/call/{method}/result")
+            }
         }
     }
 }
@@ -257,11 +285,10 @@ impl FromStr for Topic {
         if text == UPLOAD_RECORDS {
             return Ok(Self::UploadRecords);
         }
-        if let Some(device) = text
-            .strip_prefix(BATCH_PREFIX)
-            .and_then(|rest| rest.strip_suffix(BATCH_SUFFIX))
+        if let Some(rest) = text.strip_prefix(OUR_PREFIX)
+            && let Some(topic) = ours(rest)
         {
-            return Ok(Self::Batch(device.parse().map_err(name)?));
+            return topic.map_err(name);
         }
         match text.split_once('/') {
             Some((scope, rest)) if rest.starts_with("user/") => Ok(Self::User {
@@ -271,4 +298,24 @@ impl FromStr for Topic {
             _ => Err(unknown()),
         }
     }
+}
+
+/// What follows `longshore/`; `None` when it is not one of our topics.
+fn ours(rest: &str) -> Option<Result<Topic, InvalidName>> {
+    let levels: Vec<&str> = rest.split('/').collect();
+    let (namespace, device, rest) = match levels.as_slice() {
+        [namespace, device, rest @ ..] => (namespace, device, rest),
+        _ => return None,
+    };
+    let make: fn(DeviceName, Box<str>) -> Topic = match rest {
+        ["batch"] => |device, _| Topic::Batch(device),
+        ["event", name] if !name.is_empty() => |device, event| Topic::Event { device, event },
+        ["call", name] if !name.is_empty() => |device, method| Topic::Call { device, method },
+        ["call", name, "result"] if !name.is_empty() => {
+            |device, method| Topic::CallResult { device, method }
+        }
+        _ => return None,
+    };
+    let name = rest.get(1).copied().unwrap_or_default().into();
+    Some(DeviceName::new(namespace, device).map(|device| make(device, name)))
 }

@@ -85,6 +85,8 @@ pub enum Reason {
     Stale,
     /// Outside of the property's range.
     Range,
+    /// The device says by a code of its own (`badWhen`) that it has no value.
+    Sensor,
 }
 
 impl Value {
@@ -234,6 +236,7 @@ impl Reason {
             Self::Decode => "decode",
             Self::Stale => "stale",
             Self::Range => "range",
+            Self::Sensor => "sensor",
         }
     }
 }

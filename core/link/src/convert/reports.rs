@@ -205,6 +205,7 @@ fn reason_code(reason: Reason) -> u32 {
         Reason::Decode => 5,
         Reason::Stale => 6,
         Reason::Range => 7,
+        Reason::Sensor => 8,
     }
 }
 
@@ -217,6 +218,7 @@ fn reason_of(code: u32) -> Reason {
         5 => Reason::Decode,
         6 => Reason::Stale,
         7 => Reason::Range,
+        8 => Reason::Sensor,
         // 0, and reasons of a later version: the quality still tells.
         _ => Reason::None,
     }

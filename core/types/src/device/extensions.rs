@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{FreeObject, is_default, or_default};
 use crate::{
+    event::Severity,
     fault::Fault,
     time::Timestamp,
     value::{Quality, Reason},
@@ -28,6 +29,28 @@ pub struct Extensions {
     /// Doubts about the configuration, and faults in it.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "is_default")]
     pub warnings: Vec<Fault>,
+    /// Events that are active, and those that were.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_default")]
+    pub events: Vec<EventReport>,
+}
+
+/// An event that is active, or was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EventReport {
+    /// Its name.
+    #[serde(deserialize_with = "or_default")]
+    pub name: String,
+    /// Whether it is active.
+    pub active: bool,
+    /// How bad it is.
+    pub severity: Severity,
+    /// For people.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_default")]
+    pub message: String,
+    /// Since when it is active, or is not any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
 }
 
 /// One thing that is true, false or not known of a device.
@@ -141,15 +164,17 @@ impl Extensions {
             conditions: each(object, "conditions"),
             properties: each(object, "properties"),
             warnings: each(object, "warnings"),
+            events: each(object, "events"),
         }
     }
 
-    /// Writes the four keys into `object`; what is empty is taken out.
+    /// Writes the five keys into `object`; what is empty is taken out.
     pub fn write_into(&self, object: &mut FreeObject) {
         put(object, "summary", &self.summary);
         put(object, "conditions", &self.conditions);
         put(object, "properties", &self.properties);
         put(object, "warnings", &self.warnings);
+        put(object, "events", &self.events);
     }
 
     /// The report on one property.

@@ -2,11 +2,16 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{Bound, DEFAULT_COLLECT_CYCLE, Desired, EffectiveDevice, EffectiveProperty};
+use super::{
+    Bound, DEFAULT_COLLECT_CYCLE, Desired, EffectiveDevice, EffectiveProperty, behavior::Layers,
+};
 use crate::{
-    device::{Device, DeviceModel, DeviceProperty, FreeObject, ModelProperty, PropertyType},
+    device::{
+        AccessMode, Device, DeviceModel, DeviceProperty, FreeObject, ModelProperty, PropertyType,
+    },
     fault::Fault,
     policy::PropertyPolicy,
+    unit,
     value::Value,
 };
 
@@ -70,16 +75,24 @@ pub(super) fn build(device: &Device, model: &DeviceModel) -> Result<EffectiveDev
         let of_model = models.get(property.name.as_str()).copied();
         properties.push(one(index, property, of_model, model, &mut faults));
     }
+    let mut of_model = model.spec.protocol_config_data.clone();
+    let mut of_device = device.spec.protocol.config_data.clone();
+    let layers = Layers::take(of_model.as_mut(), &mut of_device, &mut faults);
+    let behavior = layers.read(
+        &device.spec.methods,
+        &model.spec.properties,
+        &mut properties,
+        &mut faults,
+    );
     Ok(EffectiveDevice {
         name,
         uid: device.metadata.uid.clone(),
         model: model.metadata.name.clone(),
         protocol,
-        protocol_config: overlay(
-            model.spec.protocol_config_data.as_ref(),
-            &device.spec.protocol.config_data,
-        ),
+        protocol_config: overlay(of_model.as_ref(), &of_device),
         properties,
+        methods: behavior.methods,
+        events: behavior.events,
         report_state: device
             .spec
             .state_report
@@ -159,6 +172,25 @@ fn one(
             format!("names need a property of type STRING or INT, not {value_type}"),
         ));
     }
+    let access = of_model
+        .and_then(|of_model| of_model.access_mode)
+        .unwrap_or_default();
+    broken.extend(
+        check_policy(&policy, &config, value_type, access, (minimum, maximum)).map(
+            |(key, message)| Fault::error(format!("{path}.visitors.configData.{key}"), message),
+        ),
+    );
+    if let Some(of_model) = of_model
+        && let Some(code) = unit::near_miss(&of_model.unit)
+    {
+        faults.push(Fault::warning(
+            "spec.deviceModelRef",
+            format!(
+                "unit `{}` of property `{}` in model `{}` is not a code of UCUM, write `{code}`",
+                of_model.unit, property.name, model.metadata.name
+            ),
+        ));
+    }
     let cycle = |key: &str, value: i64, faults: &mut Vec<Fault>| match u64::try_from(value) {
         Ok(ms) => Duration::from_millis(ms),
         Err(_) => {
@@ -189,9 +221,7 @@ fn one(
         name: property.name.clone(),
         index,
         value_type,
-        access: of_model
-            .and_then(|of_model| of_model.access_mode)
-            .unwrap_or_default(),
+        access,
         minimum,
         maximum,
         unit: of_model
@@ -217,6 +247,41 @@ fn one(
     faults.extend(broken);
     effective.desired = desired(property, &effective, &path, faults);
     effective
+}
+
+/// What is wrong with a policy for a property of this kind: key and message.
+fn check_policy(
+    policy: &PropertyPolicy,
+    config: &FreeObject,
+    value_type: PropertyType,
+    access: AccessMode,
+    (minimum, maximum): (Option<Bound>, Option<Bound>),
+) -> Option<(&'static str, String)> {
+    let raw_type = config.get("rawType").and_then(|v| v.as_str());
+    let whole = raw_type.is_none_or(|t| t.starts_with("int") || t.starts_with("uint"));
+    if !policy.bits.is_none() && !whole {
+        let raw_type = raw_type.unwrap_or_default();
+        return Some((
+            "mask",
+            format!("`mask` and `shift` need a whole raw value, not rawType {raw_type}"),
+        ));
+    }
+    let calculation = policy.calculation.as_ref()?;
+    if calculation.inverse.is_none() && access == AccessMode::ReadWrite {
+        return Some((
+            "expression",
+            "a property that is written needs `inverse` as well, or accessMode ReadOnly".to_owned(),
+        ));
+    }
+    let example = calculation.counter_example(
+        value_type,
+        minimum.map(Bound::as_f64),
+        maximum.map(Bound::as_f64),
+    )?;
+    Some((
+        "inverse",
+        format!("does not invert `expression`: {example}"),
+    ))
 }
 
 fn desired(

@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+mod more;
+
 use super::{Confirm, Deadband, Names, OnViolation, PropertyPolicy, Transform, WritePolicy};
-use crate::{device::FreeObject, fault::Fault};
+use crate::{
+    device::FreeObject,
+    fault::Fault,
+    vocabulary::{self, PROPERTY_KEYS},
+};
 
 /// Beside one of these `offset` is the address of a register.
 const ADDRESS_KEYS: [&str; 3] = ["register", "table", "limit"];
-const TRANSFORM_KEYS: [&str; 2] = ["scale", "offset"];
-const DEADBAND_KEYS: [&str; 2] = ["abs", "percent"];
-const WRITE_KEYS: [&str; 4] = ["confirm", "tolerance", "timeoutMs", "retries"];
 
 pub(super) fn parse(config: &FreeObject, path: &str) -> (PropertyPolicy, FreeObject, Vec<Fault>) {
     let mut rest = config.clone();
@@ -19,11 +22,19 @@ pub(super) fn parse(config: &FreeObject, path: &str) -> (PropertyPolicy, FreeObj
         path,
         faults: Vec::new(),
     };
+    let always = reader.report(&mut rest);
+    let calculated = rest.contains_key("expression");
+    let beside: Vec<_> = ["scale", "offset", "transform", "enum"]
+        .into_iter()
+        .filter(|key| rest.contains_key(*key))
+        .collect();
     let policy = PropertyPolicy {
+        bits: reader.bits(&mut rest),
         transform: reader.transform(&mut rest),
         names: rest
             .shift_remove("enum")
             .and_then(|value| reader.names(&value)),
+        calculation: reader.calculation(&mut rest),
         deadband: rest
             .shift_remove("deadband")
             .and_then(|value| reader.deadband(&value))
@@ -37,11 +48,27 @@ pub(super) fn parse(config: &FreeObject, path: &str) -> (PropertyPolicy, FreeObj
             .shift_remove("onViolation")
             .and_then(|value| reader.on_violation(&value))
             .unwrap_or_default(),
+        bad_when: reader.expression_of(&mut rest, "badWhen"),
+        report_always: always,
+        sampling: reader.sampling(&mut rest),
+        group: reader.group(&mut rest),
         write: rest
             .shift_remove("write")
             .and_then(|value| reader.write(&value))
             .unwrap_or_default(),
     };
+    // An `offset` that was left to the mapper is an address.
+    let beside: Vec<_> = beside
+        .into_iter()
+        .filter(|key| !rest.contains_key(*key))
+        .collect();
+    if calculated && !beside.is_empty() {
+        let keys = beside.join("`, `");
+        reader.fault(
+            "expression",
+            format!("cannot stand beside `{keys}`: put all of it into the expression"),
+        );
+    }
     if let Some(max) = policy.max_interval
         && (max < policy.min_interval || max.is_zero())
     {
@@ -75,7 +102,7 @@ impl Reader<'_> {
                 .and_then(|value| self.number(&value, "offset"));
         }
         if let Some(value) = rest.shift_remove("transform")
-            && let Some(object) = self.object(&value, "transform", &TRANSFORM_KEYS)
+            && let Some(object) = self.object(&value, "transform")
         {
             scale = object
                 .get("scale")
@@ -146,7 +173,7 @@ impl Reader<'_> {
 
     fn deadband(&mut self, value: &Json) -> Option<Deadband> {
         if value.is_object() {
-            let object = self.object(value, "deadband", &DEADBAND_KEYS)?;
+            let object = self.object(value, "deadband")?;
             let abs = object
                 .get("abs")
                 .and_then(|v| self.not_negative(v, "deadband.abs"));
@@ -177,7 +204,7 @@ impl Reader<'_> {
     }
 
     fn write(&mut self, value: &Json) -> Option<WritePolicy> {
-        let object = self.object(value, "write", &WRITE_KEYS)?;
+        let object = self.object(value, "write")?;
         let mut write = WritePolicy::default();
         match object.get("confirm").map(Json::as_str) {
             None | Some(Some("readback")) => {}
@@ -196,13 +223,16 @@ impl Reader<'_> {
         {
             write.tolerance = tolerance;
         }
-        match object
-            .get("timeoutMs")
-            .and_then(|v| self.duration(v, "write.timeoutMs"))
-        {
-            Some(Duration::ZERO) => self.fault("write.timeoutMs", "must be greater than 0"),
-            Some(timeout) => write.timeout = timeout,
-            None => {}
+        for key in ["timeoutMs", "timeout"] {
+            let place = format!("write.{key}");
+            match object.get(key).and_then(|v| self.duration(v, &place)) {
+                Some(Duration::ZERO) => self.fault(&place, "must be greater than 0"),
+                Some(timeout) => write.timeout = timeout,
+                None => {}
+            }
+        }
+        if let Some(priority) = object.get("priority") {
+            write.priority = self.priority(priority);
         }
         if let Some(retries) = object.get("retries") {
             match retries.as_u64().and_then(|n| u32::try_from(n).ok()) {
@@ -216,7 +246,8 @@ impl Reader<'_> {
         Some(write)
     }
 
-    fn object<'v>(&mut self, value: &'v Json, key: &str, known: &[&str]) -> Option<&'v FreeObject> {
+    fn object<'v>(&mut self, value: &'v Json, key: &str) -> Option<&'v FreeObject> {
+        let known = vocabulary::below(PROPERTY_KEYS, key);
         let Json::Object(object) = value else {
             self.fault(
                 key,
@@ -287,7 +318,7 @@ impl Reader<'_> {
 }
 
 /// `500ms`, `5s`, `1m30s`, `1.5h`; a bare number is milliseconds.
-fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     if let Ok(ms) = rest.parse::<f64>() {
         return Duration::try_from_secs_f64(ms / 1000.0).ok();
@@ -309,7 +340,7 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 /// A value as a message quotes it.
-fn kind(value: &Json) -> String {
+pub(crate) fn kind(value: &Json) -> String {
     match value {
         Json::Null => "nothing".to_owned(),
         Json::Array(_) => "a list".to_owned(),

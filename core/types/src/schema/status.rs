@@ -30,7 +30,8 @@ pub fn status() -> Schema {
                             of(
                                 Shape::Free,
                                 "What Longshore adds: summary, conditions[], properties[] (quality, reason, sourceTime, \
-                             lastRead, lastError, desired, write) and warnings[].",
+                             lastRead, lastError, desired, write), events[] (name, active, severity, message, \
+                             since) and warnings[].",
                             ),
                         ),
                     ],

@@ -62,7 +62,7 @@ fn model_and_device_are_merged() {
     assert_eq!(temperature.policy.transform.scale(), 0.1);
     assert_eq!(temperature.policy.deadband.abs, Some(0.5));
     assert_eq!(temperature.collect_cycle, Duration::from_millis(250));
-    assert_eq!(temperature.range_text(), "-20 to 120 Cel");
+    assert_eq!(temperature.range_text(), "-20 to 120 °C");
     let setpoint = device.property("setpoint").unwrap();
     assert_eq!(setpoint.desired, Desired::Value(Value::Int(60)));
     assert_eq!(setpoint.collect_cycle, Duration::from_secs(1));
@@ -101,7 +101,7 @@ fn each_fault_stands_at_its_place_and_the_rest_is_usable() {
     ]));
     insta::assert_snapshot!(faults(&device).join("\n"), @r"
     spec.properties[0].desired.value: property `temperature` is read-only
-    spec.properties[1].desired.value: 91 is out of range for `setpoint`, expected 20 to 90 Cel
+    spec.properties[1].desired.value: 91 is out of range for `setpoint`, expected 20 to 90 °C
     spec.properties[2].name: property `setpoint` stands twice, first in spec.properties[1], which counts
     spec.properties[3].name: model `boiler` has no property `colour`
     spec.properties[4]: minimum 9 of property `upside-down` in the model is above its maximum 1
@@ -131,7 +131,7 @@ fn a_type_fault_names_what_is_expected() {
     assert_eq!(check("setpoint", "42"), "42");
     assert_eq!(
         check("setpoint", "91"),
-        "91 is out of range for `setpoint`, expected 20 to 90 Cel"
+        "91 is out of range for `setpoint`, expected 20 to 90 °C"
     );
     assert_eq!(
         check("setpoint", "warm"),

@@ -8,3 +8,4 @@ mod policy;
 mod reference;
 mod roundtrip;
 mod values;
+mod vocabulary;

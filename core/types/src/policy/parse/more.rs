@@ -1,0 +1,179 @@
+//! Bits, expressions, and what is the mapper's or stands below `report`.
+
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::{Reader, kind};
+use crate::{
+    device::FreeObject,
+    expression::Expression,
+    policy::{Bits, Calculation, Sampling},
+};
+
+const MOST_SHIFT: i64 = 63;
+
+impl Reader<'_> {
+    /// Brings what stands below `report` to the top, where it has the same
+    /// meaning. Whether each reading is to be reported.
+    pub(super) fn report(&mut self, rest: &mut FreeObject) -> bool {
+        let Some(value) = rest.shift_remove("report") else {
+            return false;
+        };
+        let Some(object) = self.object(&value, "report") else {
+            return false;
+        };
+        for key in ["deadband", "minInterval", "maxInterval"] {
+            let Some(value) = object.get(key) else {
+                continue;
+            };
+            if rest.insert(key.to_owned(), value.clone()).is_some() {
+                self.faults.push(crate::fault::Fault::warning(
+                    format!("{}.{key}", self.path),
+                    format!("`report.{key}` says it as well, which counts"),
+                ));
+            }
+        }
+        match object.get("on").map(Json::as_str) {
+            None | Some(Some("change")) => false,
+            Some(Some("always")) => true,
+            Some(_) => {
+                self.fault(
+                    "report.on",
+                    format!("expected change or always, got {}", kind(&object["on"])),
+                );
+                false
+            }
+        }
+    }
+
+    pub(super) fn bits(&mut self, rest: &mut FreeObject) -> Bits {
+        let mask = rest.shift_remove("mask").and_then(|value| {
+            let mask = mask(&value).filter(|mask| *mask != 0);
+            if mask.is_none() {
+                self.fault(
+                    "mask",
+                    format!(
+                        "expected bits such as 240 or \"0x00F0\", not 0, got {}",
+                        kind(&value)
+                    ),
+                );
+            }
+            mask
+        });
+        let shift = rest.shift_remove("shift").and_then(|value| {
+            let shift = value
+                .as_i64()
+                .or_else(|| value.as_str()?.trim().parse().ok())
+                .filter(|shift| (-MOST_SHIFT..=MOST_SHIFT).contains(shift));
+            if shift.is_none() {
+                self.fault(
+                    "shift",
+                    format!(
+                        "expected a whole number from -63 to 63, got {}",
+                        kind(&value)
+                    ),
+                );
+            }
+            shift.and_then(|shift| i32::try_from(shift).ok())
+        });
+        Bits::new(mask, shift.unwrap_or(0))
+    }
+
+    pub(super) fn calculation(&mut self, rest: &mut FreeObject) -> Option<Calculation> {
+        let without = rest.contains_key("inverse") && !rest.contains_key("expression");
+        let expression = self.expression_of(rest, "expression");
+        let inverse = self.expression_of(rest, "inverse");
+        if without {
+            self.fault("inverse", "there is no `expression` that it inverts");
+        }
+        Some(Calculation {
+            expression: expression?,
+            inverse,
+        })
+    }
+
+    pub(super) fn expression_of(&mut self, rest: &mut FreeObject, key: &str) -> Option<Expression> {
+        let value = rest.shift_remove(key)?;
+        let parsed = match &value {
+            Json::String(source) => Expression::parse(source, &["x"]),
+            // A constant needs no quotes.
+            Json::Number(_) | Json::Bool(_) => Expression::parse(&value.to_string(), &["x"]),
+            other => {
+                self.fault(
+                    key,
+                    format!("expected an expression of `x`, got {}", kind(other)),
+                );
+                return None;
+            }
+        };
+        match parsed {
+            Ok(expression) => Some(expression),
+            Err(error) => {
+                self.fault(key, error.to_string());
+                None
+            }
+        }
+    }
+
+    pub(super) fn sampling(&mut self, rest: &mut FreeObject) -> Sampling {
+        match rest.shift_remove("sampling") {
+            None => Sampling::Auto,
+            Some(value) => match value.as_str() {
+                Some("poll") => Sampling::Poll,
+                Some("subscribe" | "notify") => Sampling::Push,
+                _ => {
+                    self.fault(
+                        "sampling",
+                        format!("expected poll, subscribe or notify, got {}", kind(&value)),
+                    );
+                    Sampling::Auto
+                }
+            },
+        }
+    }
+
+    pub(super) fn group(&mut self, rest: &mut FreeObject) -> Option<Arc<str>> {
+        let value = rest.shift_remove("group")?;
+        match value.as_str().map(str::trim) {
+            Some(name) if !name.is_empty() => Some(name.into()),
+            _ => {
+                self.fault(
+                    "group",
+                    format!("expected the name of a group, got {}", kind(&value)),
+                );
+                None
+            }
+        }
+    }
+
+    pub(super) fn priority(&mut self, value: &Json) -> i32 {
+        match value.as_str() {
+            Some("high") => 1,
+            Some("normal") => 0,
+            Some("low") => -1,
+            _ => {
+                self.fault(
+                    "write.priority",
+                    format!("expected high, normal or low, got {}", kind(value)),
+                );
+                0
+            }
+        }
+    }
+}
+
+fn mask(value: &Json) -> Option<u64> {
+    if let Some(mask) = value.as_u64() {
+        return Some(mask);
+    }
+    let text = value.as_str()?.trim();
+    let radix = |digits: &str, radix| u64::from_str_radix(digits, radix).ok();
+    if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        return radix(digits, 16);
+    }
+    match text.strip_prefix("0b").or_else(|| text.strip_prefix("0B")) {
+        Some(digits) => radix(digits, 2),
+        None => text.parse().ok(),
+    }
+}
