@@ -4,6 +4,7 @@ mod bytes;
 mod configuration;
 mod faults;
 mod more;
+mod network;
 mod peers;
 mod plans;
 mod rig;

@@ -45,7 +45,7 @@ pub(super) fn pymodbus(arguments: &[&str]) -> (Kill, u16) {
 }
 
 /// The C program, compiled here.
-fn libmodbus(arguments: &[&str]) -> (Kill, u16, TempDir) {
+pub(super) fn libmodbus(arguments: &[&str]) -> (Kill, u16, TempDir) {
     let folder = TempDir::new().expect("a temporary folder");
     let flags = Command::new("pkg-config")
         .args(["--cflags", "--libs", "libmodbus"])
