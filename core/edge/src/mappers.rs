@@ -1,37 +1,56 @@
 //! The mappers of this node: which there are, and how they are doing.
 
+mod folder;
+
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 
 use longshore_host::{
-    Command, HostOptions, Isolation, Mapper, MapperEvent, MapperSpec, MapperState, Stats,
-    SubmitError,
+    Command, Descriptor, HostOptions, Isolation, Mapper, MapperEvent, MapperSpec, MapperState,
+    Refused, Stats, SubmitError,
 };
 use longshore_link::MapperReport;
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinSet,
-};
+use tokio::sync::{Notify, mpsc, watch};
 
+use self::folder::{Folder, Look};
 use crate::config::{self, Config};
 
 /// Batches that wait for the engine. A mapper that is faster is told so.
 const EVENTS: usize = 64;
+/// Pause between two looks at the folder of mappers.
+const LOOK: Duration = Duration::from_secs(2);
+/// Time for a mapper to stop whose library was taken away.
+const REMOVAL_BUDGET: Duration = Duration::from_secs(1);
 
-/// One mapper.
+/// One mapper. It keeps its place and its name for the life of the process,
+/// also while its library is gone.
 pub struct Entry {
-    mapper: Mapper,
-    protocol: String,
-    version: String,
-    failure: Option<String>,
+    name: String,
+    run: RwLock<Run>,
+}
+
+/// What stands behind an entry now.
+struct Run {
+    mapper: Arc<Mapper>,
+    /// Its library, where it was found in the folder.
+    found: Option<PathBuf>,
+    /// Why it was stopped, as its library was taken away.
+    gone: Option<Arc<str>>,
 }
 
 /// All mappers of this node, in a fixed order.
 pub struct Mappers {
-    entries: Vec<Entry>,
+    entries: RwLock<Vec<Arc<Entry>>>,
+    /// Names and files of the configuration: the folder has no say in them.
+    listed: Vec<config::MapperConfig>,
+    folder: Option<Mutex<Folder>>,
+    options: HostOptions,
+    events: mpsc::Sender<MapperEvent>,
+    /// A state is another one, or there is another mapper.
+    changed: Arc<Notify>,
 }
 
 impl Mappers {
@@ -39,80 +58,178 @@ impl Mappers {
     /// is an error in the log and in the mapper's state; the others run.
     /// Must be called inside a tokio runtime.
     pub fn start(config: &Config) -> (Self, mpsc::Receiver<MapperEvent>) {
-        let (sender, receiver) = mpsc::channel(EVENTS);
-        let mut specs = config.mappers().to_vec();
-        if let Some(folder) = config.mapper_dir() {
-            specs.extend(scan(folder, &specs));
+        let (events, receiver) = mpsc::channel(EVENTS);
+        let mappers = Self {
+            entries: RwLock::default(),
+            listed: config.mappers().to_vec(),
+            folder: config
+                .mapper_dir()
+                .map(|path| Mutex::new(Folder::new(path.to_owned()))),
+            options: HostOptions {
+                copies: Some(config.state_dir().join("mappers")),
+                ..HostOptions::default()
+            },
+            events,
+            changed: Arc::default(),
+        };
+        for spec in config.mappers() {
+            mappers.add(spec.clone(), None);
         }
-        let entries = specs
-            .into_iter()
-            .map(|spec| Entry::start(spec, sender.clone()))
-            .collect();
-        (Self { entries }, receiver)
+        for (name, file) in mappers.look().there {
+            mappers.add_found(name, file);
+        }
+        (mappers, receiver)
     }
 
-    /// The mappers.
-    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter()
+    /// The mappers that are there.
+    pub fn iter(&self) -> impl Iterator<Item = Arc<Entry>> {
+        self.all().into_iter().filter(|entry| !entry.is_gone())
+    }
+
+    /// Each mapper that was there since the start, in its place.
+    pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
+        self.entries().clone()
     }
 
     /// Index of a mapper.
     pub fn position(&self, name: &str) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.name() == name)
+        self.entries().iter().position(|entry| entry.name == name)
     }
 
     /// Mappers that cannot run at all, and why.
     pub fn failures(&self) -> Vec<(usize, String)> {
-        let failed = self.entries.iter().enumerate();
-        failed
-            .filter_map(|(i, entry)| entry.failure.clone().map(|failure| (i, failure)))
-            .collect()
+        let entries = self.all();
+        let failed = entries.iter().enumerate().filter_map(|(i, entry)| {
+            let mapper = entry.mapper();
+            let error = mapper.descriptor().err()?;
+            // The host may have a copy that can be used.
+            (mapper.edition().is_none()).then(|| (i, error.to_string()))
+        });
+        failed.collect()
     }
 
     /// Hands commands to a mapper.
     pub(crate) fn submit(&self, mapper: usize, commands: Vec<Command>) -> Result<(), SubmitError> {
-        self.entries
-            .get(mapper)
-            .ok_or(SubmitError::Down)?
-            .mapper
-            .submit(commands)
+        let entry = self.entries().get(mapper).cloned();
+        entry.ok_or(SubmitError::Down)?.mapper().submit(commands)
     }
 
     /// What the node says of its mappers.
     pub fn reports(&self) -> Vec<MapperReport> {
-        self.entries.iter().map(Entry::report).collect()
+        self.iter().map(|entry| entry.report()).collect()
     }
 
-    /// Publishes [`Mappers::reports`] whenever a mapper's state changes, for ever.
+    /// Publishes [`Mappers::reports`] whenever something of them changes, and
+    /// looks at the folder of mappers, for ever.
     pub async fn watch(self: Arc<Self>, reports: watch::Sender<Vec<MapperReport>>) {
-        let mut changes = JoinSet::new();
-        let wait = |mut state: watch::Receiver<MapperState>| async move {
-            state.changed().await.map(|()| state)
-        };
-        for entry in &self.entries {
-            changes.spawn(wait(entry.mapper.state()));
-        }
-        while let Some(changed) = changes.join_next().await {
-            if let Ok(Ok(state)) = changed {
-                reports.send_if_modified(|reports| {
-                    let now = self.reports();
-                    let changed = *reports != now;
-                    *reports = now;
-                    changed
-                });
-                changes.spawn(wait(state));
+        let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.changed.notified() => {}
+                _ = look.tick(), if self.folder.is_some() => self.follow_folder().await,
             }
+            reports.send_if_modified(|reports| {
+                let now = self.reports();
+                let changed = *reports != now;
+                *reports = now;
+                changed
+            });
         }
     }
 
     /// Stops all mappers, together.
     pub async fn stop(&self, budget: Duration) {
-        futures::future::join_all(self.entries.iter().map(|entry| entry.mapper.stop(budget))).await;
+        let mappers: Vec<_> = self.all().iter().map(|entry| entry.mapper()).collect();
+        futures::future::join_all(mappers.iter().map(|mapper| mapper.stop(budget))).await;
     }
-}
 
-impl Entry {
-    fn start(spec: config::MapperConfig, events: mpsc::Sender<MapperEvent>) -> Self {
+    fn entries(&self) -> RwLockReadGuard<'_, Vec<Arc<Entry>>> {
+        // Nothing that panics runs under the lock.
+        self.entries.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the folder holds beside the mappers of the configuration.
+    fn look(&self) -> Look {
+        let Some(folder) = &self.folder else {
+            return Look::default();
+        };
+        let mut folder: MutexGuard<'_, _> = folder.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut look = folder.look().unwrap_or_default();
+        let listed = |name: &str, file: &Path| {
+            self.listed
+                .iter()
+                .any(|other| other.name == name || other.file == file)
+        };
+        look.there.retain(|name, file| !listed(name, file));
+        let nowhere = Path::new("");
+        look.gone.retain(|name| !listed(name, nowhere));
+        look
+    }
+
+    /// Brings the mappers in line with the folder.
+    async fn follow_folder(&self) {
+        let look = self.look();
+        for (name, file) in look.there {
+            match self.all().into_iter().find(|entry| entry.name == name) {
+                Some(entry) => self.follow(&entry, file),
+                None => self.add_found(name, file),
+            }
+        }
+        for name in look.gone {
+            if let Some(entry) = self.all().into_iter().find(|entry| entry.name == name) {
+                self.remove(&entry).await;
+            }
+        }
+    }
+
+    /// The library of a mapper of the folder stands here.
+    fn follow(&self, entry: &Entry, file: PathBuf) {
+        let mut run = entry.run_mut();
+        if run.gone.take().is_some() {
+            run.mapper = self.run(found(&entry.name, file.clone()));
+        } else if run.found.as_ref() != Some(&file) {
+            tracing::info!(mapper = entry.name, file = %file.display(), "another file holds the mapper's highest version");
+            run.mapper.set_file(file.clone());
+        }
+        run.found = Some(file);
+    }
+
+    async fn remove(&self, entry: &Entry) {
+        let mapper = {
+            let mut run = entry.run_mut();
+            let file = run.found.take().unwrap_or_default();
+            tracing::warn!(mapper = entry.name, file = %file.display(), "the mapper's library was taken away; it stops");
+            run.gone = Some(format!("its library `{}` was taken away", file.display()).into());
+            run.mapper.clone()
+        };
+        mapper.stop(REMOVAL_BUDGET).await;
+        self.changed.notify_one();
+    }
+
+    fn add_found(&self, name: String, file: PathBuf) {
+        self.add(found(&name, file.clone()), Some(file));
+    }
+
+    fn add(&self, spec: config::MapperConfig, found: Option<PathBuf>) {
+        let name = spec.name.clone();
+        let run = Run {
+            mapper: self.run(spec),
+            found,
+            gone: None,
+        };
+        let entry = Entry {
+            name,
+            run: RwLock::new(run),
+        };
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        entries.push(Arc::new(entry));
+        drop(entries);
+        self.changed.notify_one();
+    }
+
+    /// Starts a mapper, and tells whoever listens when its state changes.
+    fn run(&self, spec: config::MapperConfig) -> Arc<Mapper> {
         let isolation = match spec.isolation {
             config::Isolation::Process => Isolation::Process,
             config::Isolation::InProcess => Isolation::InProcess,
@@ -124,61 +241,98 @@ impl Entry {
             isolation,
             config: spec.config.into(),
         };
-        let mapper = Mapper::start(spec, HostOptions::default(), events);
-        let (protocol, version, failure) = match mapper.descriptor() {
+        let mapper = Mapper::start(spec, self.options.clone(), self.events.clone());
+        match mapper.descriptor() {
             Ok(descriptor) => {
                 tracing::info!(mapper = name, file = %file.display(), version = descriptor.version, protocol = descriptor.protocol, "mapper starts");
-                (
-                    descriptor.protocol.clone(),
-                    descriptor.version.clone(),
-                    None,
-                )
             }
-            Err(error) => {
-                tracing::error!(mapper = name, %error, "mapper cannot be used");
-                // Its devices then say why nobody serves them.
-                (name.clone(), String::new(), Some(error.to_string()))
-            }
-        };
-        Self {
-            mapper,
-            protocol,
-            version,
-            failure,
+            // Its devices then say why nobody serves them.
+            Err(error) => tracing::error!(mapper = name, %error, "mapper cannot be used"),
         }
+        let (mut state, changed) = (mapper.state(), self.changed.clone());
+        tokio::spawn(async move {
+            while state.changed().await.is_ok() {
+                changed.notify_one();
+            }
+        });
+        Arc::new(mapper)
+    }
+}
+
+/// A mapper of the folder has the defaults of the configuration.
+fn found(name: &str, file: PathBuf) -> config::MapperConfig {
+    config::MapperConfig {
+        name: name.to_owned(),
+        file,
+        isolation: config::Isolation::default(),
+        config: serde_json::Map::new(),
+    }
+}
+
+impl Entry {
+    fn run(&self) -> RwLockReadGuard<'_, Run> {
+        // Nothing that panics runs under the lock.
+        self.run.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run_mut(&self) -> std::sync::RwLockWriteGuard<'_, Run> {
+        self.run.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mapper(&self) -> Arc<Mapper> {
+        self.run().mapper.clone()
     }
 
     /// Name in the configuration.
     pub fn name(&self) -> &str {
-        self.mapper.name()
+        &self.name
     }
 
-    /// The `protocolName` of the devices that it serves.
-    pub fn protocol(&self) -> &str {
-        &self.protocol
+    /// What the library says of itself; `None` while there is none that could
+    /// be used.
+    pub fn descriptor(&self) -> Option<Arc<Descriptor>> {
+        self.run().mapper.edition()
+    }
+
+    /// The `protocolName` of the devices that it serves; the mapper's name
+    /// while its library does not tell, so that the devices do.
+    pub fn protocol(&self) -> String {
+        let descriptor = self.descriptor();
+        descriptor.map_or_else(|| self.name.clone(), |d| d.protocol.clone())
     }
 
     /// Its version.
-    pub fn version(&self) -> &str {
-        &self.version
+    pub fn version(&self) -> String {
+        self.descriptor()
+            .map_or_else(String::new, |descriptor| descriptor.version.clone())
     }
 
     /// Where it is in its life.
     pub fn state(&self) -> MapperState {
-        self.mapper.state().borrow().clone()
+        let run = self.run();
+        match &run.gone {
+            Some(reason) => MapperState::Failed {
+                reason: reason.clone(),
+            },
+            None => run.mapper.state().borrow().clone(),
+        }
     }
 
     /// What the host counted.
     pub fn stats(&self) -> Stats {
-        self.mapper.stats()
+        self.run().mapper.stats()
+    }
+
+    fn is_gone(&self) -> bool {
+        self.run().gone.is_some()
     }
 
     fn report(&self) -> MapperReport {
         let (state, message) = describe(&self.state());
         MapperReport {
             name: self.name().to_owned(),
-            protocol: self.protocol.clone(),
-            version: self.version.clone(),
+            protocol: self.protocol(),
+            version: self.version(),
             state: state.to_owned(),
             message,
         }
@@ -190,49 +344,24 @@ pub fn describe(state: &MapperState) -> (&'static str, String) {
     match state {
         MapperState::Declared => ("Declared", String::new()),
         MapperState::Loading => ("Loading", String::new()),
-        MapperState::Running { .. } => ("Running", String::new()),
+        MapperState::Running { refused: None, .. } => ("Running", String::new()),
+        MapperState::Running {
+            refused: Some(Refused { version, reason }),
+            ..
+        } if version.is_empty() => (
+            "Running",
+            format!("the file that is there now is not used: {reason}"),
+        ),
+        MapperState::Running {
+            refused: Some(Refused { version, reason }),
+            ..
+        } => (
+            "Running",
+            format!("version {version} is not used: {reason}"),
+        ),
         MapperState::Restarting { reason, .. } => ("Restarting", reason.to_string()),
         MapperState::Stopping => ("Stopping", String::new()),
         MapperState::Stopped => ("Stopped", String::new()),
         MapperState::Failed { reason } => ("Failed", reason.to_string()),
     }
-}
-
-/// Every `lib*.so` of a folder that is not listed by itself. The name is the
-/// file's without `lib`, `mapper_` and the suffix.
-fn scan(folder: &Path, listed: &[config::MapperConfig]) -> Vec<config::MapperConfig> {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) => {
-            tracing::error!(folder = %folder.display(), %error, "mapper folder cannot be read");
-            return Vec::new();
-        }
-    };
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
-    files.sort();
-    let mapper = |file: PathBuf| {
-        let stem = file
-            .file_name()?
-            .to_str()?
-            .strip_prefix("lib")?
-            .strip_suffix(".so")?;
-        let name = stem
-            .strip_prefix("mapper_")
-            .unwrap_or(stem)
-            .replace('_', "-")
-            .to_ascii_lowercase();
-        let known = listed
-            .iter()
-            .any(|other| other.name == name || other.file == file);
-        let config = serde_json::Map::new();
-        (!known).then_some(config::MapperConfig {
-            name,
-            file,
-            isolation: config::Isolation::default(),
-            config,
-        })
-    };
-    files.into_iter().filter_map(mapper).collect()
 }

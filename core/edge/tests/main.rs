@@ -3,6 +3,8 @@
 
 #[path = "main/edge.rs"]
 mod edge;
+#[path = "main/libraries.rs"]
+mod libraries;
 
 use std::fs;
 

@@ -131,7 +131,7 @@ fn mappers(page: &mut Page, sources: &Sources) {
     let stats: Vec<_> = sources
         .mappers
         .iter()
-        .map(|mapper| (mapper.name(), mapper.stats()))
+        .map(|mapper| (mapper.name().to_owned(), mapper.stats()))
         .collect();
     page.family("longshore_mapper_up", "gauge", "Whether the mapper runs");
     for mapper in sources.mappers.iter() {
@@ -144,7 +144,7 @@ fn mappers(page: &mut Page, sources: &Sources) {
         );
     }
     type Field = fn(&longshore_host::Stats) -> u64;
-    let families: [(&str, &str, Field); 6] = [
+    let families: [(&str, &str, Field); 8] = [
         (
             "longshore_mapper_restarts_total",
             "Starts after the first one",
@@ -171,12 +171,27 @@ fn mappers(page: &mut Page, sources: &Sources) {
             "Lines dropped because there were too many",
             |s| s.lost_log_lines,
         ),
+        (
+            "longshore_mapper_upgrades_total",
+            "Times that another version of the library took over",
+            |s| s.upgrades,
+        ),
+        (
+            "longshore_mapper_rollbacks_total",
+            "Times that such a version was replaced by the one before it",
+            |s| s.rollbacks,
+        ),
     ];
     for (name, help, field) in families {
         page.family(name, "counter", help);
         for (mapper, stats) in &stats {
             page.labelled(name, "mapper", mapper, field(stats));
         }
+    }
+    let name = "longshore_mapper_retired_images";
+    page.family(name, "gauge", "Libraries in memory that are used no more");
+    for (mapper, stats) in &stats {
+        page.labelled(name, "mapper", mapper, stats.retired_images);
     }
 }
 

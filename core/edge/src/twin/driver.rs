@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     clock,
-    mappers::{Mappers, describe},
+    mappers::{Entry, Mappers, describe},
     ports::{BusPort, LinkState},
     store::{Object, StoreHandle},
 };
@@ -79,18 +79,15 @@ struct Driver {
 
 /// Runs the engine until it is told to stop; saves everything at the end.
 pub async fn run(parts: Parts) {
-    let infos = parts.mappers.iter().map(|mapper| MapperInfo {
-        name: mapper.name().to_owned(),
-        protocol: mapper.protocol().to_ascii_lowercase(),
-    });
-    let infos: Vec<_> = infos.collect();
+    let mappers = parts.mappers.all();
+    let infos: Vec<_> = mappers.iter().map(|mapper| info(mapper)).collect();
     let reports = *parts.link.borrow() != LinkState::NoHub;
     let mut driver = Driver {
         engine: Engine::new(parts.bus.clone(), infos, reports),
         saver: Saver::new(parts.store.clone()),
         objects: parts.store.objects_changed(),
         began: Instant::now(),
-        generations: vec![None; parts.mappers.iter().count()],
+        generations: vec![None; mappers.len()],
         changed: true,
         rest_until: Instant::now(),
         reconciled: false,
@@ -191,9 +188,22 @@ impl Driver {
         }
     }
 
+    /// Mappers may be added, and turn out to be others, at any time.
+    fn know_mappers(&mut self, now: Now) {
+        let mappers = self.parts.mappers.all();
+        self.generations.resize(mappers.len(), None);
+        for (index, mapper) in mappers.iter().enumerate() {
+            let info = info(mapper);
+            if !self.engine.knows_mapper(index, &info.name, &info.protocol) {
+                self.engine.know_mapper(index, info, now);
+            }
+        }
+    }
+
     /// A mapper that is down says why, which may change while it is.
     fn look_at_mappers(&mut self, now: Now) {
-        for (index, mapper) in self.parts.mappers.iter().enumerate() {
+        self.know_mappers(now);
+        for (index, mapper) in self.parts.mappers.all().iter().enumerate() {
             if self.generations[index].is_none() {
                 let state = mapper.state();
                 let lasting = matches!(state, MapperState::Failed { .. });
@@ -232,6 +242,9 @@ impl Driver {
 
     fn event(&mut self, event: MapperEvent) {
         let now = self.now();
+        if matches!(event, MapperEvent::Up { .. }) {
+            self.know_mappers(now);
+        }
         match event {
             MapperEvent::Up { mapper, generation } => {
                 let Some(index) = self.parts.mappers.position(&mapper) else {
@@ -395,6 +408,13 @@ impl Driver {
                 }
             }
         }
+    }
+}
+
+fn info(mapper: &Entry) -> MapperInfo {
+    MapperInfo {
+        name: mapper.name().to_owned(),
+        protocol: mapper.protocol().to_ascii_lowercase(),
     }
 }
 

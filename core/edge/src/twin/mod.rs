@@ -16,10 +16,12 @@ mod blob;
 mod desired;
 mod driver;
 mod engine;
+mod events;
 mod format;
 mod handle;
 mod point;
 mod reconcile;
+mod rules;
 mod saver;
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ pub(crate) fn boiler(plc: &Simulator, setpoint: Option<&str>) -> String {
 }
 
 /// The mapper's library, built if it is not there.
-fn library() -> PathBuf {
+pub(crate) fn library() -> PathBuf {
     static BUILD: Once = Once::new();
     let folder = Path::new(env!("CARGO_BIN_EXE_edgecore")).parent().unwrap();
     let file = folder.join("libmapper_modbus.so");

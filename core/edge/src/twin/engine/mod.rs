@@ -8,6 +8,7 @@
 mod device;
 mod devices;
 mod mappers;
+mod roster;
 mod samples;
 mod updates;
 mod view;

@@ -1,4 +1,8 @@
-use longshore_types::device::FreeObject;
+use longshore_types::{
+    device::{AccessMode, FreeObject, PropertyType},
+    effective::{Bound, EffectiveProperty},
+    policy::PropertyPolicy,
+};
 use proptest::prelude::*;
 use serde_json::json;
 
