@@ -67,11 +67,16 @@ pub struct PointConfig {
     /// How its values shall come.
     #[serde(default)]
     pub sampling: Sampling,
-    /// Points of one device with the same group are read together, as one
-    /// snapshot.
+    /// Polled points of one device with the same group and interval are read
+    /// as one snapshot: their requests follow each other with nothing of the
+    /// bus in between, and their samples come in one batch with the source
+    /// time of the first request. When a request of a group fails, all of the
+    /// group is bad. The schedule does all of this: a protocol plans as ever,
+    /// once for a group that does not fit into one request.
     #[serde(default)]
     pub group: Option<String>,
-    /// Writes of a greater priority go before those of a smaller one.
+    /// Writes of a greater priority go before those of a smaller one, on the
+    /// whole bus; a method call has priority 0.
     #[serde(default)]
     pub priority: i32,
     /// `visitors.configData` without the keys that the twin engine owns.
@@ -264,6 +269,8 @@ pub trait Protocol: Send + Sync + Sized + 'static {
     fn parse(&self, device: &DeviceConfig) -> Result<Parsed<Self>, Vec<Fault>>;
     /// Coalesces points of one unit that are due together into few requests.
     /// Pure, and called once for each set of points: the schedule keeps plans.
+    /// A set that is to be read as one snapshot ([`PointConfig::group`]) comes
+    /// alone when one request cannot bring it together with the others.
     /// Each point stands in exactly one request.
     fn plan(
         &self,

@@ -128,7 +128,13 @@ impl Samples {
 
     /// Moves the samples of `other` of which `keep` wants the point to the end
     /// of this batch, and forgets the rest.
-    pub(crate) fn append_where(&mut self, other: &mut Samples, mut keep: impl FnMut(u32) -> bool) {
+    pub(crate) fn append_where(&mut self, other: &mut Samples, keep: impl FnMut(u32) -> bool) {
+        self.copy_where(other, keep);
+        other.clear();
+    }
+
+    /// Copies the samples of `other` of which `keep` wants the point.
+    pub(crate) fn copy_where(&mut self, other: &Samples, mut keep: impl FnMut(u32) -> bool) {
         let mut texts = other.texts.iter().peekable();
         for (index, sample) in other.samples.iter().enumerate() {
             let text = texts.next_if(|text| text.sample == index);
@@ -141,7 +147,18 @@ impl Samples {
             };
             self.samples.push(Sample { payload, ..*sample });
         }
-        other.clear();
+    }
+
+    /// The source time of the first sample.
+    pub(crate) fn first_time(&self) -> Option<i64> {
+        self.samples.first().map(|sample| sample.source_time_ns)
+    }
+
+    /// Gives all samples one source time.
+    pub(crate) fn set_times(&mut self, source_time_ns: i64) {
+        for sample in &mut self.samples {
+            sample.source_time_ns = source_time_ns;
+        }
     }
 
     /// The points of the samples, and whether each is bad.
@@ -353,6 +370,33 @@ mod tests {
             whole.iter().nth(1998).expect("kept").reading,
             Reading::String("text 999")
         );
+    }
+
+    #[test]
+    fn what_is_wanted_is_moved_with_its_text_and_quality() {
+        let mut samples = Samples::default();
+        for point in 0..10 {
+            samples.push_str(point, &format!("text {point}"), 1);
+            samples.mark_last_uncertain();
+            samples.push_bool(point + 10, true, 1);
+        }
+        let mut some = Samples::default();
+        some.push_str(99, "before", 1);
+        some.append_where(&mut samples, |point| point % 5 == 0);
+        assert!(samples.is_empty());
+        some.set_times(7);
+        let expected: [(u32, Reading<'_>); 5] = [
+            (99, Reading::String("before")),
+            (0, Reading::String("text 0")),
+            (10, Reading::Bool(true)),
+            (5, Reading::String("text 5")),
+            (15, Reading::Bool(true)),
+        ];
+        let moved: Vec<_> = some.iter().map(|of| (of.point, of.reading)).collect();
+        assert_eq!(moved, expected);
+        assert!(some.iter().all(|of| of.source_time_ns == 7));
+        assert_eq!(some.samples[1].quality, QUALITY_UNCERTAIN);
+        assert_eq!(some.samples[2].quality, QUALITY_GOOD);
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Planned, Protocol};
+use crate::{Planned, Protocol, Reason};
 
-use super::unit::Plan;
+use super::{snapshot::Snapshots, unit::Plan};
 
 /// Why a cycle runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,9 +21,14 @@ pub(super) enum Purpose {
     Probe,
 }
 
+/// Requests as the protocol planned them.
+pub(super) type Requests<P> = Vec<Arc<Planned<<P as Protocol>::Request>>>;
+
 /// A request of a cycle.
 pub(super) struct Piece<P: Protocol> {
     pub(super) planned: Arc<Planned<P::Request>>,
+    /// The snapshot in whose run it stands.
+    pub(super) run: Option<usize>,
     /// Where it stands in a split, when it is part of one.
     half: Option<Half>,
     /// It failed once and is tried again.
@@ -52,7 +57,9 @@ pub(super) struct Cycle<P: Protocol> {
     /// The machine's count of configurations when this cycle was planned:
     /// what was configured later is not what this cycle reads.
     pub(super) epoch: u64,
-    plan: Plan<P>,
+    pub(super) plan: Plan<P>,
+    /// The groups that are read as one.
+    pub(super) snapshots: Snapshots,
     next: usize,
     /// Parts of refused requests.
     pieces: VecDeque<Piece<P>>,
@@ -75,6 +82,7 @@ impl<P: Protocol> Cycle<P> {
             purpose,
             deadline,
             epoch,
+            snapshots: Snapshots::new(plan.snapshots.len()),
             plan,
             next: 0,
             pieces: VecDeque::new(),
@@ -88,19 +96,44 @@ impl<P: Protocol> Cycle<P> {
         if let Some(piece) = self.pieces.pop_front() {
             return Some(piece);
         }
-        let Some(planned) = self.plan.get(self.next) else {
+        let Some(planned) = self.plan.requests.get(self.next) else {
             return self.later.pop_front();
         };
         self.next += 1;
         Some(Piece {
             planned: Arc::clone(planned),
+            run: self.plan.run_of(self.next - 1),
             half: None,
             again: false,
         })
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.pieces.is_empty() && self.later.is_empty() && self.next >= self.plan.len()
+        self.pieces.is_empty() && self.later.is_empty() && self.next >= self.plan.requests.len()
+    }
+
+    /// Whether a group is half read: the cycle goes on before all else.
+    pub(super) fn is_inside(&self) -> bool {
+        self.snapshots.is_inside(&self.plan)
+    }
+
+    /// A request of a group brought nothing: the group is read from its start
+    /// once more; `false` when it was before.
+    pub(super) fn start_again(&mut self, snapshot: usize) -> bool {
+        let again = self.snapshots.start_again(snapshot);
+        if again {
+            self.pieces.clear();
+            self.next = self.plan.run(snapshot).start;
+        }
+        again
+    }
+
+    /// Leaves a group out.
+    pub(super) fn give_up(&mut self, snapshot: usize, reason: Reason, message: &str) {
+        self.snapshots
+            .give_up(&self.plan, snapshot, reason, message);
+        self.pieces.clear();
+        self.next = self.plan.run(snapshot).end;
     }
 
     /// Puts a request back to be tried once more.
@@ -110,22 +143,24 @@ impl<P: Protocol> Cycle<P> {
     }
 
     /// Replaces a refused request by those of its two halves.
-    pub(super) fn split(&mut self, first: Plan<P>, second: Plan<P>) {
-        let halves = (first.len() == 1 && second.len() == 1).then(|| {
+    pub(super) fn split(&mut self, piece: &Piece<P>, halves: [Requests<P>; 2]) {
+        let split = halves.iter().all(|half| half.len() == 1).then(|| {
             self.splits.push(false);
             self.splits.len() - 1
         });
-        for planned in second.iter().rev() {
+        let [first, second] = halves;
+        let first = first
+            .into_iter()
+            .map(|planned| (planned, split.map(Half::First)));
+        let second = second
+            .into_iter()
+            .map(|planned| (planned, split.map(Half::Second)));
+        let pieces: Vec<_> = first.chain(second).collect();
+        for (planned, half) in pieces.into_iter().rev() {
             self.pieces.push_front(Piece {
-                planned: Arc::clone(planned),
-                half: halves.map(Half::Second),
-                again: false,
-            });
-        }
-        for planned in first.iter().rev() {
-            self.pieces.push_front(Piece {
-                planned: Arc::clone(planned),
-                half: halves.map(Half::First),
+                planned,
+                run: piece.run,
+                half,
                 again: false,
             });
         }

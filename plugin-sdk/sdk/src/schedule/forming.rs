@@ -5,12 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{PlanPoint, Protocol};
+use crate::{PlanPoint, Planned, Protocol};
 
 use super::{
     cycle::{Cycle, Purpose},
     machine::{Machine, earlier},
-    unit::{Health, Now, Plan},
+    snapshot::Planning,
+    unit::{Health, Now},
 };
 
 impl<P: Protocol> Machine<P> {
@@ -57,7 +58,7 @@ impl<P: Protocol> Machine<P> {
             };
             if !unit.fresh.is_empty() {
                 let fresh = std::mem::take(&mut unit.fresh);
-                let plan = self.plan(index, &fresh);
+                let plan = Arc::new(self.plan(index, &fresh));
                 self.cycles.push(Cycle::new(
                     index,
                     Purpose::Fresh,
@@ -104,7 +105,7 @@ impl<P: Protocol> Machine<P> {
                     .filter(|(position, _)| key.contains(&(*position as u16)))
                     .flat_map(|(_, group)| group.points.iter().copied())
                     .collect();
-                let plan = self.plan(index, &points);
+                let plan = Arc::new(self.plan(index, &points));
                 if let Some(unit) = &mut self.units[index] {
                     unit.keep_plan(&key, Arc::clone(&plan));
                 }
@@ -131,7 +132,7 @@ impl<P: Protocol> Machine<P> {
             .iter()
             .find_map(|group| group.points.first().copied());
         let points: Vec<u32> = point.into_iter().collect();
-        let plan = self.plan(index, &points);
+        let plan = Arc::new(Planning::plain(self.requests(index, &points)));
         self.cycles.push(Cycle::new(
             index,
             Purpose::Probe,
@@ -141,9 +142,10 @@ impl<P: Protocol> Machine<P> {
         ));
     }
 
-    pub(super) fn plan(&self, index: usize, points: &[u32]) -> Plan<P> {
+    /// The requests that read the points, as the protocol plans them.
+    pub(super) fn requests(&self, index: usize, points: &[u32]) -> Vec<Arc<Planned<P::Request>>> {
         let Some(unit) = &self.units[index] else {
-            return Arc::new([]);
+            return Vec::new();
         };
         let points: Vec<_> = points
             .iter()
@@ -163,7 +165,7 @@ impl<P: Protocol> Machine<P> {
             })
             .collect();
         if points.is_empty() {
-            return Arc::new([]);
+            return Vec::new();
         }
         self.protocol
             .plan(&self.bus, &unit.address, &points)

@@ -300,21 +300,22 @@ impl<P: Protocol> Machine<P> {
         if self.next_due.is_some_and(|due| due <= now.instant) {
             self.form_cycles(now);
         }
-        if (self.cycles.is_empty() || self.in_a_row < COMMANDS_IN_A_ROW)
+        // Nothing comes between the requests of a group.
+        let mut inside = self.cycles.iter().position(Cycle::is_inside);
+        if inside.is_none()
+            && (self.cycles.is_empty() || self.in_a_row < COMMANDS_IN_A_ROW)
             && let Some(job) = self.next_command(now, out).or_else(|| self.next_watch())
         {
             self.in_a_row = self.in_a_row.saturating_add(1);
             return Next::Run(job);
         }
         self.in_a_row = 0;
-        while let Some(index) =
-            // One unit after the other: readings that stand together in a batch
-            // become one message.
-            (0..self.cycles.len()).min_by_key(|index| {
-                let cycle = &self.cycles[*index];
-                (cycle.deadline, cycle.unit)
-            })
-        {
+        // One unit after the other: readings that stand together in a batch
+        // become one message.
+        let first = |cycles: &[Cycle<P>]| {
+            (0..cycles.len()).min_by_key(|index| (cycles[*index].deadline, cycles[*index].unit))
+        };
+        while let Some(index) = inside.take().or_else(|| first(&self.cycles)) {
             let mut cycle = self.cycles.swap_remove(index);
             if let (Some(unit), Some(piece)) = (self.units[cycle.unit].as_ref(), cycle.take()) {
                 let job = Job::Read {
@@ -387,8 +388,8 @@ impl<P: Protocol> Machine<P> {
                 deadline: command.deadline,
             },
             Ask::Read { point } => {
-                let plan = self.plan(index, &[*point]);
-                let planned = plan.first().cloned().ok_or_else(|| {
+                let requests = self.requests(index, &[*point]);
+                let planned = requests.into_iter().next().ok_or_else(|| {
                     let message = "the protocol planned no request for this point";
                     (Status::Internal, message.to_owned())
                 })?;

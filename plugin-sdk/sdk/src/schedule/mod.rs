@@ -9,7 +9,9 @@
 //! - Points of one unit that are due together are read together, across
 //!   devices and intervals. Phases are aligned, so that intervals that divide
 //!   each other fall together.
-//! - A write goes between two requests, never behind a whole cycle.
+//! - A write goes between two requests, never behind a whole cycle; but the
+//!   requests of a group that is read as one follow each other.
+//! - A group comes in one batch with one source time, or all of it is bad.
 //! - A unit that does not answer is probed alone with growing pauses; each
 //!   probe costs its neighbours one timeout at most. Its points get one bad
 //!   sample, at the time of the transition.
@@ -31,6 +33,7 @@ mod intake;
 mod machine;
 mod outcome;
 mod router;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod unit;

@@ -140,7 +140,7 @@ impl<P: Protocol> Machine<P> {
         match result {
             Ok(()) => {
                 self.heard(index, now, out);
-                self.keep_samples(cycle.epoch, out);
+                self.keep_read(&mut cycle, &piece, out);
                 if let (Learned::CutBefore(point), Some(unit)) =
                     (cycle.succeeded(&piece), &mut self.units[index])
                 {
@@ -154,11 +154,12 @@ impl<P: Protocol> Machine<P> {
                     .planned
                     .points
                     .split_at(piece.planned.points.len() / 2);
-                cycle.split(self.plan(index, first), self.plan(index, second));
+                let halves = [self.requests(index, first), self.requests(index, second)];
+                cycle.split(&piece, halves);
             }
             Err(RequestError::RefusedTogether(message)) => {
                 self.heard(index, now, out);
-                self.bad(&cycle, &piece, Reason::Refused, &message, now, out);
+                self.bad(&mut cycle, &piece, Reason::Refused, &message, now, out);
                 if let Some(unit) = &mut self.units[index] {
                     let known = unit.alone.len();
                     unit.alone.extend(&piece.planned.points);
@@ -169,36 +170,57 @@ impl<P: Protocol> Machine<P> {
             }
             Err(RequestError::Refused(message)) => {
                 self.heard(index, now, out);
-                self.bad(&cycle, &piece, Reason::Refused, &message, now, out);
+                self.bad(&mut cycle, &piece, Reason::Refused, &message, now, out);
             }
             Err(RequestError::InvalidValue(message)) => {
-                self.bad(&cycle, &piece, Reason::Decode, &message, now, out);
+                self.bad(&mut cycle, &piece, Reason::Decode, &message, now, out);
             }
             Err(error) => {
                 if !self.useless_answer(index, &error, now, out) {
                     return;
                 }
-                if piece.again {
-                    self.bad(
-                        &cycle,
-                        &piece,
-                        reason_of(&error),
-                        &error.to_string(),
-                        now,
-                        out,
-                    );
-                } else {
-                    cycle.put_back(piece);
-                    // The others that are due go first.
-                    cycle.deadline = cycle.deadline.max(now.instant + AGAIN);
-                }
+                self.failed_once(&mut cycle, piece, &error, now, out);
             }
         }
+        let samples = &mut out.event.samples;
+        cycle.snapshots.give(
+            &cycle.plan,
+            cycle.is_done(),
+            now.unix_ns,
+            samples,
+            |point| self.counts(point, cycle.epoch),
+        );
         if cycle.is_done() {
             self.finish_cycle(cycle, now, out);
         } else {
             self.cycles.push(cycle);
         }
+    }
+
+    /// A request brought nothing usable, but its unit is not given up: it is
+    /// tried once more.
+    fn failed_once(
+        &self,
+        cycle: &mut Cycle<P>,
+        piece: Piece<P>,
+        error: &RequestError,
+        now: Now,
+        out: &mut Output,
+    ) {
+        let (reason, message) = (reason_of(error), error.to_string());
+        match piece.run {
+            Some(snapshot) if !cycle.start_again(snapshot) => {
+                return cycle.give_up(snapshot, reason, &message);
+            }
+            Some(_) => {}
+            // In the middle of a group that was split nothing can be put off.
+            None if piece.again || cycle.is_inside() => {
+                return self.bad(cycle, &piece, reason, &message, now, out);
+            }
+            None => cycle.put_back(piece),
+        }
+        // The others that are due go first.
+        cycle.deadline = cycle.deadline.max(now.instant + AGAIN);
     }
 
     /// All requests of a cycle are done: its groups wait for their next period.
@@ -437,25 +459,25 @@ impl<P: Protocol> Machine<P> {
         self.cycles.retain(|cycle| cycle.unit != index);
     }
 
-    /// Bad samples for the points of a request.
+    /// Bad samples for the points of a request, and for the groups that they belong to.
     fn bad(
         &self,
-        cycle: &Cycle<P>,
+        cycle: &mut Cycle<P>,
         piece: &Piece<P>,
         reason: Reason,
         message: &str,
         now: Now,
         out: &mut Output,
     ) {
-        for point in piece
-            .planned
-            .points
-            .iter()
-            .filter(|point| self.counts(**point, cycle.epoch))
-        {
-            out.event
-                .samples
-                .push_bad(*point, reason, message, now.unix_ns);
+        for point in &piece.planned.points {
+            match cycle.plan.snapshot_of(*point) {
+                Some(snapshot) => cycle.snapshots.fail(snapshot, reason, message),
+                None if self.counts(*point, cycle.epoch) => {
+                    let samples = &mut out.event.samples;
+                    samples.push_bad(*point, reason, message, now.unix_ns);
+                }
+                None => {}
+            }
         }
     }
 
@@ -464,6 +486,36 @@ impl<P: Protocol> Machine<P> {
         self.points
             .get(&point)
             .is_some_and(|place| place.born <= epoch)
+    }
+
+    /// Takes over what a request of a cycle has read: at once, or when the
+    /// group is whole.
+    fn keep_read(&self, cycle: &mut Cycle<P>, piece: &Piece<P>, out: &mut Output) {
+        if cycle.purpose == Purpose::Probe {
+            // A point of a group does not come alone; it is read again in a moment.
+            let is_grouped = |point: &u32| {
+                let place = self.points.get(point);
+                let device = place.and_then(|place| self.devices.get(&place.device));
+                let slot = place
+                    .zip(device)
+                    .map(|(at, of)| &of.slots[at.slot as usize]);
+                slot.is_some_and(|slot| slot.group.is_some())
+            };
+            if piece.planned.points.iter().any(is_grouped) {
+                return out.read.clear();
+            }
+        }
+        if cycle.plan.snapshots.is_empty() {
+            return self.keep_samples(cycle.epoch, out);
+        }
+        let epoch = cycle.epoch;
+        cycle.snapshots.hold(
+            &cycle.plan,
+            &piece.planned.points,
+            &mut out.read,
+            &mut out.event.samples,
+            |point| self.counts(point, epoch),
+        );
     }
 
     /// Takes over what the exchange has read, but for points that were removed
@@ -496,6 +548,16 @@ pub(super) fn status_of(error: &RequestError) -> Status {
         RequestError::Timeout(_) => Status::Timeout,
         RequestError::Refused(_) | RequestError::RefusedTogether(_) => Status::Refused,
         RequestError::Garbled(_) | RequestError::Line(_) => Status::Line,
+    }
+}
+
+/// What the sample of a point says, beside its reason.
+pub(super) fn message_of(error: &RequestError) -> String {
+    match error {
+        RequestError::Refused(message)
+        | RequestError::RefusedTogether(message)
+        | RequestError::InvalidValue(message) => message.clone(),
+        other => other.to_string(),
     }
 }
 

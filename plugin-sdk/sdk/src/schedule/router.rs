@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Command, CommandKind, Completion, DeviceConfig, DeviceState, Fault, Level, MethodConfig,
-    Protocol, Reason, Status, config,
+    PointConfig, Protocol, Reason, Status, config,
 };
 
 use super::{
@@ -259,6 +259,8 @@ impl<P: Protocol> Router<P> {
             .iter()
             .filter_map(|point| point.as_ref().err());
         findings.extend(faults.map(|fault| finding(fault, "error")));
+        let doubts = group_doubts(&config.points);
+        findings.extend(doubts.iter().map(|fault| finding(fault, "warning")));
         let message = report(&findings);
         drop(findings);
 
@@ -405,6 +407,26 @@ pub(super) fn finding<'a>(fault: &'a Fault, level: &'static str) -> Finding<'a> 
         message: &fault.message,
         level,
     }
+}
+
+/// A group is read as one only where its points have one interval.
+fn group_doubts(points: &[PointConfig]) -> Vec<Fault> {
+    let mut intervals: HashMap<&str, u64> = HashMap::new();
+    let mut doubts = Vec::new();
+    for (index, point) in points.iter().enumerate() {
+        let Some(group) = &point.group else { continue };
+        let first = *intervals.entry(group).or_insert(point.interval_ms);
+        if first != point.interval_ms {
+            doubts.push(Fault {
+                path: format!("points[{index}].group"),
+                message: format!(
+                    "group `{group}` is not read as one: `{}` is read every {} ms, another point of it every {first} ms",
+                    point.name, point.interval_ms
+                ),
+            });
+        }
+    }
+    doubts
 }
 
 /// The findings as JSON; nothing when there are none.

@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Delivery, MethodConfig, Planned, Protocol, Reason};
+use crate::{Delivery, MethodConfig, Protocol, Reason};
 
-use super::watching::Watch;
+use super::{snapshot::Planning, watching::Watch};
 
 /// A point in time, for deadlines and for samples.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +63,7 @@ impl<P: Protocol> Device<P> {
 }
 
 /// The requests that read a set of points.
-pub(super) type Plan<P> = Arc<[Arc<Planned<<P as Protocol>::Request>>]>;
+pub(super) type Plan<P> = Arc<Planning<P>>;
 
 /// Points of one unit with one interval.
 pub(super) struct Group {
@@ -133,6 +133,8 @@ pub(super) struct Unit<P: Protocol> {
     pub(super) groups: Vec<Group>,
     /// Points that were never read in their present configuration.
     pub(super) fresh: Vec<u32>,
+    /// Some points are read as snapshots.
+    pub(super) is_grouped: bool,
     /// The groups do not know the latest configuration yet.
     pub(super) dirty: bool,
     pub(super) health: Health,
@@ -157,6 +159,7 @@ impl<P: Protocol> Unit<P> {
             devices: BTreeSet::new(),
             groups: Vec::new(),
             fresh: Vec::new(),
+            is_grouped: false,
             dirty: true,
             health: Health::Unknown,
             watch: Watch::new(now),
@@ -178,11 +181,13 @@ impl<P: Protocol> Unit<P> {
     ) {
         self.dirty = false;
         self.plans.clear();
+        self.is_grouped = false;
         let mut old: Vec<Group> = std::mem::take(&mut self.groups);
         let mut points: HashMap<Duration, Vec<u32>> = HashMap::new();
         for device in self.devices.iter().filter_map(|id| devices.get(id)) {
             for slot in &device.slots {
                 if let Some(interval) = slot.polled() {
+                    self.is_grouped |= slot.group.is_some();
                     points.entry(interval).or_default().push(slot.id);
                 }
             }

@@ -10,7 +10,7 @@ use crate::{Protocol, Received, RequestError, Watched};
 use super::{
     emitter::Output,
     machine::{Flight, Job, Link, Machine, Outcome, PROBE_FIRST, PROBE_LAST, earlier},
-    outcome::{STEADY, reason_of},
+    outcome::{STEADY, message_of, reason_of},
     unit::{Health, Now},
 };
 
@@ -226,7 +226,7 @@ impl<P: Protocol> Machine<P> {
         if is_told {
             return;
         }
-        let (reason, message) = (reason_of(error), error.to_string());
+        let (reason, message) = (reason_of(error), message_of(error));
         let devices = unit.devices.iter().filter_map(|id| self.devices.get(id));
         for slot in devices.flat_map(|device| &device.slots) {
             if slot.is_pushed() {

@@ -110,6 +110,8 @@ pub(super) struct World {
     pub(super) dead: BTreeSet<u8>,
     pub(super) illegal: BTreeSet<u16>,
     pub(super) is_down: bool,
+    /// Exchanges, counted from 1, that get no answer.
+    pub(super) silent_at: Vec<usize>,
     /// Units that refuse to be watched.
     pub(super) unwatchable: BTreeSet<u8>,
     /// What a watch that went well says.
@@ -206,6 +208,7 @@ impl Bench {
                 dead: BTreeSet::new(),
                 illegal: BTreeSet::new(),
                 is_down: false,
+                silent_at: Vec::new(),
                 unwatchable: BTreeSet::new(),
                 watched: Watched::Answered,
             },
@@ -420,7 +423,9 @@ impl Bench {
             self.pass(self.world.latency);
             self.is_connected = false;
             Err(RequestError::Line("closed".to_owned()))
-        } else if self.world.dead.contains(&unit) {
+        } else if self.world.dead.contains(&unit)
+            || self.world.silent_at.contains(&self.exchanges.len())
+        {
             self.pass(self.world.timeout);
             if matches!(job, Job::Watch { .. }) {
                 // The connection is through with it, whatever the unit thinks.

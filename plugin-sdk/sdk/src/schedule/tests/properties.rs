@@ -80,6 +80,9 @@ fn result(code: u8) -> Result<Outcome, RequestError> {
     }
 }
 
+/// Points as (id, address, interval).
+type Points = Vec<(u32, u16, u64)>;
+
 /// A step of a life with points that come by themselves.
 #[derive(Debug, Clone)]
 enum Step {
@@ -222,7 +225,7 @@ proptest! {
     #[test]
     fn what_a_device_sends_arrives_whatever_happened_before(steps in vec(step(), 1..60)) {
         let mut bench = Bench::new();
-        let mut configured: BTreeMap<u32, (u8, Vec<(u32, u16, u64)>)> = BTreeMap::new();
+        let mut configured: BTreeMap<u32, (u8, Points)> = BTreeMap::new();
         let mut token = 0;
         for step in steps {
             let at = bench.at;
