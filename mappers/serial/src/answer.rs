@@ -120,21 +120,17 @@ impl Answer {
                     None => Err(format!("the message has no field {index}")),
                 }
             }
-            Extract::Pattern { pattern, coding } => {
-                match pattern.matches(message) {
-                    None => Err(format!(
-                        "`{}` does not look like `{}`",
-                        pattern::text(message).escape_debug(),
-                        pattern.as_str()
-                    )),
-                    Some(captures) => {
-                        match captures.into_iter().find(|(name, _)| *name == "value") {
-                            Some((_, caught)) => coding.caught(point, &caught, time_ns, samples),
-                            None => Err("the pattern has no `{value}`".to_owned()),
-                        }
-                    }
-                }
-            }
+            Extract::Pattern { pattern, coding } => match pattern.matches(message) {
+                None => Err(format!(
+                    "`{}` does not look like `{}`",
+                    pattern::text(message).escape_debug(),
+                    pattern.as_str()
+                )),
+                Some(captures) => match captures.into_iter().find(|(name, _)| *name == "value") {
+                    Some((_, caught)) => coding.caught(point, &caught, time_ns, samples),
+                    None => Err("the pattern has no `{value}`".to_owned()),
+                },
+            },
         };
         if let Err(message) = result {
             samples.push_bad(point, Reason::Decode, &message, time_ns);
@@ -183,9 +179,8 @@ impl Coding {
                 samples.push_f64(point, number.ok_or_else(|| wrong("a number"))?, time_ns);
             }
             TextKind::Int => {
-                let number = pattern::int(field).and_then(|(number, taken)| {
-                    (taken == field.len()).then_some(number)
-                });
+                let number = pattern::int(field)
+                    .and_then(|(number, taken)| (taken == field.len()).then_some(number));
                 let number = number.ok_or_else(|| wrong("a whole number"))?;
                 samples.push_i64(point, number, time_ns);
             }
@@ -202,7 +197,8 @@ impl Coding {
             TextKind::Text => samples.push_str(point, &text, time_ns),
             TextKind::NmeaDegrees { limit } => {
                 let degrees = degrees(&text, next.unwrap_or_default(), limit);
-                let degrees = degrees.ok_or_else(|| wrong("degrees and minutes with a hemisphere"))?;
+                let degrees =
+                    degrees.ok_or_else(|| wrong("degrees and minutes with a hemisphere"))?;
                 samples.push_f64(point, degrees, time_ns);
             }
             TextKind::NmeaTime => {
@@ -279,7 +275,9 @@ impl<'a> Iterator for Fields<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         let rest = self.rest.take()?;
         let length = self.separator.len();
-        let at = rest.windows(length.max(1)).position(|w| w == self.separator);
+        let at = rest
+            .windows(length.max(1))
+            .position(|w| w == self.separator);
         match at {
             Some(at) => {
                 self.rest = Some(&rest[at + length..]);

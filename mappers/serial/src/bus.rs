@@ -135,7 +135,11 @@ impl fmt::Display for Settings {
             Parity::Even => 'E',
             Parity::Odd => 'O',
         };
-        write!(f, "{} {}{parity}{}", self.baud, self.data_bits, self.stop_bits)?;
+        write!(
+            f,
+            "{} {}{parity}{}",
+            self.baud, self.data_bits, self.stop_bits
+        )?;
         match self.flow {
             Flow::None => Ok(()),
             Flow::Software => f.write_str(" XON/XOFF"),

@@ -49,7 +49,7 @@ pub(crate) const KINDS: &[(&str, Kind)] = &[
     ("sum8", Kind::Sum8),
     ("sum16", Kind::Sum16),
     ("lrc", Kind::Lrc),
-    ("crc8", crc(8, 0x07, 0, false, 0)), // CRC-8/SMBUS
+    ("crc8", crc(8, 0x07, 0, false, 0)),      // CRC-8/SMBUS
     ("crc8-maxim", crc(8, 0x31, 0, true, 0)), // CRC-8/MAXIM-DOW
     ("crc16-modbus", crc(16, 0x8005, 0xFFFF, true, 0)), // CRC-16/MODBUS
     ("crc16-arc", crc(16, 0x8005, 0, true, 0)), // CRC-16/ARC

@@ -205,7 +205,11 @@ impl Protocol for Serial {
         // wait for a late answer, and the request's time on the line.
         let link = &unit.link;
         let exchange = link.gap + 2 * link.timeout + bus.time_of(MAX_FRAME);
-        let wait = if link.stream { link.silent_after } else { Duration::ZERO };
+        let wait = if link.stream {
+            link.silent_after
+        } else {
+            Duration::ZERO
+        };
         exchange + wait + MARGIN
     }
 

@@ -293,10 +293,9 @@ impl Line {
         }
         Err(match other {
             _ if spoiled => RequestError::Garbled("wrong checksum".to_owned()),
-            Some(message) => RequestError::Garbled(format!(
-                "`{}` is not what was expected",
-                shown(&message)
-            )),
+            Some(message) => {
+                RequestError::Garbled(format!("`{}` is not what was expected", shown(&message)))
+            }
             None if !self.input.is_empty() && self.streams.speaker().is_none() => {
                 RequestError::Garbled(format!("only {} bytes of it came", self.input.len()))
             }
@@ -343,7 +342,10 @@ impl Line {
         response: Option<&Head>,
     ) -> Result<Vec<u8>, RequestError> {
         match response {
-            Some(head) => self.exchange(unit, bytes, &|message| head.fits(message)).await,
+            Some(head) => {
+                self.exchange(unit, bytes, &|message| head.fits(message))
+                    .await
+            }
             None => self.send(unit, bytes).await.map(|()| Vec::new()),
         }
     }
@@ -383,7 +385,9 @@ impl Connection<Serial> for Line {
             ));
         };
         let bytes = set.request(value, &unit.link)?;
-        self.tell(unit, &bytes, set.response.as_ref()).await.map(drop)
+        self.tell(unit, &bytes, set.response.as_ref())
+            .await
+            .map(drop)
     }
 
     async fn watch(
@@ -469,18 +473,27 @@ fn result(response: Option<&Head>, message: &[u8]) -> Value {
                 Caught::Text(text) => json!(text),
             };
             let fields = captures.into_iter();
-            Value::Object(fields.map(|(name, caught)| (name.to_owned(), value(caught))).collect())
+            Value::Object(
+                fields
+                    .map(|(name, caught)| (name.to_owned(), value(caught)))
+                    .collect(),
+            )
         }
     }
 }
 
 /// What the device says when it refuses, if this is such a message.
 fn refused(link: &Link, message: &[u8]) -> Option<String> {
-    let captures = link.refused.iter().find_map(|pattern| pattern.matches(message))?;
-    let reason = captures.into_iter().find_map(|(name, caught)| match caught {
-        Caught::Text(text) if name == "message" => Some(text.into_owned()),
-        _ => None,
-    });
+    let captures = link
+        .refused
+        .iter()
+        .find_map(|pattern| pattern.matches(message))?;
+    let reason = captures
+        .into_iter()
+        .find_map(|(name, caught)| match caught {
+            Caught::Text(text) if name == "message" => Some(text.into_owned()),
+            _ => None,
+        });
     Some(reason.unwrap_or_else(|| shown(message)))
 }
 
@@ -498,7 +511,11 @@ fn silence(link: &Link) -> RequestError {
 /// A message as people read it: text, or bytes in hexadecimal.
 fn shown(message: &[u8]) -> String {
     let start = &message[..message.len().min(60)];
-    let dots = if start.len() < message.len() { "…" } else { "" };
+    let dots = if start.len() < message.len() {
+        "…"
+    } else {
+        ""
+    };
     if start.iter().all(|byte| (0x20..0x7F).contains(byte)) {
         return format!("{}{dots}", pattern::text(start));
     }

@@ -7,7 +7,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tokio_serial::{SerialPortBuilderExt, SerialStream};
+use tokio_serial::{ClearBuffer, SerialPort, SerialPortBuilderExt, SerialStream};
 
 use crate::{
     bus::{Bus, Flow, Parity, Port, Settings},
@@ -29,7 +29,9 @@ impl Io {
         let line = |error: io::Error| RequestError::Line(error.to_string());
         match &bus.port {
             Port::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(line)?;
+                let stream = TcpStream::connect((host.as_str(), *port))
+                    .await
+                    .map_err(line)?;
                 // A request is one small segment; waiting for more would only delay it.
                 stream.set_nodelay(true).map_err(line)?;
                 Ok(Self::Tcp(stream))
@@ -50,8 +52,12 @@ impl Io {
             ))
         })?;
         let taken = protocol.open.take(place, bus)?;
+        let port = open(path, &bus.settings)?;
+        // What came while nobody listened is old. A port that cannot forget it
+        // has other troubles, and tells them at the first request.
+        let _ = port.clear(ClearBuffer::Input);
         Ok(Self::Serial {
-            port: open(path, &bus.settings)?,
+            port,
             _taken: taken,
         })
     }

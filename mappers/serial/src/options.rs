@@ -102,15 +102,23 @@ fn parse_duration(text: &str) -> Option<Duration> {
 pub(crate) fn bus(section: &Section<'_>) -> Option<Bus> {
     let settings = settings(section);
     let usb = usb(section);
-    let port = match (section.text("url"), section.has("usb")) {
-        (Some(_), true) => {
-            section.fault("usb", "`url` names a port already; keep one of the two");
+    let written = ["url", "port"].map(|key| section.text(key).map(|text| (key, text)));
+    let port = match (written, section.has("usb")) {
+        ([Some(_), Some(_)], _) => {
+            section.fault("port", "`url` names a port already; keep one of the two");
             None
         }
-        (Some(url), false) => port(section, url),
-        (None, true) => usb.map(Port::Usb),
-        (None, false) if section.has("url") => None,
-        (None, false) => {
+        ([Some((key, _)), _] | [_, Some((key, _))], true) => {
+            section.fault(
+                "usb",
+                format!("`{key}` names a port already; keep one of the two"),
+            );
+            None
+        }
+        ([Some((key, text)), _] | [_, Some((key, text))], false) => port(section, key, text),
+        ([None, None], true) => usb.map(Port::Usb),
+        ([None, None], false) if section.has("url") || section.has("port") => None,
+        ([None, None], false) => {
             section.fault(
                 "url",
                 "no port: write for example `/dev/serial/by-id/usb-…`, `tcp://192.0.2.7:4001`, or name the adapter under `usb`",
@@ -129,7 +137,7 @@ pub(crate) fn bus(section: &Section<'_>) -> Option<Bus> {
     Some(Bus { port, settings })
 }
 
-fn port(section: &Section<'_>, url: &str) -> Option<Port> {
+fn port(section: &Section<'_>, key: &str, url: &str) -> Option<Port> {
     let url = url.trim();
     if let Some(address) = url.strip_prefix("tcp://") {
         let parts = address.trim_end_matches('/').rsplit_once(':');
@@ -142,7 +150,10 @@ fn port(section: &Section<'_>, url: &str) -> Option<Port> {
             })
         });
         if parsed.is_none() {
-            section.fault("url", format!("`{url}` is no address; write `tcp://host:port`"));
+            section.fault(
+                key,
+                format!("`{url}` is no address; write `tcp://host:port`"),
+            );
         }
         return parsed;
     }
@@ -151,7 +162,7 @@ fn port(section: &Section<'_>, url: &str) -> Option<Port> {
         return Some(Port::Path(path.to_owned()));
     }
     section.fault(
-        "url",
+        key,
         format!("`{url}` is no port; write `/dev/…` or `tcp://host:port`"),
     );
     None
@@ -163,9 +174,13 @@ fn settings(section: &Section<'_>) -> Settings {
     Settings {
         baud: number("baudRate", 50..=12_000_000, defaults.baud),
         data_bits: number("dataBits", 5..=8, u32::from(defaults.data_bits)) as u8,
-        parity: section.choice("parity", PARITIES).unwrap_or(defaults.parity),
+        parity: section
+            .choice("parity", PARITIES)
+            .unwrap_or(defaults.parity),
         stop_bits: number("stopBits", 1..=2, u32::from(defaults.stop_bits)) as u8,
-        flow: section.choice("flowControl", FLOWS).unwrap_or(defaults.flow),
+        flow: section
+            .choice("flowControl", FLOWS)
+            .unwrap_or(defaults.flow),
         pause_after_connect: duration(section, "pauseAfterConnect").unwrap_or_default(),
     }
 }
@@ -182,7 +197,10 @@ fn usb(section: &Section<'_>) -> Option<UsbId> {
         };
         let sound = text.len() == 4 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
         if !sound {
-            usb.fault(key, "expected four hexadecimal digits in quotes, like \"0403\"");
+            usb.fault(
+                key,
+                "expected four hexadecimal digits in quotes, like \"0403\"",
+            );
         }
         sound.then_some(text)
     };
@@ -223,7 +241,12 @@ pub(crate) fn link(section: &Section<'_>) -> Link {
         Framing::Line { delimiter, start } => delimiter.iter().chain(start).copied().collect(),
         Framing::Frame(block) => block.start.iter().chain(&block.end).copied().collect(),
     };
-    reserved.extend(marks.into_iter().filter(u8::is_ascii_punctuation).map(char::from));
+    reserved.extend(
+        marks
+            .into_iter()
+            .filter(u8::is_ascii_punctuation)
+            .map(char::from),
+    );
     Link {
         framing,
         checksum,
@@ -303,7 +326,11 @@ fn line_framing(line: &Section<'_>) -> Framing {
         line.fault("delimiter", "expected 1 to 16 characters that end a line");
     }
     Framing::Line {
-        delimiter: if delimiter.is_empty() { b"\n".to_vec() } else { delimiter.into() },
+        delimiter: if delimiter.is_empty() {
+            b"\n".to_vec()
+        } else {
+            delimiter.into()
+        },
         start: line.text("start").unwrap_or_default().into(),
     }
 }
@@ -332,7 +359,10 @@ fn block_framing(frame: &Section<'_>) -> Framing {
             adds: length.integer("adds", -4096..=4096).unwrap_or(0) as i32,
         });
         if parsed.is_none() && length.is_sound() {
-            length.fault("offset", "no offset: say which byte of the frame holds its length");
+            length.fault(
+                "offset",
+                "no offset: say which byte of the frame holds its length",
+            );
         }
         frame.absorb(length);
         parsed
@@ -391,7 +421,11 @@ fn checksum(section: &Section<'_>, framing: &Framing) -> Option<Checksum> {
     section.absorb(inner);
     Some(Checksum {
         kind: kind?,
-        format: format.unwrap_or(if is_line { Format::Hex } else { Format::BinaryBig }),
+        format: format.unwrap_or(if is_line {
+            Format::Hex
+        } else {
+            Format::BinaryBig
+        }),
         place,
         from,
         to,
@@ -422,8 +456,14 @@ pub(crate) fn parameters(section: &Section<'_>, mut base: Parameters) -> Paramet
             Some(value) if name != "value" => {
                 base.insert(name.clone(), value);
             }
-            Some(_) => section.fault("parameters", "`value` is what is written; choose another name"),
-            None => section.fault("parameters", format!("`{name}`: expected a text or a number")),
+            Some(_) => section.fault(
+                "parameters",
+                "`value` is what is written; choose another name",
+            ),
+            None => section.fault(
+                "parameters",
+                format!("`{name}`: expected a text or a number"),
+            ),
         }
     }
     base
@@ -431,7 +471,10 @@ pub(crate) fn parameters(section: &Section<'_>, mut base: Parameters) -> Paramet
 
 /// Bytes written as hexadecimal digits, with or without blanks.
 pub(crate) fn hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let digits: Vec<u8> = text
+        .bytes()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .collect();
     if digits.len() % 2 != 0 || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }

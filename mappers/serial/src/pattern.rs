@@ -98,7 +98,11 @@ pub(crate) fn scan(
     while let Some((index, character)) = characters.next() {
         let column = index + 1;
         match character {
-            '{' | '}' if characters.peek().is_some_and(|(_, next)| *next == character) => {
+            '{' | '}'
+                if characters
+                    .peek()
+                    .is_some_and(|(_, next)| *next == character) =>
+            {
                 characters.next();
                 literal(column, character)?;
             }
@@ -153,8 +157,12 @@ impl Pattern {
             |column, inner| {
                 let piece = field(column, inner)?;
                 let mut pieces = pieces.borrow_mut();
-                if let (Some(Piece::Field { kind, width: None, .. }), Piece::Field { .. }) =
-                    (pieces.last(), &piece)
+                if let (
+                    Some(Piece::Field {
+                        kind, width: None, ..
+                    }),
+                    Piece::Field { .. },
+                ) = (pieces.last(), &piece)
                     && matches!(kind, None | Some(Kind::Text | Kind::Word))
                 {
                     return Err(SyntaxError::new(

@@ -154,9 +154,8 @@ impl Roots {
     /// The ports as devices that were found. Nothing is sent to any of them.
     pub fn discover(&self) -> Discovered {
         let devices: Vec<_> = self.ports().iter().map(Found::device).collect();
-        let mut notes = vec![
-            "nothing was sent to any port: what is connected to them is not known".to_owned(),
-        ];
+        let mut notes =
+            vec!["nothing was sent to any port: what is connected to them is not known".to_owned()];
         if devices.is_empty() {
             notes.push("this machine has no serial ports".to_owned());
         }
@@ -169,7 +168,13 @@ impl Found {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let name: String = name
             .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+            .map(|c| {
+                if c.is_ascii_alphanumeric() {
+                    c.to_ascii_lowercase()
+                } else {
+                    '-'
+                }
+            })
             .collect();
         let mut description = format!("{} ({})", self.path.display(), self.driver);
         if let Some(usb) = &self.usb {

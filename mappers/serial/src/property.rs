@@ -91,7 +91,11 @@ impl Head {
 
 impl Set {
     /// The request that writes a value.
-    pub(crate) fn request(&self, value: &SampleValue, link: &Link) -> Result<Vec<u8>, RequestError> {
+    pub(crate) fn request(
+        &self,
+        value: &SampleValue,
+        link: &Link,
+    ) -> Result<Vec<u8>, RequestError> {
         let lookup = |name: &str| match name {
             "value" => Some(value.clone()),
             name => self.parameters.get(name).cloned(),
@@ -123,7 +127,11 @@ pub(crate) fn parse(
         render(section, "request", &template, link, &parameters, &truths)
     });
     let (is_binary, raw) = raw_type(section, link);
-    let codec = if is_binary { codec(section, point, raw) } else { None };
+    let codec = if is_binary {
+        codec(section, point, raw)
+    } else {
+        None
+    };
     let answer = answer(section, point, is_binary, codec, truths.clone());
     if request.is_none() && !section.has("request") && !link.stream {
         section.fault(
@@ -148,7 +156,9 @@ pub(crate) fn parse(
 }
 
 fn usual(truths: Option<&(String, String)>) -> (String, String) {
-    truths.cloned().unwrap_or_else(|| ("1".to_owned(), "0".to_owned()))
+    truths
+        .cloned()
+        .unwrap_or_else(|| ("1".to_owned(), "0".to_owned()))
 }
 
 fn truths(section: &Section<'_>) -> Option<(String, String)> {
@@ -261,7 +271,10 @@ pub(crate) fn head(section: &Section<'_>, key: &'static str) -> Option<Head> {
             bytes.map(Head::Bytes)
         }
         _ => {
-            section.fault(key, "expected a pattern, or `{hex: \"…\"}` for the first bytes");
+            section.fault(
+                key,
+                "expected a pattern, or `{hex: \"…\"}` for the first bytes",
+            );
             None
         }
     }
@@ -287,7 +300,9 @@ fn wildcards(text: &str) -> Option<Vec<Option<u8>>> {
 /// Whether the value is read from bytes and not from text, and its raw type.
 fn raw_type(section: &Section<'_>, link: &Link) -> (bool, Option<RawType>) {
     let word = section.text("rawType").unwrap_or_default().trim();
-    let is_text = TEXT_KINDS.iter().any(|(name, _)| name.eq_ignore_ascii_case(word));
+    let is_text = TEXT_KINDS
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case(word));
     let is_block = matches!(link.framing, Framing::Frame(_));
     let is_placed = section.has("address") || section.has("bit");
     let is_binary = is_placed || (is_block && !section.has("field") && !has_pattern(section));
@@ -298,7 +313,10 @@ fn raw_type(section: &Section<'_>, link: &Link) -> (bool, Option<RawType>) {
         Ok(raw) => (true, Some(raw)),
         Err(error) if !is_text => {
             let texts: Vec<_> = TEXT_KINDS.iter().map(|(name, _)| *name).collect();
-            section.fault("rawType", format!("{error}; for texts {}", texts.join(", ")));
+            section.fault(
+                "rawType",
+                format!("{error}; for texts {}", texts.join(", ")),
+            );
             (true, None)
         }
         Err(_) => {
@@ -370,9 +388,14 @@ fn answer(
     });
     let response = head(section, "response");
     if begins.is_some() && response.is_some() {
-        section.fault("match", "`response` says already what the message looks like");
+        section.fault(
+            "match",
+            "`response` says already what the message looks like",
+        );
     }
-    let offset = section.integer("address", 0..=MAX_FRAME as i64).unwrap_or(0) as usize;
+    let offset = section
+        .integer("address", 0..=MAX_FRAME as i64)
+        .unwrap_or(0) as usize;
     let field = section.integer("field", 0..=1000);
     let separator = section.text("separator").unwrap_or(",");
     if separator.is_empty() {
@@ -380,7 +403,10 @@ fn answer(
     }
     if is_binary {
         if field.is_some() {
-            section.fault("field", "fields are in texts, and `rawType` or `address` means bytes");
+            section.fault(
+                "field",
+                "fields are in texts, and `rawType` or `address` means bytes",
+            );
         }
         let head = match response {
             Some(Head::Bytes(bytes)) => bytes,
@@ -404,10 +430,13 @@ fn answer(
         };
         return Some(Answer { head, extract });
     }
-    let kind = section.value("rawType").and_then(Value::as_str).and_then(|word| {
-        let named = |(name, _): &&(&str, TextKind)| name.eq_ignore_ascii_case(word.trim());
-        TEXT_KINDS.iter().find(named).map(|(_, kind)| *kind)
-    });
+    let kind = section
+        .value("rawType")
+        .and_then(Value::as_str)
+        .and_then(|word| {
+            let named = |(name, _): &&(&str, TextKind)| name.eq_ignore_ascii_case(word.trim());
+            TEXT_KINDS.iter().find(named).map(|(_, kind)| *kind)
+        });
     let coding = Coding {
         kind: kind.unwrap_or(match point.twin_type.as_str() {
             "FLOAT" | "DOUBLE" => TextKind::Float,
@@ -427,7 +456,10 @@ fn answer(
             Extract::Pattern { pattern, coding }
         }
         (Some(_), None) => {
-            section.fault("response", "no `{value}` in it: nothing tells where the value is");
+            section.fault(
+                "response",
+                "no `{value}` in it: nothing tells where the value is",
+            );
             return None;
         }
         (Some(_), Some(_)) => {
@@ -456,7 +488,10 @@ fn set(
     let template = template(section, "set");
     let Some(template) = template else {
         if point.writable && !section.has("set") {
-            section.fault("set", "the property may be written, and nothing says what to send");
+            section.fault(
+                "set",
+                "the property may be written, and nothing says what to send",
+            );
         } else if response.is_some() && !section.has("set") {
             section.fault("setResponse", "there is no `set` that it answers");
         }

@@ -68,7 +68,9 @@ pub enum RenderError {
         message: String,
     },
     /// A text that the device would take for more than a text.
-    #[error("`{field}`: a text must not hold {character:?} here, which means something to the device")]
+    #[error(
+        "`{field}`: a text must not hold {character:?} here, which means something to the device"
+    )]
     Unsafe {
         /// The field.
         field: String,
@@ -102,7 +104,10 @@ impl Template {
             text,
             |_, character| {
                 let mut buffer = [0; 4];
-                push(&mut parts.borrow_mut(), character.encode_utf8(&mut buffer).as_bytes());
+                push(
+                    &mut parts.borrow_mut(),
+                    character.encode_utf8(&mut buffer).as_bytes(),
+                );
                 Ok(())
             },
             |column, inner| {
@@ -128,7 +133,11 @@ impl Template {
             text,
             |column, character| {
                 if character.is_ascii_whitespace() {
-                    return if half.get().is_some() { Err(odd(column)) } else { Ok(()) };
+                    return if half.get().is_some() {
+                        Err(odd(column))
+                    } else {
+                        Ok(())
+                    };
                 }
                 let digit = character.to_digit(16).ok_or_else(|| {
                     SyntaxError::new(column, format!("`{character}` is no hexadecimal digit"))
