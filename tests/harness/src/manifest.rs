@@ -1,6 +1,6 @@
 //! Devices and their models, told in a line.
 
-use longshore_sim_modbus::Simulator;
+use longshore_sim_modbus::{Endpoint, Simulator};
 use serde_json::{Value as Json, json};
 
 /// A Device and its DeviceModel.
@@ -36,8 +36,12 @@ impl DeviceManifest {
     /// A unit of this simulator.
     #[must_use]
     pub fn unit(mut self, plc: &Simulator, unit: u8) -> Self {
-        self.protocol =
-            json!({"url": format!("tcp://{}", plc.addr()), "unit": unit, "timeoutMs": 300});
+        let scheme = match plc.endpoints().first() {
+            Some(Endpoint::RtuTcp(_)) => "rtu+tcp",
+            _ => "tcp",
+        };
+        let url = format!("{scheme}://{}", plc.addr());
+        self.protocol = json!({"url": url, "unit": unit, "timeoutMs": 300});
         self
     }
 

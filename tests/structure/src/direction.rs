@@ -24,7 +24,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("plugin-sdk/abi", &[]),
     ("plugin-sdk/sdk", &["plugin-sdk/abi"]),
-    ("plugin-sdk/conformance", &["plugin-sdk", "core/host", "core/types"]),
+    (
+        "plugin-sdk/conformance",
+        &["plugin-sdk", "core/host", "core/types"],
+    ),
     ("plugin-sdk/examples", &["plugin-sdk/sdk"]),
     ("mappers", &["plugin-sdk/sdk"]),
     ("cloudhub/scheduler", &[]),

@@ -6,6 +6,7 @@
 //! rule, so that we know the rule sees something, and one on this checkout.
 //! It needs no network and compiles nothing but itself, so it runs first.
 //!
+//! - `complaints`: the tests that answer users' complaints exist.
 //! - `direction`: dependencies between the rooms point one way.
 //! - `fences`: what deny.toml keeps in one room, held without cargo-deny.
 //! - `manifests`: versions, features and lints are decided in the root only.
@@ -14,6 +15,8 @@
 
 #[cfg(test)]
 mod code;
+#[cfg(test)]
+mod complaints;
 #[cfg(test)]
 mod direction;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod alone;
 mod bad_input;
 mod bus;
+mod complaints;
 mod failures;
 mod kubernetes;
 mod offline;
