@@ -17,6 +17,7 @@ pub mod method;
 pub mod name;
 pub mod policy;
 pub mod schema;
+pub mod schema_check;
 pub mod time;
 pub mod topic;
 pub mod unit;

@@ -7,5 +7,6 @@ mod manifest;
 mod policy;
 mod reference;
 mod roundtrip;
+mod schema_check;
 mod values;
 mod vocabulary;

@@ -1,0 +1,126 @@
+//! What people read.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::Fault;
+
+/// The path of a key below `at`.
+pub(super) fn at(at: &str, key: &str) -> String {
+    if at.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{at}.{key}")
+    }
+}
+
+/// A value in a message, cut.
+fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => format!("`{text}`"),
+        Value::Object(_) => "a mapping".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        other => other.to_string(),
+    };
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+pub(super) fn wrong_kind(kinds: &[&str], value: &Value) -> String {
+    fn word(kind: &str) -> Option<&str> {
+        Some(match kind {
+            "null" => return None,
+            "boolean" => "true or false",
+            "object" => "a mapping",
+            "array" => "a list",
+            "string" => "a text",
+            "number" => "a number",
+            "integer" => "a whole number",
+            other => other,
+        })
+    }
+    let words: Vec<_> = kinds.iter().copied().filter_map(word).collect();
+    let words = if words.is_empty() {
+        "nothing".to_owned()
+    } else {
+        words.join(" or ")
+    };
+    format!("expected {words}, found {}", shown(value))
+}
+
+pub(super) fn wrong_word(allowed: &[&Value], value: &Value) -> String {
+    let words: Vec<_> = allowed
+        .iter()
+        .filter(|word| !word.is_null())
+        .map(|word| shown(word))
+        .collect();
+    let hint = value.as_str().and_then(|found| {
+        let texts = allowed.iter().filter_map(|word| word.as_str());
+        nearest(found, texts)
+    });
+    let hint = hint.map_or_else(String::new, |word| format!("; did you mean `{word}`?"));
+    match words.as_slice() {
+        [one] => format!("must be {one}, found {}{hint}", shown(value)),
+        _ => format!("{} is none of {}{hint}", shown(value), words.join(", ")),
+    }
+}
+
+pub(super) fn unknown_key(key: &str, known: &BTreeSet<&str>) -> String {
+    match nearest(key, known.iter().copied()) {
+        Some(word) => format!("unknown key; did you mean `{word}`?"),
+        None => "unknown key".to_owned(),
+    }
+}
+
+/// A fault below `at`, told at `at`.
+pub(super) fn relative(fault: &Fault, at: &str) -> String {
+    match fault.path.strip_prefix(at).unwrap_or(&fault.path) {
+        "" => fault.message.clone(),
+        rest => format!("{} {}", rest.trim_start_matches('.'), fault.message),
+    }
+}
+
+pub(super) fn none_fits(messages: impl Iterator<Item = String>) -> String {
+    let mut different: Vec<String> = Vec::new();
+    for message in messages {
+        if !different.contains(&message) {
+            different.push(message);
+        }
+    }
+    match different.as_slice() {
+        [] => "fits none of the possible forms".to_owned(),
+        [one] => one.clone(),
+        _ => format!(
+            "fits none of the possible forms: {}",
+            different.join("; or ")
+        ),
+    }
+}
+
+/// The known word that a mistyped one is nearest to, if any is near.
+fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let distances = known.map(|known| (distance(word, known), known));
+    let limit = (word.chars().count() / 3).max(1) + 1;
+    distances
+        .filter(|(distance, _)| *distance <= limit && *distance < word.chars().count())
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// Letters to insert, remove or replace; case does not count.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, a) in a.to_lowercase().chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
