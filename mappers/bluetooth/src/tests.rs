@@ -1,0 +1,1 @@
+//! The parts by themselves, and the whole against simulated and foreign devices.
