@@ -51,6 +51,8 @@ pub enum Part {
     Writes,
     /// The most that one core sustains
     Limit,
+    /// What a silent unit costs the others on its bus
+    Silent,
 }
 
 impl Args {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use longshore_sim_modbus::{Endpoint, Simulator, modbus};
+use longshore_sim_modbus::{Endpoint, Fault, FaultRule, Simulator, modbus};
 use tokio::sync::oneshot;
 
 use crate::{layout::Layout, procfs};
@@ -71,6 +71,12 @@ impl Plant {
     /// The thread that it runs on.
     pub fn tid(&self) -> u32 {
         self.tid
+    }
+
+    /// From now on this unit answers nothing.
+    pub fn silence(&self, unit: u8) {
+        self.simulator
+            .fault(FaultRule::from(Fault::Unresponsive).on_unit(unit));
     }
 
     /// Registers that were read so far.

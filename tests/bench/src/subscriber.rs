@@ -34,6 +34,19 @@ struct Heard {
     documents: AtomicU64,
     /// When each value of a setpoint was first seen.
     setpoints: Mutex<HashMap<u64, Instant>>,
+    /// When each batch came, by its topic.
+    arrivals: Mutex<HashMap<Vec<u8>, Vec<Instant>>>,
+}
+
+/// What is kept of the messages beside their numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing.
+    Nothing,
+    /// When each value of a setpoint was first seen.
+    Setpoints,
+    /// When each batch came.
+    Arrivals,
 }
 
 /// What has arrived.
@@ -59,7 +72,7 @@ pub struct Subscriber {
 
 impl Subscriber {
     /// Subscribes; returns once the broker has granted it.
-    pub fn start(broker: SocketAddr, filters: &[&str], setpoints: bool) -> anyhow::Result<Self> {
+    pub fn start(broker: SocketAddr, filters: &[&str], keep: Keep) -> anyhow::Result<Self> {
         let mut connection = Connection::subscribe(broker, "longshore-bench", filters)
             .with_context(|| format!("cannot subscribe at {broker}"))?;
         let publisher = connection
@@ -74,8 +87,7 @@ impl Subscriber {
                 // Nobody waits any more only if the starter has panicked.
                 let _ = started.send(procfs::thread_id());
                 // It ends when the connection does, by either side.
-                let _ =
-                    connection.listen(|topic, payload| hears.message(topic, payload, setpoints));
+                let _ = connection.listen(|topic, payload| hears.message(topic, payload, keep));
             })
             .context("cannot start a thread")?;
         let tid = wait.recv().context("the subscriber's thread ended")?;
@@ -119,6 +131,11 @@ impl Subscriber {
     pub fn setpoints(&self) -> HashMap<u64, Instant> {
         self.heard.setpoints().clone()
     }
+
+    /// When the batches of each topic have come so far; forgets them.
+    pub fn take_arrivals(&self) -> HashMap<Vec<u8>, Vec<Instant>> {
+        std::mem::take(&mut self.heard.arrivals())
+    }
 }
 
 impl Drop for Subscriber {
@@ -132,13 +149,17 @@ impl Drop for Subscriber {
 }
 
 impl Heard {
+    fn arrivals(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Vec<Instant>>> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn setpoints(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
         self.setpoints
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn message(&self, topic: &[u8], payload: &[u8], setpoints: bool) {
+    fn message(&self, topic: &[u8], payload: &[u8], keep: Keep) {
         let add = |counter: &AtomicU64, by: u64| counter.fetch_add(by, Ordering::Relaxed);
         add(&self.messages, 1);
         add(&self.bytes, payload.len() as u64);
@@ -146,7 +167,17 @@ impl Heard {
             add(&self.documents, document_size(payload));
             return;
         }
-        if setpoints && let Some(value) = setpoint(payload) {
+        if keep == Keep::Arrivals {
+            let mut arrivals = self.arrivals();
+            let now = Instant::now();
+            match arrivals.get_mut(topic) {
+                Some(times) => times.push(now),
+                None => drop(arrivals.insert(topic.to_vec(), vec![now])),
+            }
+        }
+        if keep == Keep::Setpoints
+            && let Some(value) = setpoint(payload)
+        {
             self.setpoints().entry(value).or_insert_with(Instant::now);
         }
         add(&self.points, batch_size(payload));

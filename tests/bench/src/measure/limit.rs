@@ -19,7 +19,7 @@ use crate::{
     plant::Plant,
     programs::Programs,
     report::{Report, thousands},
-    subscriber::{BATCHES, Subscriber},
+    subscriber::{BATCHES, Keep, Subscriber},
 };
 
 const LAYOUT: Layout = Layout {
@@ -43,7 +43,7 @@ pub(super) fn measure(args: &Args, programs: &Programs, report: &mut Report) -> 
     )?;
     let mut node = home.start(programs, Some(0))?;
     node.ready()?;
-    let subscriber = Subscriber::start(node.bus(), &[BATCHES], false)?;
+    let subscriber = Subscriber::start(node.bus(), &[BATCHES], Keep::Nothing)?;
     pin(subscriber.tid())?;
     thread::sleep(WARM_UP);
     anyhow::ensure!(

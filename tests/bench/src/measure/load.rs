@@ -16,7 +16,7 @@ use crate::{
     procfs::{Cpu, Machine, Memory},
     programs::Programs,
     report::{Report, megabytes, progress, thousands},
-    subscriber::{BATCHES, Counts, DOCUMENTS, Subscriber},
+    subscriber::{BATCHES, Counts, DOCUMENTS, Keep, Subscriber},
 };
 
 /// How long a load may take to flow.
@@ -98,7 +98,7 @@ fn run(args: &Args, programs: &Programs, layout: &Layout, topics: &[&str]) -> an
     )?;
     let mut node = home.start(programs, None)?;
     node.ready()?;
-    let subscriber = Subscriber::start(node.bus(), topics, false)?;
+    let subscriber = Subscriber::start(node.bus(), topics, Keep::Nothing)?;
     flow(&mut node, &subscriber, layout.rate())?;
     let before = Reading::now(&node, &plant, &subscriber);
     thread::sleep(args.window());

@@ -3,6 +3,7 @@
 mod idle;
 mod limit;
 mod load;
+mod silent;
 mod size;
 mod start;
 mod writes;
@@ -20,7 +21,7 @@ pub fn all(args: &Args, programs: &Programs) -> anyhow::Result<Report> {
     report.note(format!("machine: {}", procfs::describe()));
     report.note(format!("edgecore: {}", programs.edgecore.display()));
     type Measurement = fn(&Args, &Programs, &mut Report) -> anyhow::Result<()>;
-    let parts: [(Part, &str, Measurement); 7] = [
+    let parts: [(Part, &str, Measurement); 8] = [
         (Part::Size, "sizes", size::measure),
         (Part::Idle, "idle memory", idle::measure),
         (Part::Start, "cold start", start::measure),
@@ -32,6 +33,7 @@ pub fn all(args: &Args, programs: &Programs) -> anyhow::Result<Report> {
         ),
         (Part::Writes, "write latency", writes::measure),
         (Part::Limit, "one core", limit::measure),
+        (Part::Silent, "a silent unit", silent::measure),
     ];
     for (part, name, measure) in parts {
         if !args.wants(part) {

@@ -23,7 +23,7 @@ use crate::{
     plant::Plant,
     programs::Programs,
     report::{Report, quantile},
-    subscriber::{BATCHES, Subscriber},
+    subscriber::{BATCHES, Keep, Subscriber},
 };
 
 const DELAY: Duration = Duration::from_millis(2);
@@ -50,7 +50,7 @@ pub(super) fn measure(args: &Args, programs: &Programs, report: &mut Report) -> 
     )?;
     let mut node = home.start(programs, None)?;
     node.ready()?;
-    let mut subscriber = Subscriber::start(node.bus(), &[BATCHES], true)?;
+    let mut subscriber = Subscriber::start(node.bus(), &[BATCHES], Keep::Setpoints)?;
     load::flow(&mut node, &subscriber, layout.rate())?;
     let before = Reading::now(&node, &plant, &subscriber);
     let sent = write(args.writes.min(9_000), &layout, &mut subscriber)?;
