@@ -13,6 +13,7 @@ use longshore_host::{
     Refused, Stats, SubmitError,
 };
 use longshore_link::MapperReport;
+use longshore_types::schema_check::Document;
 use tokio::sync::{Notify, mpsc, watch};
 
 use self::folder::{Folder, Look};
@@ -305,6 +306,12 @@ impl Entry {
     pub fn version(&self) -> String {
         self.descriptor()
             .map_or_else(String::new, |descriptor| descriptor.version.clone())
+    }
+
+    /// The schema of its configurations, if its library has one. Reads it anew.
+    pub(crate) fn schema(&self) -> Option<Document> {
+        let descriptor = self.descriptor()?;
+        Document::parse(descriptor.schema.as_deref()?).ok()
     }
 
     /// Where it is in its life.

@@ -97,14 +97,20 @@ impl Copies {
         let plain = |c: char| c.is_ascii_alphanumeric() || ".+-_".contains(c);
         let version: String = version.chars().filter(|c| plain(*c)).collect();
         let file = self.folder.join(format!("{version}-{fingerprint:016x}.so"));
-        let size = fs::metadata(original)?.len();
-        if fs::metadata(&file).is_ok_and(|there| there.len() == size) {
-            return Ok(file);
-        }
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&self.folder)?;
+        if crate::sys::is_noexec(&self.folder) {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("`{}` is mounted with noexec", self.folder.display()),
+            ));
+        }
+        let size = fs::metadata(original)?.len();
+        if fs::metadata(&file).is_ok_and(|there| there.len() == size) {
+            return Ok(file);
+        }
         // Whole or not at all.
         let part = file.with_extension("part");
         fs::copy(original, &part)?;

@@ -50,6 +50,21 @@ pub(crate) fn name_process(name: &str) {
     unsafe { libc::prctl(libc::PR_SET_NAME, bytes.as_ptr()) };
 }
 
+/// Whether nothing in the folder may be run, so that no library can be loaded.
+pub(crate) fn is_noexec(folder: &std::path::Path) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(path) = std::ffi::CString::new(folder.as_os_str().as_bytes()) else {
+        return false;
+    };
+    let mut found = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: the path ends with a NUL and the struct has room; it is read only
+    // when the call filled it.
+    unsafe {
+        libc::statvfs(path.as_ptr(), found.as_mut_ptr()) == 0
+            && found.assume_init().f_flag & libc::ST_NOEXEC != 0
+    }
+}
+
 /// Gives memory that was freed back to the system. The allocator keeps it
 /// otherwise, as long as anything behind it is in use.
 pub(crate) fn release_free_memory() {

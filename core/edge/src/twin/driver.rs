@@ -209,6 +209,10 @@ impl Driver {
                 let lasting = matches!(state, MapperState::Failed { .. });
                 let (_, why) = describe(&state);
                 self.engine.mapper_is_down(index, &why, lasting, now);
+                // Its faults would show when it is back, which may be long.
+                if lasting && self.engine.wants_check(index) {
+                    self.engine.check_by_schema(index, mapper.schema(), now);
+                }
             }
         }
     }

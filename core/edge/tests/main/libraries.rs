@@ -122,3 +122,63 @@ async fn copying_a_library_is_all_that_it_takes_to_run_replace_and_remove_a_mapp
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_is_written_during_an_upgrade_arrives() {
+    let plc = modbus()
+        .unit(1)
+        .register(30_001, 215)
+        .register(40_001, 600)
+        .start()
+        .await;
+    let edge = Edge::start_with(&boiler(&plc, Some("30")), |config| {
+        config["mappers"][0]["file"] = json!("modbus.so");
+    })
+    .await;
+    put(edge.folder(), "modbus.so", &edition("1.0.0", None));
+    edge.twin("setpoint", "to be confirmed", |twin| {
+        twin["write"]["state"] == "confirmed"
+    })
+    .await;
+    put(edge.folder(), "modbus.so", &edition("1.1.0", None));
+    // Another value each time that one was confirmed, until the switch is over.
+    let mut value = 30;
+    loop {
+        value = if value < 80 { value + 1 } else { 30 };
+        edge.put_manifest(&boiler(&plc, Some(&value.to_string())));
+        edge.twin("setpoint", "to be confirmed", |twin| {
+            twin["write"]["state"] == "confirmed" && twin["desired"] == value.to_string()
+        })
+        .await;
+        assert_eq!(plc.holding(1, 0), 10 * value);
+        let (_, body) = edge.get("/status").await;
+        let status: Json = serde_json::from_str(&body).unwrap();
+        if status["mappers"][0]["version"] == "1.1.0" {
+            assert_eq!(status["mappers"][0]["restarts"], 0, "{body}");
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_device_shows_though_its_mapper_does_not_run() {
+    let plc = modbus().unit(1).start().await;
+    let manifest = boiler(&plc, None).replace("\"unit\":1", "\"unit\":300");
+    assert!(manifest.contains("300"), "{manifest}");
+    let edge = Edge::start_with(&manifest, |config| {
+        // Its own configuration is wrong, so it is refused.
+        config["mappers"][0]["config"] = json!({"timeoutMs": 0});
+    })
+    .await;
+    eventually("the fault", || async {
+        let (_, body) = edge.get("/twins?device=default/boiler").await;
+        let fault = "spec.protocol.configData.unit: must be at most 255, found 300";
+        if body.contains(fault) && body.contains("MapperDown") {
+            Ok(())
+        } else {
+            let (_, status) = edge.get("/status").await;
+            Err(format!("{body}\n{status}"))
+        }
+    })
+    .await;
+}

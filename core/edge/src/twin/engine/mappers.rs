@@ -54,6 +54,7 @@ impl Engine {
         } else {
             device.setup = Setup::Idle;
             device.served.set(Some(false), "MapperDown", reason, now);
+            self.unchecked.insert(id);
         }
         for point in self
             .device(id)
@@ -358,7 +359,7 @@ impl Engine {
     }
 
     /// Index of the property of each point that the mapper was told of.
-    fn places(&self, id: u32) -> Vec<usize> {
+    pub(super) fn places(&self, id: u32) -> Vec<usize> {
         let points = self
             .device(id)
             .map(|device| device.points.as_slice())

@@ -215,6 +215,8 @@ pub(crate) struct Engine {
     interned: HashMap<String, Arc<Rules>>,
     /// Devices with a report or a snapshot due.
     dirty: BTreeSet<u32>,
+    /// Devices whose mapper did not look at their configuration yet.
+    unchecked: BTreeSet<u32>,
     saved: HashMap<String, SavedDevice>,
     saved_desired: HashMap<String, HashMap<String, SavedDesired>>,
     next_stale_scan: u64,
@@ -255,6 +257,7 @@ impl Engine {
             next_token: 1,
             interned: HashMap::new(),
             dirty: BTreeSet::new(),
+            unchecked: BTreeSet::new(),
             saved: HashMap::new(),
             saved_desired: HashMap::new(),
             next_stale_scan: 0,

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::{Engine, MapperInfo, MapperSlot, Now, OUTAGE_MS};
+use longshore_types::schema_check::Document;
+
+use super::{Engine, MapperInfo, MapperSlot, Now, OUTAGE_MS, device::mapper_faults};
 
 impl Engine {
     /// Whether this is what is known of the mapper.
@@ -35,5 +37,34 @@ impl Engine {
             }
         }
         self.wants_objects = true;
+    }
+
+    /// Whether devices of this mapper wait for it, and nobody looked at their
+    /// configuration.
+    pub(crate) fn wants_check(&self, mapper: usize) -> bool {
+        let mut waiting = self.unchecked.iter();
+        waiting.any(|id| self.device(*id).is_some_and(|d| d.mapper == Some(mapper)))
+    }
+
+    /// Looks at those configurations in place of the mapper, which is not
+    /// there. What it says once it is back takes the place of this.
+    pub(crate) fn check_by_schema(&mut self, mapper: usize, schema: Option<Document>, now: Now) {
+        let of_mapper = |id: &u32| self.device(*id).is_some_and(|d| d.mapper == Some(mapper));
+        let ids: Vec<u32> = self.unchecked.iter().copied().filter(of_mapper).collect();
+        for id in ids {
+            self.unchecked.remove(&id);
+            let places = self.places(id);
+            let (Some(schema), Some(device)) = (&schema, self.device_mut(id)) else {
+                continue;
+            };
+            // Empty when a mapper had it before, and found nothing wrong.
+            let Ok(configuration) = serde_json::from_str(&device.config) else {
+                continue;
+            };
+            let faults = schema.check_device(&configuration);
+            let text = serde_json::to_string(&faults).unwrap_or_default();
+            device.set_mapper_faults(mapper_faults(&text, &places), now);
+            self.touch(id, now);
+        }
     }
 }
