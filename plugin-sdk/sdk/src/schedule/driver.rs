@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -11,11 +12,11 @@ use std::{
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Connection, Protocol, Received, RequestError, Samples, WatchPoint};
+use crate::{Connection, Protocol, Received, RequestError, Samples, Status, WatchPoint};
 
 use super::{
     emitter::{Emitter, Output},
-    machine::{BusCommand, Input, Job, Machine, Next, Outcome},
+    machine::{BusCommand, FAILED, Input, Job, Machine, Next, Outcome},
     unit::Now,
 };
 
@@ -77,16 +78,25 @@ pub(super) async fn run<P: Protocol>(
         output: Output::default(),
         gathered: None,
     };
-    let mut next = Some(Next::Wait(None));
-    while let Some(now) = next.take().filter(|_| !driver.cancel.is_cancelled()) {
-        next = match now {
-            Next::Dial => driver.dial().await,
-            Next::Run(job) => driver.carry_out(job).await,
-            Next::Busy(_) => unreachable!("a dial and an exchange are awaited where they start"),
-            Next::Wait(until) => driver.wait(until).await,
-        };
+    let failed = {
+        let mut driving = pin!(driver.drive());
+        let guarded = poll_fn(|context| {
+            // Unwind safety: after a panic only the queues are used, which no
+            // code of an author sees.
+            match catch_unwind(AssertUnwindSafe(|| driving.as_mut().poll(context))) {
+                Ok(poll) => poll.map(Ok),
+                Err(payload) => Poll::Ready(Err(payload)),
+            }
+        });
+        guarded.await.err()
+    };
+    match failed {
+        None => driver.end(Status::Stopped, "the mapper is stopped").await,
+        Some(payload) => {
+            driver.end(Status::Internal, FAILED).await;
+            resume_unwind(payload);
+        }
     }
-    driver.end().await;
 }
 
 /// The connection keeps to its deadline by itself; this is for one that does not.
@@ -177,6 +187,21 @@ async fn receive_now<P: Protocol>(
 }
 
 impl<P: Protocol> Driver<P> {
+    /// Does what the machine says until there is nothing more to do.
+    async fn drive(&mut self) {
+        let mut next = Some(Next::Wait(None));
+        while let Some(now) = next.take().filter(|_| !self.cancel.is_cancelled()) {
+            next = match now {
+                Next::Dial => self.dial().await,
+                Next::Run(job) => self.carry_out(job).await,
+                Next::Busy(_) => {
+                    unreachable!("a dial and an exchange are awaited where they start")
+                }
+                Next::Wait(until) => self.wait(until).await,
+            };
+        }
+    }
+
     /// Opens the bus. `None`: stop.
     async fn dial(&mut self) -> Option<Next<P>> {
         // A serial port can be opened once at a time.
@@ -370,21 +395,12 @@ impl<P: Protocol> Driver<P> {
     }
 
     /// Ends whatever still waits.
-    async fn end(mut self) {
+    async fn end(mut self, status: Status, message: &str) {
         self.commands.close();
-        let mut left = Vec::new();
         while let Some(command) = self.commands.recv().await {
-            left.push(command);
+            super::machine::complete(&mut self.output, command.token, status, message);
         }
-        for command in left {
-            super::machine::complete(
-                &mut self.output,
-                command.token,
-                crate::Status::Stopped,
-                "the mapper is stopped",
-            );
-        }
-        self.step(Input::Stop);
+        self.machine.stop(status, message, &mut self.output);
         self.flush();
     }
 }

@@ -265,8 +265,8 @@ impl<P: Protocol> Machine<P> {
         matches!(self.flight, Flight::Watch { unit: Some(unit), .. } if unit == index)
     }
 
-    /// Ends all that waits: the instance is being stopped.
-    pub(super) fn stop(&mut self, out: &mut Output) {
+    /// Ends all that waits: the instance is being stopped, or has failed here.
+    pub(super) fn stop(&mut self, status: Status, message: &str, out: &mut Output) {
         let flight = match std::mem::replace(&mut self.flight, Flight::None) {
             Flight::Command { command, .. } => Some(command),
             _ => None,
@@ -276,7 +276,7 @@ impl<P: Protocol> Machine<P> {
             .chain(self.writes.drain(..))
             .chain(self.reads.drain(..))
         {
-            complete(out, waiting.token, Status::Stopped, "the mapper is stopped");
+            complete(out, waiting.token, status, message);
         }
         self.devices.clear();
         self.cycles.clear();

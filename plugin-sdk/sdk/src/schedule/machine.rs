@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,6 +28,8 @@ pub(super) const PROBE_LAST: Duration = Duration::from_secs(60);
 pub(super) const EAGER: Duration = Duration::from_secs(1);
 /// Commands in a row before a reading that is due gets its turn.
 const COMMANDS_IN_A_ROW: u8 = 8;
+/// What is said of a bus on which the author's code panicked.
+pub(super) const FAILED: &str = "the mapper failed on this bus; see its log";
 /// Commands that may wait for the bus.
 pub(super) const WAITING: usize = 4096;
 /// The phases of buses that start together are spread over this time.
@@ -90,8 +93,6 @@ pub(super) enum Input<P: Protocol> {
     Received(Result<Received<P::Unit>, RequestError>),
     /// Time has passed.
     Tick,
-    /// The instance is being stopped.
-    Stop,
 }
 
 /// What to do next.
@@ -271,7 +272,6 @@ impl<P: Protocol> Machine<P> {
             Input::Done { result, usable } => self.done(result, usable, now, out),
             Input::Received(result) => self.received(result, now, out),
             Input::Tick => {}
-            Input::Stop => self.stop(out),
         }
         self.expire(now.instant, out);
         self.next(now, out)
@@ -333,7 +333,14 @@ impl<P: Protocol> Machine<P> {
     /// The next command whose exchange makes sense.
     fn next_command(&mut self, now: Now, out: &mut Output) -> Option<Job<P>> {
         while let Some(command) = self.writes.pop_front().or_else(|| self.reads.pop_front()) {
-            match self.job_of(&command, now.instant) {
+            // The protocol plans in there; a panic of it ends the bus, and
+            // this command stands in no queue any more.
+            let job = catch_unwind(AssertUnwindSafe(|| self.job_of(&command, now.instant)));
+            let job = job.unwrap_or_else(|payload| {
+                complete(out, command.token, Status::Internal, FAILED);
+                resume_unwind(payload)
+            });
+            match job {
                 Ok((unit, job)) => {
                     self.flight = Flight::Command {
                         command,

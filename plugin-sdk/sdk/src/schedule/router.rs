@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,14 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Command, CommandKind, Completion, DeviceConfig, DeviceState, Fault, Level, MethodConfig,
-    PointConfig, Protocol, Reason, Status, config,
+    PointConfig, Protocol, Reason, Status, config, glue::panic_message,
 };
 
 use super::{
     discovery::Discoveries,
     driver,
     emitter::{Emitter, Output},
-    machine::{BusCommand, BusCommandKind, MethodCall},
+    machine::{BusCommand, BusCommandKind, FAILED, MethodCall},
     unit::{Device, Slot},
 };
 
@@ -245,7 +246,16 @@ impl<P: Protocol> Router<P> {
             Ok(config) => config,
             Err(fault) => return self.refuse(token, deadline, id, None, &[fault]),
         };
-        let parsed = match self.protocol.parse(&config) {
+        let protocol = &self.protocol;
+        // A bug of the protocol that one configuration shows costs one device.
+        let parsed = catch_unwind(AssertUnwindSafe(|| protocol.parse(&config)));
+        let parsed = parsed.unwrap_or_else(|payload| {
+            let panic = panic_message(payload.as_ref());
+            let message = format!("the mapper failed to read this configuration: {panic}");
+            let path = String::new();
+            Err(vec![Fault { path, message }])
+        });
+        let parsed = match parsed {
             Ok(parsed) => parsed,
             Err(faults) => return self.refuse(token, deadline, id, Some(&config), &faults),
         };
@@ -389,7 +399,7 @@ impl<P: Protocol> Router<P> {
         self.devices.retain(|device, of| {
             let lost = *of == bus;
             if lost {
-                let message = "the mapper failed on this bus; see its log".to_owned();
+                let message = FAILED.to_owned();
                 states.push(DeviceState {
                     device: *device,
                     online: false,

@@ -2,6 +2,7 @@
 
 mod bench;
 mod groups;
+mod living;
 mod properties;
 mod pushes;
 mod stories;

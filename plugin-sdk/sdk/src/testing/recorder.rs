@@ -17,6 +17,8 @@ use crate::{
 /// How long something may take to happen. A machine that is busy with other
 /// tests is slow; a wait ends as soon as what it waits for is there.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// A wait looks again when something was emitted, and after this time.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Samples kept of each point.
 const KEPT: usize = 10_000;
 
@@ -192,7 +194,8 @@ impl Recorder {
         at(&lock(&self.0.record))
     }
 
-    /// Waits until `wanted` gives something.
+    /// Waits until `wanted` gives something, which may also look at what is
+    /// not in the record.
     ///
     /// # Panics
     /// It gives nothing for 20 seconds. The message tells what is there.
@@ -204,8 +207,8 @@ impl Recorder {
                 if let Some(found) = self.look(&mut wanted) {
                     return found;
                 }
-                // `self` keeps the sender alive.
-                let _ = changes.changed().await;
+                // Tests also look at what is theirs, such as a simulator.
+                let _ = timeout(LOOK_AGAIN, changes.changed()).await;
             }
         };
         match timeout(PATIENCE, waiting).await {

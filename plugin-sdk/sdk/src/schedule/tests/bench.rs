@@ -273,6 +273,12 @@ impl Bench {
         }
     }
 
+    /// The end; what still waits is recorded.
+    pub(super) fn stop(&mut self) {
+        self.machine.stop(crate::Status::Stopped, "", &mut self.out);
+        self.step(Input::Tick);
+    }
+
     /// One input, and the record of what comes out.
     pub(super) fn step(&mut self, input: Input<Registers>) {
         let now = self.now();

@@ -216,7 +216,7 @@ proptest! {
                 }
             }
         }
-        bench.step(Input::Stop);
+        bench.stop();
         let mut tokens: Vec<_> = bench.completions.iter().map(|(_, completion)| completion.token).collect();
         tokens.sort_unstable();
         prop_assert_eq!(tokens, (1..=token).collect::<Vec<_>>());
@@ -277,7 +277,7 @@ proptest! {
         for point in &all {
             prop_assert_eq!(bench.reads_of(*point).len(), 1, "point {}", point);
         }
-        bench.step(Input::Stop);
+        bench.stop();
         let mut tokens: Vec<_> = bench.completions.iter().map(|(_, completion)| completion.token).collect();
         let count = tokens.len();
         tokens.dedup();
