@@ -1,0 +1,413 @@
+//! Structures: what the server says of their fields, and their bodies as JSON.
+//!
+//! A type is asked for when its first value comes, and once on a connection
+//! (Part 3, section 8.48: DataTypeDefinition). A value of a type that the server does
+//! not describe is `{"typeId": …, "body": BASE64}`.
+
+use std::{
+    collections::HashMap,
+    io::Read,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use opcua::{
+    sync::RwLock,
+    types::{
+        BinaryDecodable, BrowseDescription, BrowseDirection, ByteString, ContextOwned, DataValue,
+        DateTime, DiagnosticInfo, Error, ExpandedNodeId, ExtensionObject, Guid, Identifier,
+        LocalizedText, NodeId, QualifiedName, ReadValueId, StatusCode, StructureDefinition,
+        StructureType, UAString, Variant, XmlElement,
+    },
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    codec::Decoder,
+    wire::{Wire, WireError},
+};
+
+/// Reference types (Part 6, annex A).
+const HAS_ENCODING: u32 = 38;
+const HAS_SUBTYPE: u32 = 45;
+/// The attribute DataTypeDefinition.
+const DEFINITION: u32 = 23;
+/// Data types of namespace 0 that are not built in.
+const STRUCTURE: u32 = 22;
+const ENUMERATION: u32 = 29;
+const NUMBER: u32 = 26;
+/// How deep types may lie in one another.
+const DEPTH: usize = 32;
+/// How many elements a field may have.
+const ELEMENTS: usize = 1_000_000;
+
+/// What a data type is on the wire.
+#[derive(Debug, Clone)]
+enum Kind {
+    /// One of the 25 built-in types (Part 6, section 5.1.2).
+    BuiltIn(u32),
+    /// Fields one after the other.
+    Structure(StructureDefinition),
+    /// The server does not say.
+    Unknown,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The data types of encodings.
+    encodings: HashMap<NodeId, NodeId>,
+    kinds: HashMap<NodeId, Kind>,
+}
+
+/// The data types that were met on one connection.
+#[derive(Default)]
+pub(crate) struct Types {
+    known: Mutex<Known>,
+    context: Option<std::sync::Arc<opcua::client::transport::AsyncSecureChannel>>,
+}
+
+impl Types {
+    pub(crate) fn new(
+        channel: std::sync::Arc<opcua::client::transport::AsyncSecureChannel>,
+    ) -> Self {
+        Self {
+            known: Mutex::default(),
+            context: Some(channel),
+        }
+    }
+
+    fn context(&self) -> Option<&RwLock<ContextOwned>> {
+        self.context.as_ref().map(|channel| channel.encoding_context())
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The encodings in a value that nobody has asked for yet.
+    pub(crate) fn missing(&self, value: &DataValue) -> Vec<NodeId> {
+        let mut found = Vec::new();
+        if let Some(value) = &value.value {
+            self.collect(value, &mut found);
+        }
+        found
+    }
+
+    fn collect(&self, value: &Variant, found: &mut Vec<NodeId>) {
+        match value {
+            Variant::ExtensionObject(object) if !object.is_null() => {
+                let id = object.binary_type_id().node_id;
+                if !found.contains(&id) && !self.known().encodings.contains_key(&id) {
+                    found.push(id);
+                }
+            }
+            Variant::Variant(inner) => self.collect(inner, found),
+            Variant::Array(array) => {
+                for inner in &array.values {
+                    // All elements of an array are of one kind.
+                    if !matches!(inner, Variant::ExtensionObject(_) | Variant::Variant(_)) {
+                        break;
+                    }
+                    self.collect(inner, found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Asks for the types of encodings, and for those that lie in them. What
+    /// the server does not answer is unknown from now on.
+    pub(crate) async fn load(&self, wire: &Wire, encodings: &[NodeId]) -> Result<(), WireError> {
+        let inverse = encodings
+            .iter()
+            .map(|node| references(node, HAS_ENCODING))
+            .collect::<Vec<_>>();
+        let found = wire.browse(&inverse).await?;
+        let mut wanted = Vec::new();
+        for (encoding, references) in encodings.iter().zip(found) {
+            let of = references.into_iter().next();
+            let data_type = of.map_or_else(|| encoding.clone(), |reference| reference.node_id.node_id);
+            self.known()
+                .encodings
+                .insert(encoding.clone(), data_type.clone());
+            wanted.push(data_type);
+        }
+        self.load_types(wire, wanted).await
+    }
+
+    /// Asks for data types, and for those of their fields.
+    pub(crate) async fn load_types(
+        &self,
+        wire: &Wire,
+        mut wanted: Vec<NodeId>,
+    ) -> Result<(), WireError> {
+        for _ in 0..DEPTH {
+            wanted.retain(|id| !self.known().kinds.contains_key(id));
+            wanted.sort_by_key(ToString::to_string);
+            wanted.dedup();
+            if wanted.is_empty() {
+                break;
+            }
+            let nodes: Vec<_> = wanted
+                .iter()
+                .map(|node| ReadValueId {
+                    node_id: node.clone(),
+                    attribute_id: DEFINITION,
+                    ..ReadValueId::default()
+                })
+                .collect();
+            let values = wire.read(&nodes).await?;
+            let mut next = Vec::new();
+            for (id, value) in wanted.into_iter().zip(values) {
+                let kind = match definition(value) {
+                    _ if built_in(&id).is_some() => built_in(&id).unwrap_or(Kind::Unknown),
+                    Some(kind) => kind,
+                    None => self.inherited(wire, id.clone()).await?,
+                };
+                if let Kind::Structure(definition) = &kind {
+                    let fields = definition.fields.iter().flatten();
+                    next.extend(fields.map(|field| field.data_type.clone()));
+                }
+                self.known().kinds.insert(id, kind);
+            }
+            wanted = next;
+        }
+        Ok(())
+    }
+
+    /// A type without a definition is what it is derived from.
+    async fn inherited(&self, wire: &Wire, mut id: NodeId) -> Result<Kind, WireError> {
+        for _ in 0..DEPTH {
+            if let Some(kind) = built_in(&id) {
+                return Ok(match kind {
+                    // A structure whose fields nobody tells.
+                    Kind::BuiltIn(STRUCTURE) => Kind::Unknown,
+                    kind => kind,
+                });
+            }
+            let mut found = wire.browse(&[references(&id, HAS_SUBTYPE)]).await?;
+            let Some(parent) = found.pop().and_then(|all| all.into_iter().next()) else {
+                break;
+            };
+            id = parent.node_id.node_id;
+        }
+        Ok(Kind::Unknown)
+    }
+
+    /// The built-in type that values of a data type are made of, if it is known
+    /// and no structure.
+    pub(crate) fn scalar_of(&self, data_type: &NodeId) -> Option<u32> {
+        match built_in(data_type).or_else(|| self.known().kinds.get(data_type).cloned()) {
+            Some(Kind::BuiltIn(number)) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// A structure as JSON.
+    pub(crate) fn json(&self, object: &ExtensionObject, decoder: &Decoder<'_>) -> Value {
+        if object.is_null() {
+            return Value::Null;
+        }
+        let id = object.binary_type_id().node_id;
+        let body = self.body(object);
+        let data_type = self.known().encodings.get(&id).cloned();
+        let decoded = data_type.and_then(|data_type| {
+            let mut stream = body.as_slice();
+            self.structure(&data_type, &mut stream, decoder, 0).ok()
+        });
+        decoded.unwrap_or_else(|| {
+            json!({"typeId": id.to_string(), "body": ByteString::from(&body).as_base64()})
+        })
+    }
+
+    /// The body as it was on the wire, also of a type that the library knows.
+    fn body(&self, object: &ExtensionObject) -> Vec<u8> {
+        let mut body = Vec::new();
+        if let (Some(inner), Some(context)) = (&object.body, self.context()) {
+            let context = context.read();
+            // Writing to memory does not fail; half a body would not decode.
+            let _ = inner.encode_binary(&mut body, &context.context());
+        }
+        body
+    }
+
+    fn structure(
+        &self,
+        data_type: &NodeId,
+        stream: &mut &[u8],
+        decoder: &Decoder<'_>,
+        depth: usize,
+    ) -> Result<Value, Error> {
+        let kind = built_in(data_type).or_else(|| self.known().kinds.get(data_type).cloned());
+        match kind {
+            Some(Kind::BuiltIn(number)) => Ok(decoder.json(&self.scalar(number, stream)?)),
+            Some(Kind::Structure(definition)) if depth < DEPTH => {
+                self.fields(&definition, stream, decoder, depth)
+            }
+            _ => Err(Error::decoding("the server does not describe the type")),
+        }
+    }
+
+    /// Part 6, sections 5.2.6 to 5.2.8.
+    fn fields(
+        &self,
+        definition: &StructureDefinition,
+        stream: &mut &[u8],
+        decoder: &Decoder<'_>,
+        depth: usize,
+    ) -> Result<Value, Error> {
+        let fields = definition.fields.as_deref().unwrap_or_default();
+        let mut object = Map::new();
+        let mask = match definition.structure_type {
+            StructureType::Structure => u32::MAX,
+            StructureType::StructureWithOptionalFields => number(stream)?,
+            StructureType::Union => {
+                let Some(index) = number(stream)?.checked_sub(1) else {
+                    return Ok(Value::Null);
+                };
+                let field = fields
+                    .get(index as usize)
+                    .ok_or_else(|| Error::decoding("the union has no such field"))?;
+                let value = self.field(field, stream, decoder, depth)?;
+                object.insert(field.name.to_string(), value);
+                return Ok(Value::Object(object));
+            }
+            _ => return Err(Error::decoding("fields of any subtype are not read")),
+        };
+        let mut bit = 0;
+        for field in fields {
+            if field.is_optional {
+                let is_there = mask >> bit & 1 == 1;
+                bit += 1;
+                if !is_there {
+                    continue;
+                }
+            }
+            let value = self.field(field, stream, decoder, depth)?;
+            object.insert(field.name.to_string(), value);
+        }
+        Ok(Value::Object(object))
+    }
+
+    fn field(
+        &self,
+        field: &opcua::types::StructureField,
+        stream: &mut &[u8],
+        decoder: &Decoder<'_>,
+        depth: usize,
+    ) -> Result<Value, Error> {
+        if field.value_rank < 1 {
+            return self.structure(&field.data_type, stream, decoder, depth + 1);
+        }
+        let mut sizes = Vec::new();
+        if field.value_rank > 1 {
+            for _ in 0..length(stream)? {
+                sizes.push(length(stream)?);
+            }
+        }
+        let count = match sizes.is_empty() {
+            true => length(stream)?,
+            false => sizes.iter().try_fold(1_usize, |product, size| product.checked_mul(*size))
+                .filter(|count| *count <= ELEMENTS)
+                .ok_or_else(|| Error::decoding("a matrix without end"))?,
+        };
+        let mut level = Vec::new();
+        for _ in 0..count {
+            level.push(self.structure(&field.data_type, stream, decoder, depth + 1)?);
+        }
+        for size in sizes.iter().skip(1).rev() {
+            level = level
+                .chunks((*size).max(1))
+                .map(|row| Value::from(row.to_vec()))
+                .collect();
+        }
+        Ok(Value::Array(level))
+    }
+
+    /// A value of a built-in type (Part 6, table 1).
+    fn scalar(&self, number: u32, stream: &mut &[u8]) -> Result<Variant, Error> {
+        let context = self.context().ok_or_else(|| Error::decoding("no connection"))?;
+        let context = context.read();
+        let context = &context.context();
+        let stream: &mut dyn Read = stream;
+        Ok(match number {
+            1 => Variant::Boolean(bool::decode(stream, context)?),
+            2 => Variant::SByte(i8::decode(stream, context)?),
+            3 => Variant::Byte(u8::decode(stream, context)?),
+            4 => Variant::Int16(i16::decode(stream, context)?),
+            5 => Variant::UInt16(u16::decode(stream, context)?),
+            6 | ENUMERATION => Variant::Int32(i32::decode(stream, context)?),
+            7 => Variant::UInt32(u32::decode(stream, context)?),
+            8 => Variant::Int64(i64::decode(stream, context)?),
+            9 => Variant::UInt64(u64::decode(stream, context)?),
+            10 => Variant::Float(f32::decode(stream, context)?),
+            11 => Variant::Double(f64::decode(stream, context)?),
+            12 => Variant::String(UAString::decode(stream, context)?),
+            13 => Variant::DateTime(Box::new(DateTime::decode(stream, context)?)),
+            14 => Variant::Guid(Box::new(Guid::decode(stream, context)?)),
+            15 => Variant::ByteString(ByteString::decode(stream, context)?),
+            16 => Variant::XmlElement(XmlElement::decode(stream, context)?),
+            17 => Variant::NodeId(Box::new(NodeId::decode(stream, context)?)),
+            18 => Variant::ExpandedNodeId(Box::new(ExpandedNodeId::decode(stream, context)?)),
+            19 => Variant::StatusCode(StatusCode::decode(stream, context)?),
+            20 => Variant::QualifiedName(Box::new(QualifiedName::decode(stream, context)?)),
+            21 => Variant::LocalizedText(Box::new(LocalizedText::decode(stream, context)?)),
+            STRUCTURE => Variant::ExtensionObject(ExtensionObject::decode(stream, context)?),
+            23 => Variant::DataValue(Box::new(DataValue::decode(stream, context)?)),
+            24 | NUMBER..=28 => Variant::Variant(Box::new(Variant::decode(stream, context)?)),
+            25 => Variant::DiagnosticInfo(Box::new(DiagnosticInfo::decode(stream, context)?)),
+            _ => return Err(Error::decoding("no built-in type")),
+        })
+    }
+}
+
+/// Types of namespace 0 that need no asking.
+fn built_in(id: &NodeId) -> Option<Kind> {
+    match (id.namespace, &id.identifier) {
+        // Number, Integer, UInteger and Enumeration follow the 25.
+        (0, Identifier::Numeric(number @ 1..=29)) => Some(Kind::BuiltIn(*number)),
+        _ => None,
+    }
+}
+
+/// What the attribute DataTypeDefinition says.
+fn definition(value: DataValue) -> Option<Kind> {
+    let Some(Variant::ExtensionObject(object)) = value.value else {
+        return None;
+    };
+    if let Some(structure) = object.inner_as::<StructureDefinition>() {
+        return Some(Kind::Structure(structure.clone()));
+    }
+    object
+        .inner_is::<opcua::types::EnumDefinition>()
+        .then_some(Kind::BuiltIn(ENUMERATION))
+}
+
+/// The references of one type that point to a node.
+fn references(node: &NodeId, kind: u32) -> BrowseDescription {
+    BrowseDescription {
+        node_id: node.clone(),
+        browse_direction: BrowseDirection::Inverse,
+        reference_type_id: NodeId::new(0, kind),
+        include_subtypes: true,
+        node_class_mask: 0,
+        result_mask: 0,
+    }
+}
+
+fn number(stream: &mut &[u8]) -> Result<u32, Error> {
+    let mut bytes = [0; 4];
+    stream
+        .read_exact(&mut bytes)
+        .map_err(|_| Error::decoding("the body ends early"))?;
+    Ok(u32::from_le_bytes(bytes))
+}
+
+/// The length of an array; a null array is an empty one. Each element takes a
+/// byte at least.
+fn length(stream: &mut &[u8]) -> Result<usize, Error> {
+    match number(stream)? as i32 {
+        ..=0 => Ok(0),
+        count if count as usize <= ELEMENTS => Ok(count as usize),
+        _ => Err(Error::decoding("an array without end")),
+    }
+}

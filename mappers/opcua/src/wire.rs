@@ -1,0 +1,493 @@
+//! Requests and answers over one secure channel, in batches that the server takes.
+
+use std::{sync::Arc, time::Duration};
+
+use opcua::{
+    client::transport::AsyncSecureChannel,
+    core::{RequestMessage, ResponseMessage},
+    types::{
+        BrowseDescription, BrowseNextRequest, BrowsePath, BrowsePathResult, BrowseRequest,
+        BrowseResult, ByteString, CallMethodRequest, CallMethodResult, CallRequest,
+        CreateMonitoredItemsRequest, CreateSubscriptionRequest, CreateSubscriptionResponse,
+        DataValue, DateTime, DeleteMonitoredItemsRequest, DeleteSubscriptionsRequest,
+        MonitoredItemCreateRequest, MonitoredItemCreateResult, NodeId, NotificationMessage,
+        PublishRequest, PublishResponse, ReadRequest, ReadValueId, ReferenceDescription,
+        RepublishRequest, RequestHeader, StatusCode, SubscriptionAcknowledgement,
+        TimestampsToReturn, TransferResult, TransferSubscriptionsRequest,
+        TranslateBrowsePathsToNodeIdsRequest, VariableId, Variant, ViewDescription, WriteRequest,
+        WriteValue,
+    },
+};
+use longshore_sdk::RequestError;
+
+use crate::node::Namespaces;
+
+/// Operations in one request at most, whatever the server would take: a larger
+/// answer only comes later.
+const MOST: usize = 1000;
+/// References of one node in one answer.
+const REFERENCES: u32 = 1000;
+
+/// An open channel with a session on it.
+pub(crate) struct Wire {
+    pub(crate) channel: Arc<AsyncSecureChannel>,
+    pub(crate) token: NodeId,
+    pub(crate) timeout: Duration,
+    pub(crate) limits: Limits,
+}
+
+/// What a server takes in one request (Part 5, section 6.3.11).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) read: usize,
+    pub(crate) write: usize,
+    pub(crate) browse: usize,
+    pub(crate) translate: usize,
+    pub(crate) monitored_items: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            read: MOST,
+            write: MOST,
+            browse: MOST,
+            translate: MOST,
+            monitored_items: MOST,
+        }
+    }
+}
+
+/// Why a request failed as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum WireError {
+    /// No answer came.
+    #[error("{service}: none within {} ms", .timeout.as_millis())]
+    Timeout {
+        service: &'static str,
+        timeout: Duration,
+    },
+    /// The channel is closed.
+    #[error("{service}: {message}")]
+    Line {
+        service: &'static str,
+        message: String,
+    },
+    /// The server refused it.
+    #[error("{service}: {}", status_text(*.status))]
+    Service {
+        service: &'static str,
+        status: StatusCode,
+    },
+    /// The answer is not one to the request.
+    #[error("{service}: the answer does not belong to it")]
+    Unexpected { service: &'static str },
+}
+
+impl WireError {
+    /// Whether nothing more can be done with this session.
+    pub(crate) fn ends_session(&self) -> bool {
+        match self {
+            Self::Line { .. } => true,
+            Self::Service { status, .. } => is_end(*status),
+            Self::Timeout { .. } | Self::Unexpected { .. } => false,
+        }
+    }
+
+    /// The server's status, if it refused.
+    pub(crate) fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Service { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+}
+
+impl From<WireError> for RequestError {
+    fn from(error: WireError) -> Self {
+        let ends = error.ends_session();
+        let message = error.to_string();
+        match error {
+            _ if ends => Self::Line(message),
+            WireError::Timeout { .. } => Self::Timeout(message),
+            WireError::Service { .. } => Self::Refused(message),
+            WireError::Line { .. } | WireError::Unexpected { .. } => Self::Garbled(message),
+        }
+    }
+}
+
+/// Statuses of a session or channel that is no more, or of a server that goes.
+fn is_end(status: StatusCode) -> bool {
+    [
+        StatusCode::BadSessionIdInvalid,
+        StatusCode::BadSessionClosed,
+        StatusCode::BadSessionNotActivated,
+        StatusCode::BadSecureChannelClosed,
+        StatusCode::BadSecureChannelIdInvalid,
+        StatusCode::BadSecureChannelTokenUnknown,
+        StatusCode::BadConnectionClosed,
+        StatusCode::BadCommunicationError,
+        StatusCode::BadNotConnected,
+        StatusCode::BadServerNotConnected,
+        StatusCode::BadServerHalted,
+        StatusCode::BadShutdown,
+        StatusCode::BadSequenceNumberInvalid,
+        StatusCode::BadTcpSecureChannelUnknown,
+    ]
+    .contains(&status)
+}
+
+/// A status as people look it up: its name and what it means.
+pub(crate) fn status_text(status: StatusCode) -> String {
+    let name = status.sub_code();
+    match name.description().trim().trim_end_matches('.') {
+        "" => status.to_string(),
+        description => format!("{status} ({description})"),
+    }
+}
+
+/// Takes the answer of one service, or says why there is none.
+macro_rules! answer {
+    ($wire:expr, $kind:ident, $request:expr, $timeout:expr) => {
+        match $wire.ask(stringify!($kind), $request, $timeout).await? {
+            ResponseMessage::$kind(answer) => Ok::<_, WireError>(answer),
+            _ => Err(WireError::Unexpected {
+                service: stringify!($kind),
+            }),
+        }
+    };
+}
+pub(crate) use answer;
+
+impl Wire {
+    /// The header of a request in our session.
+    pub(crate) fn header(&self, timeout: Duration) -> RequestHeader {
+        header(&self.channel, &self.token, timeout)
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(crate) async fn ask(
+        &self,
+        service: &'static str,
+        request: impl Into<RequestMessage>,
+        timeout: Duration,
+    ) -> Result<ResponseMessage, WireError> {
+        ask(&self.channel, service, request, timeout).await
+    }
+
+    /// How far the server's clock is ahead of ours. The library takes it off of
+    /// each time that it decodes; whoever shows a time puts it back.
+    pub(crate) fn clock_offset_ns(&self) -> i64 {
+        let context = self.channel.encoding_context().read();
+        let offset = context.options().client_offset;
+        offset.num_nanoseconds().unwrap_or_default()
+    }
+
+    /// Reads attributes; one value for each, in their order.
+    pub(crate) async fn read(&self, nodes: &[ReadValueId]) -> Result<Vec<DataValue>, WireError> {
+        let chunk = |chunk: &[ReadValueId]| {
+            let request = ReadRequest {
+                request_header: self.header(self.timeout),
+                max_age: 0.0,
+                timestamps_to_return: TimestampsToReturn::Both,
+                nodes_to_read: Some(chunk.to_vec()),
+            };
+            let wanted = chunk.len();
+            async move {
+                let answer = answer!(self, Read, request, self.timeout)?;
+                complete("Read", answer.results, wanted)
+            }
+        };
+        let chunks = nodes.chunks(self.limits.read).map(chunk);
+        Ok(futures::future::try_join_all(chunks).await?.concat())
+    }
+
+    pub(crate) async fn write(&self, values: &[WriteValue]) -> Result<Vec<StatusCode>, WireError> {
+        let mut all = Vec::with_capacity(values.len());
+        for chunk in values.chunks(self.limits.write) {
+            let request = WriteRequest {
+                request_header: self.header(self.timeout),
+                nodes_to_write: Some(chunk.to_vec()),
+            };
+            let answer = answer!(self, Write, request, self.timeout)?;
+            all.extend(complete("Write", answer.results, chunk.len())?);
+        }
+        Ok(all)
+    }
+
+    pub(crate) async fn call(
+        &self,
+        request: CallMethodRequest,
+    ) -> Result<CallMethodResult, WireError> {
+        let request = CallRequest {
+            request_header: self.header(self.timeout),
+            methods_to_call: Some(vec![request]),
+        };
+        let answer = answer!(self, Call, request, self.timeout)?;
+        let mut results = complete("Call", answer.results, 1)?;
+        results
+            .pop()
+            .ok_or(WireError::Unexpected { service: "Call" })
+    }
+
+    /// Node ids of browse paths; one result for each, in their order.
+    pub(crate) async fn translate(
+        &self,
+        paths: &[BrowsePath],
+    ) -> Result<Vec<BrowsePathResult>, WireError> {
+        let mut all = Vec::with_capacity(paths.len());
+        for chunk in paths.chunks(self.limits.translate) {
+            let request = TranslateBrowsePathsToNodeIdsRequest {
+                request_header: self.header(self.timeout),
+                browse_paths: Some(chunk.to_vec()),
+            };
+            let answer = answer!(self, TranslateBrowsePathsToNodeIds, request, self.timeout)?;
+            all.extend(complete(
+                "TranslateBrowsePathsToNodeIds",
+                answer.results,
+                chunk.len(),
+            )?);
+        }
+        Ok(all)
+    }
+
+    /// All references of some nodes; one list for each, in their order. A node
+    /// that cannot be browsed has none.
+    pub(crate) async fn browse(
+        &self,
+        nodes: &[BrowseDescription],
+    ) -> Result<Vec<Vec<ReferenceDescription>>, WireError> {
+        let mut all = Vec::with_capacity(nodes.len());
+        for chunk in nodes.chunks(self.limits.browse) {
+            let request = BrowseRequest {
+                request_header: self.header(self.timeout),
+                view: ViewDescription {
+                    view_id: NodeId::null(),
+                    timestamp: DateTime::null(),
+                    view_version: 0,
+                },
+                requested_max_references_per_node: REFERENCES,
+                nodes_to_browse: Some(chunk.to_vec()),
+            };
+            let answer = answer!(self, Browse, request, self.timeout)?;
+            for result in complete("Browse", answer.results, chunk.len())? {
+                all.push(self.browse_on(result).await?);
+            }
+        }
+        Ok(all)
+    }
+
+    async fn browse_on(
+        &self,
+        first: BrowseResult,
+    ) -> Result<Vec<ReferenceDescription>, WireError> {
+        let mut references = first.references.unwrap_or_default();
+        let mut point: ByteString = first.continuation_point;
+        while !point.is_null_or_empty() {
+            let request = BrowseNextRequest {
+                request_header: self.header(self.timeout),
+                release_continuation_points: false,
+                continuation_points: Some(vec![point]),
+            };
+            let answer = answer!(self, BrowseNext, request, self.timeout)?;
+            let mut results = complete("BrowseNext", answer.results, 1)?;
+            let Some(next) = results.pop() else { break };
+            references.extend(next.references.unwrap_or_default());
+            point = next.continuation_point;
+        }
+        Ok(references)
+    }
+
+    pub(crate) async fn create_subscription(
+        &self,
+        publishing_ms: u32,
+        keep_alive: u32,
+        lifetime: u32,
+    ) -> Result<CreateSubscriptionResponse, WireError> {
+        let request = CreateSubscriptionRequest {
+            request_header: self.header(self.timeout),
+            requested_publishing_interval: f64::from(publishing_ms),
+            requested_lifetime_count: lifetime,
+            requested_max_keep_alive_count: keep_alive,
+            max_notifications_per_publish: 0,
+            publishing_enabled: true,
+            priority: 0,
+        };
+        Ok(*answer!(self, CreateSubscription, request, self.timeout)?)
+    }
+
+    pub(crate) async fn delete_subscriptions(&self, ids: Vec<u32>) -> Result<(), WireError> {
+        let request = DeleteSubscriptionsRequest {
+            request_header: self.header(self.timeout),
+            subscription_ids: Some(ids),
+        };
+        answer!(self, DeleteSubscriptions, request, self.timeout).map(drop)
+    }
+
+    pub(crate) async fn transfer_subscriptions(
+        &self,
+        ids: Vec<u32>,
+    ) -> Result<Vec<TransferResult>, WireError> {
+        let wanted = ids.len();
+        let request = TransferSubscriptionsRequest {
+            request_header: self.header(self.timeout),
+            subscription_ids: Some(ids),
+            send_initial_values: true,
+        };
+        let answer = answer!(self, TransferSubscriptions, request, self.timeout)?;
+        complete("TransferSubscriptions", answer.results, wanted)
+    }
+
+    pub(crate) async fn create_items(
+        &self,
+        subscription: u32,
+        items: &[MonitoredItemCreateRequest],
+    ) -> Result<Vec<MonitoredItemCreateResult>, WireError> {
+        let mut all = Vec::with_capacity(items.len());
+        for chunk in items.chunks(self.limits.monitored_items) {
+            let request = CreateMonitoredItemsRequest {
+                request_header: self.header(self.timeout),
+                subscription_id: subscription,
+                timestamps_to_return: TimestampsToReturn::Both,
+                items_to_create: Some(chunk.to_vec()),
+            };
+            let answer = answer!(self, CreateMonitoredItems, request, self.timeout)?;
+            all.extend(complete("CreateMonitoredItems", answer.results, chunk.len())?);
+        }
+        Ok(all)
+    }
+
+    pub(crate) async fn delete_items(
+        &self,
+        subscription: u32,
+        ids: &[u32],
+    ) -> Result<(), WireError> {
+        for chunk in ids.chunks(self.limits.monitored_items) {
+            let request = DeleteMonitoredItemsRequest {
+                request_header: self.header(self.timeout),
+                subscription_id: subscription,
+                monitored_item_ids: Some(chunk.to_vec()),
+            };
+            answer!(self, DeleteMonitoredItems, request, self.timeout)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn publish(
+        &self,
+        acknowledgements: Vec<SubscriptionAcknowledgement>,
+        timeout: Duration,
+    ) -> Result<PublishResponse, WireError> {
+        let request = PublishRequest {
+            request_header: self.header(timeout),
+            subscription_acknowledgements: Some(acknowledgements),
+        };
+        Ok(*answer!(self, Publish, request, timeout)?)
+    }
+
+    pub(crate) async fn republish(
+        &self,
+        subscription: u32,
+        sequence: u32,
+    ) -> Result<NotificationMessage, WireError> {
+        let request = RepublishRequest {
+            request_header: self.header(self.timeout),
+            subscription_id: subscription,
+            retransmit_sequence_number: sequence,
+        };
+        let answer = answer!(self, Republish, request, self.timeout)?;
+        Ok(answer.notification_message)
+    }
+
+    /// The state of the server: keeps the session alive and shows that it is.
+    pub(crate) async fn keep_alive(&self) -> Result<(), WireError> {
+        let state: NodeId = VariableId::Server_ServerStatus_State.into();
+        self.read(&[ReadValueId::from(state)]).await.map(drop)
+    }
+
+    /// The server's namespaces, and what it takes in one request; what it does
+    /// not tell is as much as we ask for at most.
+    pub(crate) async fn read_capabilities(&mut self) -> Result<Namespaces, WireError> {
+        let ids = [
+            VariableId::Server_NamespaceArray,
+            VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
+            VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerWrite,
+            VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse,
+            VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds,
+            VariableId::Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
+        ];
+        let nodes = ids.map(|id| ReadValueId::from(NodeId::from(id)));
+        let values = self.read(&nodes).await?;
+        let value = |index: usize| values.get(index).and_then(|value| value.value.as_ref());
+        let limit = |index: usize| {
+            let number = value(index).and_then(Variant::as_f64).unwrap_or(0.0) as usize;
+            if number == 0 { MOST } else { number.min(MOST) }
+        };
+        self.limits = Limits {
+            read: limit(1),
+            write: limit(2),
+            browse: limit(3),
+            translate: limit(4),
+            monitored_items: limit(5),
+        };
+        let uris = value(0).and_then(Variant::as_array);
+        let uris = uris.into_iter().flatten().map(|uri| match uri {
+            Variant::String(uri) => uri.as_ref().to_owned(),
+            _ => String::new(),
+        });
+        Ok(Namespaces::new(uris.collect()))
+    }
+}
+
+/// A request's header.
+pub(crate) fn header(
+    channel: &AsyncSecureChannel,
+    token: &NodeId,
+    timeout: Duration,
+) -> RequestHeader {
+    RequestHeader {
+        authentication_token: token.clone(),
+        timestamp: DateTime::now(),
+        request_handle: channel.request_handle(),
+        timeout_hint: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
+        ..RequestHeader::default()
+    }
+}
+
+/// Sends a request on a channel, with or without a session.
+pub(crate) async fn ask(
+    channel: &AsyncSecureChannel,
+    service: &'static str,
+    request: impl Into<RequestMessage>,
+    timeout: Duration,
+) -> Result<ResponseMessage, WireError> {
+    let answer = channel.send(request, timeout).await.map_err(|error| {
+        match error.status() {
+            StatusCode::BadTimeout => WireError::Timeout { service, timeout },
+            StatusCode::BadConnectionClosed | StatusCode::BadNotConnected => WireError::Line {
+                service,
+                message: "the connection is closed".to_owned(),
+            },
+            status => WireError::Line {
+                service,
+                message: status_text(status),
+            },
+        }
+    })?;
+    let status = answer.response_header().service_result;
+    if status.is_bad() {
+        return Err(WireError::Service { service, status });
+    }
+    Ok(answer)
+}
+
+/// One result for each operation, as Part 4 wants it.
+fn complete<T>(
+    service: &'static str,
+    results: Option<Vec<T>>,
+    wanted: usize,
+) -> Result<Vec<T>, WireError> {
+    results
+        .filter(|results| results.len() == wanted)
+        .ok_or(WireError::Unexpected { service })
+}
