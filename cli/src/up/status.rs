@@ -228,7 +228,10 @@ pub(crate) fn table(status: &Json) -> String {
         rows.push((
             format!("mapper {}", of(&mapper, "name")),
             of(&mapper, "state"),
-            format!("{restarts} restarts"),
+            match mapper.get("message").and_then(Json::as_str) {
+                None | Some("") => format!("{restarts} restarts"),
+                Some(message) => format!("{restarts} restarts; {message}"),
+            },
         ));
     }
     let mut out = match text("/state").as_str() {

@@ -114,6 +114,9 @@ impl Copies {
         // Whole or not at all.
         let part = file.with_extension("part");
         fs::copy(original, &part)?;
+        // A copy of the right size and of zeros, after a power cut, would be
+        // taken for a good one.
+        fs::File::open(&part)?.sync_all()?;
         fs::rename(&part, &file)?;
         Ok(file)
     }
