@@ -7,18 +7,18 @@ use std::{
 
 use longshore_sdk::{Connection, MethodConfig, RequestError, SampleValue, Samples};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::{Instant, sleep_until, timeout_at},
 };
-use tokio_serial::{SerialPortBuilderExt, SerialStream};
 
 use crate::{
     address::{Coding, Point, Table},
-    bus::{Bus, Endpoint, Framing, Parity, Serial, Unit},
+    bus::{Bus, Endpoint, Framing, Unit},
     config::Modbus,
     frame::{self, Found},
+    io::{Io, open_serial},
     method::{self, Method},
+    pace::Pace,
     pdu::{self, Exception},
     plan,
 };
@@ -29,11 +29,6 @@ const AFTER_SPOILED: Duration = Duration::from_millis(100);
 const SILENT: u8 = 2;
 /// How long a serial answer that was given up is still expected.
 const LATE: Duration = Duration::from_secs(5);
-
-enum Io {
-    Tcp(TcpStream),
-    Serial(SerialStream),
-}
 
 /// An open line.
 pub struct Line {
@@ -50,6 +45,7 @@ pub struct Line {
     /// A request on a serial line that was given up: its answer may still come
     /// and look like the answer to the next one.
     given_up: Option<(u8, pdu::Request, Instant)>,
+    pace: Pace,
     /// Units that have shown that they do not know function 22.
     without_mask: [bool; 256],
     /// Bytes that belonged to no answer.
@@ -85,6 +81,7 @@ impl Line {
             broken: false,
             last_use: Instant::now(),
             given_up: None,
+            pace: Pace::new(),
             without_mask: [false; 256],
             dropped: 0,
         })
@@ -111,18 +108,23 @@ impl Line {
             request,
             &mut self.output,
         );
-        let timeout = Duration::from_millis(u64::from(unit.settings.timeout_ms));
-        let deadline = Instant::now() + self.bus.time_of(self.output.len() as u32) + timeout;
+        let timeout = self.pace.timeout(unit);
+        let asked = Instant::now();
+        let deadline = asked + self.bus.time_of(self.output.len() as u32) + timeout;
         match timeout_at(deadline, self.io.write_all(&self.output)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(self.broke(&error)),
             Err(_) => return Err(self.broke(&io::Error::from(io::ErrorKind::TimedOut))),
         }
-        let answer = self.await_answer(unit, request, deadline).await;
+        let answer = self.await_answer(unit, request, (deadline, timeout)).await;
         self.last_use = Instant::now();
         match &answer {
-            Ok(_) => self.silent = 0,
+            Ok(_) => {
+                self.silent = 0;
+                self.pace.answered(unit.id, self.last_use - asked);
+            }
             Err(RequestError::Timeout(_)) => {
+                self.pace.missed(unit.id);
                 self.silent = self.silent.saturating_add(1);
                 self.given_up = Some((unit.id, request.clone(), self.last_use + LATE));
             }
@@ -164,7 +166,7 @@ impl Line {
         &mut self,
         unit: &Unit,
         request: &pdu::Request,
-        deadline: Instant,
+        (deadline, timeout): (Instant, Duration),
     ) -> Result<(usize, usize), RequestError> {
         let framing = self.bus.framing;
         let mut until = deadline;
@@ -195,7 +197,7 @@ impl Line {
                 Err(_) => {
                     return Err(RequestError::Timeout(format!(
                         "within {} ms",
-                        unit.settings.timeout_ms
+                        timeout.as_millis()
                     )));
                 }
             }
@@ -544,56 +546,4 @@ fn now_ns() -> i64 {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
-}
-
-fn open_serial(serial: &Serial) -> Result<SerialStream, RequestError> {
-    let builder = tokio_serial::new(&serial.path, serial.baud)
-        .data_bits(if serial.data_bits == 7 {
-            tokio_serial::DataBits::Seven
-        } else {
-            tokio_serial::DataBits::Eight
-        })
-        .stop_bits(if serial.stop_bits == 2 {
-            tokio_serial::StopBits::Two
-        } else {
-            tokio_serial::StopBits::One
-        })
-        .parity(match serial.parity {
-            Parity::None => tokio_serial::Parity::None,
-            Parity::Even => tokio_serial::Parity::Even,
-            Parity::Odd => tokio_serial::Parity::Odd,
-        });
-    builder.open_native_async().map_err(|error| {
-        let hint = match error.kind() {
-            tokio_serial::ErrorKind::NoDevice => {
-                " (is it plugged in, and is no one else using it?)"
-            }
-            _ => "",
-        };
-        RequestError::Line(format!("failed to open the serial port: {error}{hint}"))
-    })
-}
-
-impl Io {
-    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        // No flush: of a serial port it would block the thread until all is sent.
-        match self {
-            Self::Tcp(stream) => stream.write_all(bytes).await,
-            Self::Serial(port) => port.write_all(bytes).await,
-        }
-    }
-
-    async fn read(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read_buf(into).await,
-            Self::Serial(port) => port.read_buf(into).await,
-        }
-    }
-
-    fn try_read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_read(into),
-            Self::Serial(port) => port.try_read(into),
-        }
-    }
 }

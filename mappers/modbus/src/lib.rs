@@ -46,7 +46,9 @@ mod config;
 mod discover;
 pub mod driver;
 pub mod frame;
+mod io;
 pub mod method;
+mod pace;
 pub mod pdu;
 mod plan;
 #[cfg(test)]
