@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::{describe, discover, explain, get, profile, set, sim, up, watch};
+use crate::{describe, discover, explain, get, mapper, new, profile, set, sim, up, watch};
 
 /// Runs devices and pods on edge nodes that are small, far away and often offline.
 #[derive(Debug, Parser)]
@@ -42,6 +42,30 @@ pub enum Command {
     Explain(explain::ExplainArgs),
     /// Run simulated devices
     Sim(sim::SimArgs),
+    /// Mapper libraries: list, show, check against the mapper contract
+    #[command(subcommand)]
+    Mapper(Mapper),
+    /// Write something to start from
+    #[command(subcommand)]
+    New(New),
+}
+
+/// What to do with mapper libraries.
+#[derive(Debug, Subcommand)]
+pub enum Mapper {
+    /// Judge a mapper library by every rule of the mapper contract
+    Check(mapper::CheckArgs),
+    /// List the mapper libraries near this program
+    List(mapper::ListArgs),
+    /// Show what a mapper library says of itself, without running it
+    Show(mapper::ShowArgs),
+}
+
+/// What to write.
+#[derive(Debug, Subcommand)]
+pub enum New {
+    /// A mapper for a new protocol, with a simulated device and tests
+    Mapper(new::MapperArgs),
 }
 
 /// What to describe.

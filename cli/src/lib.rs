@@ -14,6 +14,8 @@ pub mod describe;
 pub mod discover;
 pub mod explain;
 pub mod get;
+pub mod mapper;
+pub mod new;
 pub mod profile;
 pub mod set;
 pub mod sim;
@@ -33,7 +35,7 @@ use std::process::ExitCode;
 
 /// Runs one command and returns the exit code.
 pub fn run(args: args::Args) -> ExitCode {
-    use args::{Command, Describe, Set, Test, Watch};
+    use args::{Command, Describe, Mapper, New, Set, Test, Watch};
     match args.command {
         Command::Up(args) => up::up(args),
         Command::Status(args) => up::status(args),
@@ -47,6 +49,10 @@ pub fn run(args: args::Args) -> ExitCode {
         Command::Discover(args) => output::block_on(discover::run(args)),
         Command::Explain(args) => output::block_on(explain::run(args)),
         Command::Sim(args) => output::block_on(sim::run(args)),
+        Command::Mapper(Mapper::Check(args)) => output::block_on(mapper::check(args)),
+        Command::Mapper(Mapper::List(args)) => output::block_on(mapper::list(args)),
+        Command::Mapper(Mapper::Show(args)) => output::block_on(mapper::show(args)),
+        Command::New(New::Mapper(args)) => output::block_on(new::mapper(args)),
         Command::Test(Test::Profile(args)) => output::block_on(profile::run(args)),
     }
 }

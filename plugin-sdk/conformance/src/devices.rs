@@ -83,7 +83,9 @@ impl Device {
                         rest.into_iter()
                             .filter(|(key, _)| key != "id" && key != "intervalMs"),
                     );
-                    fresh.entry("name").or_insert_with(|| format!("p{i}").into());
+                    fresh
+                        .entry("name")
+                        .or_insert_with(|| format!("p{i}").into());
                     fresh.entry("writable").or_insert(false.into());
                     fresh.entry("type").or_insert("INT".into());
                     fresh.entry("config").or_insert_with(|| json!({}));

@@ -59,7 +59,9 @@ pub(crate) fn mapper_config(rng: &mut Rng, devices: &Devices) -> Vec<u8> {
     match rng.u8(0..4) {
         0 => (0..rng.usize(1..40)).map(|_| rng.u8(..)).collect(),
         1 => anything(rng, 4).to_string().into_bytes(),
-        _ => object(rng, devices.schema("mapper")).to_string().into_bytes(),
+        _ => object(rng, devices.schema("mapper"))
+            .to_string()
+            .into_bytes(),
     }
 }
 
@@ -87,10 +89,7 @@ fn object(rng: &mut Rng, schema: Option<&Value>) -> Value {
     }
     if known.is_none() || rng.u8(0..4) == 0 {
         for _ in 0..rng.usize(0..4) {
-            map.insert(
-                TEXTS[rng.usize(..TEXTS.len())].to_owned(),
-                anything(rng, 2),
-            );
+            map.insert(TEXTS[rng.usize(..TEXTS.len())].to_owned(), anything(rng, 2));
         }
     }
     Value::Object(map)

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Rules that are judged at the same time. Most of their time they wait.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 /// Time between two looks at a child.
 const LOOK: Duration = Duration::from_millis(5);
 /// So much of what a child printed is told.
@@ -50,7 +50,9 @@ pub(crate) fn judge(subject: &Subject) -> Report {
             });
         }
     });
-    let mut verdicts = verdicts.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut verdicts = verdicts
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     verdicts.sort_by_key(|(place, _)| *place);
     Report {
         subject: subject.label(),

@@ -124,7 +124,8 @@ impl Subject {
     /// Only these rules, by their names; all if never called.
     #[must_use]
     pub fn only(mut self, rules: &[&str]) -> Self {
-        self.only.extend(rules.iter().map(|rule| (*rule).to_owned()));
+        self.only
+            .extend(rules.iter().map(|rule| (*rule).to_owned()));
         self
     }
 

@@ -137,9 +137,8 @@ pub(super) fn neighbours(context: &Context) -> Found {
     let records = session.recorder.records();
     let mut after = records.iter().filter(|record| record.at >= since);
     if after.any(|record| {
-        let offline = |state: longshore_host::StateRef<'_>| {
-            state.device == 0 && state.online == Some(false)
-        };
+        let offline =
+            |state: longshore_host::StateRef<'_>| state.device == 0 && state.online == Some(false);
         record.batch.states().any(offline)
     }) {
         return broken("the neighbour was told to be offline meanwhile");
@@ -202,13 +201,7 @@ fn judge_message(done: &Done, config: &[u8]) -> Found {
     if done.message.is_empty() || !matches!(done.status, Status::Ok | Status::InvalidConfig) {
         return Ok(());
     }
-    let wrong = |what: &str| {
-        broken(format!(
-            "{what}: `{}`, with {}",
-            done.message,
-            show(config)
-        ))
-    };
+    let wrong = |what: &str| broken(format!("{what}: `{}`, with {}", done.message, show(config)));
     let Ok(Value::Array(faults)) = serde_json::from_str::<Value>(&done.message) else {
         return wrong("the message is no JSON array");
     };

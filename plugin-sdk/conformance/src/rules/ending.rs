@@ -153,7 +153,9 @@ pub(super) fn memory_kib() -> Result<u64, Finding> {
     settle_memory();
     let smaps = fs::read_to_string("/proc/self/smaps_rollup")
         .map_err(|error| Finding::NotJudged(format!("failed to read the memory: {error}")))?;
-    let line = smaps.lines().find_map(|line| line.strip_prefix("Anonymous:"));
+    let line = smaps
+        .lines()
+        .find_map(|line| line.strip_prefix("Anonymous:"));
     line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok())
         .ok_or_else(|| Finding::NotJudged("the kernel does not tell the memory".to_owned()))
 }

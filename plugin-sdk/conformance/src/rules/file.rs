@@ -97,13 +97,20 @@ pub(super) fn schema(file: &Path) -> Found {
             Value::Null if part != "device" && part != "property" => {}
             Value::Object(_) => {}
             other => {
-                let found = if other.is_null() { "missing" } else { "no object" };
+                let found = if other.is_null() {
+                    "missing"
+                } else {
+                    "no object"
+                };
                 return broken(format!("its part `{part}` is {found}"));
             }
         }
         for (i, example) in list(&schema[part]["examples"]).iter().enumerate() {
-            lacks(&schema[part], example)
-                .map_or(Ok(()), |key| broken(format!("{part}.examples[{i}] has no `{key}`, which is required")))?;
+            lacks(&schema[part], example).map_or(Ok(()), |key| {
+                broken(format!(
+                    "{part}.examples[{i}] has no `{key}`, which is required"
+                ))
+            })?;
         }
     }
     Ok(())

@@ -1,0 +1,292 @@
+//! `longshore new`: a mapper to start from, outside of this workspace.
+//!
+//! The template is a complete mapper for a small thermometer, with a simulator,
+//! tests and a README that says in which order to change what. It is written
+//! as a whole or not at all.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::output::{advised, say};
+
+/// Arguments of `longshore new mapper`.
+#[derive(Debug, clap::Args)]
+pub struct MapperArgs {
+    /// The mapper's name, which is that of its protocol too: of a-z, 0-9 and -
+    name: String,
+    /// The folder to make [default: longshore-mapper-NAME]
+    #[arg(long, value_name = "DIR")]
+    path: Option<PathBuf>,
+    /// A checkout of Longshore, or a version in the registry [default: the checkout around this program, else its version]
+    #[arg(long, value_name = "PATH|VERSION")]
+    sdk: Option<String>,
+}
+
+/// The descriptor has room for 31 bytes; `longshore-mapper-` goes before it in
+/// the name of the package.
+const LONGEST_NAME: usize = 31;
+
+/// Names that would be names of crates or words of Rust in the written code.
+const TAKEN: &[&str] = &[
+    "as", "async", "await", "break", "const", "continue", "crate", "dyn", "else", "enum", "extern",
+    "false", "fn", "for", "if", "impl", "in", "let", "loop", "match", "mod", "move", "mut", "pub",
+    "ref", "return", "self", "static", "struct", "super", "trait", "true", "type", "unsafe", "use",
+    "where", "while", "link", "bus", "unit", "point", "request", "parsed", "protocol", "planned",
+    "fault", "duration", "value", "section",
+];
+
+/// Files of the template: where they go, and what stands in them.
+const FILES: &[(&str, &str)] = &[
+    ("Cargo.toml", include_str!("template/Cargo.toml.in")),
+    (".gitignore", include_str!("template/gitignore.in")),
+    ("README.md", include_str!("template/README.md.in")),
+    ("schema.json", include_str!("template/schema.json.in")),
+    ("src/lib.rs", include_str!("template/src/lib.rs.in")),
+    ("src/config.rs", include_str!("template/src/config.rs.in")),
+    ("src/plan.rs", include_str!("template/src/plan.rs.in")),
+    ("src/codec.rs", include_str!("template/src/codec.rs.in")),
+    ("src/driver.rs", include_str!("template/src/driver.rs.in")),
+    ("src/schema.rs", include_str!("template/src/schema.rs.in")),
+    (
+        "tests/it/main.rs",
+        include_str!("template/tests/it/main.rs.in"),
+    ),
+    (
+        "tests/it/simulator.rs",
+        include_str!("template/tests/it/simulator.rs.in"),
+    ),
+    (
+        "tests/it/readings.rs",
+        include_str!("template/tests/it/readings.rs.in"),
+    ),
+    (
+        "tests/it/conformance.rs",
+        include_str!("template/tests/it/conformance.rs.in"),
+    ),
+    (
+        "profile/{{name}}.yaml",
+        include_str!("template/profile/device.yaml.in"),
+    ),
+];
+
+/// Runs `longshore new mapper`.
+pub(crate) async fn mapper(args: MapperArgs) -> Result<bool> {
+    check_name(&args.name)?;
+    let folder = args
+        .path
+        .unwrap_or_else(|| PathBuf::from(format!("longshore-mapper-{}", args.name)));
+    let sdk = Sdk::find(args.sdk.as_deref())?;
+    write(&folder, &args.name, &sdk)?;
+    let shown = folder.display();
+    say(&format!(
+        "wrote {shown}: a mapper that reads and sets a simulated thermometer\n\nnext:\n  cd {shown}\n  cargo test\n  less README.md\n"
+    ));
+    Ok(true)
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let fault = if name.is_empty() || name.len() > LONGEST_NAME {
+        "has to have 1 to 31 characters"
+    } else if !name.chars().all(plain) {
+        "may have only a-z, 0-9 and -"
+    } else if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
+        "has to begin with a letter"
+    } else if name.ends_with('-') || name.contains("--") {
+        "may have - only between two words"
+    } else if TAKEN.contains(&name) {
+        "is a word of the code itself"
+    } else {
+        return Ok(());
+    };
+    Err(advised(
+        format!("name `{name}`: it {fault}"),
+        "take the protocol's name, as in: longshore new mapper knx-ip",
+    ))
+}
+
+/// Where the SDK comes from.
+#[derive(Debug, PartialEq, Eq)]
+enum Sdk {
+    /// The top of a checkout.
+    Checkout(PathBuf),
+    Version(String),
+}
+
+impl Sdk {
+    fn find(named: Option<&str>) -> Result<Self> {
+        let Some(named) = named else {
+            let own = std::env::current_exe().unwrap_or_default();
+            let around = own.ancestors().find(|folder| is_checkout(folder));
+            return Ok(match around {
+                Some(checkout) => Self::Checkout(checkout.to_owned()),
+                None => Self::Version(env!("CARGO_PKG_VERSION").to_owned()),
+            });
+        };
+        let path = Path::new(named);
+        if is_checkout(path) {
+            let path = path.canonicalize();
+            return Ok(Self::Checkout(
+                path.with_context(|| format!("failed to find {named}"))?,
+            ));
+        }
+        let is_version = named.starts_with(|c: char| c.is_ascii_digit())
+            && named
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || ".-+".contains(c));
+        if is_version && !path.exists() {
+            return Ok(Self::Version(named.to_owned()));
+        }
+        Err(advised(
+            format!("--sdk {named}: neither a checkout of Longshore nor a version"),
+            "name the folder that has plugin-sdk/sdk in it, or a version such as 0.1.0",
+        ))
+    }
+
+    /// What stands behind `longshore-sdk =` and the like.
+    fn dependency(&self, package: &str) -> String {
+        match self {
+            Self::Checkout(top) => {
+                let path = top.join("plugin-sdk").join(package);
+                format!("{{ path = {} }}", toml_text(&path.to_string_lossy()))
+            }
+            Self::Version(version) => toml_text(version),
+        }
+    }
+}
+
+fn is_checkout(folder: &Path) -> bool {
+    folder.join("plugin-sdk/sdk/Cargo.toml").is_file()
+}
+
+/// A TOML string; JSON's escapes are among TOML's.
+fn toml_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Writes beside the folder first and moves it into place, so that a disk that
+/// is full leaves nothing half.
+fn write(folder: &Path, name: &str, sdk: &Sdk) -> Result<()> {
+    if folder.exists() {
+        return Err(advised(
+            format!("{} exists already", folder.display()),
+            "name another folder with --path DIR",
+        ));
+    }
+    let parent = match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if !parent.is_dir() {
+        bail!("there is no folder {}", parent.display());
+    }
+    let draft = tempfile::Builder::new()
+        .prefix(".longshore-new-")
+        .tempdir_in(parent)
+        .with_context(|| format!("failed to write into {}", parent.display()))?;
+    for (file, text) in FILES {
+        let file = draft.path().join(filled(file, name, sdk));
+        let written = fs::create_dir_all(file.parent().unwrap_or(draft.path()))
+            .and_then(|()| fs::write(&file, filled(text, name, sdk)));
+        written.with_context(|| format!("failed to write {}", file.display()))?;
+    }
+    // A temporary folder is for its owner alone; a crate is like any other.
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(draft.path(), fs::Permissions::from_mode(0o755))
+        .and_then(|()| fs::rename(draft.path(), folder))
+        .with_context(|| format!("failed to make {}", folder.display()))?;
+    // Nothing is left to remove under the draft's name.
+    let _ = draft.keep();
+    Ok(())
+}
+
+fn filled(text: &str, name: &str, sdk: &Sdk) -> String {
+    text.replace("{{name}}", name)
+        .replace("{{ident}}", &name.replace('-', "_"))
+        .replace("{{Name}}", &type_name(name))
+        .replace("{{sdk}}", &sdk.dependency("sdk"))
+        .replace("{{conformance}}", &sdk.dependency("conformance"))
+}
+
+/// `knx-ip` becomes `KnxIp`.
+fn type_name(name: &str) -> String {
+    name.split('-')
+        .flat_map(|word| {
+            let mut letters = word.chars();
+            let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+            first.into_iter().chain(letters)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_before_anything_is_written() {
+        for good in ["thermo", "knx-ip", "s7"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for (bad, fault) in [
+            ("", "1 to 31 characters"),
+            ("Thermo", "only a-z, 0-9 and -"),
+            ("../etc", "only a-z, 0-9 and -"),
+            ("7s", "begin with a letter"),
+            ("a--b", "between two words"),
+            ("match", "a word of the code itself"),
+        ] {
+            let error = check_name(bad).unwrap_err().to_string();
+            assert!(error.contains(fault), "{error}");
+        }
+    }
+
+    #[test]
+    fn all_is_written_and_nothing_is_left_to_fill_in() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("it");
+        let sdk = Sdk::Version("0.1.0".to_owned());
+        write(&folder, "knx-ip", &sdk).unwrap();
+        let left: Vec<_> = fs::read_dir(parent.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "no draft is left: {left:?}");
+        let mut lines = 0;
+        for (file, _) in FILES {
+            let file = folder.join(filled(file, "knx-ip", &sdk));
+            let text = fs::read_to_string(&file).unwrap();
+            assert!(!text.contains("{{"), "{}", file.display());
+            if file.strip_prefix(folder.join("src")).is_ok() {
+                let code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
+                lines += text.lines().filter(code).count();
+            }
+        }
+        assert!(
+            lines <= 300,
+            "the mapper has {lines} lines of code, its tests included"
+        );
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        assert!(manifest.contains("longshore-sdk = \"0.1.0\""), "{manifest}");
+        let code = fs::read_to_string(folder.join("src/config.rs")).unwrap();
+        assert!(code.contains("pub struct KnxIp;"), "{code}");
+
+        let again = write(&folder, "knx-ip", &sdk).unwrap_err().to_string();
+        assert!(again.ends_with("exists already"), "{again}");
+    }
+
+    #[test]
+    fn the_sdk_is_a_checkout_or_a_version() {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let found = Sdk::find(top.to_str()).unwrap();
+        assert_eq!(found, Sdk::Checkout(top.to_owned()));
+        assert_eq!(
+            Sdk::find(Some("0.1.0")).unwrap().dependency("sdk"),
+            "\"0.1.0\""
+        );
+        assert!(Sdk::find(Some("no/such/folder")).is_err());
+        // The test itself lies in the checkout's build folder.
+        assert_eq!(Sdk::find(None).unwrap(), Sdk::Checkout(top.to_owned()));
+    }
+}
