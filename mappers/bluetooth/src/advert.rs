@@ -120,7 +120,11 @@ impl Advert {
     ///
     /// # Errors
     /// See [`AdvertError`].
-    pub fn fields(&self, format: Format, seal: Seal<'_>) -> Result<Option<Vec<Field>>, AdvertError> {
+    pub fn fields(
+        &self,
+        format: Format,
+        seal: Seal<'_>,
+    ) -> Result<Option<Vec<Field>>, AdvertError> {
         let service = |number| self.of_service(Uuid::short(number));
         let found = match format {
             Format::Any => Some(self.signal()),
@@ -147,9 +151,7 @@ impl Advert {
                 Some(bytes) => beacon::ibeacon(bytes)?,
                 None => None,
             },
-            Format::Manufacturer(_) | Format::Service(_) => {
-                self.bytes(format).map(|_| Vec::new())
-            }
+            Format::Manufacturer(_) | Format::Service(_) => self.bytes(format).map(|_| Vec::new()),
         };
         Ok(found.map(|mut fields| {
             if format != Format::Any {

@@ -58,10 +58,12 @@ impl Shared {
         if let Some(open) = client.as_ref().filter(|client| client.is_open()) {
             return Ok(Arc::clone(open));
         }
-        let opened = Client::open(self.address.as_deref()).await.map_err(|error| {
-            let place = self.address.as_deref().unwrap_or("the system bus");
-            RequestError::Line(format!("D-Bus at {place} cannot be reached: {error}"))
-        })?;
+        let opened = Client::open(self.address.as_deref())
+            .await
+            .map_err(|error| {
+                let place = self.address.as_deref().unwrap_or("the system bus");
+                RequestError::Line(format!("D-Bus at {place} cannot be reached: {error}"))
+            })?;
         *client = Some(Arc::clone(&opened));
         Ok(opened)
     }

@@ -78,7 +78,10 @@ impl Protocol for Bluetooth {
             if mode == Some(Mode::Advertisement)
                 && let Some(Source::Characteristic(_)) = parsed.as_ref().map(|point| point.source)
             {
-                section.fault("characteristic", "the device is in mode advertisement, without a connection");
+                section.fault(
+                    "characteristic",
+                    "the device is in mode advertisement, without a connection",
+                );
             }
             let (faults, more) = section.finish();
             warnings.extend(more);
@@ -171,20 +174,29 @@ fn bus(section: &Section<'_>) -> Option<(Bus, Option<Mode>)> {
         (Some(text), _) => match bus::address(text) {
             Some(address) => Some(Target::Address(address)),
             None => {
-                section.fault("address", format!("`{text}` is no address; write for example `A4:C1:38:01:02:03`"));
+                section.fault(
+                    "address",
+                    format!("`{text}` is no address; write for example `A4:C1:38:01:02:03`"),
+                );
                 None
             }
         },
         (None, Some(name)) => Some(Target::Name(name.to_owned())),
         (None, None) => {
-            section.fault("address", "no device: write its `address`, or the `name` that it advertises");
+            section.fault(
+                "address",
+                "no device: write its `address`, or the `name` that it advertises",
+            );
             None
         }
     };
     let adapter = section.text("adapter").map(str::to_owned);
     let mode = section.choice(
         "mode",
-        &[("connect", Mode::Connect), ("advertisement", Mode::Advertisement)],
+        &[
+            ("connect", Mode::Connect),
+            ("advertisement", Mode::Advertisement),
+        ],
     );
     let passkey = section
         .integer("passkey", 0..=999_999)
@@ -226,7 +238,10 @@ fn duration(section: &Section<'_>, key: &'static str) -> Option<Duration> {
     };
     let found = found.filter(|found| (10..=86_400_000).contains(&found.as_millis()));
     if found.is_none() {
-        section.fault(key, "expected a time from 10 ms to 24 h: milliseconds, or a text such as `5s`");
+        section.fault(
+            key,
+            "expected a time from 10 ms to 24 h: milliseconds, or a text such as `5s`",
+        );
     }
     found
 }
@@ -244,7 +259,9 @@ fn parse_duration(text: &str) -> Option<Duration> {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
         let number: u64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let letters = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let factor: u64 = match &rest[..letters] {
             "ms" => 1,
             "s" => 1000,

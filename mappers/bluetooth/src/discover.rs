@@ -57,7 +57,9 @@ pub(crate) async fn discover(
         if request.connect.contains(&device.address) {
             match ask(&shared, &request, device).await {
                 Ok(properties) => entry.properties.extend(properties),
-                Err(error) => found.notes.push(format!("{}: {error}", Target::Address(device.address))),
+                Err(error) => found
+                    .notes
+                    .push(format!("{}: {error}", Target::Address(device.address))),
             }
         }
         found.devices.push(entry);
@@ -65,7 +67,10 @@ pub(crate) async fn discover(
     for address in &request.connect {
         if !devices.iter().any(|device| device.address == *address) {
             let address = Target::Address(*address);
-            found.notes.push(format!("{address} was not heard within {} s", request.seconds));
+            found.notes.push(format!(
+                "{address} was not heard within {} s",
+                request.seconds
+            ));
         }
     }
     if request.connect.is_empty() {
@@ -86,7 +91,10 @@ fn parse(request: &Map<String, Json>) -> Result<Request, Vec<Fault>> {
     };
     let connect: Option<Vec<_>> = list.into_iter().map(|text| bus::address(text?)).collect();
     if connect.is_none() {
-        section.fault("connect", "expected addresses, for example `A4:C1:38:01:02:03`");
+        section.fault(
+            "connect",
+            "expected addresses, for example `A4:C1:38:01:02:03`",
+        );
     }
     let (faults, _) = section.finish();
     match connect {
@@ -125,7 +133,11 @@ fn describe(device: &tree::Device, adapter: Option<&str>) -> FoundDevice {
                 let mut seen: Vec<&str> = Vec::new();
                 for field in &fields {
                     let is_signal = matches!(field.name, "rssi" | "txPower" | "present");
-                    if is_signal && properties.iter().any(|known: &FoundProperty| known.name == field.name) {
+                    if is_signal
+                        && properties
+                            .iter()
+                            .any(|known: &FoundProperty| known.name == field.name)
+                    {
                         continue;
                     }
                     seen.push(field.name);
@@ -144,7 +156,10 @@ fn describe(device: &tree::Device, adapter: Option<&str>) -> FoundDevice {
         }
     }
     let services: Vec<_> = device.services.iter().map(ToString::to_string).collect();
-    let level = device.advert.rssi.map_or(String::new(), |rssi| format!(", {rssi} dBm"));
+    let level = device
+        .advert
+        .rssi
+        .map_or(String::new(), |rssi| format!(", {rssi} dBm"));
     let services = if services.is_empty() {
         String::new()
     } else {
@@ -152,7 +167,9 @@ fn describe(device: &tree::Device, adapter: Option<&str>) -> FoundDevice {
     };
     FoundDevice {
         name: slug(name, &address),
-        description: format!("{name} {address}{level}{services}{sealed}").trim().to_owned(),
+        description: format!("{name} {address}{level}{services}{sealed}")
+            .trim()
+            .to_owned(),
         protocol,
         properties,
     }
@@ -161,7 +178,10 @@ fn describe(device: &tree::Device, adapter: Option<&str>) -> FoundDevice {
 fn part(format: Format, name: &str, unit: &str, value: &Value, index: usize) -> FoundProperty {
     let word = FORMATS.iter().find(|(_, known)| *known == format);
     let mut config = Map::new();
-    config.insert("advertisement".to_owned(), word.map_or("any", |(word, _)| word).into());
+    config.insert(
+        "advertisement".to_owned(),
+        word.map_or("any", |(word, _)| word).into(),
+    );
     config.insert("field".to_owned(), name.into());
     let mut own = name.to_owned();
     if index > 1 {
@@ -231,16 +251,21 @@ async fn ask(
             continue;
         }
         let bytes = if can("read") {
-            link.read_object(&path, Instant::now() + Duration::from_secs(5)).await
+            link.read_object(&path, Instant::now() + Duration::from_secs(5))
+                .await
         } else {
             None
         };
-        let mut config = json!({"service": service.to_string(), "characteristic": uuid.to_string()});
+        let mut config =
+            json!({"service": service.to_string(), "characteristic": uuid.to_string()});
         if can("notify") || can("indicate") {
             config["notify"] = true.into();
         }
         let value = match (known, &bytes) {
-            (Some(known), Some(bytes)) => known.decode(bytes).ok().and_then(|parts| Some(parts.into_iter().next()?.1)),
+            (Some(known), Some(bytes)) => known
+                .decode(bytes)
+                .ok()
+                .and_then(|parts| Some(parts.into_iter().next()?.1)),
             (None, Some(bytes)) => Some(Value::Bytes(bytes.clone())),
             _ => None,
         };
@@ -248,7 +273,10 @@ async fn ask(
             Some(known) => (known.name.to_owned(), known.unit),
             None => (format!("c{}", uuid.to_string().replace('-', "")), ""),
         };
-        let same = properties.iter().filter(|known| known.name.starts_with(&name)).count();
+        let same = properties
+            .iter()
+            .filter(|known| known.name.starts_with(&name))
+            .count();
         let fallback = match known.map(|known| known.shape) {
             Some(gatt::Shape::Text | gatt::Shape::CurrentTime) => "STRING",
             Some(gatt::Shape::Truth) => "BOOLEAN",
@@ -257,7 +285,11 @@ async fn ask(
             None => "BYTES",
         };
         properties.push(FoundProperty {
-            name: if same == 0 { name } else { format!("{name}{}", same + 1) },
+            name: if same == 0 {
+                name
+            } else {
+                format!("{name}{}", same + 1)
+            },
             description: format!("can {}", flags.join(", ")),
             twin_type: fallback.to_owned(),
             writable: can("write") || can("write-without-response"),

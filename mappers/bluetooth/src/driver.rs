@@ -18,8 +18,8 @@ use crate::{
     bluez::{self, Client, Event, Inbox, Scan, tree},
     bus::{Bus, Target, Unit},
     config::Bluetooth,
-    uuid::Uuid,
     point::{MAX_VALUE, Meaning, Place, Point, Source, WriteType},
+    uuid::Uuid,
 };
 
 /// One exchange: a characteristic, or what was heard.
@@ -108,7 +108,9 @@ impl Link {
     /// The object of a characteristic, with its flags and packet size.
     fn object(&self, place: Place) -> Result<(String, Vec<String>, Option<u16>), RequestError> {
         let Some(device) = &self.device else {
-            return Err(RequestError::Refused("the device is not connected: it is in mode advertisement".to_owned()));
+            return Err(RequestError::Refused(
+                "the device is not connected: it is in mode advertisement".to_owned(),
+            ));
         };
         self.client.look(|tree| {
             let found = tree.characteristic(&device.path, place);
@@ -136,7 +138,11 @@ impl Link {
     pub(crate) async fn read_object(&self, path: &str, deadline: Instant) -> Option<Vec<u8>> {
         let options: (HashMap<&str, Variant<'_>>,) = (HashMap::new(),);
         let call = (path, tree::CHARACTERISTIC, "ReadValue");
-        let answer = self.client.ask("reading", deadline, call, &options).await.ok()?;
+        let answer = self
+            .client
+            .ask("reading", deadline, call, &options)
+            .await
+            .ok()?;
         answer.body().deserialize().ok()
     }
 
@@ -144,7 +150,10 @@ impl Link {
         let what = format!("reading {place}");
         let options: (HashMap<&str, Variant<'_>>,) = (HashMap::new(),);
         let call = (path, tree::CHARACTERISTIC, "ReadValue");
-        let answer = self.client.ask(&what, self.deadline(), call, &options).await;
+        let answer = self
+            .client
+            .ask(&what, self.deadline(), call, &options)
+            .await;
         let answer = answer.map_err(|error| self.failed(error))?;
         let bytes = answer.body().deserialize::<Vec<u8>>();
         bytes.map_err(|_| RequestError::Garbled(format!("{what}: no bytes")))
@@ -159,7 +168,10 @@ impl Link {
     /// Asks one characteristic to send by itself; gives its first value if it can be read.
     async fn begin(&mut self, place: Place, samples: &mut Samples) -> Result<(), RequestError> {
         let (path, flags, _) = self.object(place)?;
-        if !flags.iter().any(|flag| flag == "notify" || flag == "indicate") {
+        if !flags
+            .iter()
+            .any(|flag| flag == "notify" || flag == "indicate")
+        {
             let message = format!("{place} cannot notify; it can {}", flags.join(", "));
             return Err(RequestError::Refused(message));
         }
@@ -213,7 +225,9 @@ impl Link {
                 let before = samples.len();
                 for watching in &self.watching {
                     if watching.point.source == Source::Characteristic(place) {
-                        watching.point.decode(watching.id, &bytes, samples, received.time_ns);
+                        watching
+                            .point
+                            .decode(watching.id, &bytes, samples, received.time_ns);
                     }
                 }
                 self.latest.insert(place, (bytes, received.time_ns));
@@ -310,9 +324,7 @@ impl Link {
     /// all else is not known any more.
     fn silence(&mut self, samples: &mut Samples) -> Received<Unit> {
         self.silent_at = None;
-        let is_presence = |watching: &Watching| {
-            matches!(&watching.point.meaning, Meaning::Part(name, _) if name == "present")
-        };
+        let is_presence = |watching: &Watching| matches!(&watching.point.meaning, Meaning::Part(name, _) if name == "present");
         let seconds = self.bus.silent_after.as_secs_f64();
         let message = format!("no advertisement for {seconds} s");
         if !self.watching.iter().any(is_presence) {
@@ -342,10 +354,14 @@ impl Connection<Bluetooth> for Link {
     ) -> Result<(), RequestError> {
         let Some(place) = request.place else {
             let Some(heard_ns) = self.heard_ns else {
-                return Err(RequestError::Timeout("nothing was heard of it yet".to_owned()));
+                return Err(RequestError::Timeout(
+                    "nothing was heard of it yet".to_owned(),
+                ));
             };
             for (id, point) in &request.points {
-                let Source::Advert(format) = point.source else { continue };
+                let Source::Advert(format) = point.source else {
+                    continue;
+                };
                 let before = samples.len();
                 self.decode(*id, point, format, &self.heard, heard_ns, samples);
                 if samples.len() == before {
@@ -355,19 +371,25 @@ impl Connection<Bluetooth> for Link {
             return Ok(());
         };
         let (path, flags, _) = self.object(place)?;
-        let (bytes, time_ns) = if flags.iter().any(|flag| flag.ends_with("read")) || flags.is_empty() {
-            (self.read_value(place, &path).await?, bluez::now_ns())
-        } else if let Some(latest) = self.latest.get(&place) {
-            latest.clone()
-        } else {
-            let message = format!("{place} cannot be read; it can {}", flags.join(", "));
-            return Err(RequestError::Refused(message));
-        };
+        let (bytes, time_ns) =
+            if flags.iter().any(|flag| flag.ends_with("read")) || flags.is_empty() {
+                (self.read_value(place, &path).await?, bluez::now_ns())
+            } else if let Some(latest) = self.latest.get(&place) {
+                latest.clone()
+            } else {
+                let message = format!("{place} cannot be read; it can {}", flags.join(", "));
+                return Err(RequestError::Refused(message));
+            };
         for (id, point) in &request.points {
             let before = samples.len();
             point.decode(*id, &bytes, samples, time_ns);
             if samples.len() == before {
-                samples.push_bad(*id, Reason::Refused, "the value has no such field now", time_ns);
+                samples.push_bad(
+                    *id,
+                    Reason::Refused,
+                    "the value has no such field now",
+                    time_ns,
+                );
             }
         }
         Ok(())
@@ -385,17 +407,21 @@ impl Connection<Bluetooth> for Link {
         };
         let (path, flags, mtu) = self.object(place)?;
         let can = |flag: &str| flags.iter().any(|known| known == flag);
-        let how = point.write.unwrap_or(if can("write") || !can("write-without-response") {
-            WriteType::Request
-        } else {
-            WriteType::Command
-        });
+        let how = point
+            .write
+            .unwrap_or(if can("write") || !can("write-without-response") {
+                WriteType::Request
+            } else {
+                WriteType::Command
+            });
         let present = if point.is_part() {
             self.read_value(place, &path).await?
         } else {
             Vec::new()
         };
-        let bytes = point.encode(value, present).map_err(RequestError::InvalidValue)?;
+        let bytes = point
+            .encode(value, present)
+            .map_err(RequestError::InvalidValue)?;
         // A command is one packet, three bytes of which are its head; BlueZ
         // splits a request into several (Core 5.4, volume 3, part F, section 3.4.5).
         let room = match (how, mtu) {

@@ -96,9 +96,27 @@ pub const STANDARD: &[Standard] = &[
     number(0x2A6E, "temperature", "Cel", (2, true, 2), Some(0x8000)),
     number(0x2A6F, "humidity", "%", (2, false, 2), Some(0xFFFF)),
     number(0x2A70, "trueWindSpeed", "m/s", (2, false, 2), Some(0xFFFF)),
-    number(0x2A71, "trueWindDirection", "deg", (2, false, 2), Some(0xFFFF)),
-    number(0x2A72, "apparentWindSpeed", "m/s", (2, false, 2), Some(0xFFFF)),
-    number(0x2A73, "apparentWindDirection", "deg", (2, false, 2), Some(0xFFFF)),
+    number(
+        0x2A71,
+        "trueWindDirection",
+        "deg",
+        (2, false, 2),
+        Some(0xFFFF),
+    ),
+    number(
+        0x2A72,
+        "apparentWindSpeed",
+        "m/s",
+        (2, false, 2),
+        Some(0xFFFF),
+    ),
+    number(
+        0x2A73,
+        "apparentWindDirection",
+        "deg",
+        (2, false, 2),
+        Some(0xFFFF),
+    ),
     number(0x2A74, "gustFactor", "", (1, false, 1), None),
     number(0x2A75, "pollenConcentration", "m-3", (3, false, 0), None),
     number(0x2A76, "uvIndex", "", (1, false, 0), None),
@@ -187,7 +205,10 @@ impl Standard {
             } => {
                 let raw = little(bytes.get(..size).ok_or(short(size))?);
                 if unknown == Some(raw) {
-                    return Ok(vec![("value", Value::Unknown("the device does not know it"))]);
+                    return Ok(vec![(
+                        "value",
+                        Value::Unknown("the device does not know it"),
+                    )]);
                 }
                 let raw = if is_signed {
                     signed(raw, size)

@@ -103,7 +103,10 @@ pub(crate) fn words(section: &Section<'_>) -> Vec<(String, Vec<u8>)> {
             .collect::<Option<Vec<_>>>()
     });
     words.unwrap_or_else(|| {
-        section.fault("dataWrite", "expected words with their bytes, for example `ON: [1]`");
+        section.fault(
+            "dataWrite",
+            "expected words with their bytes, for example `ON: [1]`",
+        );
         Vec::new()
     })
 }

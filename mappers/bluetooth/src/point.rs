@@ -127,7 +127,10 @@ pub(crate) fn parse(section: &Section<'_>, point: &PointConfig) -> Option<Point>
     let indicate = section.boolean("indicate").unwrap_or(false);
     let write = section.choice(
         "writeType",
-        &[("request", WriteType::Request), ("command", WriteType::Command)],
+        &[
+            ("request", WriteType::Request),
+            ("command", WriteType::Command),
+        ],
     );
     let words = kubeedge::words(section);
     let converter = kubeedge::converter(section);
@@ -136,14 +139,20 @@ pub(crate) fn parse(section: &Section<'_>, point: &PointConfig) -> Option<Point>
     let raw = raw(section, point);
     let source = match (characteristic, format) {
         (Some(_), Some(_)) => {
-            section.fault("advertisement", "a property is either of a characteristic or of an advertisement");
+            section.fault(
+                "advertisement",
+                "a property is either of a characteristic or of an advertisement",
+            );
             return None;
         }
         (Some(uuid), None) => Source::Characteristic(Place { service, uuid }),
         (None, Some(format)) => Source::Advert(format),
         (None, None) => {
             if section.is_sound() {
-                section.fault("characteristic", "no place: write for example `characteristic: 2a19` or `advertisement: bthome`");
+                section.fault(
+                    "characteristic",
+                    "no place: write for example `characteristic: 2a19` or `advertisement: bthome`",
+                );
             }
             return None;
         }
@@ -204,12 +213,17 @@ fn format(section: &Section<'_>, service: Option<Uuid>) -> Option<Format> {
 fn company(section: &Section<'_>) -> Option<u16> {
     let value = section.value("company")?;
     let number = match value {
-        Json::Number(number) => number.as_u64().and_then(|number| u16::try_from(number).ok()),
+        Json::Number(number) => number
+            .as_u64()
+            .and_then(|number| u16::try_from(number).ok()),
         Json::String(text) => u16::from_str_radix(text.trim_start_matches("0x"), 16).ok(),
         _ => None,
     };
     if number.is_none() {
-        section.fault("company", "expected the company's number, for example `0x004c`");
+        section.fault(
+            "company",
+            "expected the company's number, for example `0x004c`",
+        );
     }
     number
 }
@@ -247,7 +261,13 @@ fn of_characteristic(
             "STRING" => Some(Meaning::Raw(0, Raw::Text)),
             "BYTES" => Some(Meaning::Raw(0, Raw::Bytes)),
             _ => {
-                section.fault("rawType", format!("{} is not a standard one that is known here: write its `rawType`", place.uuid));
+                section.fault(
+                    "rawType",
+                    format!(
+                        "{} is not a standard one that is known here: write its `rawType`",
+                        place.uuid
+                    ),
+                );
                 None
             }
         };
@@ -261,7 +281,10 @@ fn of_characteristic(
             .or(fields.first()),
     };
     if name.is_none() {
-        section.fault("field", format!("{} has the fields {}", place.uuid, fields.join(", ")));
+        section.fault(
+            "field",
+            format!("{} has the fields {}", place.uuid, fields.join(", ")),
+        );
     }
     name.map(|name| Meaning::Standard(known, name))
 }
@@ -345,11 +368,17 @@ impl Spec {
                 (Some(rest), Raw::Text) => Value::Text(text(rest)).push(id, samples, time_ns),
                 (Some(rest), Raw::Bytes) => Value::Bytes(rest.to_vec()).push(id, samples, time_ns),
                 (Some([byte, ..]), Raw::Truth) => samples.push_bool(id, *byte != 0, time_ns),
-                _ => bad(samples, &format!("the value has only {} bytes", bytes.len())),
+                _ => bad(
+                    samples,
+                    &format!("the value has only {} bytes", bytes.len()),
+                ),
             },
             Meaning::Converter(converter) => match converter.decode(bytes) {
                 Some(number) => samples.push_f64(id, number, time_ns),
-                None => bad(samples, &format!("the value has only {} bytes", bytes.len())),
+                None => bad(
+                    samples,
+                    &format!("the value has only {} bytes", bytes.len()),
+                ),
             },
             Meaning::Words => match self.words.iter().find(|(_, of)| of == bytes) {
                 Some((word, _)) => samples.push_str(id, word, time_ns),
@@ -381,8 +410,17 @@ impl Spec {
                 SampleValue::Uint(number) => number.to_string(),
                 _ => String::new(),
             };
-            let found = self.words.iter().find(|(of, _)| of.eq_ignore_ascii_case(&word));
-            let names = || self.words.iter().map(|(word, _)| &word[..]).collect::<Vec<_>>().join(", ");
+            let found = self
+                .words
+                .iter()
+                .find(|(of, _)| of.eq_ignore_ascii_case(&word));
+            let names = || {
+                self.words
+                    .iter()
+                    .map(|(word, _)| &word[..])
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
             return found
                 .map(|(_, bytes)| bytes.clone())
                 .ok_or_else(|| format!("`{word}` is none of {}", names()));
@@ -411,7 +449,9 @@ impl Spec {
                 present[*at] = u8::from(truth);
                 Ok(present)
             }
-            (Meaning::Raw(at, _), SampleValue::String(text)) => Ok(end(present, *at, text.as_bytes())),
+            (Meaning::Raw(at, _), SampleValue::String(text)) => {
+                Ok(end(present, *at, text.as_bytes()))
+            }
             (Meaning::Raw(at, _), SampleValue::Bytes(bytes)) => Ok(end(present, *at, bytes)),
             _ => Err("this property takes no such value".to_owned()),
         }

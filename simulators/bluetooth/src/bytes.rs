@@ -33,7 +33,12 @@ pub(crate) enum WriteError {
     Fixed,
 }
 
-pub(crate) fn check(specs: &[FieldSpec], world: &World, path: &str, problems: &mut Vec<Problem>) -> Vec<Field> {
+pub(crate) fn check(
+    specs: &[FieldSpec],
+    world: &World,
+    path: &str,
+    problems: &mut Vec<Problem>,
+) -> Vec<Field> {
     let mut fields = Vec::with_capacity(specs.len());
     for (index, spec) in specs.iter().enumerate() {
         let at = |key: &str| format!("{path}[{index}].{key}");
@@ -41,7 +46,10 @@ pub(crate) fn check(specs: &[FieldSpec], world: &World, path: &str, problems: &m
             (Some(digits), None, None, None) => {
                 match from_hex(digits) {
                     Some(bytes) => fields.push(Field::Fixed(bytes)),
-                    None => problems.push(Problem::new(at("bytes"), format!("`{digits}` is no hexadecimal"))),
+                    None => problems.push(Problem::new(
+                        at("bytes"),
+                        format!("`{digits}` is no hexadecimal"),
+                    )),
                 }
                 continue;
             }
@@ -52,7 +60,10 @@ pub(crate) fn check(specs: &[FieldSpec], world: &World, path: &str, problems: &m
             (None, None, Some(name), None) => match world.id(name) {
                 Some(id) => Source::Signal(id),
                 None => {
-                    problems.push(Problem::new(at("signal"), format!("no signal is named `{name}`")));
+                    problems.push(Problem::new(
+                        at("signal"),
+                        format!("no signal is named `{name}`"),
+                    ));
                     continue;
                 }
             },
@@ -115,7 +126,9 @@ pub(crate) fn write(fields: &[Field], world: &World, mut bytes: &[u8]) -> Result
         else {
             return Err(WriteError::Fixed);
         };
-        let (part, rest) = bytes.split_at_checked(size(*kind)).ok_or(WriteError::Length)?;
+        let (part, rest) = bytes
+            .split_at_checked(size(*kind))
+            .ok_or(WriteError::Length)?;
         bytes = rest;
         let mut part = part.to_vec();
         if *big {
@@ -137,7 +150,13 @@ pub(crate) fn write(fields: &[Field], world: &World, mut bytes: &[u8]) -> Result
 /// Whether a write to these fields sets signals.
 pub(crate) fn is_bound(fields: &[Field]) -> bool {
     let is_signal = |field: &Field| {
-        matches!(field, Field::Number { source: Source::Signal(_), .. })
+        matches!(
+            field,
+            Field::Number {
+                source: Source::Signal(_),
+                ..
+            }
+        )
     };
     !fields.is_empty() && fields.iter().all(is_signal)
 }
@@ -173,7 +192,9 @@ fn decode(bytes: &[u8], kind: NumberType) -> f64 {
     let shift = 64 - 8 * bytes.len() as u32;
     let signed = (unsigned << shift) as i64 >> shift;
     match kind {
-        NumberType::Int8 | NumberType::Int16 | NumberType::Int24 | NumberType::Int32 => signed as f64,
+        NumberType::Int8 | NumberType::Int16 | NumberType::Int24 | NumberType::Int32 => {
+            signed as f64
+        }
         NumberType::Float32 => f64::from(f32::from_bits(unsigned as u32)),
         NumberType::Float => (signed << 40 >> 40) as f64 * 10_f64.powi(i32::from(bytes[3] as i8)),
         _ => unsigned as f64,
@@ -193,7 +214,11 @@ pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
 
 /// A UUID as BlueZ writes it: 36 characters in lower case.
 pub(crate) fn uuid(text: &str) -> Option<String> {
-    let digits: String = text.chars().filter(|c| *c != '-').collect::<String>().to_lowercase();
+    let digits: String = text
+        .chars()
+        .filter(|c| *c != '-')
+        .collect::<String>()
+        .to_lowercase();
     if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
@@ -201,7 +226,14 @@ pub(crate) fn uuid(text: &str) -> Option<String> {
         4 => Some(format!("0000{digits}-0000-1000-8000-00805f9b34fb")),
         8 => Some(format!("{digits}-0000-1000-8000-00805f9b34fb")),
         32 => Some(
-            [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-"),
+            [
+                &digits[..8],
+                &digits[8..12],
+                &digits[12..16],
+                &digits[16..20],
+                &digits[20..],
+            ]
+            .join("-"),
         ),
         _ => None,
     }

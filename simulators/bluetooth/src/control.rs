@@ -26,17 +26,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{
-    fault::FaultRule,
-    model::Counters,
-    server::Server,
-    simulator::DeviceState,
-};
+use crate::{fault::FaultRule, model::Counters, server::Server, simulator::DeviceState};
 
 type Shared = State<Arc<Server>>;
 
 /// Serves until the simulator stops.
-pub(crate) async fn serve(listener: TcpListener, server: Arc<Server>, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    server: Arc<Server>,
+    mut stop: watch::Receiver<bool>,
+) {
     let router = Router::new()
         .route("/state", get(state))
         .route("/signals", get(signals))
@@ -61,7 +60,10 @@ pub(crate) fn devices(server: &Server) -> Vec<DeviceState> {
         .devices
         .iter()
         .map(|device| {
-            let all = device.services.iter().flat_map(|service| &service.characteristics);
+            let all = device
+                .services
+                .iter()
+                .flat_map(|service| &service.characteristics);
             DeviceState {
                 address: device.spec.address.clone(),
                 name: device.spec.name.clone(),

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Fault {
-    /// Connecting, reading and writing never end.
+    /// Connecting, reading and writing never end, and it notifies nobody.
     Unresponsive,
     /// They end so many milliseconds later.
     Slow(u64),
@@ -92,7 +92,10 @@ impl Faults {
     }
 
     pub(crate) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     /// The fault that hits this act of this device, counted against its limits.
@@ -108,7 +111,8 @@ impl Faults {
                 Fault::AttError(_) | Fault::Disconnect => act == Act::Exchange,
                 Fault::Unresponsive | Fault::Slow(_) => act != Act::Advertise,
             };
-            let named = |device: &String| names.iter().any(|name| name.eq_ignore_ascii_case(device));
+            let named =
+                |device: &String| names.iter().any(|name| name.eq_ignore_ascii_case(device));
             fits && rule.device.as_ref().is_none_or(named)
         };
         let (rule, _) = active.iter_mut().rev().find(|(rule, _)| hits(rule))?;
@@ -116,6 +120,19 @@ impl Faults {
             *left -= 1;
         }
         Some(rule.fault)
+    }
+
+    /// Whether the device keeps silent now; counts nothing.
+    pub(crate) fn is_unresponsive(&self, names: &[&str], now: Instant) -> bool {
+        let active = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        active.iter().any(|(rule, until)| {
+            let named =
+                |device: &String| names.iter().any(|name| name.eq_ignore_ascii_case(device));
+            rule.fault == Fault::Unresponsive
+                && until.is_none_or(|until| now < until)
+                && rule.requests.is_none()
+                && rule.device.as_ref().is_none_or(named)
+        })
     }
 
     pub(crate) fn list(&self) -> Vec<FaultRule> {

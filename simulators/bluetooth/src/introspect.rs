@@ -124,7 +124,10 @@ pub(crate) fn xml(is_root: bool, interfaces: &[&str], nodes: &[String]) -> Strin
     if is_root {
         xml.push_str(MANAGER);
     }
-    for interface in INTERFACES.iter().filter(|known| interfaces.contains(&known.name)) {
+    for interface in INTERFACES
+        .iter()
+        .filter(|known| interfaces.contains(&known.name))
+    {
         xml.push_str(&format!("<interface name=\"{}\">", interface.name));
         for Method(name, input, output) in interface.methods {
             xml.push_str(&format!("<method name=\"{name}\">"));
@@ -137,7 +140,9 @@ pub(crate) fn xml(is_root: bool, interfaces: &[&str], nodes: &[String]) -> Strin
         }
         for Property(name, signature, settable) in interface.properties {
             let access = if *settable { "readwrite" } else { "read" };
-            xml.push_str(&format!("<property name=\"{name}\" type=\"{signature}\" access=\"{access}\"/>"));
+            xml.push_str(&format!(
+                "<property name=\"{name}\" type=\"{signature}\" access=\"{access}\"/>"
+            ));
         }
         xml.push_str("</interface>\n");
     }

@@ -84,7 +84,9 @@ async fn serve(
     }
     let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, &line).context("cannot print the addresses")?;
-    writeln!(out).and_then(|()| out.flush()).context("cannot print the addresses")?;
+    writeln!(out)
+        .and_then(|()| out.flush())
+        .context("cannot print the addresses")?;
     drop(out);
     tokio::select! {
         _ = interrupt.recv() => {}

@@ -152,10 +152,19 @@ impl Model {
             if let Source::Signal(name) = &spec.rssi
                 && world.id(name).is_none()
             {
-                problems.push(Problem::new(format!("{at}.rssi"), format!("no signal is named `{name}`")));
+                problems.push(Problem::new(
+                    format!("{at}.rssi"),
+                    format!("no signal is named `{name}`"),
+                ));
             }
-            if devices.iter().any(|other: &Device| other.path == device.path) {
-                problems.push(Problem::new(format!("{at}.address"), "two devices have this address"));
+            if devices
+                .iter()
+                .any(|other: &Device| other.path == device.path)
+            {
+                problems.push(Problem::new(
+                    format!("{at}.address"),
+                    "two devices have this address",
+                ));
             }
             devices.push(device);
         }
@@ -197,7 +206,10 @@ impl Model {
             objects.push((path.clone(), vec![(ADAPTER, adapter.properties())]));
         }
         for device in self.devices.iter().filter(|device| device.known) {
-            objects.push((device.path.clone(), vec![(DEVICE, self.device_properties(device))]));
+            objects.push((
+                device.path.clone(),
+                vec![(DEVICE, self.device_properties(device))],
+            ));
             if device.resolved {
                 objects.extend(self.attributes(device));
             }
@@ -206,7 +218,10 @@ impl Model {
     }
 
     /// The services and characteristics of a device.
-    pub(crate) fn attributes(&self, device: &Device) -> Vec<(String, Vec<(&'static str, Properties)>)> {
+    pub(crate) fn attributes(
+        &self,
+        device: &Device,
+    ) -> Vec<(String, Vec<(&'static str, Properties)>)> {
         let mut objects = Vec::new();
         for service in &device.services {
             let properties = Properties::from([
@@ -221,11 +236,17 @@ impl Model {
                     ("UUID", Variant::from(characteristic.uuid.clone())),
                     ("Service", object(&service.path)),
                     ("Value", Variant::from(Vec::<u8>::new())),
-                    ("Notifying", Variant::from(!characteristic.subscribers.is_empty())),
+                    (
+                        "Notifying",
+                        Variant::from(!characteristic.subscribers.is_empty()),
+                    ),
                     ("Flags", Variant::from(characteristic.flags.clone())),
                     ("MTU", Variant::from(device.spec.mtu)),
                 ]);
-                objects.push((characteristic.path.clone(), vec![(CHARACTERISTIC, properties)]));
+                objects.push((
+                    characteristic.path.clone(),
+                    vec![(CHARACTERISTIC, properties)],
+                ));
             }
         }
         objects
@@ -233,11 +254,22 @@ impl Model {
 
     pub(crate) fn device_properties(&self, device: &Device) -> Properties {
         let address = device.spec.address.to_uppercase();
-        let alias = device.spec.name.clone().unwrap_or_else(|| address.replace(':', "-"));
-        let uuids: Vec<String> = device.services.iter().map(|service| service.uuid.clone()).collect();
+        let alias = device
+            .spec
+            .name
+            .clone()
+            .unwrap_or_else(|| address.replace(':', "-"));
+        let uuids: Vec<String> = device
+            .services
+            .iter()
+            .map(|service| service.uuid.clone())
+            .collect();
         let mut properties = Properties::from([
             ("Address", Variant::from(address)),
-            ("AddressType", Variant::from(device.spec.address_type.clone())),
+            (
+                "AddressType",
+                Variant::from(device.spec.address_type.clone()),
+            ),
             ("Alias", Variant::from(alias)),
             ("Paired", Variant::from(device.paired)),
             ("Bonded", Variant::from(device.paired)),
@@ -308,8 +340,14 @@ impl Adapter {
         Properties::from([
             ("Address", Variant::from(self.spec.address.clone())),
             ("AddressType", Variant::from("public")),
-            ("Name", Variant::from(format!("simulated {}", self.spec.name))),
-            ("Alias", Variant::from(format!("simulated {}", self.spec.name))),
+            (
+                "Name",
+                Variant::from(format!("simulated {}", self.spec.name)),
+            ),
+            (
+                "Alias",
+                Variant::from(format!("simulated {}", self.spec.name)),
+            ),
             ("Class", Variant::from(0_u32)),
             ("Powered", Variant::from(self.powered)),
             ("Discoverable", Variant::from(false)),
@@ -330,7 +368,9 @@ impl Device {
     }
 
     pub(crate) fn is(&self, text: &str) -> bool {
-        self.names().iter().any(|name| name.eq_ignore_ascii_case(text))
+        self.names()
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(text))
     }
 }
 
@@ -362,7 +402,10 @@ fn device(spec: &DeviceSpec, world: &World, at: &str, problems: &mut Vec<Problem
         handle += 1;
         let mut characteristics = Vec::new();
         for (c, known) in service.characteristics.iter().enumerate() {
-            let own = uuid(&known.uuid, format!("{at}.services[{s}].characteristics[{c}].uuid"));
+            let own = uuid(
+                &known.uuid,
+                format!("{at}.services[{s}].characteristics[{c}].uuid"),
+            );
             characteristics.push((format!("{place}/char{handle:04x}"), own, known));
             handle += 3;
         }
@@ -381,7 +424,12 @@ fn device(spec: &DeviceSpec, world: &World, at: &str, problems: &mut Vec<Problem
         .map(|(p, (service, packet))| Packet {
             service,
             company: packet.company,
-            data: bytes::check(&packet.data, world, &format!("{at}.adverts[{p}].data"), problems),
+            data: bytes::check(
+                &packet.data,
+                world,
+                &format!("{at}.adverts[{p}].data"),
+                problems,
+            ),
         })
         .collect();
     let mut made = Vec::new();

@@ -253,10 +253,11 @@ impl Scenario {
     /// It cannot be read, or is wrong.
     pub fn read(path: &Path) -> Result<Self, crate::StartError> {
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| crate::StartError::ReadScenario {
-            file: file.clone(),
-            source,
-        })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| crate::StartError::ReadScenario {
+                file: file.clone(),
+                source,
+            })?;
         Ok(Self::parse(&file, &text)?)
     }
 }

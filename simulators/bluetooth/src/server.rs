@@ -43,7 +43,9 @@ impl Refusal {
     fn full_name(&self) -> String {
         match self.0 {
             "UnknownMethod" | "UnknownObject" | "UnknownInterface" | "UnknownProperty"
-            | "PropertyReadOnly" | "InvalidArgs" => format!("org.freedesktop.DBus.Error.{}", self.0),
+            | "PropertyReadOnly" | "InvalidArgs" => {
+                format!("org.freedesktop.DBus.Error.{}", self.0)
+            }
             other => format!("org.bluez.Error.{other}"),
         }
     }
@@ -90,7 +92,11 @@ impl Server {
     }
 
     /// Answers calls until the simulator stops.
-    pub(crate) async fn run(self: Arc<Self>, mut stream: MessageStream, mut stop: watch::Receiver<bool>) {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        mut stream: MessageStream,
+        mut stop: watch::Receiver<bool>,
+    ) {
         loop {
             let message = tokio::select! {
                 _ = stop.changed() => return,
@@ -113,7 +119,10 @@ impl Server {
     /// A client that leaves the bus takes its discovery and its notifications along.
     fn peer_left(&self, message: &Message) {
         let header = message.header();
-        if header.member().is_none_or(|member| member.as_str() != "NameOwnerChanged") {
+        if header
+            .member()
+            .is_none_or(|member| member.as_str() != "NameOwnerChanged")
+        {
             return;
         }
         let Ok((name, _, new)) = message.body().deserialize::<(String, String, String)>() else {
@@ -160,14 +169,21 @@ impl Server {
             Ok(Answer::Values(values)) => bus.reply(&header, &values).await,
             Ok(Answer::Objects(objects)) => bus.reply(&header, &objects).await,
             Ok(Answer::Silence) => Ok(()),
-            Err(refusal) => bus.reply_error(&header, refusal.full_name(), &refusal.1).await,
+            Err(refusal) => {
+                bus.reply_error(&header, refusal.full_name(), &refusal.1)
+                    .await
+            }
         };
     }
 
     async fn carry_out(&self, call: &Call) -> Result<Answer, Refusal> {
         match (&call.interface[..], &call.member[..]) {
-            (MANAGER, "GetManagedObjects") if call.path == "/" => Ok(Answer::Objects(self.objects())),
-            ("org.freedesktop.DBus.Introspectable", "Introspect") => Ok(Answer::Text(self.introspect(&call.path))),
+            (MANAGER, "GetManagedObjects") if call.path == "/" => {
+                Ok(Answer::Objects(self.objects()))
+            }
+            ("org.freedesktop.DBus.Introspectable", "Introspect") => {
+                Ok(Answer::Text(self.introspect(&call.path)))
+            }
             ("org.freedesktop.DBus.Peer", "Ping") => Ok(Answer::Nothing),
             (PROPERTIES, "Get") => {
                 let (interface, name): (String, String) = call.argument()?;
@@ -236,17 +252,30 @@ impl Server {
         let (interface, name, value): (String, String, OwnedVariant) = call.argument()?;
         let truth = match &*value {
             Variant::Bool(truth) => *truth,
-            _ => return Err(Refusal("InvalidArguments", "expected a truth value".to_owned())),
+            _ => {
+                return Err(Refusal(
+                    "InvalidArguments",
+                    "expected a truth value".to_owned(),
+                ));
+            }
         };
         match (&interface[..], &name[..]) {
             (ADAPTER, "Powered") => self.power(&call.path, truth).await,
             (DEVICE, "Trusted") => {
                 {
                     let mut model = self.model();
-                    let device = model.devices.iter_mut().find(|device| device.path == call.path);
+                    let device = model
+                        .devices
+                        .iter_mut()
+                        .find(|device| device.path == call.path);
                     device.ok_or_else(|| unknown(call))?.trusted = truth;
                 }
-                self.changed(&call.path, DEVICE, Properties::from([("Trusted", Variant::from(truth))])).await;
+                self.changed(
+                    &call.path,
+                    DEVICE,
+                    Properties::from([("Trusted", Variant::from(truth))]),
+                )
+                .await;
             }
             _ => return Err(Refusal("PropertyReadOnly", format!("{name} cannot be set"))),
         }
@@ -258,7 +287,11 @@ impl Server {
         match &call.member[..] {
             "RegisterAgent" => {
                 let (path, _): (OwnedObjectPath, String) = call.argument()?;
-                if model.agent.as_ref().is_some_and(|(owner, _)| *owner == call.sender) {
+                if model
+                    .agent
+                    .as_ref()
+                    .is_some_and(|(owner, _)| *owner == call.sender)
+                {
                     return Err(Refusal("AlreadyExists", "Already Exists".to_owned()));
                 }
                 model.agent = Some((call.sender.clone(), path.as_str().to_owned()));
@@ -275,7 +308,11 @@ impl Server {
     async fn adapter(&self, call: &Call) -> Result<Answer, Refusal> {
         {
             let mut model = self.model();
-            let Some(adapter) = model.adapters.get_mut(&call.path).filter(|adapter| adapter.present) else {
+            let Some(adapter) = model
+                .adapters
+                .get_mut(&call.path)
+                .filter(|adapter| adapter.present)
+            else {
                 return Err(unknown(call));
             };
             match &call.member[..] {
@@ -284,14 +321,22 @@ impl Server {
                     return Ok(Answer::Nothing);
                 }
                 "GetDiscoveryFilters" => {
-                    return Ok(Answer::Texts(vec!["UUIDs", "RSSI", "Transport", "DuplicateData"]));
+                    return Ok(Answer::Texts(vec![
+                        "UUIDs",
+                        "RSSI",
+                        "Transport",
+                        "DuplicateData",
+                    ]));
                 }
                 "StartDiscovery" if !adapter.powered => {
                     return Err(Refusal("NotReady", "Resource Not Ready".to_owned()));
                 }
                 "StartDiscovery" => {
                     if !adapter.sessions.insert(call.sender.clone()) {
-                        return Err(Refusal("InProgress", "Operation already in progress".to_owned()));
+                        return Err(Refusal(
+                            "InProgress",
+                            "Operation already in progress".to_owned(),
+                        ));
                     }
                 }
                 "StopDiscovery" => {
@@ -317,23 +362,36 @@ impl Server {
     /// Tells that properties have changed.
     pub(crate) async fn changed(&self, path: &str, interface: &str, properties: Properties) {
         let body = (interface, properties, Vec::<&str>::new());
-        self.emit(path, PROPERTIES, "PropertiesChanged", &body).await;
+        self.emit(path, PROPERTIES, "PropertiesChanged", &body)
+            .await;
     }
 
     /// Tells that an object is there.
     pub(crate) async fn added(&self, path: &str, interfaces: Vec<(&'static str, Properties)>) {
         let interfaces: HashMap<_, _> = interfaces.into_iter().collect();
-        let body = (ObjectPath::from_string_unchecked(path.to_owned()), interfaces);
+        let body = (
+            ObjectPath::from_string_unchecked(path.to_owned()),
+            interfaces,
+        );
         self.emit("/", MANAGER, "InterfacesAdded", &body).await;
     }
 
     /// Tells that an object is no more.
     pub(crate) async fn removed(&self, path: &str, interface: &str) {
-        let body = (ObjectPath::from_string_unchecked(path.to_owned()), vec![interface]);
+        let body = (
+            ObjectPath::from_string_unchecked(path.to_owned()),
+            vec![interface],
+        );
         self.emit("/", MANAGER, "InterfacesRemoved", &body).await;
     }
 
-    async fn emit<B: Serialize + DynamicType>(&self, path: &str, interface: &str, member: &str, body: &B) {
+    async fn emit<B: Serialize + DynamicType>(
+        &self,
+        path: &str,
+        interface: &str,
+        member: &str,
+        body: &B,
+    ) {
         let sent = self
             .connection
             .emit_signal(None::<&str>, path, interface, member, body)
@@ -345,6 +403,9 @@ impl Server {
 }
 
 pub(crate) fn unknown(call: &Call) -> Refusal {
-    let message = format!("no method {} of {} at {}", call.member, call.interface, call.path);
+    let message = format!(
+        "no method {} of {} at {}",
+        call.member, call.interface, call.path
+    );
     Refusal("UnknownMethod", message)
 }

@@ -126,7 +126,10 @@ impl Builder {
     pub async fn start(self) -> Simulator {
         match self.try_start().await {
             Ok(simulator) => simulator,
-            Err(error) => panic!("the simulator does not start: {error}: {:?}", std::error::Error::source(&error)),
+            Err(error) => panic!(
+                "the simulator does not start: {error}: {:?}",
+                std::error::Error::source(&error)
+            ),
         }
     }
 
@@ -163,7 +166,13 @@ impl Builder {
         let bus = "org.freedesktop.DBus";
         let rule = "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged'";
         connection
-            .call_method(Some(bus), "/org/freedesktop/DBus", Some(bus), "AddMatch", &(rule,))
+            .call_method(
+                Some(bus),
+                "/org/freedesktop/DBus",
+                Some(bus),
+                "AddMatch",
+                &(rule,),
+            )
             .await
             .map_err(on_bus)?;
         let faults = Faults::default();
@@ -176,8 +185,14 @@ impl Builder {
             faults,
         });
         let (stop, stopped) = watch::channel(false);
-        let mut tasks = vec![tokio::spawn(Arc::clone(&server).run(stream, stopped.clone()))];
-        server.connection.request_name(server::NAME).await.map_err(on_bus)?;
+        let mut tasks = vec![tokio::spawn(
+            Arc::clone(&server).run(stream, stopped.clone()),
+        )];
+        server
+            .connection
+            .request_name(server::NAME)
+            .await
+            .map_err(on_bus)?;
         let places: Vec<_> = {
             let model = server.model();
             let mut places = Vec::new();
@@ -195,10 +210,18 @@ impl Builder {
         };
         let devices = server.model().devices.len();
         for index in 0..devices {
-            tasks.push(tokio::spawn(server::advertise(Arc::clone(&server), index, stopped.clone())));
+            tasks.push(tokio::spawn(server::advertise(
+                Arc::clone(&server),
+                index,
+                stopped.clone(),
+            )));
         }
         for place in places {
-            tasks.push(tokio::spawn(server::notify(Arc::clone(&server), place, stopped.clone())));
+            tasks.push(tokio::spawn(server::notify(
+                Arc::clone(&server),
+                place,
+                stopped.clone(),
+            )));
         }
         Ok(Simulator {
             address,
@@ -291,7 +314,12 @@ impl Simulator {
     }
 
     fn index(&self, name: &str) -> usize {
-        let found = self.server.model().devices.iter().position(|device| device.is(name));
+        let found = self
+            .server
+            .model()
+            .devices
+            .iter()
+            .position(|device| device.is(name));
         found.unwrap_or_else(|| panic!("no device `{name}` in the scenario"))
     }
 
@@ -321,12 +349,16 @@ impl Simulator {
 
     /// Switches an adapter on or off.
     pub async fn power(&self, adapter: &str, powered: bool) {
-        self.server.power(&format!("/org/bluez/{adapter}"), powered).await;
+        self.server
+            .power(&format!("/org/bluez/{adapter}"), powered)
+            .await;
     }
 
     /// Pulls an adapter or puts it in again.
     pub async fn plug(&self, adapter: &str, present: bool) {
-        self.server.plug(&format!("/org/bluez/{adapter}"), present).await;
+        self.server
+            .plug(&format!("/org/bluez/{adapter}"), present)
+            .await;
     }
 
     /// bluetoothd ends.

@@ -19,12 +19,23 @@ pub(super) fn ibeacon(bytes: &[u8]) -> Result<Option<Vec<Field>>, AdvertError> {
         return Err(AdvertError::Short("iBeacon"));
     }
     let uuid = hex(&rest[..16]);
-    let uuid = [&uuid[..8], &uuid[8..12], &uuid[12..16], &uuid[16..20], &uuid[20..]].join("-");
+    let uuid = [
+        &uuid[..8],
+        &uuid[8..12],
+        &uuid[12..16],
+        &uuid[16..20],
+        &uuid[20..],
+    ]
+    .join("-");
     Ok(Some(vec![
         field("uuid", "", Value::Text(uuid)),
         field("major", "", Value::Uint(big(&rest[16..18]))),
         field("minor", "", Value::Uint(big(&rest[18..20]))),
-        field("measuredPower", "dB[mW]", Value::Int(i64::from(rest[20] as i8))),
+        field(
+            "measuredPower",
+            "dB[mW]",
+            Value::Int(i64::from(rest[20] as i8)),
+        ),
     ]))
 }
 
@@ -46,7 +57,11 @@ pub(super) fn telemetry(bytes: &[u8]) -> Result<Option<Vec<Field>>, AdvertError>
     let mut fields = Vec::with_capacity(4);
     match big(&rest[..2]) {
         0 => {}
-        millivolts => fields.push(field("voltage", "V", Value::scaled(millivolts as i64, false, 3))),
+        millivolts => fields.push(field(
+            "voltage",
+            "V",
+            Value::scaled(millivolts as i64, false, 3),
+        )),
     }
     match big(&rest[2..4]) {
         0x8000 => {}
@@ -72,6 +87,10 @@ pub(super) fn identity(bytes: &[u8]) -> Result<Option<Vec<Field>>, AdvertError> 
     Ok(Some(vec![
         field("namespace", "", Value::Text(hex(&rest[..10]))),
         field("instance", "", Value::Text(hex(&rest[10..16]))),
-        field("measuredPower", "dB[mW]", Value::Int(i64::from(*power as i8))),
+        field(
+            "measuredPower",
+            "dB[mW]",
+            Value::Int(i64::from(*power as i8)),
+        ),
     ]))
 }

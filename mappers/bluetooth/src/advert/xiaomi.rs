@@ -32,7 +32,9 @@ pub(super) const NAMES: &[&str] = &[
 pub(super) fn decode(bytes: &[u8], seal: Seal<'_>) -> Result<Option<Vec<Field>>, AdvertError> {
     let mut rest = bytes;
     let mut take = |size: usize| {
-        let (taken, left) = rest.split_at_checked(size).ok_or(AdvertError::Short(NAME))?;
+        let (taken, left) = rest
+            .split_at_checked(size)
+            .ok_or(AdvertError::Short(NAME))?;
         rest = left;
         Ok::<_, AdvertError>(taken)
     };
@@ -71,9 +73,20 @@ fn object(bytes: &[u8]) -> Result<Vec<Field>, AdvertError> {
     let short = AdvertError::Short(NAME);
     let (head, rest) = bytes.split_at_checked(3).ok_or(short.clone())?;
     let value = rest.get(..usize::from(head[2])).ok_or(short)?;
-    let temperature =
-        |bytes: &[u8]| field("temperature", "Cel", Value::scaled(signed(little(bytes), 2), true, 1));
-    let humidity = |bytes: &[u8]| field("humidity", "%", Value::scaled(little(bytes) as i64, false, 1));
+    let temperature = |bytes: &[u8]| {
+        field(
+            "temperature",
+            "Cel",
+            Value::scaled(signed(little(bytes), 2), true, 1),
+        )
+    };
+    let humidity = |bytes: &[u8]| {
+        field(
+            "humidity",
+            "%",
+            Value::scaled(little(bytes) as i64, false, 1),
+        )
+    };
     Ok(match (little(&head[..2]), value.len()) {
         (0x1004, 2) => vec![temperature(value)],
         (0x1006, 2) => vec![humidity(value)],

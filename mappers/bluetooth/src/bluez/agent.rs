@@ -25,14 +25,23 @@ pub(super) enum Answer {
 
 /// What to say to a call of the agent: only devices that are being paired by
 /// us have an entry in the state.
-pub(super) fn answer(state: &State, member: &str, device: Option<&str>, shown: Option<u32>) -> Answer {
-    let configured = device.and_then(|device| state.passkeys.get(device)).copied();
+pub(super) fn answer(
+    state: &State,
+    member: &str,
+    device: Option<&str>,
+    shown: Option<u32>,
+) -> Answer {
+    let configured = device
+        .and_then(|device| state.passkeys.get(device))
+        .copied();
     match (member, configured) {
         ("Release" | "Cancel" | "DisplayPasskey" | "DisplayPinCode", _) => Answer::Agreed,
         ("RequestPasskey", Some(Some(passkey))) => Answer::Passkey(passkey),
         ("RequestPinCode", Some(Some(passkey))) => Answer::Pin(passkey),
         // Both sides show a number: it must be the configured one, if one is.
-        ("RequestConfirmation", Some(passkey)) if passkey.is_none_or(|passkey| Some(passkey) == shown) => {
+        ("RequestConfirmation", Some(passkey))
+            if passkey.is_none_or(|passkey| Some(passkey) == shown) =>
+        {
             Answer::Agreed
         }
         ("RequestAuthorization" | "AuthorizeService", Some(_)) => Answer::Agreed,
@@ -41,13 +50,20 @@ pub(super) fn answer(state: &State, member: &str, device: Option<&str>, shown: O
 }
 
 impl Client {
-    pub(super) async fn reply_as_agent(&self, call: &Header<'_>, answer: Answer) -> zbus::Result<()> {
+    pub(super) async fn reply_as_agent(
+        &self,
+        call: &Header<'_>,
+        answer: Answer,
+    ) -> zbus::Result<()> {
         let bus = self.connection();
         match answer {
             Answer::Agreed => bus.reply(call, &()).await,
             Answer::Passkey(passkey) => bus.reply(call, &passkey).await,
             Answer::Pin(passkey) => bus.reply(call, &format!("{passkey:06}")).await,
-            Answer::Rejected => bus.reply_error(call, REJECTED, &"no passkey is configured").await,
+            Answer::Rejected => {
+                bus.reply_error(call, REJECTED, &"no passkey is configured")
+                    .await
+            }
         }
     }
 

@@ -78,8 +78,14 @@ impl Client {
             "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='org.bluez'",
         ] {
             let bus = &client.connection;
-            bus.call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), "AddMatch", &(rule,))
-                .await?;
+            bus.call_method(
+                Some(BUS),
+                "/org/freedesktop/DBus",
+                Some(BUS),
+                "AddMatch",
+                &(rule,),
+            )
+            .await?;
         }
         let mut reader = Reader {
             client: Arc::downgrade(&client),
@@ -197,7 +203,11 @@ impl Client {
             .await;
         self.state().passkeys.remove(device);
         match paired {
-            Err(RequestError::Refused(text)) if text.contains("AlreadyExists") || text.contains("Already Exists") => Ok(()),
+            Err(RequestError::Refused(text))
+                if text.contains("AlreadyExists") || text.contains("Already Exists") =>
+            {
+                Ok(())
+            }
             Err(RequestError::Refused(text)) => Err(RequestError::Line(text)),
             other => other.map(drop),
         }
@@ -287,11 +297,22 @@ impl Reader {
         let owner = async {
             let bus = client.connection();
             let answer = bus
-                .call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), "GetNameOwner", &(BLUEZ,))
+                .call_method(
+                    Some(BUS),
+                    "/org/freedesktop/DBus",
+                    Some(BUS),
+                    "GetNameOwner",
+                    &(BLUEZ,),
+                )
                 .await?;
             let owner: String = answer.body().deserialize()?;
             let objects = client
-                .call("/", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", &())
+                .call(
+                    "/",
+                    "org.freedesktop.DBus.ObjectManager",
+                    "GetManagedObjects",
+                    &(),
+                )
                 .await?;
             Ok::<_, zbus::Error>((owner, objects))
         };
@@ -333,15 +354,26 @@ impl Reader {
         };
         let interface = header.interface().map_or("", |name| name.as_str());
         match message.message_type() {
-            Type::Signal => self.signal(client, message, (path.as_str(), interface, member.as_str())).await,
+            Type::Signal => {
+                self.signal(client, message, (path.as_str(), interface, member.as_str()))
+                    .await
+            }
             Type::MethodCall if path.as_str() == agent::PATH => {
                 let body = message.body();
                 let asked: (OwnedObjectPath, u32) = body
                     .deserialize()
-                    .or_else(|_| body.deserialize().map(|path: OwnedObjectPath| (path, u32::MAX)))
+                    .or_else(|_| {
+                        body.deserialize()
+                            .map(|path: OwnedObjectPath| (path, u32::MAX))
+                    })
                     .unwrap_or_default();
                 let shown = (asked.1 != u32::MAX).then_some(asked.1);
-                let answer = agent::answer(&client.state(), member.as_str(), Some(asked.0.as_str()), shown);
+                let answer = agent::answer(
+                    &client.state(),
+                    member.as_str(),
+                    Some(asked.0.as_str()),
+                    shown,
+                );
                 // Who does not wait for the answer any more needs none.
                 let _ = client.reply_as_agent(&header, answer).await;
             }
@@ -349,7 +381,12 @@ impl Reader {
         }
     }
 
-    async fn signal(&mut self, client: &Arc<Client>, message: &Message, (path, interface, member): (&str, &str, &str)) {
+    async fn signal(
+        &mut self,
+        client: &Arc<Client>,
+        message: &Message,
+        (path, interface, member): (&str, &str, &str),
+    ) {
         let body = message.body();
         if (interface, member) == (BUS, "NameOwnerChanged") {
             if let Ok((_, _, new)) = body.deserialize::<(String, String, String)>() {
@@ -361,7 +398,10 @@ impl Reader {
             return;
         }
         let mut state = client.state();
-        let from = message.header().sender().map(|name| name.as_str().to_owned());
+        let from = message
+            .header()
+            .sender()
+            .map(|name| name.as_str().to_owned());
         if from.is_none() || from != state.owner {
             return;
         }

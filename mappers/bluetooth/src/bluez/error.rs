@@ -44,9 +44,17 @@ fn by_name(what: &str, name: &str, text: &str) -> RequestError {
         "ConnectionAttemptFailed" | "AuthenticationTimeout" => {
             RequestError::Line(format!("{what}: {said}"))
         }
-        "InProgress" | "Busy" => RequestError::Timeout(format!("{what}: another exchange is under way")),
-        "NotAuthorized" | "NotPermitted" if ["auth", "encrypt", "paired"].iter().any(|word| lower.contains(word)) => {
-            RequestError::Refused(format!("{what}: {said}; the device wants to be paired: set `pair: true`, and `passkey` if it shows one"))
+        "InProgress" | "Busy" => {
+            RequestError::Timeout(format!("{what}: another exchange is under way"))
+        }
+        "NotAuthorized" | "NotPermitted"
+            if ["auth", "encrypt", "paired"]
+                .iter()
+                .any(|word| lower.contains(word)) =>
+        {
+            RequestError::Refused(format!(
+                "{what}: {said}; the device wants to be paired: set `pair: true`, and `passkey` if it shows one"
+            ))
         }
         _ if lower.contains("le-connection-abort") || lower.contains("page-timeout") => {
             RequestError::Line(format!("{what}: {said}"))

@@ -85,7 +85,9 @@ async fn settle(client: &Arc<Client>) -> bool {
     for adapter in end {
         client.state().scanning.remove(&adapter);
         // It is over in any case if BlueZ or the adapter is gone.
-        let _ = client.call(&adapter, tree::ADAPTER, "StopDiscovery", &()).await;
+        let _ = client
+            .call(&adapter, tree::ADAPTER, "StopDiscovery", &())
+            .await;
     }
     for adapter in begin {
         // Every packet counts, also one with the same bytes as the one before.
@@ -94,8 +96,12 @@ async fn settle(client: &Arc<Client>) -> bool {
             ("DuplicateData", Variant::from(true)),
         ]);
         let begun = async {
-            client.call(&adapter, tree::ADAPTER, "SetDiscoveryFilter", &(filter,)).await?;
-            client.call(&adapter, tree::ADAPTER, "StartDiscovery", &()).await
+            client
+                .call(&adapter, tree::ADAPTER, "SetDiscoveryFilter", &(filter,))
+                .await?;
+            client
+                .call(&adapter, tree::ADAPTER, "StartDiscovery", &())
+                .await
         };
         match begun.await {
             Ok(_) => {

@@ -103,12 +103,20 @@ impl Device {
 impl Tree {
     /// Takes what an object says of itself. What it says in the first answer
     /// (not `fresh`) may be long ago, and is no event.
-    pub fn put(&mut self, path: &str, interface: &str, properties: &Properties, fresh: bool) -> Vec<Change> {
+    pub fn put(
+        &mut self,
+        path: &str,
+        interface: &str,
+        properties: &Properties,
+        fresh: bool,
+    ) -> Vec<Change> {
         match interface {
             ADAPTER => self.put_adapter(path, properties),
             DEVICE => self.put_device(path, properties, fresh),
             SERVICE => {
-                let uuid = properties.get("UUID").and_then(|value| variant::text(value));
+                let uuid = properties
+                    .get("UUID")
+                    .and_then(|value| variant::text(value));
                 let uuid = uuid.and_then(|text| text.parse().ok());
                 self.services.insert(path.to_owned(), uuid);
                 Vec::new()
@@ -120,7 +128,9 @@ impl Tree {
 
     fn put_adapter(&mut self, path: &str, properties: &Properties) -> Vec<Change> {
         let adapter = self.adapters.entry(path.to_owned()).or_default();
-        let powered = properties.get("Powered").and_then(|value| variant::truth(value));
+        let powered = properties
+            .get("Powered")
+            .and_then(|value| variant::truth(value));
         let was = adapter.powered;
         adapter.powered = powered.unwrap_or(was);
         if was && !adapter.powered {
@@ -177,7 +187,12 @@ impl Tree {
         changes
     }
 
-    fn put_characteristic(&mut self, path: &str, properties: &Properties, fresh: bool) -> Vec<Change> {
+    fn put_characteristic(
+        &mut self,
+        path: &str,
+        properties: &Properties,
+        fresh: bool,
+    ) -> Vec<Change> {
         let known = self.characteristics.entry(path.to_owned()).or_default();
         let get = |name: &str| properties.get(name);
         if let Some(uuid) = get("UUID").and_then(|value| variant::text(value)) {
@@ -250,13 +265,17 @@ impl Tree {
         match name {
             Some(name) => match self.adapters.iter().find(|(path, _)| ends(path, name)) {
                 Some((path, adapter)) if adapter.powered => Ok(path.clone()),
-                Some(_) => Err(format!("adapter {name} is switched off; try `bluetoothctl power on`")),
+                Some(_) => Err(format!(
+                    "adapter {name} is switched off; try `bluetoothctl power on`"
+                )),
                 None => Err(format!("there is no adapter {name}")),
             },
             None => match self.adapters.iter().find(|(_, adapter)| adapter.powered) {
                 Some((path, _)) => Ok(path.clone()),
                 None if self.adapters.is_empty() => Err("there is no Bluetooth adapter".to_owned()),
-                None => Err("every adapter is switched off; try `bluetoothctl power on`".to_owned()),
+                None => {
+                    Err("every adapter is switched off; try `bluetoothctl power on`".to_owned())
+                }
             },
         }
     }
@@ -276,24 +295,31 @@ impl Tree {
     ///
     /// # Errors
     /// What there is instead, for people.
-    pub fn characteristic(&self, device: &str, place: Place) -> Result<(&str, &Characteristic), String> {
+    pub fn characteristic(
+        &self,
+        device: &str,
+        place: Place,
+    ) -> Result<(&str, &Characteristic), String> {
         let all = self.characteristics_of(device);
         let is = |service: Option<Uuid>, known: &Characteristic| {
             known.uuid == Some(place.uuid) && (place.service.is_none() || place.service == service)
         };
-        let mut found = all
-            .iter()
-            .filter(|(_, service, known)| is(*service, known));
+        let mut found = all.iter().filter(|(_, service, known)| is(*service, known));
         match found.next() {
             Some((path, _, known)) => Ok((path, known)),
             None => {
                 let mut there: Vec<_> = all
                     .iter()
-                    .filter_map(|(_, service, known)| Some(format!("{}/{}", (*service)?, known.uuid?)))
+                    .filter_map(|(_, service, known)| {
+                        Some(format!("{}/{}", (*service)?, known.uuid?))
+                    })
                     .collect();
                 there.sort();
                 there.dedup();
-                Err(format!("the device has no {place}; it has {}", there.join(", ")))
+                Err(format!(
+                    "the device has no {place}; it has {}",
+                    there.join(", ")
+                ))
             }
         }
     }
@@ -329,17 +355,21 @@ fn down(adapter: &str) -> Change {
 /// What of an advertisement is among the properties, if any.
 fn heard(properties: &Properties) -> Option<Advert> {
     let level = |name: &str| {
-        let value = properties.get(name).and_then(|value| variant::number(value));
+        let value = properties
+            .get(name)
+            .and_then(|value| variant::number(value));
         value.and_then(|level| i16::try_from(level).ok())
     };
-    let company = |key: &zbus::Variant<'_>| variant::number(key).and_then(|key| u16::try_from(key).ok());
+    let company =
+        |key: &zbus::Variant<'_>| variant::number(key).and_then(|key| u16::try_from(key).ok());
     let service = |key: &zbus::Variant<'_>| variant::text(key).and_then(|text| text.parse().ok());
     let manufacturer = properties.get("ManufacturerData");
     let services = properties.get("ServiceData");
     let advert = Advert {
         rssi: level("RSSI"),
         tx_power: level("TxPower"),
-        manufacturer: manufacturer.map_or_else(Vec::new, |value| variant::dictionary(value, company)),
+        manufacturer: manufacturer
+            .map_or_else(Vec::new, |value| variant::dictionary(value, company)),
         service: services.map_or_else(Vec::new, |value| variant::dictionary(value, service)),
     };
     let is_heard = advert.rssi.is_some() || manufacturer.is_some() || services.is_some();

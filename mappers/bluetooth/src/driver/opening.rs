@@ -53,12 +53,27 @@ impl Link {
         });
         match resolved.await {
             Some(true) => {}
-            Some(false) => return Err(RequestError::Line("the device has disconnected at once".to_owned())),
-            None => return Err(RequestError::Line("the device does not tell its services".to_owned())),
+            Some(false) => {
+                return Err(RequestError::Line(
+                    "the device has disconnected at once".to_owned(),
+                ));
+            }
+            None => {
+                return Err(RequestError::Line(
+                    "the device does not tell its services".to_owned(),
+                ));
+            }
         }
         // What happened while it was connecting is past.
         while inbox.take().is_some() {}
-        Ok(Self::new(client, bus, inbox, Some(device), None, Some(permit)))
+        Ok(Self::new(
+            client,
+            bus,
+            inbox,
+            Some(device),
+            None,
+            Some(permit),
+        ))
     }
 
     fn new(
@@ -109,7 +124,9 @@ pub(crate) async fn find(
     });
     match found.await {
         Some(Some(path)) => Ok(path),
-        Some(None) => Err(RequestError::Line("the adapter was pulled or switched off".to_owned())),
+        Some(None) => Err(RequestError::Line(
+            "the adapter was pulled or switched off".to_owned(),
+        )),
         None => Err(RequestError::Line(format!(
             "{} was not heard for {} s: is it on, near, and not connected to something else?",
             bus.target,
@@ -125,9 +142,8 @@ pub(crate) async fn connect(
     bus: &Bus,
     deadline: Instant,
 ) -> Result<(), RequestError> {
-    let device = |at: fn(&tree::Device) -> bool| {
-        client.look(|tree| tree.devices.get(path).is_some_and(at))
-    };
+    let device =
+        |at: fn(&tree::Device) -> bool| client.look(|tree| tree.devices.get(path).is_some_and(at));
     while !device(|device| device.connected) {
         let call = (path, tree::DEVICE, "Connect");
         match client.ask("connecting", deadline, call, &()).await {
@@ -137,8 +153,11 @@ pub(crate) async fn connect(
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 continue;
             }
-            Err(RequestError::Refused(text)) if text.contains("AlreadyConnected") || text.contains("Already Connected") => {}
-            Err(RequestError::Refused(text) | RequestError::Timeout(text)) => return Err(RequestError::Line(text)),
+            Err(RequestError::Refused(text))
+                if text.contains("AlreadyConnected") || text.contains("Already Connected") => {}
+            Err(RequestError::Refused(text) | RequestError::Timeout(text)) => {
+                return Err(RequestError::Line(text));
+            }
             Err(error) => return Err(error),
         }
         // The answer may come before the signal.

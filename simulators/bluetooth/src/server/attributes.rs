@@ -25,7 +25,9 @@ impl Server {
     pub(super) async fn characteristic(&self, call: &Call) -> Result<Answer, Refusal> {
         let place = {
             let model = self.model();
-            let place = model.characteristic(&call.path).ok_or_else(|| unknown(call))?;
+            let place = model
+                .characteristic(&call.path)
+                .ok_or_else(|| unknown(call))?;
             if !model.devices[place.0].known {
                 return Err(unknown(call));
             }
@@ -71,7 +73,10 @@ impl Server {
     fn can(&self, (d, s, c): Place, flags: &[&str]) -> bool {
         let model = self.model();
         let characteristic = &model.devices[d].services[s].characteristics[c];
-        characteristic.flags.iter().any(|flag| flags.contains(&&flag[..]))
+        characteristic
+            .flags
+            .iter()
+            .any(|flag| flags.contains(&&flag[..]))
     }
 
     fn read(&self, place: Place) -> Result<Answer, Refusal> {
@@ -93,10 +98,18 @@ impl Server {
         let flag = match &kind[..] {
             "request" | "reliable" => "write",
             "command" => "write-without-response",
-            _ => return Err(Refusal("InvalidArguments", "Invalid arguments in method call".to_owned())),
+            _ => {
+                return Err(Refusal(
+                    "InvalidArguments",
+                    "Invalid arguments in method call".to_owned(),
+                ));
+            }
         };
         if !self.can(place, &[flag]) {
-            return Err(Refusal("NotSupported", "Operation is not supported".to_owned()));
+            return Err(Refusal(
+                "NotSupported",
+                "Operation is not supported".to_owned(),
+            ));
         }
         let mut model = self.model();
         let (d, s, c) = place;
@@ -135,7 +148,10 @@ impl Server {
 
     async fn subscribe(&self, call: &Call, place: Place) -> Result<Answer, Refusal> {
         if !self.can(place, &["notify", "indicate"]) {
-            return Err(Refusal("NotSupported", "Operation is not supported".to_owned()));
+            return Err(Refusal(
+                "NotSupported",
+                "Operation is not supported".to_owned(),
+            ));
         }
         let (d, s, c) = place;
         let is_new = {

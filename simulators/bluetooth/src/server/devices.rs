@@ -32,9 +32,10 @@ impl Server {
             }
             "Pair" => self.pair(index).await,
             "CancelPairing" => Ok(Answer::Nothing),
-            "ConnectProfile" | "DisconnectProfile" => {
-                Err(Refusal("NotSupported", "Operation is not supported".to_owned()))
-            }
+            "ConnectProfile" | "DisconnectProfile" => Err(Refusal(
+                "NotSupported",
+                "Operation is not supported".to_owned(),
+            )),
             _ => Err(unknown(call)),
         }
     }
@@ -50,7 +51,9 @@ impl Server {
             if device.connected {
                 return Ok(Answer::Nothing);
             }
-            let fault = self.faults.strike(&device.names(), Act::Connect, Instant::now());
+            let fault = self
+                .faults
+                .strike(&device.names(), Act::Connect, Instant::now());
             if !device.spec.connectable {
                 return Err(Refusal("Failed", "le-connection-abort-by-local".to_owned()));
             }
@@ -70,12 +73,21 @@ impl Server {
             let device = &mut model.devices[index];
             device.connected = true;
             device.resolved = true;
-            let connected = model.devices.iter().filter(|device| device.connected).count() as u64;
+            let connected = model
+                .devices
+                .iter()
+                .filter(|device| device.connected)
+                .count() as u64;
             model.counters.most_connected = model.counters.most_connected.max(connected);
             let device = &model.devices[index];
             (device.path.clone(), model.attributes(device))
         };
-        self.changed(&path, DEVICE, Properties::from([("Connected", Variant::from(true))])).await;
+        self.changed(
+            &path,
+            DEVICE,
+            Properties::from([("Connected", Variant::from(true))]),
+        )
+        .await;
         for (object, interfaces) in attributes {
             self.added(&object, interfaces).await;
         }
@@ -103,7 +115,12 @@ impl Server {
         };
         let resolved = Properties::from([("ServicesResolved", Variant::from(false))]);
         self.changed(&path, DEVICE, resolved).await;
-        self.changed(&path, DEVICE, Properties::from([("Connected", Variant::from(false))])).await;
+        self.changed(
+            &path,
+            DEVICE,
+            Properties::from([("Connected", Variant::from(false))]),
+        )
+        .await;
     }
 
     async fn pair(&self, index: usize) -> Result<Answer, Refusal> {
@@ -123,22 +140,37 @@ impl Server {
             let device = ObjectPath::from_string_unchecked(path.clone());
             let answer = self
                 .connection
-                .call_method(Some(&owner[..]), &agent[..], Some("org.bluez.Agent1"), "RequestPasskey", &(device,))
+                .call_method(
+                    Some(&owner[..]),
+                    &agent[..],
+                    Some("org.bluez.Agent1"),
+                    "RequestPasskey",
+                    &(device,),
+                )
                 .await;
-            let entered: Option<u32> = answer.ok().and_then(|answer| answer.body().deserialize().ok());
+            let entered: Option<u32> = answer
+                .ok()
+                .and_then(|answer| answer.body().deserialize().ok());
             if entered != Some(passkey) {
                 return Err(failed());
             }
         }
         self.model().devices[index].paired = true;
-        let paired = Properties::from([("Paired", Variant::from(true)), ("Bonded", Variant::from(true))]);
+        let paired = Properties::from([
+            ("Paired", Variant::from(true)),
+            ("Bonded", Variant::from(true)),
+        ]);
         self.changed(&path, DEVICE, paired).await;
         Ok(Answer::Nothing)
     }
 
     /// BlueZ drops what it knows of a device.
     pub(crate) async fn forget(&self, path: &str) {
-        let index = self.model().devices.iter().position(|device| device.path == path);
+        let index = self
+            .model()
+            .devices
+            .iter()
+            .position(|device| device.path == path);
         let Some(index) = index else { return };
         self.disconnect(index).await;
         let attributes = {
@@ -152,7 +184,11 @@ impl Server {
             attributes
         };
         for (object, _) in attributes {
-            let kind = if object.contains("/char") { CHARACTERISTIC } else { SERVICE };
+            let kind = if object.contains("/char") {
+                CHARACTERISTIC
+            } else {
+                SERVICE
+            };
             self.removed(&object, kind).await;
         }
         self.removed(path, DEVICE).await;
@@ -162,11 +198,15 @@ impl Server {
     pub(crate) async fn power(&self, path: &str, powered: bool) {
         let devices: Vec<usize> = {
             let mut model = self.model();
-            let Some(adapter) = model.adapters.get_mut(path) else { return };
+            let Some(adapter) = model.adapters.get_mut(path) else {
+                return;
+            };
             adapter.powered = powered;
             adapter.sessions.clear();
             let of = |device: &crate::model::Device| device.adapter == path;
-            (0..model.devices.len()).filter(|index| of(&model.devices[*index])).collect()
+            (0..model.devices.len())
+                .filter(|index| of(&model.devices[*index]))
+                .collect()
         };
         if !powered {
             for index in devices {
@@ -190,7 +230,9 @@ impl Server {
                 .filter(|device| device.adapter == path)
                 .map(|device| device.path.clone())
                 .collect();
-            let Some(adapter) = model.adapters.get_mut(path) else { return };
+            let Some(adapter) = model.adapters.get_mut(path) else {
+                return;
+            };
             adapter.sessions.clear();
             let was = std::mem::replace(&mut adapter.present, present);
             (was, devices, adapter.properties())
@@ -260,7 +302,11 @@ impl Server {
                 .adapters
                 .get(&device.adapter)
                 .is_some_and(|adapter| !adapter.sessions.is_empty());
-            let silent = || self.faults.strike(&device.names(), Act::Advertise, Instant::now()).is_some();
+            let silent = || {
+                self.faults
+                    .strike(&device.names(), Act::Advertise, Instant::now())
+                    .is_some()
+            };
             if !listened || !model.is_up(device) || device.connected || silent() {
                 return;
             }
@@ -313,7 +359,10 @@ pub(crate) async fn notify(
             let mut model = server.model();
             let device = &model.devices[d];
             let characteristic = &device.services[s].characteristics[c];
-            if characteristic.subscribers.is_empty() || !device.connected {
+            let silent = server
+                .faults
+                .is_unresponsive(&device.names(), Instant::now());
+            if characteristic.subscribers.is_empty() || !device.connected || silent {
                 continue;
             }
             let path = characteristic.path.clone();
