@@ -28,6 +28,12 @@ pub trait BusPort: Send + Sync + 'static {
     /// cannot take.
     fn publish(&self, topic: &Arc<str>, payload: Bytes);
 
+    /// Publishes retained, with QoS 1; an empty payload takes back what is
+    /// retained. False when the bus has no room, so that the engine tries again.
+    fn retain(&self, _topic: Arc<str>, _payload: Bytes) -> bool {
+        true
+    }
+
     /// Whether the bus can take what one more batch of readings brings. When
     /// not, the engine lets it send before it takes the next batch.
     fn has_room(&self) -> bool {

@@ -59,8 +59,8 @@ pub use hub::{HubConfig, HubEffect, HubEvent, HubSession, HubState, Reading, Sna
 pub use log::{ChangeLog, LogConfig};
 pub use position::{Admitted, Gap, UpPosition};
 pub use up::{
-    Condition, ConditionStatus, MapperReport, NodeAddress, NodeReport, PropertyReport, Reported,
-    Up, WritePhase, WriteReport,
+    Condition, ConditionStatus, EventReport, MapperReport, NodeAddress, NodeReport, PropertyReport,
+    Reported, Up, WritePhase, WriteReport,
 };
 
 use std::{fmt, num::ParseIntError, str::FromStr};

@@ -3,7 +3,7 @@
 //! Latest-only records have a [`Up::key`]: while they wait, a newer one
 //! replaces the older one.
 
-use longshore_types::{DeviceName, Fault, Quality, Reason, Value};
+use longshore_types::{DeviceName, Fault, Quality, Reason, Value, event::Severity};
 
 /// One report of an edge.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +34,23 @@ pub struct Reported {
     pub conditions: Vec<Condition>,
     /// What is wrong or doubtful in its configuration, such as unknown keys.
     pub warnings: Vec<Fault>,
+    /// Events that are active, and those that were.
+    pub events: Vec<EventReport>,
+}
+
+/// An event of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventReport {
+    /// Its name.
+    pub name: String,
+    /// Whether it is active.
+    pub active: bool,
+    /// How bad it is.
+    pub severity: Severity,
+    /// For people.
+    pub message: String,
+    /// When it became active, or was over, in milliseconds since 1970.
+    pub since_ms: i64,
 }
 
 /// One property of a device.

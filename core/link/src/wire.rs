@@ -175,6 +175,23 @@ pub(crate) struct Reported {
     pub(crate) conditions: Vec<Condition>,
     #[prost(message, repeated, tag = "8")]
     pub(crate) warnings: Vec<Fault>,
+    #[prost(message, repeated, tag = "9")]
+    pub(crate) events: Vec<Event>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Event {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(bool, tag = "2")]
+    pub(crate) active: bool,
+    /// 0 info, 1 minor, 2 major, 3 critical.
+    #[prost(uint32, tag = "3")]
+    pub(crate) severity: u32,
+    #[prost(string, tag = "4")]
+    pub(crate) message: String,
+    #[prost(sint64, tag = "5")]
+    pub(crate) since_ms: i64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

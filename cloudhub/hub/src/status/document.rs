@@ -8,7 +8,7 @@ use longshore_link::{
 use longshore_types::{
     DeviceName, Timestamp,
     device::{
-        Condition, ConditionStatus, DeviceStatusStatus, Extensions, PropertyReport as Property,
+        Condition, ConditionStatus, DeviceStatusStatus, EventReport, Extensions, PropertyReport as Property,
         Twin, TwinProperty, WriteReport, WriteState,
     },
 };
@@ -44,6 +44,7 @@ pub(super) fn status(
         extensions.conditions = report.conditions.iter().map(condition).collect();
         extensions.properties = report.properties.iter().map(property).collect();
         extensions.warnings.clone_from(&report.warnings);
+        extensions.events = report.events.iter().map(event).collect();
     }
     if presence.0 != Presence::Connected || report.is_none() {
         // Nobody is there who would know.
@@ -65,7 +66,7 @@ pub(super) fn status(
             keys.entry(key).or_insert(empty);
         }
         if let Some(Value::Object(extensions)) = keys.get_mut("extensions") {
-            for key in ["summary", "properties", "warnings"] {
+            for key in ["summary", "properties", "warnings", "events"] {
                 extensions.entry(key).or_insert(Value::Null);
             }
         }
@@ -144,6 +145,16 @@ fn property(report: &PropertyReport) -> Property {
             message: write.message.clone(),
             time: Some(Timestamp::from_millis(write.time_ms)),
         }),
+    }
+}
+
+fn event(reported: &longshore_link::EventReport) -> EventReport {
+    EventReport {
+        name: reported.name.clone(),
+        active: reported.active,
+        severity: reported.severity,
+        message: reported.message.clone(),
+        since: Some(Timestamp::from_millis(reported.since_ms)),
     }
 }
 
@@ -263,6 +274,13 @@ mod tests {
             }],
             conditions: Vec::new(),
             warnings: Vec::new(),
+            events: vec![longshore_link::EventReport {
+                name: "hot".to_owned(),
+                active: true,
+                severity: longshore_types::event::Severity::Major,
+                message: "21.5 °C".to_owned(),
+                since_ms: 1_732_000_000_000,
+            }],
         };
         let value = status(&entry(), Some(&report), (Presence::Connected, 1), true);
         assert_eq!(value["state"], "online");
@@ -280,6 +298,11 @@ mod tests {
         assert_eq!(
             value["extensions"]["conditions"].as_array().unwrap().len(),
             1
+        );
+        assert_eq!(
+            value["extensions"]["events"],
+            json!([{"name": "hot", "active": true, "severity": "major", "message": "21.5 °C",
+                    "since": "2024-11-19T07:06:40.000Z"}])
         );
         let lost = status(&entry(), Some(&report), (Presence::Lost, 1), true);
         assert_eq!(lost["state"], "unknown", "nobody is there who would know");

@@ -168,9 +168,9 @@ async fn pump(
             } else {
                 QoS::AtMostOnce
             };
-            router
-                .route_message(&PublishPacket::new(packet.topic, packet.payload, qos), None)
-                .await;
+            let retain = packet.retain;
+            let publish = PublishPacket::new(packet.topic, packet.payload, qos).with_retain(retain);
+            router.route_message(&publish, None).await;
             counters.published.fetch_add(1, Ordering::Relaxed);
             routed += 1;
             if routed.is_multiple_of(TURN) {

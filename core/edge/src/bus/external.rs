@@ -203,7 +203,7 @@ async fn pump(
                 QoS::AtMostOnce
             };
             let counter = match client
-                .publish_bytes(packet.topic, qos, false, packet.payload)
+                .publish_bytes(packet.topic, qos, packet.retain, packet.payload)
                 .await
             {
                 Ok(()) => &counters.published,

@@ -26,12 +26,13 @@ pub(super) const CHANGES: [DeviceEvent; 2] = [
     DeviceEvent::TwinUpdateDocument,
     DeviceEvent::TwinUpdateDelta,
 ];
-/// The topic filters of requests.
-pub(super) const REQUEST_FILTERS: [&str; 4] = [
+/// The topic filters of requests, ours among them.
+pub(super) const REQUEST_FILTERS: [&str; 5] = [
     "$hw/events/device/+/+/twin/update",
     "$hw/events/device/+/+/twin/get",
     "$hw/events/device/+/+/state/update",
     "$hw/events/node/+/membership/get",
+    super::calls::FILTER,
 ];
 
 /// What a client asks for.
@@ -80,7 +81,7 @@ pub(super) struct Failure {
 pub(super) fn is_edge_topic(topic: &str) -> bool {
     match topic.parse::<Topic>() {
         Ok(topic @ (Topic::Device { .. } | Topic::Node { .. })) => !asks(&topic),
-        Ok(Topic::Batch(_)) => true,
+        Ok(Topic::Batch(_) | Topic::Event { .. } | Topic::CallResult { .. }) => true,
         _ => false,
     }
 }

@@ -15,6 +15,7 @@
 //!   counted as dropped when more wait than the queue holds.
 
 mod access;
+mod calls;
 mod embedded;
 mod external;
 mod interest;
@@ -279,6 +280,10 @@ impl BusPort for Bus {
 
     fn publish(&self, topic: &Arc<str>, payload: Bytes) {
         self.outgoing.batch(topic.clone(), payload);
+    }
+
+    fn retain(&self, topic: Arc<str>, payload: Bytes) -> bool {
+        self.outgoing.retained(topic, payload)
     }
 
     fn has_room(&self) -> bool {

@@ -35,7 +35,9 @@ pub(super) enum Message {
     /// To be formatted as KubeEdge's `membership/updated`, QoS 1.
     Membership(MembershipChange),
     /// An answer, QoS 1.
-    Answer { topic: Topic, payload: Vec<u8> },
+    Answer { topic: String, payload: Vec<u8> },
+    /// A formatted payload, QoS 1, retained.
+    Retained { topic: Arc<str>, payload: Bytes },
 }
 
 /// A message as the broker takes it.
@@ -47,6 +49,8 @@ pub(super) struct Packet {
     pub(super) payload: Bytes,
     /// QoS 1, else 0.
     pub(super) at_least_once: bool,
+    /// The broker keeps it for who comes later.
+    pub(super) retain: bool,
 }
 
 /// Puts messages into the queue; never waits, except for answers.
@@ -105,20 +109,32 @@ impl Outgoing {
     }
 
     /// Waits for room: who asks may be made to wait, the twin engine may not.
-    pub(super) async fn answer(&self, topic: Topic, payload: Vec<u8>) {
+    pub(super) async fn answer(&self, topic: String, payload: Vec<u8>) {
         let message = Message::Answer { topic, payload };
         self.bytes.fetch_add(message.size(), Ordering::Relaxed);
         // The receiver ends only with the bus itself.
         let _ = self.queue.send(message).await;
     }
 
+    /// False when there is no room: who sends it tries again.
+    pub(super) fn retained(&self, topic: Arc<str>, payload: Bytes) -> bool {
+        self.put(Message::Retained { topic, payload })
+    }
+
     fn try_send(&self, message: Message) {
-        let size = message.size();
-        let waiting = self.bytes.fetch_add(size, Ordering::Relaxed);
-        if waiting > QUEUE_BYTES || self.queue.try_send(message).is_err() {
-            self.bytes.fetch_sub(size, Ordering::Relaxed);
+        if !self.put(message) {
             BusCounters::add(&self.counters.dropped);
         }
+    }
+
+    fn put(&self, message: Message) -> bool {
+        let size = message.size();
+        let waiting = self.bytes.fetch_add(size, Ordering::Relaxed);
+        let taken = waiting <= QUEUE_BYTES && self.queue.try_send(message).is_ok();
+        if !taken {
+            self.bytes.fetch_sub(size, Ordering::Relaxed);
+        }
+        taken
     }
 }
 
@@ -126,7 +142,7 @@ impl Message {
     /// Bytes of a payload that stands already.
     fn size(&self) -> usize {
         match self {
-            Self::Batch { payload, .. } => payload.len(),
+            Self::Batch { payload, .. } | Self::Retained { payload, .. } => payload.len(),
             Self::Answer { payload, .. } => payload.len(),
             Self::Change(_) | Self::Membership(_) => 0,
         }
@@ -135,19 +151,27 @@ impl Message {
     /// The packets that it becomes, in order.
     pub(super) fn packets(self, node: &NodeName, now_ms: i64) -> impl Iterator<Item = Packet> {
         let mut packets = [None, None];
-        let at_least_once = |topic: Topic, payload: Vec<u8>| {
-            Some(Packet {
-                topic: topic.to_string(),
-                payload: payload.into(),
-                at_least_once: true,
-            })
+        let packet = |topic: String, payload: Bytes| Packet {
+            topic,
+            payload,
+            at_least_once: true,
+            retain: false,
         };
+        let at_least_once =
+            |topic: Topic, payload: Vec<u8>| Some(packet(topic.to_string(), payload.into()));
         match self {
             Self::Batch { topic, payload } => {
                 packets[0] = Some(Packet {
                     topic: topic.as_ref().to_owned(),
                     payload,
                     at_least_once: false,
+                    retain: false,
+                });
+            }
+            Self::Retained { topic, payload } => {
+                packets[0] = Some(Packet {
+                    retain: true,
+                    ..packet(topic.as_ref().to_owned(), payload)
                 });
             }
             Self::Change(change) => {
@@ -168,7 +192,7 @@ impl Message {
                     kubeedge::membership_updated(&change, now_ms),
                 );
             }
-            Self::Answer { topic, payload } => packets[0] = at_least_once(topic, payload),
+            Self::Answer { topic, payload } => packets[0] = Some(packet(topic, payload.into())),
         }
         packets.into_iter().flatten()
     }

@@ -7,10 +7,10 @@ use longshore_types::{
     DeviceName, NodeName, Topic,
     topic::{DeviceEvent, NodeEvent},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::{
-    BusCounters,
+    BusCounters, calls,
     kubeedge::{self, Failure, Request},
     outgoing::Outgoing,
 };
@@ -18,6 +18,8 @@ use crate::twin::TwinHandle;
 
 /// Requests that may wait; a broker's client that sends more is told by silence.
 const QUEUE: usize = 256;
+/// Calls of methods that may run at a time on this node.
+const CALLS: usize = 64;
 
 /// A request as it came.
 #[derive(Debug)]
@@ -41,7 +43,7 @@ pub(super) fn channel(counters: Arc<BusCounters>) -> (Incoming, mpsc::Receiver<R
 impl Incoming {
     /// Takes a message if it is a request.
     pub(super) fn offer(&self, topic: &str, payload: &Bytes) {
-        if kubeedge::is_request(topic) {
+        if kubeedge::is_request(topic) || calls::is_request(topic) {
             let raw = Raw {
                 topic: topic.into(),
                 payload: payload.clone(),
@@ -69,7 +71,13 @@ pub(super) struct Responder {
 
 impl Responder {
     pub(super) async fn run(self, mut requests: mpsc::Receiver<Raw>) {
+        // Calls take their time, so they run beside the rest.
+        let running = Arc::new(Semaphore::new(CALLS));
         while let Some(raw) = requests.recv().await {
+            if let Some(call) = calls::parse(&raw.topic, &raw.payload) {
+                self.call(call, &running).await;
+                continue;
+            }
             let Some(request) = kubeedge::parse(&raw.topic, &raw.payload) else {
                 continue;
             };
@@ -84,9 +92,46 @@ impl Responder {
                 &self.counters.requests
             });
             if let Some(topic) = topic {
-                self.outgoing.answer(topic, payload).await;
+                self.outgoing.answer(topic.to_string(), payload).await;
             }
         }
+    }
+
+    /// Carries a call out beside the other requests, and answers it.
+    async fn call(&self, call: calls::Call, running: &Arc<Semaphore>) {
+        let (outgoing, counters) = (self.outgoing.clone(), self.counters.clone());
+        let refused = match (&call.request, running.clone().try_acquire_owned()) {
+            (Err(reason), _) => reason.clone(),
+            (Ok(_), Err(_)) => format!("{CALLS} calls run on this node already, call again later"),
+            (Ok(arguments), Ok(permit)) => {
+                let (twin, shared) = (self.twin.clone(), self.shared);
+                let arguments = arguments.clone();
+                tokio::spawn(async move {
+                    let result = twin
+                        .call(call.device.clone(), call.method.clone(), arguments)
+                        .await;
+                    // Another node may have this device: then it answers.
+                    let another = shared && twin.get(call.device.clone()).await.is_none();
+                    if !another {
+                        BusCounters::add(match result {
+                            Ok(_) => &counters.requests,
+                            Err(_) => &counters.requests_refused,
+                        });
+                        let result = result.map_err(|error| error.reason);
+                        outgoing.answer(call.answer_to(), call.answer(result)).await;
+                    }
+                    drop(permit);
+                });
+                return;
+            }
+        };
+        if self.is_anothers(Some(call.device.clone())).await {
+            return;
+        }
+        BusCounters::add(&counters.requests_refused);
+        outgoing
+            .answer(call.answer_to(), call.answer(Err(refused)))
+            .await;
     }
 
     /// Whether some other node may have this device: then it answers.

@@ -58,6 +58,7 @@ fn device(value: f64, desired: Option<&str>) -> DeviceTwin {
         last_online_ms: Some(1),
         conditions: vec![],
         warnings: vec![],
+        events: vec![],
         properties: vec![property(value, desired)],
     }
 }
@@ -95,6 +96,18 @@ async fn answer(mut inbox: twin::TwinInbox, mut device: DeviceTwin) {
                 device.state = state;
                 drop(reply.send(Ok(())));
             }
+            Request::Call {
+                method,
+                arguments,
+                reply,
+                ..
+            } => drop(reply.send(match method.as_str() {
+                "fill" => Ok(arguments),
+                _ => Err(twin::UpdateError {
+                    code: 404,
+                    reason: "no such method".to_owned(),
+                }),
+            })),
             Request::Stats { reply } => drop(reply.send(twin::EngineStats::default())),
         }
     }
@@ -264,6 +277,74 @@ async fn a_batch_reaches_its_subscriber() {
         bytes::Bytes::from_static(br#"{"timestamp":1,"values":{"temperature":21.5}}"#),
     );
     assert_eq!(lines(subscriber).await[0].1["values"]["temperature"], 21.5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_answered_on_its_result_topic_or_where_the_caller_listens() {
+    let broker = embedded(&[]).await;
+    let subscriber = subscribe(broker.port, "longshore/default/boiler/#", 6, &["-q", "1"]);
+    until("interest in results", || {
+        broker
+            .bus
+            .wanted("longshore/default/boiler/call/fill/result")
+    })
+    .await;
+    let topic = "longshore/default/boiler/call";
+    for (method, payload) in [
+        ("fill", r#"{"id":"1","arguments":{"to":4}}"#),
+        ("fly", r#"{"id":2}"#),
+        (
+            "fill",
+            r#"{"id":"3","responseTopic":"longshore/default/boiler/mine"}"#,
+        ),
+    ] {
+        publish(broker.port, &format!("{topic}/{method}"), payload, &[]);
+    }
+    let got = lines(subscriber).await;
+    for (answer, expected) in [
+        (
+            "longshore/default/boiler/call/fill/result",
+            json!({"id": "1", "ok": true, "result": {"to": 4}}),
+        ),
+        (
+            "longshore/default/boiler/call/fly/result",
+            json!({"id": 2, "ok": false, "error": "no such method"}),
+        ),
+        (
+            "longshore/default/boiler/mine",
+            json!({"id": "3", "ok": true, "result": null}),
+        ),
+    ] {
+        assert!(
+            got.contains(&(answer.to_owned(), expected)),
+            "no answer on {answer} in {got:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_there_for_who_comes_later_until_it_is_taken_back() {
+    let broker = embedded(&[]).await;
+    let topic: Arc<str> = "longshore/default/boiler/event/hot".into();
+    let payload = bytes::Bytes::from_static(br#"{"active":true}"#);
+    assert!(broker.bus.retain(topic.clone(), payload));
+    let early = lines(subscribe(broker.port, "longshore/+/+/event/+", 1, &[])).await;
+    assert_eq!(early, [(topic.to_string(), json!({"active": true}))]);
+    assert!(broker.bus.retain(topic.clone(), bytes::Bytes::new()));
+    // What is sent after it comes first to a client that subscribes now.
+    let next: Arc<str> = "longshore/default/boiler/event/next".into();
+    assert!(
+        broker
+            .bus
+            .retain(next.clone(), bytes::Bytes::from_static(b"{}"))
+    );
+    let late = lines(subscribe(broker.port, "longshore/+/+/event/+", 1, &[])).await;
+    assert_eq!(late, [(next.to_string(), json!({}))]);
+    let refused = publish(broker.port, &topic, "{}", &["-V", "5"]);
+    assert!(
+        !refused.status.success() || !refused.stderr.is_empty(),
+        "only the edge tells events"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 //! with a value.
 
 use longshore_types::{Value, device::PropertyType};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::format;
 
@@ -20,12 +20,22 @@ pub(crate) struct SavedValue {
 pub(crate) struct SavedDevice {
     pub(crate) uid: String,
     pub(crate) values: Vec<SavedValue>,
+    pub(crate) events: Vec<SavedEvent>,
+}
+
+/// An event that is active.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedEvent {
+    pub(crate) name: String,
+    pub(crate) since_ms: i64,
+    pub(crate) message: String,
 }
 
 /// Packs values. The caller gives name, value and the two times.
 pub(crate) fn pack<'a>(
     uid: &str,
     values: impl Iterator<Item = (&'a str, &'a Value, i64, i64)>,
+    events: &[SavedEvent],
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"{\"uid\":");
@@ -54,7 +64,13 @@ pub(crate) fn pack<'a>(
         format::whole(&mut out, good_ns);
         out.push(b']');
     }
-    out.extend_from_slice(b"]}");
+    out.push(b']');
+    if !events.is_empty() {
+        out.extend_from_slice(b",\"events\":");
+        // Structs of texts and numbers always have a JSON form.
+        out.extend_from_slice(&serde_json::to_vec(events).unwrap_or_else(|_| b"[]".to_vec()));
+    }
+    out.push(b'}');
     out
 }
 
@@ -64,6 +80,8 @@ pub(crate) fn unpack(data: &[u8]) -> SavedDevice {
     struct Raw {
         uid: String,
         values: Vec<(String, String, serde_json::Value, i64, i64)>,
+        #[serde(default)]
+        events: Vec<SavedEvent>,
     }
     let Ok(raw) = serde_json::from_slice::<Raw>(data) else {
         return SavedDevice::default();
@@ -82,6 +100,7 @@ pub(crate) fn unpack(data: &[u8]) -> SavedDevice {
     SavedDevice {
         values: values.collect(),
         uid: raw.uid,
+        events: raw.events,
     }
 }
 
@@ -114,8 +133,18 @@ mod tests {
             ("f", Value::Bytes([0, 255, 7].into())),
             ("g", Value::Bool(true)),
         ];
-        let saved = unpack(&pack("uid-1", values.iter().map(|(n, v)| (*n, v, 5, 4))));
+        let events = [SavedEvent {
+            name: "hot".to_owned(),
+            since_ms: 7,
+            message: "\"hot\"".to_owned(),
+        }];
+        let saved = unpack(&pack(
+            "uid-1",
+            values.iter().map(|(n, v)| (*n, v, 5, 4)),
+            &events,
+        ));
         assert_eq!(saved.uid, "uid-1");
+        assert_eq!(saved.events, events);
         let back: Vec<_> = saved
             .values
             .into_iter()

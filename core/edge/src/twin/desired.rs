@@ -50,6 +50,8 @@ pub(crate) struct DesiredValue {
     pub(crate) since_ms: i64,
     /// Why it failed or waits.
     pub(crate) message: Box<str>,
+    /// The command under way only reads, so that the write can follow.
+    pub(crate) reads_first: bool,
     attempts: u32,
     /// What the last read back showed, or why it failed.
     seen: Option<Result<Box<str>, Box<str>>>,
@@ -171,9 +173,18 @@ impl DesiredValue {
             state,
             since_ms: unix_ms,
             message,
+            reads_first: false,
             attempts: 0,
             seen: None,
         }
+    }
+
+    /// What was read first is there; the write itself is under way now.
+    pub(crate) fn written_as(&mut self, token: u64, deadline_ms: u64) {
+        self.state = State::Writing {
+            token,
+            deadline: deadline_ms + GRACE_MS,
+        };
     }
 
     /// Picks up where a former edgecore left it.

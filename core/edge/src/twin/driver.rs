@@ -1,6 +1,7 @@
 //! The task around the engine: mappers, store, local clients and time.
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -8,13 +9,13 @@ use std::{
 use longshore_host::{Batch, MapperEvent, MapperState};
 use longshore_types::NodeName;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::MissedTickBehavior,
 };
 
 use super::{
     engine::{Engine, MapperInfo, Now},
-    handle::{EngineStats, Request, TwinInbox},
+    handle::{EngineStats, Request, TwinInbox, UpdateError},
     point::Reading,
     reconcile::Reconciliation,
     saver::Saver,
@@ -75,6 +76,8 @@ struct Driver {
     reconciled: bool,
     /// When memory is to be given back.
     tidy_at: Option<u64>,
+    /// Who waits for the end of a call.
+    calls: HashMap<u64, oneshot::Sender<Result<serde_json::Value, UpdateError>>>,
 }
 
 /// Runs the engine until it is told to stop; saves everything at the end.
@@ -92,6 +95,7 @@ pub async fn run(parts: Parts) {
         rest_until: Instant::now(),
         reconciled: false,
         tidy_at: None,
+        calls: HashMap::new(),
         parts,
     };
     driver.restore().await;
@@ -366,6 +370,15 @@ impl Driver {
                 state,
                 reply,
             } => drop(reply.send(self.engine.set_state(&device, state, now))),
+            Request::Call {
+                device,
+                method,
+                arguments,
+                reply,
+            } => match self.engine.call(&device, &method, &arguments, now) {
+                Ok(number) => drop(self.calls.insert(number, reply)),
+                Err(error) => drop(reply.send(Err(error))),
+            },
             Request::Stats { reply } => drop(reply.send(self.stats())),
         }
     }
@@ -385,6 +398,9 @@ impl Driver {
             writes_confirmed: counters.writes_confirmed,
             writes_failed: counters.writes_failed,
             commands: counters.commands,
+            events: counters.events,
+            calls: counters.calls,
+            calls_failed: counters.calls_failed,
         }
     }
 
@@ -394,6 +410,12 @@ impl Driver {
         for _ in 0..4 {
             let mut outputs = self.engine.take_outputs();
             self.saver.queue(outputs.desired, outputs.forgotten);
+            for (number, result) in outputs.calls {
+                if let Some(reply) = self.calls.remove(&number) {
+                    // Whoever called may not wait any more.
+                    let _ = reply.send(result);
+                }
+            }
             if outputs.commands.is_empty() {
                 return;
             }

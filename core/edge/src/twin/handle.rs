@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use longshore_types::{DeviceName, Fault, Quality, Reason, Value};
+use longshore_types::{DeviceName, Fault, Quality, Reason, Value, event::Severity};
 use tokio::sync::{mpsc, oneshot};
 
 /// Requests that may wait for the engine; callers wait when it is full.
@@ -24,8 +24,25 @@ pub struct DeviceTwin {
     pub conditions: Vec<Condition>,
     /// Faults of its configuration, and doubts about it, at their key paths.
     pub warnings: Vec<Fault>,
+    /// Events that are active, and those that were.
+    pub events: Vec<EventTwin>,
     /// The properties, in the order of the Device.
     pub properties: Vec<PropertyTwin>,
+}
+
+/// An event of a device that is active, or was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventTwin {
+    /// Its name.
+    pub name: String,
+    /// Whether it is active.
+    pub active: bool,
+    /// How bad it is.
+    pub severity: Severity,
+    /// For people, as it was when it turned.
+    pub message: String,
+    /// When it turned (ms since the epoch).
+    pub since_ms: i64,
 }
 
 /// One property of a device at one moment.
@@ -147,11 +164,11 @@ pub struct LocalUpdate {
     pub actual: Option<String>,
 }
 
-/// A local update was refused; nothing of it was applied.
+/// A local update was refused and nothing of it was applied, or a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct UpdateError {
-    /// 400, 404, 409 or 500, as in KubeEdge.
+    /// 400, 404, 409 or 500, as in KubeEdge; calls also know 429, 502 and 504.
     pub code: u16,
     /// Why.
     pub reason: String,
@@ -182,6 +199,12 @@ pub struct EngineStats {
     pub writes_failed: u64,
     /// Commands sent to mappers.
     pub commands: u64,
+    /// Events that became active or were over.
+    pub events: u64,
+    /// Methods called.
+    pub calls: u64,
+    /// Calls that failed.
+    pub calls_failed: u64,
 }
 
 /// What the engine's task gets from [`TwinHandle`]s.
@@ -203,6 +226,12 @@ pub(crate) enum Request {
         device: DeviceName,
         state: DeviceState,
         reply: oneshot::Sender<Result<(), UpdateError>>,
+    },
+    Call {
+        device: DeviceName,
+        method: String,
+        arguments: serde_json::Value,
+        reply: oneshot::Sender<Result<serde_json::Value, UpdateError>>,
     },
     Stats {
         reply: oneshot::Sender<EngineStats>,
@@ -263,6 +292,27 @@ impl TwinHandle {
         self.ask(|reply| Request::SetState {
             device,
             state,
+            reply,
+        })
+        .await
+        .unwrap_or_else(|| Err(stopping()))
+    }
+
+    /// Calls a method and waits for its end, which the method's time-out bounds.
+    ///
+    /// # Errors
+    /// The method is not there, an argument is wrong, or a step failed; the
+    /// reason names it.
+    pub async fn call(
+        &self,
+        device: DeviceName,
+        method: String,
+        arguments: serde_json::Value,
+    ) -> Result<serde_json::Value, UpdateError> {
+        self.ask(|reply| Request::Call {
+            device,
+            method,
+            arguments,
             reply,
         })
         .await

@@ -29,6 +29,6 @@ pub(crate) use handle::Request;
 
 pub use driver::{Parts, run};
 pub use handle::{
-    Condition, DesiredTwin, DeviceState, DeviceTwin, EngineStats, LocalUpdate, PropertyTwin,
-    TwinHandle, TwinInbox, UpdateError, WriteState, channel,
+    Condition, DesiredTwin, DeviceState, DeviceTwin, EngineStats, EventTwin, LocalUpdate,
+    PropertyTwin, TwinHandle, TwinInbox, UpdateError, WriteState, channel,
 };

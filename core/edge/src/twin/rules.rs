@@ -237,7 +237,7 @@ impl Rules {
                 Ok(Value::Float(if self.single && narrow {
                     f64::from(number as f32)
                 } else {
-                    number
+                    without_dust(number)
                 }))
             }
             (PropertyType::Boolean, Term::Bool(v)) => Ok(Value::Bool(v)),
@@ -310,7 +310,11 @@ impl Rules {
 
     /// Applies the range: the value to keep and its quality, or `None` to ignore the reading.
     #[inline]
-    pub(super) fn in_range(&self, value: Value, quality: Quality) -> Option<(Value, Quality, Reason)> {
+    pub(super) fn in_range(
+        &self,
+        value: Value,
+        quality: Quality,
+    ) -> Option<(Value, Quality, Reason)> {
         if self.plain {
             return Some((value, quality, Reason::None));
         }
@@ -405,7 +409,7 @@ impl Rules {
             return Err(format!("`inverse` of {value} is {number}"));
         }
         if !whole.unwrap_or(self.value_type == PropertyType::Int) {
-            return Ok(Value::Float(number));
+            return Ok(Value::Float(without_dust(number)));
         }
         if number.round().abs() >= 9.2e18 {
             return Err(format!("{number} is too large for a whole number"));
@@ -450,6 +454,12 @@ impl Rules {
             _ => reading == desired,
         }
     }
+}
+
+/// Rounded to 15 digits, which every double has: 217 × 0.1 is 21.7 and not
+/// 21.700000000000003.
+fn without_dust(number: f64) -> f64 {
+    format!("{number:.14e}").parse().unwrap_or(number)
 }
 
 enum Number<'a> {

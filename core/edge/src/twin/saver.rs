@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use longshore_link::{
-    Condition, ConditionStatus, PropertyReport, Reported, Up, WritePhase, WriteReport,
+    Condition, ConditionStatus, EventReport, PropertyReport, Reported, Up, WritePhase, WriteReport,
 };
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -201,6 +201,7 @@ fn record(twin: DeviceTwin) -> NewRecord {
         properties: twin.properties.into_iter().map(property).collect(),
         conditions: twin.conditions.into_iter().map(condition).collect(),
         warnings: twin.warnings,
+        events: twin.events.into_iter().map(event).collect(),
         device: twin.name,
     });
     let class = up
@@ -238,6 +239,16 @@ fn property(twin: PropertyTwin) -> PropertyReport {
         }),
         desired_local: twin.desired.as_ref().is_some_and(|desired| desired.local),
         desired: twin.desired.map(|desired| desired.value),
+    }
+}
+
+fn event(event: handle::EventTwin) -> EventReport {
+    EventReport {
+        name: event.name,
+        active: event.active,
+        severity: event.severity,
+        message: event.message,
+        since_ms: event.since_ms,
     }
 }
 

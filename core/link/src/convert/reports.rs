@@ -1,11 +1,11 @@
 use bytes::Bytes;
-use longshore_types::{DeviceName, Fault, Level, Quality, Reason, Value};
+use longshore_types::{DeviceName, Fault, Level, Quality, Reason, Value, event::Severity};
 use prost::Message;
 
 use crate::frame::DecodeError;
 use crate::up::{
-    Condition, ConditionStatus, MapperReport, NodeAddress, NodeReport, PropertyReport, Reported,
-    Up, WritePhase, WriteReport,
+    Condition, ConditionStatus, EventReport, MapperReport, NodeAddress, NodeReport, PropertyReport,
+    Reported, Up, WritePhase, WriteReport,
 };
 use crate::wire::{self, property, up::Body};
 
@@ -44,6 +44,7 @@ impl From<&Reported> for wire::Reported {
             properties: reported.properties.iter().map(Into::into).collect(),
             conditions: reported.conditions.iter().map(Into::into).collect(),
             warnings: reported.warnings.iter().map(wire_fault).collect(),
+            events: reported.events.iter().map(wire_event).collect(),
         }
     }
 }
@@ -71,6 +72,7 @@ impl TryFrom<wire::Reported> for Reported {
             properties,
             conditions: reported.conditions.into_iter().map(Into::into).collect(),
             warnings: reported.warnings.into_iter().map(domain_fault).collect(),
+            events: reported.events.into_iter().map(domain_event).collect(),
         })
     }
 }
@@ -170,6 +172,37 @@ fn domain_fault(fault: wire::Fault) -> Fault {
         path: fault.path,
         message: fault.message,
         level,
+    }
+}
+
+fn wire_event(event: &EventReport) -> wire::Event {
+    wire::Event {
+        name: event.name.clone(),
+        active: event.active,
+        severity: match event.severity {
+            Severity::Info => 0,
+            Severity::Minor => 1,
+            Severity::Major => 2,
+            Severity::Critical => 3,
+        },
+        message: event.message.clone(),
+        since_ms: event.since_ms,
+    }
+}
+
+fn domain_event(event: wire::Event) -> EventReport {
+    EventReport {
+        name: event.name,
+        active: event.active,
+        severity: match event.severity {
+            0 => Severity::Info,
+            2 => Severity::Major,
+            3 => Severity::Critical,
+            // 1, and severities of a later version.
+            _ => Severity::Minor,
+        },
+        message: event.message,
+        since_ms: event.since_ms,
     }
 }
 

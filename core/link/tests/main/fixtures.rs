@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use longshore_link::{
-    Change, Condition, ConditionStatus, Content, DecodeError, Epoch, Frame, Hello, MapperReport,
-    NodeAddress, NodeReport, ObjectKey, Objects, PropertyReport, Records, RefuseReason, Reported,
-    Up, UpRecord, Welcome, WritePhase, WriteReport,
+    Change, Condition, ConditionStatus, Content, DecodeError, Epoch, EventReport, Frame, Hello,
+    MapperReport, NodeAddress, NodeReport, ObjectKey, Objects, PropertyReport, Records,
+    RefuseReason, Reported, Up, UpRecord, Welcome, WritePhase, WriteReport,
 };
-use longshore_types::{DeviceName, Fault, Quality, Reason, Value};
+use longshore_types::{DeviceName, Fault, Quality, Reason, Value, event::Severity};
 use proptest::prelude::*;
 
 fn hex(bytes: &[u8]) -> String {
@@ -155,6 +155,18 @@ fn reports() -> Vec<(&'static str, Up)> {
             since_ms: 1_732_000_000_001,
         }],
         warnings: vec![Fault::warning("spec.x", "unknown key")],
+        events: Vec::new(),
+    };
+    let with_events = Reported {
+        properties: Vec::new(),
+        events: vec![EventReport {
+            name: "hot".into(),
+            active: true,
+            severity: Severity::Critical,
+            message: "the boiler has 95 °C".into(),
+            since_ms: 1_732_000_000_002,
+        }],
+        ..reported.clone()
     };
     let node = NodeReport {
         labels: vec![("site".into(), "north".into())],
@@ -182,6 +194,7 @@ fn reports() -> Vec<(&'static str, Up)> {
     vec![
         ("up-reported", Up::Reported(reported)),
         ("up-node", Up::Node(node)),
+        ("up-events", Up::Reported(with_events)),
     ]
 }
 

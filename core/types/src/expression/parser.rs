@@ -74,11 +74,10 @@ struct Parser<'a> {
 }
 
 type Parsed = Result<Node, ExpressionError>;
+/// The names of the variables, by their indexes.
+pub(super) type Variables = Box<[Box<str>]>;
 
-pub(super) fn parse(
-    source: &str,
-    allowed: &[&str],
-) -> Result<(Node, Box<[Box<str>]>), ExpressionError> {
+pub(super) fn parse(source: &str, allowed: &[&str]) -> Result<(Node, Variables), ExpressionError> {
     let mut parser = Parser {
         tokens: lexer::tokens(source)?,
         at: 0,
@@ -166,30 +165,27 @@ impl Parser<'_> {
     }
 
     fn or(&mut self) -> Parsed {
-        self.chain(Self::and, |parser| {
-            parser.take("||").then_some(Kind::Or as fn(_) -> _)
-        })
+        self.chain(Self::and, "||", Kind::Or)
     }
 
     fn and(&mut self) -> Parsed {
-        self.chain(Self::relation, |parser| {
-            parser.take("&&").then_some(Kind::And as fn(_) -> _)
-        })
+        self.chain(Self::relation, "&&", Kind::And)
     }
 
-    /// `next (operator next)*`, from the left. A long chain is a deep tree.
+    /// `next (mark next)*`, from the left. A long chain is a deep tree.
     fn chain(
         &mut self,
         next: fn(&mut Self) -> Parsed,
-        operator: fn(&mut Self) -> Option<fn(Box<[Node; 2]>) -> Kind>,
+        mark: &'static str,
+        make: fn(Box<[Node; 2]>) -> Kind,
     ) -> Parsed {
         let mut left = next(self)?;
         let mut links = 0;
         loop {
             let column = self.column();
-            let Some(make) = operator(self) else {
+            if !self.take(mark) {
                 return Ok(left);
-            };
+            }
             links += 1;
             self.check_chain(links, column)?;
             left = node(column, make(Box::new([left, next(self)?])));

@@ -53,6 +53,15 @@ impl Bits {
         self.mask.is_some()
     }
 
+    /// The number that has only the lowest of the bits: what "true" is.
+    pub fn least(&self) -> i64 {
+        let lowest = self.mask.map_or(1, |mask| mask & mask.wrapping_neg());
+        match self.extract(ValueRef::Uint(lowest)) {
+            Ok(ValueRef::Int(v)) => v,
+            _ => 1,
+        }
+    }
+
     /// The bits that count, as a number.
     ///
     /// # Errors

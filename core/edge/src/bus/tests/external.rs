@@ -151,7 +151,7 @@ fn broker_that_answers(answers: &'static [&'static [u8]]) -> u16 {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_broker_refuses_is_told() {
     // CONNACK, then SUBACK of packet 1: the third filter is refused.
-    let port = broker_that_answers(&[&[0x20, 2, 0, 0], &[0x90, 6, 0, 1, 1, 1, 0x80, 1]]);
+    let port = broker_that_answers(&[&[0x20, 2, 0, 0], &[0x90, 7, 0, 1, 1, 1, 0x80, 1, 1]]);
     let bus = external(port).await;
     let refusal = "the broker refuses the subscription to $hw/events/device/+/+/state/update";
     until("the refusal", || bus.ready() == Err(refusal.to_owned())).await;

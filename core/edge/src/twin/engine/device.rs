@@ -1,6 +1,8 @@
 //! A device: its beginning, its faults, and what its mapper is told.
 
-use longshore_types::{DeviceName, EffectiveDevice, Fault, Topic, device::AccessMode};
+use longshore_types::{
+    DeviceName, EffectiveDevice, Fault, Topic, device::AccessMode, effective::EffectiveProperty,
+};
 
 use super::{Device, Now, Setup};
 use crate::twin::handle::{Condition, DeviceState};
@@ -18,6 +20,7 @@ impl Device {
             mapper: None,
             names: Vec::new(),
             points: Vec::new(),
+            behavior: None,
             config: Box::default(),
             config_hash: 0,
             wants_config: false,
@@ -108,18 +111,42 @@ pub(super) fn configuration(effective: &EffectiveDevice, points: &[u32]) -> Stri
         .iter()
         .zip(points)
         .filter(|(property, _)| property.broken.is_none());
-    let points: Vec<_> = usable
-        .map(|(property, id)| {
-            serde_json::json!({
-                "id": id,
-                "name": property.name,
-                "writable": property.access == AccessMode::ReadWrite,
-                "intervalMs": property.collect_cycle.as_millis() as u64,
-                "type": property.value_type.as_str(),
-                "config": property.config,
-            })
+    let points: Vec<_> = usable.map(|(property, id)| point(property, *id)).collect();
+    let mut json = serde_json::json!({ "device": effective.name.as_str(), "protocol": effective.protocol_config, "points": points });
+    let methods: Vec<_> = effective
+        .methods
+        .iter()
+        .filter_map(|method| {
+            let config = method.call.as_ref()?;
+            Some(serde_json::json!({"name": &*method.name, "config": config}))
         })
         .collect();
-    serde_json::json!({ "device": effective.name.as_str(), "protocol": effective.protocol_config, "points": points })
-        .to_string()
+    // What is new is said only where somebody asked for it: a mapper of before
+    // may not know the key.
+    if !methods.is_empty() {
+        json["methods"] = methods.into();
+    }
+    json.to_string()
+}
+
+fn point(property: &EffectiveProperty, id: u32) -> serde_json::Value {
+    let mut json = serde_json::json!({
+        "id": id,
+        "name": property.name,
+        "writable": property.access == AccessMode::ReadWrite,
+        "intervalMs": property.collect_cycle.as_millis() as u64,
+        "type": property.value_type.as_str(),
+    });
+    let policy = &property.policy;
+    if let Some(sampling) = policy.sampling.as_str() {
+        json["sampling"] = sampling.into();
+    }
+    if let Some(group) = &policy.group {
+        json["group"] = (**group).into();
+    }
+    if policy.write.priority != 0 {
+        json["priority"] = policy.write.priority.into();
+    }
+    json["config"] = serde_json::Value::Object(property.config.clone());
+    json
 }

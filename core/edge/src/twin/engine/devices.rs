@@ -12,8 +12,9 @@ use crate::{
         blob::SavedDevice,
         desired::Event,
         handle::DeviceState,
-        point::{FREE, Point, Rules},
+        point::{FREE, Point},
         reconcile::{Planned, hash},
+        rules::Rules,
     },
 };
 
@@ -67,6 +68,12 @@ impl Engine {
             return;
         };
         self.tell_removed(id, &device);
+        for event in device.behavior.iter().flat_map(|behavior| &behavior.events) {
+            if event.since_ms != 0 {
+                self.forget_event(name, &event.rule.name);
+            }
+        }
+        self.open_events.remove(&id);
         for (point, property) in device.points.iter().zip(&device.names) {
             self.retire(*point, now);
             self.out.desired.push(DesiredRow {
@@ -144,12 +151,14 @@ impl Engine {
             .remove(effective.name.as_str())
             .unwrap_or_default();
         // Of a former device with this name: not ours.
-        let saved = if saved.uid == effective.uid {
+        let mut saved = if saved.uid == effective.uid {
             saved
         } else {
             SavedDevice::default()
         };
+        let events = std::mem::take(&mut saved.events);
         self.set_points(id, &effective, saved, now);
+        self.set_behavior(id, &effective, events, now);
         let config = configuration(
             &effective,
             &self.devices[id as usize]

@@ -309,6 +309,7 @@ impl Engine {
                 slot.writes = slot.writes.saturating_sub(1);
                 self.point_completed(point, token, status, message, now);
             }
+            What::Call(number) => self.call_completed(number, status, message, now),
         }
     }
 

@@ -5,8 +5,10 @@
 //! finds its place without a search. A batch is taken in one pass; nothing is
 //! allocated for a sample that carries a number.
 
+mod calls;
 mod device;
 mod devices;
+mod events;
 mod mappers;
 mod roster;
 mod samples;
@@ -15,7 +17,7 @@ mod view;
 mod writes;
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -24,8 +26,9 @@ use longshore_types::{DeviceName, Fault};
 
 use super::{
     blob::SavedDevice,
-    handle::{Condition, DeviceState},
-    point::{Point, Rules},
+    handle::{Condition, DeviceState, UpdateError},
+    point::Point,
+    rules::Rules,
 };
 use crate::{
     ports::BusPort,
@@ -81,6 +84,8 @@ pub(crate) struct Outputs {
     pub(crate) desired: Vec<DesiredRow>,
     /// Rows to delete: devices that are gone.
     pub(crate) forgotten: Vec<TwinBlob>,
+    /// Calls that ended, by the number that [`Engine::call`] gave.
+    pub(crate) calls: Vec<(u64, Result<serde_json::Value, UpdateError>)>,
 }
 
 /// What was counted since start.
@@ -94,6 +99,10 @@ pub(crate) struct Counters {
     pub(crate) writes_confirmed: u64,
     pub(crate) writes_failed: u64,
     pub(crate) commands: u64,
+    /// Events that became active or were over.
+    pub(crate) events: u64,
+    pub(crate) calls: u64,
+    pub(crate) calls_failed: u64,
 }
 
 struct MapperSlot {
@@ -125,6 +134,8 @@ enum What {
     Remove,
     /// A write or the read back of this point.
     Point(u32),
+    /// The protocol's part of this call.
+    Call(u64),
 }
 
 /// How far a device's configuration has come.
@@ -150,6 +161,8 @@ struct Device {
     mapper: Option<usize>,
     names: Vec<Arc<str>>,
     points: Vec<u32>,
+    /// Events and methods, where there are any.
+    behavior: Option<Box<events::Behavior>>,
     /// `COMMAND_CONFIGURE` of it, until the mapper has it: it would be the
     /// largest part of a device. When the mapper comes up again, it is made
     /// anew from the store's objects.
@@ -217,6 +230,11 @@ pub(crate) struct Engine {
     dirty: BTreeSet<u32>,
     /// Devices whose mapper did not look at their configuration yet.
     unchecked: BTreeSet<u32>,
+    /// Devices with an event that time or the bus may change.
+    open_events: BTreeSet<u32>,
+    next_bus_look: u64,
+    bus_was_ready: bool,
+    calls: BTreeMap<u64, calls::Call>,
     saved: HashMap<String, SavedDevice>,
     saved_desired: HashMap<String, HashMap<String, SavedDesired>>,
     next_stale_scan: u64,
@@ -258,6 +276,10 @@ impl Engine {
             interned: HashMap::new(),
             dirty: BTreeSet::new(),
             unchecked: BTreeSet::new(),
+            open_events: BTreeSet::new(),
+            next_bus_look: 0,
+            bus_was_ready: false,
+            calls: BTreeMap::new(),
             saved: HashMap::new(),
             saved_desired: HashMap::new(),
             next_stale_scan: 0,

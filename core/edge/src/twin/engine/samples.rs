@@ -1,6 +1,6 @@
 //! The hot path: a batch of readings in, one message per device out.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use longshore_types::{Quality, Value};
@@ -28,6 +28,10 @@ pub(super) struct Scratch {
     changes: Vec<PropertyChange>,
     /// Points with a desired value that got a reading in this batch.
     desired: Vec<u32>,
+    /// Points of groups that were read and are not reported by themselves.
+    along: Vec<u32>,
+    /// Groups of which a point is reported.
+    groups: Vec<Arc<str>>,
     /// Size of the last payload, a good guess for the next one.
     size: usize,
 }
@@ -41,6 +45,7 @@ struct Group {
     served: bool,
     wants_batch: bool,
     wants_changes: bool,
+    has_events: bool,
     reported: bool,
     good: bool,
     time_ns: i64,
@@ -52,6 +57,7 @@ const NO_GROUP: Group = Group {
     served: false,
     wants_batch: false,
     wants_changes: false,
+    has_events: false,
     reported: false,
     good: false,
     time_ns: 0,
@@ -102,9 +108,49 @@ impl Engine {
         if point.desired.is_some() {
             self.scratch.desired.push(id);
         }
+        if point.rules.is_grouped {
+            self.note_group(id, report);
+        }
         if !report {
             return;
         }
+        self.reported(id, group);
+        if let Some(last) = last {
+            self.note_change(group.device, id, last);
+        }
+    }
+
+    /// What a group of properties is reported with: all of it that was read.
+    fn note_group(&mut self, id: u32, reported: bool) {
+        if !reported {
+            self.scratch.along.push(id);
+            return;
+        }
+        let group = self.points[id as usize].rules.policy.group.clone();
+        if let Some(group) = group.filter(|group| !self.scratch.groups.contains(group)) {
+            self.scratch.groups.push(group);
+        }
+    }
+
+    #[cold]
+    fn report_along(&mut self, group: &mut Group, now_ms: u32) {
+        let mut along = std::mem::take(&mut self.scratch.along);
+        let groups = std::mem::take(&mut self.scratch.groups);
+        for id in along.drain(..) {
+            let point = &mut self.points[id as usize];
+            let with = point.rules.policy.group.as_ref();
+            if with.is_some_and(|with| groups.contains(with)) {
+                point.report_along(now_ms);
+                self.reported(id, group);
+            }
+        }
+        self.scratch.along = along;
+    }
+
+    /// Puts a property into the message.
+    #[inline]
+    fn reported(&mut self, id: u32, group: &mut Group) {
+        let point = &self.points[id as usize];
         self.counters.changes += 1;
         group.reported = true;
         group.time_ns = group.time_ns.max(point.source_time_ns);
@@ -125,9 +171,6 @@ impl Engine {
                 format::string(&mut self.scratch.quality, point.quality.as_str());
                 self.scratch.quality.push(b',');
             }
-        }
-        if let Some(last) = last {
-            self.note_change(group.device, id, last);
         }
     }
 
@@ -167,13 +210,20 @@ impl Engine {
             served: mapper.is_none() || entry.mapper == mapper,
             wants_batch: entry.wants_batch,
             wants_changes: entry.wants_changes,
+            has_events: entry.behavior.is_some(),
             ..NO_GROUP
         }
     }
 
-    fn end_group(&mut self, group: Group, now: Now) {
+    fn end_group(&mut self, mut group: Group, now: Now) {
         if !group.served {
             return;
+        }
+        if !self.scratch.along.is_empty() || !self.scratch.groups.is_empty() {
+            self.report_along(&mut group, now.ms as u32);
+        }
+        if group.has_events {
+            self.look_at_events(group.device, now);
         }
         if group.good {
             if let Some(mapper) = group.mapper {

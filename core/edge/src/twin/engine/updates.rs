@@ -35,6 +35,10 @@ impl Engine {
                 let raw = point
                     .rules
                     .invert(value, point.raw_whole)
+                    .and_then(|raw| {
+                        let former = point.raw.as_deref().copied().unwrap_or(0);
+                        point.rules.among(raw, former)
+                    })
                     .unwrap_or_else(|_| value.clone());
                 let reading = Reading {
                     quality: Quality::Good,
@@ -78,7 +82,7 @@ impl Engine {
         Ok(())
     }
 
-    fn known(&self, name: &DeviceName) -> Result<u32, UpdateError> {
+    pub(super) fn known(&self, name: &DeviceName) -> Result<u32, UpdateError> {
         self.by_name.get(name).copied().ok_or_else(|| unknown(name))
     }
 

@@ -41,6 +41,7 @@ impl Engine {
                 device.served.clone(),
             ],
             warnings: device.faults.clone(),
+            events: self.event_twins(id),
             properties: device
                 .points
                 .iter()
@@ -159,7 +160,7 @@ impl Engine {
                         point.good_ns,
                     ))
                 });
-            let data = blob::pack(&device.uid, values);
+            let data = blob::pack(&device.uid, values, &self.saved_events(id));
             blobs.push((
                 id,
                 TwinBlob {

@@ -19,6 +19,8 @@ use crate::{
     },
 };
 
+/// Pause of a part of a register while another part is being written.
+const PART_MS: u64 = 50;
 /// Time for reading a value back.
 const READ_BUDGET: Duration = Duration::from_secs(3);
 
@@ -260,6 +262,9 @@ impl Engine {
         let Some(desired) = point.desired.as_deref() else {
             return false;
         };
+        if action == Action::Write && point.rules.is_part {
+            return self.prepare_part(device, id, mapper, token, timeout, now);
+        }
         let (kind, budget) = match (action, &desired.target) {
             (Action::Write, Ok(target)) => match point.rules.invert(target, point.raw_whole) {
                 Ok(value) => (CommandKind::Write { point: id, value }, timeout),
@@ -271,6 +276,83 @@ impl Engine {
         self.mappers[mapper].writes += 1;
         self.send(mapper, token, device, budget, kind, What::Point(id));
         false
+    }
+
+    /// A property that shares its raw value with others is read before it is
+    /// written, one of a device at a time: else two of them would undo each
+    /// other's bits.
+    fn prepare_part(
+        &mut self,
+        device: u32,
+        id: u32,
+        mapper: usize,
+        token: u64,
+        timeout: Duration,
+        now: Now,
+    ) -> bool {
+        let points = self.device(device).map(|device| device.points.as_slice());
+        let busy = points.unwrap_or_default().iter().any(|other| {
+            let point = &self.points[*other as usize];
+            let state = point.desired.as_deref().map(|desired| desired.state);
+            *other != id && point.rules.is_part && matches!(state, Some(State::Writing { .. }))
+        });
+        let Some(desired) = self.points[id as usize].desired.as_deref_mut() else {
+            return false;
+        };
+        if busy {
+            desired.state = State::Pending {
+                not_before: now.ms + PART_MS,
+            };
+            return false;
+        }
+        desired.reads_first = true;
+        self.mappers[mapper].writes += 1;
+        let kind = CommandKind::Read { point: id };
+        self.send(mapper, token, device, timeout, kind, What::Point(id));
+        false
+    }
+
+    /// The register of a part was read: now it can be written. `None` when this
+    /// completion is of something else.
+    fn write_part(&mut self, id: u32, token: u64, status: Status, now: Now) -> Option<()> {
+        let point = self.points.get_mut(id as usize)?;
+        let desired = point.desired.as_deref_mut()?;
+        let State::Writing { token: of, .. } = desired.state else {
+            return None;
+        };
+        if of != token || !std::mem::take(&mut desired.reads_first) || status != Status::Ok {
+            return None;
+        }
+        let target = desired.target.clone().ok()?;
+        let device_id = point.device;
+        let raw = match point.raw.as_deref() {
+            Some(former) => point
+                .rules
+                .invert(&target, point.raw_whole)
+                .and_then(|raw| point.rules.among(raw, *former)),
+            None => Err("the register that it is a part of was read without a value".to_owned()),
+        };
+        let timeout = point.rules.policy.write.timeout;
+        match raw {
+            Ok(value) => {
+                let token = self.token();
+                let mapper = self.device(device_id)?.mapper?;
+                let deadline = now.ms + u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+                let desired = self.points[id as usize].desired.as_deref_mut()?;
+                desired.written_as(token, deadline);
+                self.mappers[mapper].writes += 1;
+                let kind = CommandKind::Write { point: id, value };
+                self.send(mapper, token, device_id, timeout, kind, What::Point(id));
+            }
+            Err(why) => {
+                self.refuse(id, why, now);
+                self.update_active(id);
+                self.note_outcome(id);
+                self.save_desired(device_id, id);
+                self.touch(device_id, now);
+            }
+        }
+        Some(())
     }
 
     /// There is no raw value for it: the device is not asked at all.
@@ -291,6 +373,9 @@ impl Engine {
         message: &str,
         now: Now,
     ) {
+        if self.write_part(id, token, status, now).is_some() {
+            return;
+        }
         let text = if message.is_empty() {
             status_text(status)
         } else {
@@ -390,6 +475,7 @@ impl Engine {
     pub(crate) fn tick(&mut self, now: Now) {
         self.scan_stale(now);
         self.tick_outages(now);
+        self.tick_events(now);
         self.pump(now);
     }
 
@@ -397,10 +483,11 @@ impl Engine {
     pub(crate) fn pump(&mut self, now: Now) {
         self.pump_configurations(now);
         self.tick_desired(now);
+        self.pump_calls(now);
     }
 }
 
-fn status_text(status: Status) -> &'static str {
+pub(super) fn status_text(status: Status) -> &'static str {
     match status {
         Status::Ok => "done",
         Status::InvalidArgument => "the mapper does not know the point or the type of value",

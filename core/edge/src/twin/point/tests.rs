@@ -138,6 +138,130 @@ fn raw_values_become_twin_values() {
 }
 
 #[test]
+fn bits_and_expressions_become_twin_values_and_raw_values() {
+    let (int, float, text, truth) = (
+        PropertyType::Int,
+        PropertyType::Float,
+        PropertyType::String,
+        PropertyType::Boolean,
+    );
+    // Type, configuration, raw value, twin value, what is written for it.
+    for (value_type, config, raw, twin, written) in [
+        // 0xABCD & 0x0FF0 >> 4 = 0xBC; the other bits stay when it is written.
+        (
+            int,
+            json!({"mask": "0x0FF0", "shift": 4}),
+            Value::Uint(0xABCD),
+            Value::Int(0xBC),
+            Value::Int(0xABCD),
+        ),
+        // A signed register: -2 is 0xFFFE.
+        (
+            int,
+            json!({"mask": 0xF000, "shift": 12, "rawType": "int16"}),
+            Value::Int(-2),
+            Value::Int(15),
+            Value::Int(-2),
+        ),
+        (
+            float,
+            json!({"mask": 0xFF, "scale": 0.5}),
+            Value::Uint(0x1203),
+            Value::Float(1.5),
+            Value::Int(0x1203),
+        ),
+        (
+            text,
+            json!({"mask": 3, "enum": {"2": "Eco"}}),
+            Value::Int(6),
+            Value::String("Eco".into()),
+            Value::Int(6),
+        ),
+        (
+            truth,
+            json!({"mask": "0b100"}),
+            Value::Int(7),
+            Value::Bool(true),
+            Value::Int(7),
+        ),
+        (
+            int,
+            json!({"shift": -2}),
+            Value::Int(3),
+            Value::Int(12),
+            Value::Int(3),
+        ),
+        (
+            float,
+            json!({"expression": "x * 1.8 + 32", "inverse": "(x - 32) / 1.8"}),
+            Value::Float(100.0),
+            Value::Float(212.0),
+            Value::Float(100.0),
+        ),
+        (
+            float,
+            json!({"expression": "x / 10", "inverse": "x * 10", "rawType": "int16"}),
+            Value::Int(215),
+            Value::Float(21.5),
+            Value::Int(215),
+        ),
+        (
+            truth,
+            json!({"expression": "x == 1", "inverse": "x ? 1 : 2"}),
+            Value::Int(2),
+            Value::Bool(false),
+            Value::Int(2),
+        ),
+        (
+            text,
+            json!({"expression": "x > 5 ? 'high' : 'low'", "inverse": "x == 'high' ? 9 : 1"}),
+            Value::Int(9),
+            Value::String("high".into()),
+            Value::Int(9),
+        ),
+    ] {
+        let rules = rules(value_type, config.clone(), None, None);
+        let mut point = Point::new(0, "p", rules);
+        point.apply(&good(raw.borrow()), 1);
+        assert_eq!(point.value, Some(twin.clone()), "{config}");
+        let back = point.rules.invert(&twin, point.raw_whole).unwrap();
+        let former = point.raw.as_deref().copied().unwrap_or(0);
+        assert_eq!(point.rules.among(back, former), Ok(written), "{config}");
+    }
+    let rules = rules(
+        float,
+        json!({"expression": "x * 0.3", "inverse": "x / 0.3", "rawType": "int16"}),
+        None,
+        None,
+    );
+    assert_eq!(
+        rules.invert(&Value::Float(1.0), None),
+        Err("1 is between two steps, the nearest is 0.9; write.tolerance allows it".to_owned())
+    );
+}
+
+proptest! {
+    /// What is written through bits, scale and offset is what is read.
+    #[test]
+    fn bits_scale_and_offset_give_back_what_was_written(
+        width in 1..12_u32, low in 0..20_i64, former in any::<u32>(), part in any::<u32>(), offset in -50..50_i32,
+    ) {
+        let part = i64::from(part) & ((1 << width) - 1);
+        let mask = ((1_u64 << width) - 1) << low;
+        let config = json!({"mask": mask, "shift": low, "scale": 0.1, "offset": offset, "rawType": "uint32"});
+        let rules = rules(PropertyType::Float, config, None, None);
+        let twin = rules.policy.transform.apply(part as f64);
+        let raw = rules.invert(&Value::Float(twin), None).unwrap();
+        let raw = rules.among(raw, i64::from(former)).unwrap();
+        let mut point = Point::new(0, "p", rules);
+        point.apply(&good(raw.borrow()), 1);
+        prop_assert_eq!(point.value, Some(Value::Float(twin)));
+        let Value::Int(raw) = raw else { panic!("{raw:?}") };
+        prop_assert_eq!((raw ^ i64::from(former)) & !(mask as i64), 0);
+    }
+}
+
+#[test]
 fn what_cannot_be_a_value_is_bad_and_says_why() {
     let cases: &[(PropertyType, serde_json::Value, ValueRef<'_>, &str)] = &[
         (

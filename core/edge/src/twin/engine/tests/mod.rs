@@ -2,6 +2,10 @@ mod anything;
 mod batches;
 mod desired;
 mod devices;
+mod events;
+mod groups;
+mod methods;
+mod users;
 
 use std::sync::{
     Mutex,
@@ -29,6 +33,8 @@ struct Ears {
     batches: Mutex<Vec<(String, String)>>,
     changes: Mutex<Vec<DeviceChange>>,
     members: Mutex<Vec<String>>,
+    retained: Mutex<Vec<(String, String)>>,
+    full: AtomicBool,
 }
 
 impl BusPort for Ears {
@@ -44,6 +50,17 @@ impl BusPort for Ears {
     fn publish(&self, topic: &Arc<str>, payload: Bytes) {
         let text = String::from_utf8(payload.to_vec()).unwrap();
         self.batches.lock().unwrap().push((topic.to_string(), text));
+    }
+    fn retain(&self, topic: Arc<str>, payload: Bytes) -> bool {
+        let taken = !self.full.load(Ordering::Relaxed);
+        if taken {
+            let text = String::from_utf8(payload.to_vec()).unwrap();
+            self.retained
+                .lock()
+                .unwrap()
+                .push((topic.to_string(), text));
+        }
+        taken
     }
     fn changed(&self, change: DeviceChange) {
         self.changes.lock().unwrap().push(change);
@@ -69,6 +86,7 @@ struct World {
     commands: Vec<Command>,
     rows: Vec<DesiredRow>,
     forgotten: Vec<TwinBlob>,
+    ended: Vec<(u64, Result<Json, UpdateError>)>,
 }
 
 fn mapper(name: &str) -> MapperInfo {
@@ -136,7 +154,18 @@ impl World {
             commands,
             rows,
             forgotten,
+            ended: Vec::new(),
         }
+    }
+
+    /// With one device `d` of a model with these properties, configured.
+    fn with_device(properties: Json, of_protocol: Json) -> Self {
+        let mut world = Self::new();
+        world.objects = objects(&properties, &of_protocol);
+        world.reconcile();
+        world.up();
+        world.complete_configures();
+        world
     }
 
     /// With a boiler that is configured.
@@ -161,6 +190,7 @@ impl World {
         self.commands
             .extend(out.commands.into_iter().map(|(_, command)| command));
         self.rows.extend(out.desired);
+        self.ended.extend(out.calls);
         self.forgotten.extend(out.forgotten);
     }
 
@@ -276,6 +306,28 @@ impl World {
             .unwrap()
     }
 
+    fn bad(&mut self, point: u32, message: &str) {
+        let now = self.now();
+        let reading = Reading {
+            quality: Quality::Bad,
+            reason: Reason::Timeout,
+            source_time_ns: now.unix_ms * 1_000_000,
+            value: None,
+            message,
+        };
+        self.engine.samples(0, [(point, reading)].into_iter(), now);
+        self.collect();
+    }
+
+    fn retained(&self) -> Vec<(String, Json)> {
+        let retained = std::mem::take(&mut *self.ears.retained.lock().unwrap());
+        let parse = |text: String| serde_json::from_str(&text).unwrap_or(Json::Null);
+        retained
+            .into_iter()
+            .map(|(topic, text)| (topic, parse(text)))
+            .collect()
+    }
+
     fn write_state(&self) -> (WriteState, String) {
         let desired = self.twin("boiler", "setpoint").desired.unwrap();
         (desired.write, desired.message)
@@ -288,6 +340,24 @@ impl World {
             .find(|condition| condition.kind == kind)
             .unwrap()
     }
+}
+
+/// A model with these properties and a device `d` that uses all of them.
+fn objects(properties: &Json, of_protocol: &Json) -> Vec<Object> {
+    let names: Vec<Json> = properties
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|property| json!({"name": property["name"]}))
+        .collect();
+    let model = json!({"metadata": {"name": "m", "namespace": "default"},
+        "spec": {"protocol": "modbus", "properties": properties, "protocolConfigData": of_protocol}});
+    let device = json!({"metadata": {"name": "d", "namespace": "default"},
+        "spec": {"deviceModelRef": {"name": "m"}, "nodeName": "edge-1", "properties": names}});
+    vec![
+        object("DeviceModel", "m", model),
+        object("Device", "d", device),
+    ]
 }
 
 fn name(device: &str) -> DeviceName {

@@ -1,0 +1,253 @@
+//! Events of devices: looked at when readings came, told on the bus, kept.
+
+use bytes::Bytes;
+use longshore_types::{
+    DeviceName, EffectiveDevice, Quality, Reason, Topic,
+    event::EventRule,
+    expression::Term,
+    method::{Method, json},
+};
+use serde_json::{Map, Value as Json};
+
+use std::sync::Arc;
+
+use super::{Engine, Now, view::shortened};
+use crate::twin::{
+    blob::SavedEvent,
+    events::{Event, Verdict, fill},
+    handle::EventTwin,
+};
+
+/// What a device can do beside its properties.
+#[derive(Debug, Default)]
+pub(super) struct Behavior {
+    pub(super) events: Vec<Event>,
+    pub(super) methods: Vec<Arc<Method>>,
+}
+
+impl Engine {
+    /// Takes over a device's rules; an event that is still there stays as it is.
+    pub(super) fn set_behavior(
+        &mut self,
+        id: u32,
+        effective: &EffectiveDevice,
+        mut saved: Vec<SavedEvent>,
+        now: Now,
+    ) {
+        let Some(device) = self.device_mut(id) else {
+            return;
+        };
+        let name = device.name.clone();
+        let former = device.behavior.take().map(|b| b.events).unwrap_or_default();
+        let (kept, gone): (Vec<_>, Vec<_>) = former.into_iter().partition(|event| {
+            effective
+                .events
+                .iter()
+                .any(|rule| rule.name == event.rule.name)
+        });
+        let mut kept = kept;
+        let events: Vec<Event> = effective
+            .events
+            .iter()
+            .map(|rule| same_event(rule, &mut kept, &mut saved))
+            .collect();
+        if !(events.is_empty() && effective.methods.is_empty()) {
+            device.behavior = Some(Box::new(Behavior {
+                events,
+                methods: effective.methods.iter().cloned().map(Arc::new).collect(),
+            }));
+        }
+        // What is retained of an event that is no more would stand for ever.
+        for event in gone.iter().map(|event| &*event.rule.name) {
+            self.forget_event(&name, event);
+        }
+        for event in &saved {
+            self.forget_event(&name, &event.name);
+        }
+        self.look_at_events(id, now);
+    }
+
+    pub(super) fn forget_event(&mut self, device: &DeviceName, event: &str) {
+        self.bus.retain(event_topic(device, event), Bytes::new());
+    }
+
+    /// Evaluates the conditions of a device.
+    pub(super) fn look_at_events(&mut self, id: u32, now: Now) {
+        let Some(device) = self.device_mut(id) else {
+            return;
+        };
+        let Some(mut behavior) = device.behavior.take() else {
+            return;
+        };
+        let mut turned = false;
+        let mut open = false;
+        for event in &mut behavior.events {
+            let lookup = |name: &str| self.known_value(id, name);
+            let verdict = Verdict {
+                when: event.rule.when.holds(&lookup).ok(),
+                clear: event
+                    .rule
+                    .clear
+                    .as_ref()
+                    .and_then(|clear| clear.holds(&lookup).ok()),
+            };
+            if event.step(verdict, now) {
+                turned = true;
+                self.counters.events += 1;
+                event.values = self.values_of(id, &event.rule).to_string();
+                event.message = fill(&event.rule.message, |name| self.value_text(id, name));
+            }
+            if event.unsent {
+                event.unsent = !self.tell_event(id, event);
+            }
+            open |= event.unsent || event.is_waiting();
+        }
+        if let Some(device) = self.device_mut(id) {
+            device.behavior = Some(behavior);
+        }
+        if open {
+            self.open_events.insert(id);
+        } else {
+            self.open_events.remove(&id);
+        }
+        if turned {
+            self.touch(id, now);
+            // Must not be lost with the next ten seconds.
+            if let Some(device) = self.device_mut(id) {
+                device.snapshot_due = Some(now.ms);
+            }
+        }
+    }
+
+    /// Delays that pass, and what the bus did not take at once.
+    pub(super) fn tick_events(&mut self, now: Now) {
+        if now.ms >= self.next_bus_look {
+            self.next_bus_look = now.ms + 1_000;
+            let ready = self.bus.ready().is_ok();
+            if ready && !self.bus_was_ready {
+                self.tell_all_events();
+            }
+            self.bus_was_ready = ready;
+        }
+        for id in self.open_events.clone() {
+            if self.device(id).is_some() {
+                self.look_at_events(id, now);
+            } else {
+                self.open_events.remove(&id);
+            }
+        }
+    }
+
+    /// The bus is there (again): what is retained may be of another time.
+    fn tell_all_events(&mut self) {
+        for (id, device) in (0..).zip(self.devices.iter_mut()) {
+            let behavior = device.as_mut().and_then(|device| device.behavior.as_mut());
+            for event in behavior.into_iter().flat_map(|b| b.events.iter_mut()) {
+                if event.since_ms != 0 {
+                    event.unsent = true;
+                    self.open_events.insert(id);
+                }
+            }
+        }
+    }
+
+    fn tell_event(&self, id: u32, event: &Event) -> bool {
+        let Some(device) = self.device(id) else {
+            return true;
+        };
+        let mut payload = Map::new();
+        payload.insert("timestamp".into(), event.since_ms.into());
+        payload.insert("event".into(), (*event.rule.name).into());
+        payload.insert("active".into(), event.is_active().into());
+        payload.insert("severity".into(), event.rule.severity.as_str().into());
+        payload.insert("message".into(), event.message.as_str().into());
+        payload.insert(
+            "values".into(),
+            serde_json::from_str(&event.values).unwrap_or_default(),
+        );
+        let payload = Json::Object(payload).to_string();
+        let topic = event_topic(&device.name, &event.rule.name);
+        self.bus.retain(topic, payload.into())
+    }
+
+    /// A property's value, if it can be trusted so far that a condition may
+    /// depend on it: neither bad nor of a former life.
+    fn known_value(&self, id: u32, property: &str) -> Option<Term> {
+        let device = self.device(id)?;
+        let point = &self.points[*device.points.get(device.position(property)?)? as usize];
+        let known = point.quality != Quality::Bad && point.reason != Reason::Stale;
+        let value = point.value.as_ref().filter(|_| known)?;
+        Some(Term::from(shortened(value, point.rules.single).borrow()))
+    }
+
+    fn value_text(&self, id: u32, property: &str) -> Option<String> {
+        let device = self.device(id)?;
+        let point = &self.points[*device.points.get(device.position(property)?)? as usize];
+        let value = point.value.as_ref()?;
+        Some(shortened(value, point.rules.single).to_string())
+    }
+
+    fn values_of(&self, id: u32, rule: &EventRule) -> Json {
+        let mut values = Map::new();
+        for name in rule.properties() {
+            let value = self
+                .known_value(id, name)
+                .and_then(Term::into_value)
+                .map_or(Json::Null, |value| json(&value));
+            values.insert(name.to_owned(), value);
+        }
+        Json::Object(values)
+    }
+
+    /// The events that are or were active.
+    pub(super) fn event_twins(&self, id: u32) -> Vec<EventTwin> {
+        let behavior = self.device(id).and_then(|device| device.behavior.as_ref());
+        let events = behavior.into_iter().flat_map(|behavior| &behavior.events);
+        events
+            .filter(|event| event.since_ms != 0)
+            .map(|event| EventTwin {
+                name: event.rule.name.to_string(),
+                active: event.is_active(),
+                severity: event.rule.severity,
+                message: event.message.clone(),
+                since_ms: event.since_ms,
+            })
+            .collect()
+    }
+
+    /// The active events, for the store.
+    pub(super) fn saved_events(&self, id: u32) -> Vec<SavedEvent> {
+        let events = self.event_twins(id).into_iter();
+        events
+            .filter(|event| event.active)
+            .map(|event| SavedEvent {
+                name: event.name,
+                since_ms: event.since_ms,
+                message: event.message,
+            })
+            .collect()
+    }
+}
+
+/// The event of this rule as it stood before, if it did.
+fn same_event(rule: &EventRule, kept: &mut Vec<Event>, saved: &mut Vec<SavedEvent>) -> Event {
+    if let Some(at) = kept.iter().position(|event| event.rule.name == rule.name) {
+        let mut event = kept.swap_remove(at);
+        event.rule = rule.clone();
+        return event;
+    }
+    let mut event = Event::new(rule.clone());
+    if let Some(at) = saved.iter().position(|saved| *saved.name == *rule.name) {
+        let saved = saved.swap_remove(at);
+        event.restore(saved.since_ms, saved.message);
+    }
+    event
+}
+
+fn event_topic(device: &DeviceName, event: &str) -> Arc<str> {
+    let topic = Topic::Event {
+        device: device.clone(),
+        event: event.into(),
+    };
+    topic.to_string().into()
+}
