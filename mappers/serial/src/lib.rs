@@ -53,6 +53,8 @@ pub mod pattern;
 mod plan;
 pub mod ports;
 mod property;
+#[cfg(test)]
+mod schema;
 mod stream;
 pub mod template;
 #[cfg(test)]

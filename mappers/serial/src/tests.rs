@@ -1,1 +1,14 @@
 //! The mapper's parts by themselves, and the whole against simulated and foreign devices.
+
+mod answers;
+mod checksums;
+mod configuration;
+mod faults;
+mod frames;
+mod patterns;
+mod peers;
+mod ports;
+mod rig;
+mod streams;
+mod templates;
+mod whole;

@@ -56,8 +56,7 @@ pub(crate) struct Port {
 impl Port {
     pub(crate) fn open(link: &Path) -> io::Result<Self> {
         let failed = |error: tokio_serial::Error| io::Error::other(error.to_string());
-        let (master, mut slave) = SerialStream::pair().map_err(failed)?;
-        slave.set_exclusive(false).map_err(failed)?;
+        let (master, slave) = SerialStream::pair().map_err(failed)?;
         let name = tokio_serial::SerialPort::name(&slave);
         let name = name.ok_or_else(|| io::Error::other("the pty has no name"))?;
         match std::fs::remove_file(link) {
