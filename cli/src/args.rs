@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::{describe, discover, explain, get, mapper, new, profile, set, sim, up, watch};
+use crate::{
+    describe, discover, explain, get, mapper, new, profile, set, sim, up, validate, watch,
+};
 
 /// Runs devices and pods on edge nodes that are small, far away and often offline.
 #[derive(Debug, Parser)]
@@ -40,6 +42,8 @@ pub enum Command {
     Discover(discover::DiscoverArgs),
     /// Show what may stand in the configuration of a protocol
     Explain(explain::ExplainArgs),
+    /// Check manifests without a cluster: keys, values, and what the protocol's mapper says
+    Validate(validate::ValidateArgs),
     /// Run simulated devices
     Sim(sim::SimArgs),
     /// Mapper libraries: list, show, check against the mapper contract

@@ -7,6 +7,7 @@ use longshore_types::{
     Timestamp,
     device::{DeviceProperty, Extensions, PropertyReport},
     effective::EffectiveProperty,
+    method::Method,
 };
 
 use crate::{
@@ -81,6 +82,7 @@ fn write_all(out: &mut String, view: &DeviceView, now: Timestamp) -> std::fmt::R
         )?;
     }
     conditions(out, &extensions, now)?;
+    events(out, &extensions, now)?;
     let effective = view.effective();
     writeln!(out, "Properties:")?;
     if device.spec.properties.is_empty() {
@@ -99,6 +101,9 @@ fn write_all(out: &mut String, view: &DeviceView, now: Timestamp) -> std::fmt::R
             extensions.property(&property.name),
             now,
         )?;
+    }
+    if let Ok(effective) = &effective {
+        methods(out, &effective.methods)?;
     }
     warnings(out, view, &extensions)
 }
@@ -148,6 +153,50 @@ fn conditions(out: &mut String, extensions: &Extensions, now: Timestamp) -> std:
         }
         if !condition.message.is_empty() {
             write!(out, ": {}", condition.message)?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// The events that are active.
+fn events(out: &mut String, extensions: &Extensions, now: Timestamp) -> std::fmt::Result {
+    let mut active = extensions
+        .events
+        .iter()
+        .filter(|event| event.active)
+        .peekable();
+    if active.peek().is_none() {
+        return Ok(());
+    }
+    writeln!(out, "Events:")?;
+    for event in active {
+        write!(out, "  {}  {}", event.name, event.severity)?;
+        if let Some(since) = event.since {
+            write!(out, " for {}", crate::view::age(since, now))?;
+        }
+        if !event.message.is_empty() {
+            write!(out, ": {}", event.message)?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// What can be called.
+fn methods(out: &mut String, methods: &[Method]) -> std::fmt::Result {
+    if !methods.is_empty() {
+        writeln!(out, "Methods:")?;
+    }
+    for method in methods {
+        let parameters: Vec<_> = method
+            .parameters
+            .iter()
+            .map(|parameter| format!("{}: {}", parameter.name, parameter.value_type))
+            .collect();
+        write!(out, "  {}({})", method.name, parameters.join(", "))?;
+        if !method.description.is_empty() {
+            write!(out, "  {}", method.description)?;
         }
         writeln!(out)?;
     }
@@ -359,6 +408,30 @@ pub(crate) mod tests {
         Warnings:
           spec.protocol.configData.colour: unknown key
         ");
+    }
+
+    #[test]
+    fn active_events_and_methods_are_shown() {
+        let mut view = boiler();
+        let status = view.status.as_mut().unwrap();
+        let object = status.status.extensions.as_mut().unwrap();
+        object["conditions"] = json!([]);
+        object["properties"] = json!([]);
+        object["warnings"] = json!([]);
+        object.insert(
+            "events".to_owned(),
+            json!([
+                {"name": "overTemperature", "active": true, "severity": "major", "message": "91.5 °C", "since": "2024-11-19T07:05:40Z"},
+                {"name": "dry", "active": false, "severity": "info", "since": "2024-11-19T07:05:40Z"},
+            ]),
+        );
+        view.device.spec.properties.clear();
+        view.device.spec.protocol.config_data.insert(
+            "methods".to_owned(),
+            json!([{"name": "reset", "description": "Back to the start", "call": {"node": "x"},
+                    "parameters": [{"name": "mode", "type": "STRING"}]}]),
+        );
+        insta::assert_snapshot!(render(&view, NOW), @"");
     }
 
     #[test]

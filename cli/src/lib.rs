@@ -20,6 +20,7 @@ pub mod profile;
 pub mod set;
 pub mod sim;
 pub mod up;
+pub mod validate;
 pub mod watch;
 
 mod api;
@@ -48,6 +49,7 @@ pub fn run(args: args::Args) -> ExitCode {
         Command::Set(Set::Other(words)) => output::misspelt("set", &words),
         Command::Discover(args) => output::block_on(discover::run(args)),
         Command::Explain(args) => output::block_on(explain::run(args)),
+        Command::Validate(args) => output::block_on(validate::run(args)),
         Command::Sim(args) => output::block_on(sim::run(args)),
         Command::Mapper(Mapper::Check(args)) => output::block_on(mapper::check(args)),
         Command::Mapper(Mapper::List(args)) => output::block_on(mapper::list(args)),
