@@ -431,7 +431,21 @@ pub(crate) mod tests {
             json!([{"name": "reset", "description": "Back to the start", "call": {"node": "x"},
                     "parameters": [{"name": "mode", "type": "STRING"}]}]),
         );
-        insta::assert_snapshot!(render(&view, NOW), @"");
+        insta::assert_snapshot!(render(&view, NOW), @r"
+        Name:         boiler
+        Namespace:    default
+        Node:         edge-1
+        Model:        boiler
+        Protocol:     modbus tcp://127.0.0.1:5020 unit 1
+        State:        online
+        Last online:  2024-11-19T07:06:38Z (2s ago)
+        Events:
+          overTemperature  major for 60s: 91.5 °C
+        Properties:
+          none
+        Methods:
+          reset(mode: STRING)  Back to the start
+        ");
     }
 
     #[test]
