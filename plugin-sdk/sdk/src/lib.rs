@@ -2,11 +2,13 @@
 //! and the SDK does the rest.
 //!
 //! An author implements [`Protocol`] (parse the configuration, plan the reads,
-//! open a connection) and [`Connection`] (read, write). The SDK owns the
-//! schedule: one queue for each bus, reads coalesced across devices and
-//! intervals, writes first, a dead unit quarantined alone, reconnect for ever
-//! with jittered backoff, a deadline on every call. `export_mapper!` turns
-//! the protocol into the C contract of `longshore-abi`.
+//! open a connection) and [`Connection`] (read, write; where the protocol has
+//! it also watch, receive and call). The SDK owns the schedule: one queue for
+//! each bus, reads coalesced across devices and intervals, groups read as one
+//! snapshot, writes first, values that devices send by themselves, a dead unit
+//! quarantined alone, reconnect for ever with jittered backoff, a deadline on
+//! every call. `export_mapper!` turns the protocol into the C contract of
+//! `longshore-abi`; [`testing`] drives it in tests.
 
 pub mod codec;
 pub mod config;

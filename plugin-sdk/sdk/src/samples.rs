@@ -149,6 +149,31 @@ impl Samples {
         }
     }
 
+    /// What the samples and their texts take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.samples.len() * size_of::<Sample>() + self.arena.len()
+    }
+
+    /// Takes the samples out in parts of about `limit` bytes, in their order.
+    pub(crate) fn split(&mut self, limit: usize) -> Vec<Samples> {
+        let mut parts = vec![Samples::default()];
+        let mut texts = self.texts.iter().peekable();
+        for (index, sample) in self.samples.iter().enumerate() {
+            let text = texts.next_if(|text| text.sample == index);
+            let text = text.map(|text| &self.arena[text.offset..text.offset + text.length]);
+            let size = size_of::<Sample>() + text.map_or(0, <[u8]>::len);
+            if parts.last().is_none_or(|part| part.bytes() + size > limit) {
+                parts.push(Samples::default());
+            }
+            if let Some(part) = parts.last_mut() {
+                let payload = text.map_or(sample.payload, |text| part.store(text));
+                part.samples.push(Sample { payload, ..*sample });
+            }
+        }
+        self.clear();
+        parts
+    }
+
     /// The source time of the first sample.
     pub(crate) fn first_time(&self) -> Option<i64> {
         self.samples.first().map(|sample| sample.source_time_ns)
@@ -397,6 +422,24 @@ mod tests {
         assert!(some.iter().all(|of| of.source_time_ns == 7));
         assert_eq!(some.samples[1].quality, QUALITY_UNCERTAIN);
         assert_eq!(some.samples[2].quality, QUALITY_GOOD);
+    }
+
+    #[test]
+    fn parts_hold_all_samples_in_order() {
+        let mut samples = Samples::default();
+        for point in 0..1000 {
+            samples.push_str(point, &"x".repeat(point as usize % 50), 1);
+            samples.push_f64(point, 1.5, 1);
+        }
+        let whole = format!("{samples:?}");
+        let parts = samples.split(4096);
+        assert!(samples.is_empty());
+        assert!(parts.len() > 10 && parts.iter().all(|part| part.bytes() <= 4096));
+        let mut again = Samples::default();
+        for mut part in parts {
+            again.append(&mut part);
+        }
+        assert_eq!(format!("{again:?}"), whole);
     }
 
     #[test]

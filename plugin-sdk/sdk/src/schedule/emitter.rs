@@ -10,6 +10,10 @@ use crate::{Event, Host, Level, Samples};
 /// How long one wait for the host's queue may take, so that a stop is noticed.
 const WAIT: Duration = Duration::from_millis(20);
 
+/// Bytes of samples in one batch at most; the contract allows 4 MiB with all
+/// that goes with them.
+const LONGEST: usize = 2 << 20;
+
 /// What the machine gives: events, lines for the log, and the samples of the
 /// exchange that has just ended, before it is known whether they still count.
 #[derive(Default)]
@@ -62,9 +66,30 @@ impl Emitter {
         for (level, line) in output.logs.drain(..) {
             self.host.log(level, &line);
         }
+        if output.event.samples.bytes() <= LONGEST {
+            self.emit(&output.event);
+        } else {
+            // The contract bounds a batch. States go first, completions last.
+            let completions = std::mem::take(&mut output.event.completions);
+            let mut parts = output.event.samples.split(LONGEST).into_iter().peekable();
+            while let Some(part) = parts.next() {
+                output.event.samples = part;
+                if parts.peek().is_none() {
+                    output.event.completions.extend_from_slice(&completions);
+                }
+                self.emit(&output.event);
+                output.event.states.clear();
+            }
+        }
+        output.event.samples.clear();
+        output.event.completions.clear();
+        output.event.states.clear();
+    }
+
+    fn emit(&self, event: &Event) {
         loop {
             let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            if !*open || !matches!(self.host.try_emit(&output.event), Ok(false)) {
+            if !*open || !matches!(self.host.try_emit(event), Ok(false)) {
                 break;
             }
             drop(open);
@@ -72,9 +97,6 @@ impl Emitter {
                 break;
             }
         }
-        output.event.samples.clear();
-        output.event.completions.clear();
-        output.event.states.clear();
     }
 
     /// Lets nothing through any more.

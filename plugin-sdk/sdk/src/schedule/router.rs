@@ -64,7 +64,7 @@ struct CallText {
 }
 
 /// A fault or warning as the completion of a configuration tells it.
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 pub(super) struct Finding<'a> {
     path: &'a str,
     message: &'a str,
@@ -339,6 +339,7 @@ impl<P: Protocol> Router<P> {
             .map(ToString::to_string)
             .collect::<Vec<_>>()
             .join("; ");
+        let text = shortened(&text, FINDING).to_owned();
         let time = driver::now().unix_ns;
         for point in config.iter().flat_map(|config| &config.points) {
             self.output
@@ -414,7 +415,7 @@ impl<P: Protocol> Router<P> {
 pub(super) fn finding<'a>(fault: &'a Fault, level: &'static str) -> Finding<'a> {
     Finding {
         path: &fault.path,
-        message: &fault.message,
+        message: shortened(&fault.message, FINDING),
         level,
     }
 }
@@ -439,10 +440,31 @@ fn group_doubts(points: &[PointConfig]) -> Vec<Fault> {
     doubts
 }
 
-/// The findings as JSON; nothing when there are none.
+/// Findings that a completion tells at most; who has more has one cause.
+const FINDINGS: usize = 1000;
+/// Characters of a finding's message at most.
+const FINDING: usize = 500;
+
+/// The findings as JSON; nothing when there are none. The batch that carries
+/// them has its limit, which a device of many points must not reach.
 pub(super) fn report(findings: &[Finding<'_>]) -> String {
     if findings.is_empty() {
         return String::new();
     }
-    serde_json::to_string(findings).unwrap_or_default()
+    let more = findings.len().saturating_sub(FINDINGS);
+    let message = format!("{more} more findings are not listed");
+    let mut told: Vec<Finding<'_>> = findings.iter().take(FINDINGS).copied().collect();
+    if more > 0 {
+        told.push(Finding {
+            path: "",
+            message: &message,
+            level: "warning",
+        });
+    }
+    serde_json::to_string(&told).unwrap_or_default()
+}
+
+fn shortened(text: &str, characters: usize) -> &str {
+    let end = text.char_indices().nth(characters);
+    end.map_or(text, |(end, _)| &text[..end])
 }

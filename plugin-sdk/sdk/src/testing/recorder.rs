@@ -53,6 +53,8 @@ pub struct Record {
     pub logs: Vec<(Level, String)>,
     /// Batches taken.
     pub batches: u64,
+    /// Bytes of the longest batch, about; the contract allows 4 MiB.
+    pub longest: usize,
 }
 
 #[derive(Default)]
@@ -100,6 +102,9 @@ impl Record {
 
     fn take(&mut self, event: &Event) {
         self.batches += 1;
+        let messages = event.completions.iter().map(|of| of.message.len());
+        let bytes = event.samples.bytes() + messages.sum::<usize>();
+        self.longest = self.longest.max(bytes);
         self.states.extend(event.states.iter().cloned());
         for sample in event.samples.iter() {
             let value = match sample.reading {

@@ -87,7 +87,13 @@ impl Protocol for Wire {
 
     fn parse(&self, device: &DeviceConfig) -> Result<Parsed<Self>, Vec<Fault>> {
         assert!(!device.protocol.contains_key("panic"), "cannot parse");
-        let points = device.points.iter().map(|point| {
+        let points = device.points.iter().enumerate().map(|(index, point)| {
+            if let Some(bad) = point.config.get("bad") {
+                return Err(Fault {
+                    path: format!("points[{index}].config.bad"),
+                    message: bad.to_string(),
+                });
+            }
             Ok(Register {
                 address: number(&point.config, "address") as u32,
                 sampling: point.sampling,
@@ -450,4 +456,24 @@ async fn a_panic_on_a_bus_ends_its_commands() {
     // Configured anew it lives again.
     mapper.configure(json!({"points": [{"name": "a"}]})).await;
     mapper.wait_value("a", 0).await;
+}
+
+#[tokio::test]
+async fn a_batch_never_outgrows_the_contract() {
+    let (mapper, _) = start("long");
+    // Every one of them is wrong, and says so at length.
+    let point = |index: u32| {
+        let config = json!({"bad": "y".repeat(300)});
+        json!({"name": format!("p{index}"), "config": config})
+    };
+    let points: Vec<_> = (0..20_000).map(point).collect();
+    let done = mapper.try_configure(json!({"points": points})).await;
+    assert_eq!(done.status, Status::Ok);
+    assert!(done.message.len() < 1 << 20);
+    let findings = findings(&done);
+    assert_eq!(findings.len(), 1001);
+    assert_eq!(findings[1000].message, "19000 more findings are not listed");
+    mapper.wait_bad("p19999").await;
+    let longest = mapper.recorder().look(|record| record.longest);
+    assert!(longest < 4 << 20, "{longest}");
 }
