@@ -57,23 +57,19 @@ pub(super) fn status(task: &Task, present: &DynamicObject, now: Timestamp) -> Va
             "the edge is not connected to the hub; it goes on by itself",
         ),
     };
-    let conditions = present.data["status"]["conditions"].as_array();
-    let former = conditions.and_then(|list| list.iter().find(|c| c["type"] == "Ready"));
-    let since = former
-        .filter(|former| former["status"] == ready)
-        .and_then(|former| former["lastTransitionTime"].as_str())
-        .unwrap_or(&now);
+    let former = former_condition(present, "Ready");
     let heartbeat = match task.presence {
         Presence::Connected => Some(now.as_str()),
         _ => former.and_then(|former| former["lastHeartbeatTime"].as_str()),
     };
-    let mut condition = json!({
-        "type": "Ready", "status": ready, "reason": reason, "message": message,
-        "lastTransitionTime": since,
-    });
+    let mut condition = condition(present, "Ready", (ready, reason, message), &now);
     if let Some(heartbeat) = heartbeat {
         condition["lastHeartbeatTime"] = json!(heartbeat);
     }
+    let conditions: Vec<Value> = [Some(condition), mappers(task, present, &now)]
+        .into_iter()
+        .flatten()
+        .collect();
     let addresses: Vec<Value> = report
         .addresses
         .iter()
@@ -85,7 +81,7 @@ pub(super) fn status(task: &Task, present: &DynamicObject, now: Timestamp) -> Va
         "pods": "0",
     });
     json!({"status": {
-        "conditions": [condition],
+        "conditions": conditions,
         "addresses": addresses,
         "capacity": capacity,
         "allocatable": capacity,
@@ -102,6 +98,77 @@ pub(super) fn status(task: &Task, present: &DynamicObject, now: Timestamp) -> Va
             "architecture": report.architecture,
         },
     }})
+}
+
+/// Whether the node's mappers run, each in the version that lies there; nothing
+/// for a node without any.
+fn mappers(task: &Task, present: &DynamicObject, now: &str) -> Option<Value> {
+    const KIND: &str = "MappersRunning";
+    let mappers = &task.report.mappers;
+    if mappers.is_empty() {
+        return None;
+    }
+    if !matches!(task.presence, Presence::Connected | Presence::Away) {
+        let unknown = (
+            "Unknown",
+            "NodeStatusUnknown",
+            "the edge is not connected to the hub",
+        );
+        return Some(condition(present, KIND, unknown, now));
+    }
+    let down = mappers.iter().any(|mapper| mapper.state != "Running");
+    let refused = mappers.iter().any(|mapper| !mapper.message.is_empty());
+    let (status, reason) = match (down, refused) {
+        (true, _) => ("False", "MapperDown"),
+        (false, true) => ("True", "VersionRefused"),
+        (false, false) => ("True", "AllRunning"),
+    };
+    let texts: Vec<_> = mappers
+        .iter()
+        .map(|mapper| {
+            let mut text = mapper.name.clone();
+            for (before, part) in [
+                (" ", &mapper.version),
+                (" ", &mapper.state),
+                (": ", &mapper.message),
+            ] {
+                if !part.is_empty() {
+                    text = format!("{text}{before}{part}");
+                }
+            }
+            text
+        })
+        .collect();
+    Some(condition(
+        present,
+        KIND,
+        (status, reason, &texts.join("; ")),
+        now,
+    ))
+}
+
+fn former_condition<'a>(present: &'a DynamicObject, kind: &str) -> Option<&'a Value> {
+    let conditions = present.data["status"]["conditions"].as_array()?;
+    conditions
+        .iter()
+        .find(|condition| condition["type"] == kind)
+}
+
+/// A condition; its time of transition stays while its status does.
+fn condition(
+    present: &DynamicObject,
+    kind: &str,
+    (status, reason, message): (&str, &str, &str),
+    now: &str,
+) -> Value {
+    let since = former_condition(present, kind)
+        .filter(|former| former["status"] == status)
+        .and_then(|former| former["lastTransitionTime"].as_str())
+        .unwrap_or(now);
+    json!({
+        "type": kind, "status": status, "reason": reason, "message": message,
+        "lastTransitionTime": since,
+    })
 }
 
 pub(super) fn new_lease(node: &str, now: Timestamp) -> Value {
@@ -177,6 +244,52 @@ mod tests {
         assert_eq!(condition["status"], "Unknown");
         assert_eq!(condition["lastTransitionTime"], "2024-11-19T07:06:40Z");
         assert_eq!(condition["lastHeartbeatTime"], "2024-01-02T00:00:00Z");
+    }
+
+    #[test]
+    fn a_version_that_is_not_used_stands_at_the_node() {
+        let present: DynamicObject =
+            serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap();
+        let now = Timestamp::from_millis(1_732_000_000_123);
+        let mapper =
+            |name: &str, version: &str, state: &str, message: &str| longshore_link::MapperReport {
+                name: name.to_owned(),
+                protocol: name.to_owned(),
+                version: version.to_owned(),
+                state: state.to_owned(),
+                message: message.to_owned(),
+            };
+        let mut task = task(Presence::Connected);
+        let one = mapper(
+            "modbus",
+            "1.0.0",
+            "Running",
+            "version 2.0.0 is not used: told to fail",
+        );
+        task.report.mappers = vec![one];
+        let shown = |task: &Task| status(task, &present, now)["status"]["conditions"][1].clone();
+        let condition = shown(&task);
+        assert_eq!(condition["type"], "MappersRunning");
+        assert_eq!(
+            (&condition["status"], &condition["reason"]),
+            (&json!("True"), &json!("VersionRefused"))
+        );
+        assert_eq!(
+            condition["message"],
+            "modbus 1.0.0 Running: version 2.0.0 is not used: told to fail"
+        );
+        task.report
+            .mappers
+            .push(mapper("opcua", "", "Failed", "it does not exist"));
+        let condition = shown(&task);
+        assert_eq!(
+            (&condition["status"], &condition["reason"]),
+            (&json!("False"), &json!("MapperDown"))
+        );
+        task.presence = Presence::Lost;
+        assert_eq!(shown(&task)["status"], "Unknown");
+        task.report.mappers.clear();
+        assert_eq!(shown(&task), Value::Null);
     }
 
     #[test]
