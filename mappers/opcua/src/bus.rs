@@ -1,10 +1,6 @@
 //! Buses: a server's endpoint, and how to log on to it.
 
-use std::{
-    fmt,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use opcua::{crypto::SecurityPolicy, types::MessageSecurityMode};
 

@@ -135,10 +135,7 @@ impl Decoder<'_> {
             Variant::Int64(value) => Value::from(*value),
             Variant::UInt64(value) => Value::from(*value),
             // 0.1 as 0.1, not as 0.10000000149011612.
-            Variant::Float(value) => value
-                .to_string()
-                .parse()
-                .map_or(Value::Null, float),
+            Variant::Float(value) => value.to_string().parse().map_or(Value::Null, float),
             Variant::Double(value) => float(*value),
             Variant::String(value) => text(value),
             Variant::XmlElement(value) => Value::from(value.to_string()),
@@ -198,7 +195,10 @@ fn down(json: Value, step: &Step) -> Result<Value, String> {
     match (json, step) {
         (Value::Array(mut values), Step::Index(index)) => {
             if *index >= values.len() {
-                return Err(format!("no element {index}: the array has {}", values.len()));
+                return Err(format!(
+                    "no element {index}: the array has {}",
+                    values.len()
+                ));
             }
             Ok(values.swap_remove(*index))
         }

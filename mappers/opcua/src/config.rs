@@ -117,7 +117,12 @@ impl Protocol for Opcua {
         })
     }
 
-    fn plan(&self, _bus: &Bus, _unit: &Unit, points: &[PlanPoint<'_, Point>]) -> Vec<Planned<Request>> {
+    fn plan(
+        &self,
+        _bus: &Bus,
+        _unit: &Unit,
+        points: &[PlanPoint<'_, Point>],
+    ) -> Vec<Planned<Request>> {
         plan::plan(points)
     }
 
@@ -181,7 +186,10 @@ pub(crate) fn bus(section: &Section<'_>) -> Option<Bus> {
         Some(text) => url(section, text),
         None => {
             if !section.has("url") {
-                section.fault("url", "no address of the server: write url: opc.tcp://HOST:4840");
+                section.fault(
+                    "url",
+                    "no address of the server: write url: opc.tcp://HOST:4840",
+                );
             }
             None
         }
@@ -256,10 +264,7 @@ fn security(section: &Section<'_>) -> Security {
                 .value("securityMode")
                 .and_then(Value::as_str)
                 .is_some_and(|mode| mode.eq_ignore_ascii_case("none"));
-            (
-                policy.or(none.then_some(Policy::None)),
-                mode.flatten(),
-            )
+            (policy.or(none.then_some(Policy::None)), mode.flatten())
         }
     };
     if policy == Some(Policy::None) && mode.is_some() {
@@ -368,7 +373,10 @@ fn trust(section: &Section<'_>) -> Option<Trust> {
             Some(Trust::Thumbprint(digits))
         }
         Some(_) => {
-            section.fault("trust", "write trust: {thumbprint: …}, trust: folder or trust: all");
+            section.fault(
+                "trust",
+                "write trust: {thumbprint: …}, trust: folder or trust: all",
+            );
             None
         }
     }

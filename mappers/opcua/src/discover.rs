@@ -121,9 +121,7 @@ fn search(section: &Section<'_>) -> Option<Search> {
         Some(path) if path.starts_with('/') => Place::path(path, None, &none),
         Some(node) => NodeName::parse(node, &none).map(Place::node),
     };
-    let root = root
-        .map_err(|message| section.fault("root", message))
-        .ok();
+    let root = root.map_err(|message| section.fault("root", message)).ok();
     let globs = match section.value("match") {
         None => Vec::new(),
         Some(Value::String(glob)) => vec![glob.clone()],
@@ -132,7 +130,10 @@ fn search(section: &Section<'_>) -> Option<Search> {
             .filter_map(|glob| glob.as_str().map(str::to_owned))
             .collect(),
         Some(other) => {
-            section.fault("match", format!("expected globs such as /Objects/Machine/**, found {other}"));
+            section.fault(
+                "match",
+                format!("expected globs such as /Objects/Machine/**, found {other}"),
+            );
             Vec::new()
         }
     };
@@ -206,7 +207,9 @@ async fn browse(
             break;
         }
         if seen.len() > NODES {
-            notes.push(format!("stopped after {NODES} nodes; name a root below the Objects folder"));
+            notes.push(format!(
+                "stopped after {NODES} nodes; name a root below the Objects folder"
+            ));
             break;
         }
         level = next;
@@ -281,7 +284,10 @@ async fn describe(server: &Server, found: Vec<Found>) -> Result<Vec<FoundPropert
     }
     let values = server.wire.read(&asked).await?;
     let types = values.iter().skip(1).step_by(EACH).filter_map(node_of);
-    server.types.load_types(&server.wire, types.collect()).await?;
+    server
+        .types
+        .load_types(&server.wire, types.collect())
+        .await?;
     server.load_types(values.iter().step_by(EACH)).await?;
     let units: Vec<_> = found.iter().filter_map(|one| one.unit.clone()).collect();
     let asked: Vec<_> = units.iter().cloned().map(ReadValueId::from).collect();
@@ -439,11 +445,16 @@ struct Names(HashSet<String>);
 impl Names {
     fn next(&mut self, name: &str, parent: &str) -> String {
         let short = camel(name);
-        let long = camel(&format!("{} {name}", parent.rsplit(':').next().unwrap_or(parent)));
+        let long = camel(&format!(
+            "{} {name}",
+            parent.rsplit(':').next().unwrap_or(parent)
+        ));
         let numbered = (2..).map(|number| format!("{long}{number}"));
         let mut candidates = [short, long.clone()].into_iter().chain(numbered);
         // The numbers have no end.
-        let free = candidates.find(|name| !self.0.contains(name)).unwrap_or_default();
+        let free = candidates
+            .find(|name| !self.0.contains(name))
+            .unwrap_or_default();
         self.0.insert(free.clone());
         free
     }
@@ -494,7 +505,9 @@ fn matches(globs: &[String], path: &str) -> bool {
         })
         .collect();
     let bare = bare.join("/");
-    let either = |glob: &String| is_match(glob.as_bytes(), path.as_bytes()) || is_match(glob.as_bytes(), bare.as_bytes());
+    let either = |glob: &String| {
+        is_match(glob.as_bytes(), path.as_bytes()) || is_match(glob.as_bytes(), bare.as_bytes())
+    };
     globs.is_empty() || globs.iter().any(either)
 }
 
@@ -508,7 +521,10 @@ fn is_match(glob: &[u8], text: &[u8]) -> bool {
             (0..=text.len()).any(|at| is_match(rest, &text[at..]))
         }
         [b'*', rest @ ..] => {
-            let end = text.iter().position(|byte| *byte == b'/').unwrap_or(text.len());
+            let end = text
+                .iter()
+                .position(|byte| *byte == b'/')
+                .unwrap_or(text.len());
             (0..=end).any(|at| is_match(rest, &text[at..]))
         }
         [b'?', rest @ ..] => {
@@ -535,7 +551,12 @@ mod tests {
         ] {
             assert!(matches(&[glob.to_owned()], path), "{glob}");
         }
-        for glob in ["/Objects/*/Position", "Position", "/Objects/Machine", "**/Speed"] {
+        for glob in [
+            "/Objects/*/Position",
+            "Position",
+            "/Objects/Machine",
+            "**/Speed",
+        ] {
             assert!(!matches(&[glob.to_owned()], path), "{glob}");
         }
         assert!(matches(&[], path));
@@ -544,9 +565,18 @@ mod tests {
     #[test]
     fn names_are_words_and_each_is_given_once() {
         let mut names = Names::default();
-        assert_eq!(names.next("Actual Position [mm]", "2:Axis1"), "actualPositionMm");
-        assert_eq!(names.next("actualPositionMm", "2:Axis1"), "axis1ActualPositionMm");
-        assert_eq!(names.next("actualPositionMm", "2:Axis1"), "axis1ActualPositionMm2");
+        assert_eq!(
+            names.next("Actual Position [mm]", "2:Axis1"),
+            "actualPositionMm"
+        );
+        assert_eq!(
+            names.next("actualPositionMm", "2:Axis1"),
+            "axis1ActualPositionMm"
+        );
+        assert_eq!(
+            names.next("actualPositionMm", "2:Axis1"),
+            "axis1ActualPositionMm2"
+        );
         assert_eq!(names.next("1st", ""), "p1st");
         assert_eq!(device_name("Longshore's peer"), "longshore-s-peer");
     }

@@ -16,8 +16,8 @@ use longshore_sdk::{
     Connection, MethodConfig, Received, RequestError, SampleValue, Samples, WatchPoint, Watched,
 };
 use opcua::types::{
-    DataChangeNotification, DataValue, NotificationMessage, PublishResponse, StatusChangeNotification,
-    StatusCode,
+    DataChangeNotification, DataValue, NotificationMessage, PublishResponse,
+    StatusChangeNotification, StatusCode,
 };
 use serde_json::Value;
 
@@ -47,6 +47,11 @@ const PUBLISHING_LEAST_MS: u32 = 10;
 const PUBLISH_MOST: usize = 10;
 /// Pause after a Publish that the server refused.
 const PUBLISH_PAUSE: Duration = Duration::from_secs(1);
+/// How often some watched nodes are looked at: not every server tells that a
+/// node was deleted.
+const VERIFY: Duration = Duration::from_secs(5);
+/// How many at once: a hundred a second cost no server anything.
+const VERIFY_MOST: usize = 500;
 /// Samples that are given at once, about.
 const BATCH: usize = 4000;
 /// Requests in a row without an answer after which a session is taken for dead.
@@ -58,10 +63,18 @@ enum Answer {
     /// A notification that was missed, and whether the next one may be too.
     Republished(Missed, Result<NotificationMessage, WireError>),
     Built(Result<(u32, Option<NewSubscription>, Built), BuildError>),
-    Read(Vec<(u32, Point)>, Result<Vec<Result<DataValue, Refusal>>, WireError>),
+    Read(
+        Vec<(u32, Point)>,
+        Result<Vec<Result<DataValue, Refusal>>, WireError>,
+    ),
     /// Values whose structures are known by now.
-    Ready(Vec<(u32, Point, Result<DataValue, Refusal>)>, Result<(), WireError>),
+    Ready(
+        Vec<(u32, Point, Result<DataValue, Refusal>)>,
+        Result<(), WireError>,
+    ),
     KeptAlive(Result<(), WireError>),
+    /// Whether watched nodes are still there: those that are not.
+    Verified(Result<Vec<(u32, Point, Refusal)>, WireError>),
     /// Nobody waits for what it did.
     Done(Result<(), WireError>),
 }
@@ -105,6 +118,9 @@ pub struct Link {
     building: bool,
     keeping: bool,
     last_heard: Instant,
+    /// When to verify next, and behind which point; `None` while it is under way.
+    verify_at: Option<Instant>,
+    verified: u32,
     silent: u8,
     broken: bool,
     /// An exchange is under way: whoever drops the link then gives it up.
@@ -134,6 +150,8 @@ impl Link {
             building: false,
             keeping: false,
             last_heard: now,
+            verify_at: Some(now + VERIFY),
+            verified: 0,
             silent: 0,
             broken: false,
             busy: false,
@@ -192,12 +210,29 @@ impl Link {
         }
         let unheard = self.subscriptions.take_unheard(now);
         self.begin_read(unheard);
+        if self.verify_at.is_some_and(|at| at <= now) {
+            self.verify(now);
+        }
         if self.subscriptions.is_empty() && !self.keeping && now >= self.keep_from() {
             self.keeping = true;
             let server = self.server.clone();
             self.flight
                 .push(async move { Answer::KeptAlive(server.wire.keep_alive().await) }.boxed());
         }
+    }
+
+    /// Asks whether some of the watched nodes are still there.
+    fn verify(&mut self, now: Instant) {
+        let some = self.subscriptions.some_watched(self.verified, VERIFY_MOST);
+        let Some((last, _)) = some.last() else {
+            self.verify_at = Some(now + VERIFY);
+            return;
+        };
+        self.verified = *last;
+        self.verify_at = None;
+        let server = self.server.clone();
+        self.flight
+            .push(async move { Answer::Verified(server.missing(some).await) }.boxed());
     }
 
     /// When a session without subscriptions is to show that it is alive.
@@ -261,10 +296,13 @@ impl Link {
             false => self.last_heard + self.silence(),
         };
         let timer = self.subscriptions.next_wake().filter(|_| !self.building);
-        let publish = (self.publishing + self.republishing == 0
-            && !self.subscriptions.is_empty())
+        let publish = (self.publishing + self.republishing == 0 && !self.subscriptions.is_empty())
             .then_some(self.publish_from);
-        timer.into_iter().chain(publish).fold(limit, Instant::min)
+        timer
+            .into_iter()
+            .chain(publish)
+            .chain(self.verify_at)
+            .fold(limit, Instant::min)
     }
 
     /// Takes what a request under way has brought.
@@ -287,12 +325,16 @@ impl Link {
                 let all = points.iter().zip(&values);
                 let all = all.map(|((point, field), value)| (*point, field, value));
                 // An id may be another place by now.
-                let all = all.filter(|(point, field, _)| self.subscriptions.is_still(*point, field));
+                let all =
+                    all.filter(|(point, field, _)| self.subscriptions.is_still(*point, field));
                 self.server.decode(all, samples);
             }
             Answer::Ready(values, Ok(())) => {
-                let all = values.iter().map(|(point, field, value)| (*point, field, value));
-                let all = all.filter(|(point, field, _)| self.subscriptions.is_still(*point, field));
+                let all = values
+                    .iter()
+                    .map(|(point, field, value)| (*point, field, value));
+                let all =
+                    all.filter(|(point, field, _)| self.subscriptions.is_still(*point, field));
                 self.server.decode(all, samples);
             }
             Answer::KeptAlive(result) => {
@@ -305,8 +347,26 @@ impl Link {
                     }
                 }
             }
+            Answer::Verified(result) => {
+                self.verify_at = Some(Instant::now() + VERIFY);
+                let gone = match result {
+                    Ok(gone) => gone,
+                    Err(error) if error.ends_session() => return Err(self.fail(error)),
+                    Err(_) => return Ok(()),
+                };
+                self.heard();
+                let time = crate::codec::now_ns();
+                for (point, field, refusal) in gone {
+                    if self.subscriptions.is_still(point, &field) {
+                        self.lose(point, &field);
+                        samples.push_bad(point, refusal.reason, &refusal.message, time);
+                    }
+                }
+            }
             Answer::Done(Ok(())) => self.heard(),
-            Answer::Read(_, Err(error)) | Answer::Ready(_, Err(error)) | Answer::Done(Err(error)) => {
+            Answer::Read(_, Err(error))
+            | Answer::Ready(_, Err(error))
+            | Answer::Done(Err(error)) => {
                 let ends = error.ends_session();
                 let error = self.fail(error);
                 if ends {
@@ -324,7 +384,9 @@ impl Link {
         samples: &mut Samples,
     ) -> Result<(), RequestError> {
         match answer {
-            Ok(message) => {
+            // Some servers answer with nothing where they should say
+            // that there is nothing.
+            Ok(message) if message.sequence_number == missed.sequence => {
                 let Missed {
                     subscription,
                     sequence,
@@ -340,7 +402,7 @@ impl Link {
             }
             Err(error) if error.ends_session() => Err(self.fail(error)),
             // The server does not have it (any more).
-            Err(_) => Ok(()),
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 
@@ -426,7 +488,9 @@ impl Link {
         let server = self.server.clone();
         self.flight.push(
             async move {
-                let loaded = server.load_types(values.iter().map(|(.., value)| value)).await;
+                let loaded = server
+                    .load_types(values.iter().map(|(.., value)| value))
+                    .await;
                 let values = values.into_iter();
                 let values = values.map(|(point, field, value)| (point, field, Ok(value)));
                 Answer::Ready(values.collect(), loaded)
@@ -678,7 +742,9 @@ async fn build(
             // Part 4, section 5.13.1: the lifetime is three times the keep-alive
             // at least; it is to outlast a cut as the session does.
             let count = |time: Duration| {
-                (time.as_millis() as u32).div_ceil(publishing_ms.max(1)).max(1)
+                (time.as_millis() as u32)
+                    .div_ceil(publishing_ms.max(1))
+                    .max(1)
             };
             let keep_alive = count(KEEP_ALIVE);
             let lifetime = count(bus.session_timeout).max(keep_alive * 3);
@@ -693,7 +759,9 @@ async fn build(
                     let new = NewSubscription {
                         id: created.subscription_id,
                         publishing_ms,
-                        keep_alive: Duration::from_secs_f64((interval * count / 1000.0).min(86_400.0)),
+                        keep_alive: Duration::from_secs_f64(
+                            (interval * count / 1000.0).min(86_400.0),
+                        ),
                     };
                     (created.subscription_id, Some(new))
                 }
@@ -731,7 +799,9 @@ fn is_unable(error: &WireError) -> bool {
         StatusCode::BadNotImplemented,
         StatusCode::BadNotSupported,
     ];
-    error.status().is_some_and(|status| unable.contains(&status))
+    error
+        .status()
+        .is_some_and(|status| unable.contains(&status))
 }
 
 /// How a point is to be watched.
@@ -852,7 +922,8 @@ impl Drop for Link {
     fn drop(&mut self) {
         let subscriptions = std::mem::take(&mut self.subscriptions);
         if self.broken || self.busy || self.silent > 0 {
-            self.shared.keep(&self.bus, self.login.clone(), subscriptions);
+            self.shared
+                .keep(&self.bus, self.login.clone(), subscriptions);
             return;
         }
         let wire = self.server.wire.clone();

@@ -116,6 +116,13 @@ fn flatten<'a>(
 ) -> Result<(), EncodeError> {
     let length = u32::try_from(rows.len()).unwrap_or(u32::MAX);
     match dimensions.get(depth) {
+        // A row where there were single values before.
+        None if !flat.is_empty() => {
+            return Err(kind(
+                &Value::from(rows.to_vec()),
+                "a single value like those before",
+            ));
+        }
         None => dimensions.push(length),
         Some(known) if *known == length => {}
         Some(known) => {
@@ -139,7 +146,9 @@ fn scalar(value: &Value, wanted: Type) -> Result<Variant, EncodeError> {
     let bad = |what: &str| kind(value, what);
     Ok(match wanted {
         Type::Boolean => Variant::Boolean(truth(value).ok_or_else(|| bad("true or false"))?),
-        Type::SByte => Variant::SByte(integer(value, wanted, i8::MIN.into(), i8::MAX.into())? as i8),
+        Type::SByte => {
+            Variant::SByte(integer(value, wanted, i8::MIN.into(), i8::MAX.into())? as i8)
+        }
         Type::Byte => Variant::Byte(integer(value, wanted, 0, u8::MAX.into())? as u8),
         Type::Int16 => {
             Variant::Int16(integer(value, wanted, i16::MIN.into(), i16::MAX.into())? as i16)
@@ -283,9 +292,7 @@ fn time(value: &Value) -> Option<DateTime> {
         Value::String(text) => DateTime::parse_from_rfc3339(text.trim()).ok(),
         Value::Number(number) => {
             let ticks = number.as_i64()?.checked_mul(10_000)?;
-            Some(DateTime::from(
-                ticks.checked_add(116_444_736_000_000_000)?,
-            ))
+            Some(DateTime::from(ticks.checked_add(116_444_736_000_000_000)?))
         }
         _ => None,
     }
@@ -304,7 +311,10 @@ mod tests {
     fn numbers_must_fit_their_type() {
         assert_eq!(encoded(j!(-8), Type::SByte, false), Ok(Variant::SByte(-8)));
         assert_eq!(encoded(j!(7.0), Type::Byte, false), Ok(Variant::Byte(7)));
-        assert_eq!(encoded(j!("12"), Type::Int32, false), Ok(Variant::Int32(12)));
+        assert_eq!(
+            encoded(j!("12"), Type::Int32, false),
+            Ok(Variant::Int32(12))
+        );
         assert_eq!(
             encoded(j!(u64::MAX), Type::UInt64, false),
             Ok(Variant::UInt64(u64::MAX))
@@ -322,7 +332,10 @@ mod tests {
             Err("`1.5` is not a whole number".to_owned())
         );
         assert!(encoded(j!(1e39), Type::Float, false).is_err());
-        assert_eq!(encoded(j!(1), Type::Boolean, false), Ok(Variant::Boolean(true)));
+        assert_eq!(
+            encoded(j!(1), Type::Boolean, false),
+            Ok(Variant::Boolean(true))
+        );
         assert!(encoded(j!(2), Type::Boolean, false).is_err());
     }
 

@@ -18,7 +18,9 @@ pub(crate) fn choose(
     };
     let wanted = |endpoint: &&EndpointDescription| {
         let mode = bus.security.mode.map(crate::bus::Mode::wire);
-        bus.security.policy.is_none_or(|wanted| policy(endpoint) == Some(wanted))
+        bus.security
+            .policy
+            .is_none_or(|wanted| policy(endpoint) == Some(wanted))
             && mode.is_none_or(|mode| endpoint.security_mode == mode)
     };
     let secured: Vec<_> = endpoints.iter().filter(speaks).filter(wanted).collect();

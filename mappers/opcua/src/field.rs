@@ -57,7 +57,11 @@ fn place(section: &Section<'_>, defaults: &Defaults) -> Option<Place> {
         Namespace::Index(_) => defaults.namespace.clone(),
         uri => uri,
     };
-    let key = if section.has("node") { "node" } else { "nodeID" };
+    let key = if section.has("node") {
+        "node"
+    } else {
+        "nodeID"
+    };
     // Both are asked for, so that neither is an unknown key.
     let (ours, theirs) = (section.text("node"), section.text("nodeID"));
     let node = match ours.or(theirs) {

@@ -72,7 +72,10 @@ pub(crate) async fn call(
     };
     let [inputs, outputs] = signature(&server.wire, method_id).await?;
     let types = inputs.iter().map(|argument| argument.data_type.clone());
-    server.types.load_types(&server.wire, types.collect()).await?;
+    server
+        .types
+        .load_types(&server.wire, types.collect())
+        .await?;
     let input = inputs_of(server, &inputs, arguments).map_err(RequestError::InvalidValue)?;
     let request = CallMethodRequest {
         object_id: object_id.clone(),
@@ -203,11 +206,19 @@ fn inputs_of(
     let unknown = match given {
         Ok(map) => map
             .keys()
-            .filter(|key| !inputs.iter().any(|input| input.name.as_ref() == key.as_str()))
+            .filter(|key| {
+                !inputs
+                    .iter()
+                    .any(|input| input.name.as_ref() == key.as_str())
+            })
             .map(|key| format!("arguments.{key}: unknown; the method takes {}", names()))
             .collect(),
         Err(list) if list.len() > inputs.len() => {
-            vec![format!("arguments: {} are too many; the method takes {}", list.len(), names())]
+            vec![format!(
+                "arguments: {} are too many; the method takes {}",
+                list.len(),
+                names()
+            )]
         }
         Err(_) => Vec::new(),
     };

@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, fmt, str::FromStr};
 
-use opcua::types::{Identifier, NodeId, QualifiedName, RelativePath, RelativePathElement, UAString};
+use opcua::types::{
+    Identifier, NodeId, QualifiedName, RelativePath, RelativePathElement, UAString,
+};
 
 /// The `HierarchicalReferences` type (Part 6, annex A): what browse paths follow.
 const HIERARCHICAL_REFERENCES: u32 = 33;
@@ -178,11 +180,7 @@ impl Place {
     ///
     /// # Errors
     /// What is wrong, for people.
-    pub fn path(
-        text: &str,
-        start: Option<NodeName>,
-        default: &Namespace,
-    ) -> Result<Self, String> {
+    pub fn path(text: &str, start: Option<NodeName>, default: &Namespace) -> Result<Self, String> {
         let absolute = text.starts_with('/');
         let start = match (start, absolute) {
             (Some(start), _) => start,
@@ -362,7 +360,9 @@ mod tests {
             let name = NodeName::parse(text, &ZERO).expect(text);
             assert_eq!((name.namespace, name.identifier), (namespace, identifier));
         }
-        for text in ["", "Machine", "ns=2", "ns=x;i=1", "i=-1", "s=", "g=12", "x=1"] {
+        for text in [
+            "", "Machine", "ns=2", "ns=x;i=1", "i=-1", "s=", "g=12", "x=1",
+        ] {
             assert!(NodeName::parse(text, &ZERO).is_err(), "{text}");
         }
     }
@@ -374,8 +374,18 @@ mod tests {
             let namespaces = Namespaces::new(uris.iter().map(|uri| (*uri).to_owned()).collect());
             name.resolve(&namespaces)
         };
-        assert_eq!(at(&["urn:0", "urn:a", "urn:b"]).expect("is there").namespace, 2);
-        assert_eq!(at(&["urn:0", "urn:b", "urn:a"]).expect("is there").namespace, 1);
+        assert_eq!(
+            at(&["urn:0", "urn:a", "urn:b"])
+                .expect("is there")
+                .namespace,
+            2
+        );
+        assert_eq!(
+            at(&["urn:0", "urn:b", "urn:a"])
+                .expect("is there")
+                .namespace,
+            1
+        );
         assert_eq!(
             at(&["urn:0", "urn:a"]).expect_err("is gone").to_string(),
             "the server has no namespace `urn:b`; it has urn:0, urn:a"

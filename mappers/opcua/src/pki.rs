@@ -198,7 +198,10 @@ impl Pki {
     /// Why not, and what to do.
     pub(crate) fn check(&self, certificate: &X509, trust: &Trust) -> Result<(), PkiError> {
         let subject = certificate.subject_name();
-        let thumbprint = certificate.thumbprint().as_hex_string().to_ascii_lowercase();
+        let thumbprint = certificate
+            .thumbprint()
+            .as_hex_string()
+            .to_ascii_lowercase();
         match trust {
             Trust::All => return Ok(()),
             Trust::Thumbprint(wanted) if *wanted == thumbprint => return Ok(()),
@@ -223,7 +226,10 @@ impl Pki {
                 });
         }
         self.make_folders()?;
-        let rejected = self.folder.join("rejected").join(format!("{thumbprint}.der"));
+        let rejected = self
+            .folder
+            .join("rejected")
+            .join(format!("{thumbprint}.der"));
         fs::write(&rejected, &der).map_err(|error| file("write", &rejected, &error))?;
         Err(PkiError::Untrusted {
             subject,
@@ -235,7 +241,9 @@ impl Pki {
 
     fn is_in_trusted(&self, der: &[u8]) -> bool {
         // A folder that is not there holds nothing.
-        let files = fs::read_dir(self.folder.join("trusted")).into_iter().flatten();
+        let files = fs::read_dir(self.folder.join("trusted"))
+            .into_iter()
+            .flatten();
         files.flatten().any(|entry| {
             read_certificate(&entry.path())
                 .is_ok_and(|known| known.to_der().is_ok_and(|known| known == der))

@@ -20,7 +20,9 @@ pub(crate) fn plan(points: &[PlanPoint<'_, Point>]) -> Vec<Planned<Request>> {
     for point in points {
         let one = (point.id, point.point.clone());
         match requests.last_mut() {
-            Some(Request(last)) if open && !point.alone && !point.cut && last.len() < MAX_POINTS => {
+            Some(Request(last))
+                if open && !point.alone && !point.cut && last.len() < MAX_POINTS =>
+            {
                 last.push(one);
             }
             _ => requests.push(Request(vec![one])),

@@ -304,14 +304,25 @@ fn the_reader_knows_the_keys_of_the_schema() {
         let opcua = crate::Opcua::new(&Value::Null).unwrap();
         opcua.parse(&device)
     };
-    let faults = parse(wrong(&whole.device), Map::new()).err().expect("all is wrong");
+    let faults = parse(wrong(&whole.device), Map::new())
+        .err()
+        .expect("all is wrong");
     let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
-    assert!(told.iter().any(|fault| fault.starts_with("protocol.url: ")), "{told:?}");
+    assert!(
+        told.iter().any(|fault| fault.starts_with("protocol.url: ")),
+        "{told:?}"
+    );
     // With a right url, what is wrong with the keys that are left shows as
     // warnings only if the reader does not know them.
-    let right = json!({"url": "opc.tcp://192.0.2.7"}).as_object().unwrap().clone();
+    let right = json!({"url": "opc.tcp://192.0.2.7"})
+        .as_object()
+        .unwrap()
+        .clone();
     let nulls = |part: &Value| -> Map<String, Value> {
-        wrong(part).into_iter().map(|(key, _)| (key, Value::Null)).collect()
+        wrong(part)
+            .into_iter()
+            .map(|(key, _)| (key, Value::Null))
+            .collect()
     };
     let mut protocol = nulls(&whole.device);
     protocol.extend(right);
@@ -319,6 +330,9 @@ fn the_reader_knows_the_keys_of_the_schema() {
     property.insert("node".to_owned(), json!("i=2258"));
     let parsed = parse(protocol, property).unwrap_or_else(|faults| panic!("{faults:?}"));
     assert!(parsed.points[0].is_ok());
-    let unknown = parsed.warnings.iter().filter(|warning| warning.message.starts_with("unknown"));
+    let unknown = parsed
+        .warnings
+        .iter()
+        .filter(|warning| warning.message.starts_with("unknown"));
     assert_eq!(unknown.count(), 0, "{:?}", parsed.warnings);
 }

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use longshore_sdk::{Reason, Samples};
 use opcua::types::{
-    BrowsePath, DataChangeFilter, DataChangeTrigger, DataValue, ExtensionObject, MonitoredItemCreateRequest,
-    MonitoredItemCreateResult, MonitoringMode, MonitoringParameters, NodeId, QualifiedName,
-    ReadValueId, StatusCode,
+    AttributeId, BrowsePath, DataChangeFilter, DataChangeTrigger, DataValue, ExtensionObject,
+    MonitoredItemCreateRequest, MonitoredItemCreateResult, MonitoringMode, MonitoringParameters,
+    NodeId, QualifiedName, ReadValueId, StatusCode,
 };
 
 use crate::{
@@ -116,9 +116,7 @@ impl Server {
                     self.resolved().put(place.clone(), node.clone());
                     Ok(node)
                 }
-                _ if result.status_code.is_bad() => {
-                    Err(Refusal::status(place, result.status_code))
-                }
+                _ if result.status_code.is_bad() => Err(Refusal::status(place, result.status_code)),
                 _ => Err(Refusal::status(place, StatusCode::BadNoMatch)),
             };
         }
@@ -159,6 +157,37 @@ impl Server {
         }
         self.load_types(results.iter().flatten()).await?;
         Ok(results)
+    }
+
+    /// Those of some points whose nodes are gone.
+    pub(crate) async fn missing(
+        &self,
+        points: Vec<(u32, Point)>,
+    ) -> Result<Vec<(u32, Point, Refusal)>, WireError> {
+        let places: Vec<_> = points.iter().map(|(_, field)| &field.place).collect();
+        let nodes = self.nodes(&places).await?;
+        let known = nodes.iter().flatten();
+        let ids: Vec<_> = known
+            .map(|node| ReadValueId::new(node.clone(), AttributeId::NodeClass))
+            .collect();
+        let mut values = match ids.is_empty() {
+            true => Vec::new(),
+            false => self.wire.read(&ids).await?,
+        }
+        .into_iter();
+        let mut gone = Vec::new();
+        for (node, (point, field)) in nodes.into_iter().zip(points) {
+            let refusal = match node {
+                Err(refusal) => Some(refusal),
+                Ok(_) => {
+                    let status = values.next().and_then(|value| value.status);
+                    let status = status.filter(|status| is_gone(*status));
+                    status.map(|status| Refusal::status(&field.place, status))
+                }
+            };
+            gone.extend(refusal.map(|refusal| (point, field, refusal)));
+        }
+        Ok(gone)
     }
 
     /// Asks for the structures in values that are new.

@@ -25,7 +25,9 @@ use opcua::{
         },
     },
     core::{ResponseMessage, comms::tcp_codec::TcpCodec},
-    crypto::{PrivateKey, X509, create_signature_data, legacy_encrypt_secret, verify_signature_data},
+    crypto::{
+        PrivateKey, X509, create_signature_data, legacy_encrypt_secret, verify_signature_data,
+    },
     sync::RwLock,
     types::{
         ActivateSessionRequest, AnonymousIdentityToken, ApplicationDescription, ApplicationType,
@@ -383,8 +385,8 @@ async fn create(
     };
     if let Some((own, _)) = &own {
         let shown = first_certificate(&answer.server_certificate);
-        let known = pki::server_certificate(&endpoint.server_certificate)
-            .map_err(|error| line(&error))?;
+        let known =
+            pki::server_certificate(&endpoint.server_certificate).map_err(|error| line(&error))?;
         let verified = verify_signature_data(
             &answer.server_signature,
             policy.wire(),
@@ -409,7 +411,12 @@ async fn create(
 async fn own(shared: &Shared, policy: Policy) -> Result<Option<(X509, PrivateKey)>, RequestError> {
     match policy {
         Policy::None => Ok(None),
-        _ => shared.pki.own().await.map(Some).map_err(|error| line(&error)),
+        _ => shared
+            .pki
+            .own()
+            .await
+            .map(Some)
+            .map_err(|error| line(&error)),
     }
 }
 

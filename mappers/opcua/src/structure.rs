@@ -76,7 +76,9 @@ impl Types {
     }
 
     fn context(&self) -> Option<&RwLock<ContextOwned>> {
-        self.context.as_ref().map(|channel| channel.encoding_context())
+        self.context
+            .as_ref()
+            .map(|channel| channel.encoding_context())
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -125,7 +127,8 @@ impl Types {
         let mut wanted = Vec::new();
         for (encoding, references) in encodings.iter().zip(found) {
             let of = references.into_iter().next();
-            let data_type = of.map_or_else(|| encoding.clone(), |reference| reference.node_id.node_id);
+            let data_type =
+                of.map_or_else(|| encoding.clone(), |reference| reference.node_id.node_id);
             self.known()
                 .encodings
                 .insert(encoding.clone(), data_type.clone());
@@ -214,9 +217,9 @@ impl Types {
             let mut stream = body.as_slice();
             self.structure(&data_type, &mut stream, decoder, 0).ok()
         });
-        decoded.unwrap_or_else(|| {
-            json!({"typeId": id.to_string(), "body": ByteString::from(&body).as_base64()})
-        })
+        decoded.unwrap_or_else(
+            || json!({"typeId": id.to_string(), "body": ByteString::from(&body).as_base64()}),
+        )
     }
 
     /// The body as it was on the wire, also of a type that the library knows.
@@ -306,7 +309,9 @@ impl Types {
         }
         let count = match sizes.is_empty() {
             true => length(stream)?,
-            false => sizes.iter().try_fold(1_usize, |product, size| product.checked_mul(*size))
+            false => sizes
+                .iter()
+                .try_fold(1_usize, |product, size| product.checked_mul(*size))
                 .filter(|count| *count <= ELEMENTS)
                 .ok_or_else(|| Error::decoding("a matrix without end"))?,
         };
@@ -325,7 +330,9 @@ impl Types {
 
     /// A value of a built-in type (Part 6, table 1).
     fn scalar(&self, number: u32, stream: &mut &[u8]) -> Result<Variant, Error> {
-        let context = self.context().ok_or_else(|| Error::decoding("no connection"))?;
+        let context = self
+            .context()
+            .ok_or_else(|| Error::decoding("no connection"))?;
         let context = context.read();
         let context = &context.context();
         let stream: &mut dyn Read = stream;

@@ -7,7 +7,7 @@
 //! belongs to nobody.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -52,7 +52,11 @@ enum State {
     /// Asked for; the answer makes it `Watched`, `Waiting` or `Polled`.
     Asked(u32),
     /// The server watches it until it says otherwise.
-    Watched { handle: u32, subscription: u32, id: u32 },
+    Watched {
+        handle: u32,
+        subscription: u32,
+        id: u32,
+    },
     /// The server watches no more; it is read, next at this time.
     Polled(Instant),
 }
@@ -72,7 +76,8 @@ struct Subscription {
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     all: Vec<Subscription>,
-    items: HashMap<u32, Item>,
+    /// By point.
+    items: BTreeMap<u32, Item>,
     /// The points of handles.
     handles: HashMap<u32, u32>,
     timers: BTreeSet<(Instant, u32)>,
@@ -157,7 +162,10 @@ impl Subscriptions {
             match item.state {
                 State::Waiting(_) => {
                     let interval = item.watching.publishing_ms;
-                    let first = due.attempts.first().map(|first: &Attempt| first.watching.publishing_ms);
+                    let first = due
+                        .attempts
+                        .first()
+                        .map(|first: &Attempt| first.watching.publishing_ms);
                     if first.is_some_and(|first| first != interval) {
                         later.push((at, point));
                         continue;
@@ -211,7 +219,9 @@ impl Subscriptions {
     /// The server watches no more items: this one is read.
     pub(crate) fn poll_instead(&mut self, handle: u32, now: Instant) {
         let point = self.handles.remove(&handle);
-        if let Some((point, item)) = point.and_then(|point| Some((point, self.items.get_mut(&point)?))) {
+        if let Some((point, item)) =
+            point.and_then(|point| Some((point, self.items.get_mut(&point)?)))
+        {
             item.state = State::Polled(now);
             self.timers.insert((now, point));
         }
@@ -288,6 +298,19 @@ impl Subscriptions {
         Some((point, &self.items.get(&point)?.watching.field))
     }
 
+    /// The next watched points behind `after`, and from the first on again.
+    pub(crate) fn some_watched(&self, after: u32, most: usize) -> Vec<(u32, Point)> {
+        let is_watched = |item: &Item| matches!(item.state, State::Watched { .. });
+        let behind = self.items.range(after.saturating_add(1)..);
+        let before = self.items.range(..=after);
+        behind
+            .chain(before)
+            .filter(|(_, item)| is_watched(item))
+            .take(most)
+            .map(|(point, item)| (*point, item.watching.field.clone()))
+            .collect()
+    }
+
     /// Whether a point still is what it was when it was asked for.
     pub(crate) fn is_still(&self, point: u32, field: &Point) -> bool {
         let item = self.items.get(&point);
@@ -296,7 +319,10 @@ impl Subscriptions {
 
     /// The subscription of a publishing interval.
     pub(crate) fn subscription(&self, publishing_ms: u32) -> Option<u32> {
-        let found = self.all.iter().find(|one| one.publishing_ms == publishing_ms);
+        let found = self
+            .all
+            .iter()
+            .find(|one| one.publishing_ms == publishing_ms);
         found.map(|one| one.id)
     }
 

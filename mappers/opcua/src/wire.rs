@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use longshore_sdk::RequestError;
 use opcua::{
     client::transport::AsyncSecureChannel,
     core::{RequestMessage, ResponseMessage},
@@ -18,7 +19,6 @@ use opcua::{
         WriteValue,
     },
 };
-use longshore_sdk::RequestError;
 
 use crate::node::Namespaces;
 
@@ -277,10 +277,7 @@ impl Wire {
         Ok(all)
     }
 
-    async fn browse_on(
-        &self,
-        first: BrowseResult,
-    ) -> Result<Vec<ReferenceDescription>, WireError> {
+    async fn browse_on(&self, first: BrowseResult) -> Result<Vec<ReferenceDescription>, WireError> {
         let mut references = first.references.unwrap_or_default();
         let mut point: ByteString = first.continuation_point;
         while !point.is_null_or_empty() {
@@ -352,7 +349,11 @@ impl Wire {
                 items_to_create: Some(chunk.to_vec()),
             };
             let answer = answer!(self, CreateMonitoredItems, request, self.timeout)?;
-            all.extend(complete("CreateMonitoredItems", answer.results, chunk.len())?);
+            all.extend(complete(
+                "CreateMonitoredItems",
+                answer.results,
+                chunk.len(),
+            )?);
         }
         Ok(all)
     }
@@ -461,8 +462,10 @@ pub(crate) async fn ask(
     request: impl Into<RequestMessage>,
     timeout: Duration,
 ) -> Result<ResponseMessage, WireError> {
-    let answer = channel.send(request, timeout).await.map_err(|error| {
-        match error.status() {
+    let answer = channel
+        .send(request, timeout)
+        .await
+        .map_err(|error| match error.status() {
             StatusCode::BadTimeout => WireError::Timeout { service, timeout },
             StatusCode::BadConnectionClosed | StatusCode::BadNotConnected => WireError::Line {
                 service,
@@ -472,8 +475,7 @@ pub(crate) async fn ask(
                 service,
                 message: status_text(status),
             },
-        }
-    })?;
+        })?;
     let status = answer.response_header().service_result;
     if status.is_bad() {
         return Err(WireError::Service { service, status });

@@ -30,7 +30,10 @@ pub(crate) async fn write(
         return Err(invalid("only the Value attribute can be written".to_owned()).into());
     }
     let (range, is_one) = part(field).ok_or_else(|| {
-        invalid("a part of a structure cannot be written; write the whole or name its own node".to_owned())
+        invalid(
+            "a part of a structure cannot be written; write the whole or name its own node"
+                .to_owned(),
+        )
     })?;
     let nodes = server.nodes(&[&field.place]).await?;
     let node = match nodes.into_iter().next() {
@@ -89,9 +92,7 @@ fn part(field: &Field) -> Option<(NumericRange, bool)> {
     match (&field.element[..], &field.range) {
         ([], range @ NumericRange::Index(_)) => Some((range.clone(), true)),
         ([], range) => Some((range.clone(), false)),
-        ([Step::Index(index)], _) => {
-            Some((NumericRange::Index(u32::try_from(*index).ok()?), true))
-        }
+        ([Step::Index(index)], _) => Some((NumericRange::Index(u32::try_from(*index).ok()?), true)),
         _ => None,
     }
 }
@@ -127,16 +128,27 @@ async fn target(
         Some(VariantTypeId::Empty) | None => {}
     }
     // Part 3, section 5.6.2: 0 and above are arrays, -1 is none, -2 and -3 may be.
-    let is_array = rank.value.as_ref().and_then(Variant::as_f64).unwrap_or(-1.0) >= 0.0;
+    let is_array = rank
+        .value
+        .as_ref()
+        .and_then(Variant::as_f64)
+        .unwrap_or(-1.0)
+        >= 0.0;
     if let Some(scalar) = raw_type {
         return Ok(Target { scalar, is_array });
     }
     let status = data_type.status.unwrap_or(StatusCode::Good);
     let Some(Variant::NodeId(id)) = data_type.value else {
-        let message = format!("the type of the node cannot be read: {}", status_text(status));
+        let message = format!(
+            "the type of the node cannot be read: {}",
+            status_text(status)
+        );
         return Err(RequestError::Refused(message).into());
     };
-    server.types.load_types(&server.wire, vec![(*id).clone()]).await?;
+    server
+        .types
+        .load_types(&server.wire, vec![(*id).clone()])
+        .await?;
     let scalar = server.types.scalar_of(&id).and_then(scalar_of);
     let scalar = scalar.ok_or_else(|| {
         RequestError::InvalidValue(format!(

@@ -44,7 +44,9 @@ fn all_faults_of_a_device_come_at_once() {
     );
     assert_eq!(
         faults(json!({"url": "opc.tcp://plc", "security": {"policy": "none", "mode": "sign"}})),
-        ["protocol.security.mode: there is nothing to sign or encrypt with policy none: leave the mode out, or name a policy"]
+        [
+            "protocol.security.mode: there is nothing to sign or encrypt with policy none: leave the mode out, or name a policy"
+        ]
     );
 }
 
@@ -64,7 +66,13 @@ fn a_wrong_point_costs_itself_only() {
     let messages: Vec<_> = parsed
         .points
         .iter()
-        .map(|point| point.as_ref().err().map(ToString::to_string).unwrap_or_default())
+        .map(|point| {
+            point
+                .as_ref()
+                .err()
+                .map(ToString::to_string)
+                .unwrap_or_default()
+        })
         .collect();
     assert_eq!(
         messages,
@@ -97,7 +105,15 @@ fn manifests_written_for_kubeedge_load_unchanged() {
         panic!("a user");
     };
     assert!(name == "operator" && *password == Password::Text("x".to_owned()));
-    assert_eq!(parsed.points[0].as_ref().ok().expect("sound").place.to_string(), "ns=2;i=104");
+    assert_eq!(
+        parsed.points[0]
+            .as_ref()
+            .ok()
+            .expect("sound")
+            .place
+            .to_string(),
+        "ns=2;i=104"
+    );
     let parsed = parse(
         json!({"url": "opc.tcp://h", "securityPolicy": "Basic256Sha256", "securityMode": "SignAndEncrypt",
                "certificate": "/c.pem", "privateKey": "/k.pem"}),
@@ -121,7 +137,12 @@ fn devices_of_one_session_differ_in_their_points_only() {
     assert_ne!(first, other);
     assert_eq!(other.to_string(), "opc.tcp://plc:4840 as x");
     assert_eq!(format!("{:?}", other.user), "user `x`");
-    assert_eq!(bus(json!({"url": "opc.tcp://[::1]:4841/a/b"})).url.to_string(), "opc.tcp://[::1]:4841/a/b");
+    assert_eq!(
+        bus(json!({"url": "opc.tcp://[::1]:4841/a/b"}))
+            .url
+            .to_string(),
+        "opc.tcp://[::1]:4841/a/b"
+    );
 }
 
 #[test]
@@ -152,11 +173,20 @@ fn each_point_is_planned_exactly_once() {
     let config = |id: u32| json!({"id": id, "name": "p", "intervalMs": 0, "config": {"node": format!("i={id}")}});
     let points: Vec<_> = (0..count).map(config).collect();
     let parsed = parse(json!({"url": "opc.tcp://plc"}), points.into()).expect("sound");
-    let points: Vec<_> = parsed.points.iter().map(|point| point.as_ref().ok().expect("sound")).collect();
+    let points: Vec<_> = parsed
+        .points
+        .iter()
+        .map(|point| point.as_ref().ok().expect("sound"))
+        .collect();
     let opcua = Opcua::new(&Value::Null).expect("sound");
     let wanted: Vec<_> = (0..count)
         .zip(&points)
-        .map(|(id, point)| PlanPoint { id, point: *point, alone: id % 700 == 5, cut: id % 900 == 6 })
+        .map(|(id, point)| PlanPoint {
+            id,
+            point: *point,
+            alone: id % 700 == 5,
+            cut: id % 900 == 6,
+        })
         .collect();
     let plans = opcua.plan(&parsed.bus, &Unit, &wanted);
     let mut seen: Vec<u32> = plans.iter().flat_map(|plan| plan.points.clone()).collect();

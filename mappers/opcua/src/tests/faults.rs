@@ -1,61 +1,23 @@
 //! Restarts, cuts and bad nodes, named after what users of other gateways report.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use longshore_sdk::{SampleValue, testing::{TestMapper, TestSample}};
-use serde_json::{Value, json};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
+use longshore_sdk::{
+    SampleValue,
+    testing::{TestMapper, TestSample},
 };
+use longshore_sim_relay::{Relay, Trouble};
+use serde_json::{Value, json};
 
 use super::rig::{NAMESPACE, Peer, mapper, node, plain, point};
 use crate::Opcua;
 
-/// Between the mapper and a server: passes bytes on, or cuts and refuses.
-struct Relay {
-    port: u16,
-    /// Counts the cuts; odd while nobody gets through.
-    cut: watch::Sender<u32>,
-}
-
-impl Relay {
-    async fn to(port: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let own = listener.local_addr().expect("bound").port();
-        let (cut, cuts) = watch::channel(0);
-        tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let (port, mut cuts) = (port.clone(), cuts.clone());
-                tokio::spawn(async move {
-                    let count = *cuts.borrow();
-                    if count % 2 == 1 {
-                        return;
-                    }
-                    let Ok(mut far) = TcpStream::connect(format!("127.0.0.1:{port}")).await else {
-                        return;
-                    };
-                    tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                        _ = cuts.wait_for(|now| *now != count) => {}
-                    }
-                });
-            }
-        });
-        Self { port: own, cut }
-    }
-
-    fn url(&self) -> String {
-        format!("opc.tcp://127.0.0.1:{}/peer", self.port)
-    }
-
-    fn cut(&self) {
-        self.cut.send_modify(|count| *count += 1);
-    }
-
-    fn mend(&self) {
-        self.cut.send_modify(|count| *count += 1);
-    }
+/// Between the mapper and a server.
+async fn relay(peer: &Peer) -> (Relay, String) {
+    let port = peer.port().parse().expect("a port");
+    let relay = Relay::to(SocketAddr::from(([127, 0, 0, 1], port))).await;
+    let url = format!("opc.tcp://{}/peer", relay.addr());
+    (relay, url)
 }
 
 fn counter() -> Value {
@@ -90,27 +52,33 @@ async fn wait_past(mapper: &TestMapper<Opcua>, least: i64) {
 /// A queue longer than one: each value is given, in order.
 async fn check_queue(peer: &Peer) {
     let mapper = mapper();
-    mapper.configure(json!({"protocol": plain(&peer.url), "points": [counter()]})).await;
+    mapper
+        .configure(json!({"protocol": plain(&peer.url), "points": [counter()]}))
+        .await;
     mapper.wait_samples("counter", 15).await;
     let counts = counts(&mapper);
     let whole: Vec<_> = (counts[0]..).take(counts.len()).collect();
     assert_eq!(counts, whole);
-    let times: Vec<_> = mapper.samples("counter").iter().map(|sample| sample.source_time_ns).collect();
+    let times: Vec<_> = mapper
+        .samples("counter")
+        .iter()
+        .map(|sample| sample.source_time_ns)
+        .collect();
     assert!(times.is_sorted(), "{times:?}");
     mapper.stop();
 }
 
 /// A cut line: the session is picked up again with what the server had queued.
-async fn check_cut(peer: &Peer) -> (Vec<i64>, Vec<i64>) {
-    let relay = Relay::to(peer.port()).await;
+async fn check_cut(peer: &Peer, trouble: Trouble) -> (Vec<i64>, Vec<i64>) {
+    let (relay, url) = relay(peer).await;
     let mapper = mapper();
-    mapper.configure(json!({"protocol": plain(&relay.url()), "points": [counter(), point("temperature", "DOUBLE", "Temperature")]})).await;
+    mapper.configure(json!({"protocol": plain(&url), "points": [counter(), point("temperature", "DOUBLE", "Temperature")]})).await;
     mapper.wait_samples("counter", 5).await;
     mapper.wait_value("temperature", 21.5).await;
-    relay.cut();
+    relay.make(trouble);
     mapper.wait_offline("default/device").await;
     let before = *counts(&mapper).last().expect("some");
-    relay.mend();
+    relay.clear();
     mapper.wait_online("default/device").await;
     wait_past(&mapper, before + 30).await;
     // Also one that has not changed since is good again.
@@ -130,8 +98,15 @@ async fn check_restart(start: impl Fn(&[&str]) -> Peer) {
     let mapper = mapper();
     let index = json!({"name": "polled", "sampling": "poll", "config": node("Setpoint")});
     let path = json!({"name": "byPath", "config": {"path": "/Objects/Machine/Setpoint", "namespace": NAMESPACE}});
-    let points = json!([counter(), point("temperature", "DOUBLE", "Temperature"), index, path]);
-    mapper.configure(json!({"protocol": plain(&peer.url), "points": points})).await;
+    let points = json!([
+        counter(),
+        point("temperature", "DOUBLE", "Temperature"),
+        index,
+        path
+    ]);
+    mapper
+        .configure(json!({"protocol": plain(&peer.url), "points": points}))
+        .await;
     mapper.wait_samples("counter", 2).await;
     mapper.wait_value("polled", 20).await;
     mapper.wait_value("byPath", 20).await;
@@ -153,7 +128,13 @@ async fn check_restart(start: impl Fn(&[&str]) -> Peer) {
 async fn check_bad_nodes(peer: &mut Peer) {
     let mapper = mapper();
     let mut points: Vec<Value> = (0..20)
-        .map(|index| point(&format!("unknown{index}"), "INT", &format!("Nowhere{index}")))
+        .map(|index| {
+            point(
+                &format!("unknown{index}"),
+                "INT",
+                &format!("Nowhere{index}"),
+            )
+        })
         .collect();
     points.push(json!({"name": "nowhere", "config": {"node": "nsu=urn:nowhere;i=1"}}));
     points.push(json!({"name": "polledUnknown", "sampling": "poll", "config": node("Nowhere")}));
@@ -161,18 +142,29 @@ async fn check_bad_nodes(peer: &mut Peer) {
     points.extend([counter(), point("setpoint", "DOUBLE", "Setpoint")]);
     let device = json!({"protocol": plain(&peer.url), "points": points});
     let completion = mapper.try_configure(device).await;
-    assert_eq!(completion.status, longshore_sdk::Status::Ok, "{completion:?}");
+    assert_eq!(
+        completion.status,
+        longshore_sdk::Status::Ok,
+        "{completion:?}"
+    );
     let (_, why) = mapper.wait_bad("unknown7").await;
     assert!(why.contains("BadNodeIdUnknown"), "{why}");
     let (_, why) = mapper.wait_bad("nowhere").await;
-    assert!(why.contains("the server has no namespace `urn:nowhere`"), "{why}");
+    assert!(
+        why.contains("the server has no namespace `urn:nowhere`"),
+        "{why}"
+    );
     let (_, why) = mapper.wait_bad("polledUnknown").await;
     assert!(why.contains("BadNodeIdUnknown"), "{why}");
     // Twenty values in two seconds, with fifty bad ones beside them.
     let begin = std::time::Instant::now();
     mapper.wait_samples("counter", 20).await;
     mapper.wait_samples("polledCounter", 20).await;
-    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        begin.elapsed()
+    );
     mapper.wait_value("setpoint", 20).await;
     peer.say("status Setpoint BadSensorFailure");
     let (_, why) = mapper.wait_bad("setpoint").await;
@@ -189,7 +181,9 @@ async fn check_deleted_node(peer: &mut Peer) {
     let mapper = mapper();
     let polled = json!({"name": "polled", "sampling": "poll", "config": node("Setpoint")});
     let points = json!([counter(), polled]);
-    mapper.configure(json!({"protocol": plain(&peer.url), "points": points})).await;
+    mapper
+        .configure(json!({"protocol": plain(&peer.url), "points": points}))
+        .await;
     mapper.wait_value("polled", 20).await;
     mapper.wait_samples("counter", 3).await;
     peer.say("delete Setpoint");
@@ -215,15 +209,22 @@ async fn node_opcua_gives_each_value_of_a_queue() {
 
 #[tokio::test]
 async fn asyncua_comes_back_after_a_cut() {
-    let (counts, _) = check_cut(&Peer::asyncua(&[])).await;
-    assert!(counts.len() > 30);
+    for trouble in [Trouble::Reset, Trouble::HalfOpen] {
+        let (counts, _) = check_cut(&Peer::asyncua(&[]), trouble).await;
+        assert!(counts.len() > 30);
+    }
 }
 
 #[tokio::test]
 async fn node_opcua_loses_nothing_by_a_cut() {
-    let (counts, sorted) = check_cut(&Peer::node(&[])).await;
-    let whole: Vec<_> = (sorted[0]..=sorted[sorted.len() - 1]).collect();
-    assert_eq!(sorted, whole, "each value has come; as they came: {counts:?}");
+    for trouble in [Trouble::Reset, Trouble::HalfOpen] {
+        let (counts, sorted) = check_cut(&Peer::node(&[]), trouble).await;
+        let whole: Vec<_> = (sorted[0]..=sorted[sorted.len() - 1]).collect();
+        assert_eq!(
+            sorted, whole,
+            "each value has come; as they came: {counts:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -255,7 +256,9 @@ async fn node_opcua_bad_nodes_slow_nobody() {
 async fn forgotten_sessions_are_made_anew() {
     let mut peer = Peer::asyncua(&[]);
     let mapper = mapper();
-    mapper.configure(json!({"protocol": plain(&peer.url), "points": [counter()]})).await;
+    mapper
+        .configure(json!({"protocol": plain(&peer.url), "points": [counter()]}))
+        .await;
     mapper.wait_samples("counter", 3).await;
     peer.say("sessions");
     mapper.wait_samples("counter", 30).await;
@@ -279,11 +282,18 @@ async fn a_new_device_does_not_disturb_its_neighbours() {
     let peer = Peer::asyncua(&[]);
     let mapper = Arc::new(mapper());
     let device = |name: &str, points: Value| json!({"device": name, "protocol": plain(&peer.url), "points": points});
-    mapper.configure(device("default/a", json!([counter()]))).await;
+    mapper
+        .configure(device("default/a", json!([counter()])))
+        .await;
     mapper.wait_samples("counter", 3).await;
     for round in 0..5 {
         let name = format!("default/b{round}");
-        mapper.configure(device(&name, json!([point(&format!("t{round}"), "DOUBLE", "Temperature")]))).await;
+        mapper
+            .configure(device(
+                &name,
+                json!([point(&format!("t{round}"), "DOUBLE", "Temperature")]),
+            ))
+            .await;
         mapper.wait_value(&format!("t{round}"), 21.5).await;
         if round % 2 == 0 {
             mapper.remove(&name).await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::rig::{NAMESPACE, Peer, mapper, node, plain, point, sample, values, written};
 
 /// What is there comes, watched and read; what is written comes back.
-async fn check_values(peer: &Peer) {
+async fn check_values(peer: &Peer, has_ranges: bool) {
     let mapper = mapper();
     let types = |name: &str| format!("Types.{name}");
     let mut points: Vec<Value> = values()
@@ -44,7 +44,9 @@ async fn check_values(peer: &Peer) {
     mapper.wait_value("byPath", 21.5).await;
     mapper.wait_value("mode", 2).await;
     mapper.wait_value("third", 3).await;
-    mapper.wait_value("range", "[1,2]").await;
+    if has_ranges {
+        mapper.wait_value("range", "[1,2]").await;
+    }
     mapper.wait_value("displayName", "Temperature").await;
     let pose = mapper.wait_sample("pose", |_| true).await;
     let longshore_sdk::SampleValue::String(pose) = pose.value.expect("good") else {
@@ -68,10 +70,17 @@ async fn check_values(peer: &Peer) {
     // What does not fit is not sent; what may not be written is refused.
     let completion = mapper.write("Byte", 256).await;
     assert_eq!(completion.status, Status::InvalidArgument, "{completion:?}");
-    assert!(completion.message.contains("256 does not fit uint8"), "{completion:?}");
+    assert!(
+        completion.message.contains("256 does not fit uint8"),
+        "{completion:?}"
+    );
     let completion = mapper.write("temperature", 1.0).await;
     assert_eq!(completion.status, Status::Refused, "{completion:?}");
-    assert!(completion.message.contains("BadNotWritable") || completion.message.contains("BadUserAccessDenied"), "{completion:?}");
+    assert!(
+        completion.message.contains("BadNotWritable")
+            || completion.message.contains("BadUserAccessDenied"),
+        "{completion:?}"
+    );
     mapper.stop();
 }
 
@@ -103,7 +112,11 @@ async fn check_methods(peer: &Peer) {
     assert!(refused.message.contains("BadInvalidState"), "{refused:?}");
     let wrong = call("multiply", json!({"x": "much", "z": 1})).await;
     assert_eq!(wrong.status, Status::InvalidArgument, "{wrong:?}");
-    for part in ["arguments.x", "arguments.y: missing", "arguments.z: unknown"] {
+    for part in [
+        "arguments.x",
+        "arguments.y: missing",
+        "arguments.z: unknown",
+    ] {
         assert!(wrong.message.contains(part), "{part} in {wrong:?}");
     }
     mapper.stop();
@@ -115,11 +128,21 @@ async fn check_discovery(peer: &Peer) {
     let mut request = plain(&peer.url);
     request["match"] = json!("/Objects/Machine/**");
     let found = mapper.discover(request.clone()).await.expect("found");
-    assert!(found.notes.iter().any(|note| note.contains("the server offers none")), "{:?}", found.notes);
+    assert!(
+        found
+            .notes
+            .iter()
+            .any(|note| note.contains("the server offers none")),
+        "{:?}",
+        found.notes
+    );
     let device = &found.devices[0];
     assert_eq!(device.protocol["url"], peer.url);
     let property = |name: &str| {
-        let found = device.properties.iter().find(|property| property.name == name);
+        let found = device
+            .properties
+            .iter()
+            .find(|property| property.name == name);
         found.unwrap_or_else(|| panic!("no {name} in {:#?}", device.properties))
     };
     let temperature = property("temperature");
@@ -137,7 +160,11 @@ async fn check_discovery(peer: &Peer) {
     assert_eq!(property("int32Array").twin_type, "STRING");
     request["match"] = json!(["/Objects/Machine/Temp*"]);
     let few = mapper.discover(request).await.expect("found");
-    let names: Vec<_> = few.devices[0].properties.iter().map(|property| &property.name).collect();
+    let names: Vec<_> = few.devices[0]
+        .properties
+        .iter()
+        .map(|property| &property.name)
+        .collect();
     assert_eq!(names, ["temperature"]);
     // What was found can be watched as it stands.
     let points: Vec<_> = device
@@ -154,7 +181,8 @@ async fn check_discovery(peer: &Peer) {
 
 #[tokio::test]
 async fn asyncua_values() {
-    check_values(&Peer::asyncua(&[])).await;
+    // It gives the whole array, whatever the index range.
+    check_values(&Peer::asyncua(&[]), false).await;
 }
 
 #[tokio::test]
@@ -166,7 +194,7 @@ async fn asyncua_methods_and_discovery() {
 
 #[tokio::test]
 async fn node_opcua_values() {
-    check_values(&Peer::node(&[])).await;
+    check_values(&Peer::node(&[]), true).await;
 }
 
 #[tokio::test]

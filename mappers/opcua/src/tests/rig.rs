@@ -72,7 +72,9 @@ impl Peer {
         let node = env::var("LONGSHORE_NODE").ok().map(PathBuf::from);
         let node = node.unwrap_or_else(|| {
             let setup = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/setup/node");
-            let found = Command::new(&setup).output().expect("deploy/setup/node runs");
+            let found = Command::new(&setup)
+                .output()
+                .expect("deploy/setup/node runs");
             assert!(
                 found.status.success(),
                 "no node-opcua: {}",

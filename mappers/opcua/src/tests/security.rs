@@ -8,7 +8,11 @@ use tempfile::TempDir;
 use super::rig::{Peer, mapper, pki, plain, point};
 use crate::{Opcua, pki::Pki};
 
-const POLICIES: [&str; 3] = ["Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"];
+const POLICIES: [&str; 3] = [
+    "Basic256Sha256",
+    "Aes128Sha256RsaOaep",
+    "Aes256Sha256RsaPss",
+];
 
 /// Logs on and reads.
 async fn check(protocol: Value) {
@@ -102,7 +106,10 @@ async fn a_self_signed_server_is_accepted_by_copying_one_file() {
         .await;
     let why = mapper.wait_offline("default/device").await;
     assert!(why.contains("is not trusted"), "{why}");
-    let line = why.lines().find(|line| line.trim().starts_with("cp ")).expect("a command");
+    let line = why
+        .lines()
+        .find(|line| line.trim().starts_with("cp "))
+        .expect("a command");
     let files: Vec<_> = line.split('\'').collect();
     let (from, to) = (files[1], files[3]);
     let der = fs::read(from).expect("the rejected certificate");
@@ -111,8 +118,12 @@ async fn a_self_signed_server_is_accepted_by_copying_one_file() {
     mapper.wait_value("temperature", 21.5).await;
     mapper.stop();
     // The same by its thumbprint, with a folder that trusts nobody.
-    let name = Path::new(from).file_stem().expect("named").to_string_lossy();
-    check(json!({"url": peer.url, "trust": {"thumbprint": name.to_uppercase()}, "timeout": "4s"})).await;
+    let name = Path::new(from)
+        .file_stem()
+        .expect("named")
+        .to_string_lossy();
+    check(json!({"url": peer.url, "trust": {"thumbprint": name.to_uppercase()}, "timeout": "4s"}))
+        .await;
 }
 
 /// What a device says that cannot log on.
@@ -128,19 +139,34 @@ async fn refusal(protocol: Value) -> String {
 
 #[tokio::test]
 async fn a_log_on_that_is_refused_says_why_and_what_is_offered() {
-    let peer = Peer::asyncua(&["--policies", "Basic256Sha256", "--modes", "Sign", "--user", "operator:secret", "--no-anonymous"]);
+    let peer = Peer::asyncua(&[
+        "--policies",
+        "Basic256Sha256",
+        "--modes",
+        "Sign",
+        "--user",
+        "operator:secret",
+        "--no-anonymous",
+    ]);
     let why = refusal(plain(&peer.url)).await;
     assert!(why.contains("it offers Basic256Sha256/sign"), "{why}");
     let why = refusal(json!({"url": peer.url, "trust": "all"})).await;
-    assert!(why.contains("does not take anonymous users; it takes a user name with password"), "{why}");
+    assert!(
+        why.contains("does not take anonymous users; it takes a user name with password"),
+        "{why}"
+    );
     let user = json!({"name": "operator", "password": "wrong"});
     let why = refusal(json!({"url": peer.url, "trust": "all", "user": user})).await;
     assert!(why.contains("refused the log-on"), "{why}");
     assert!(why.contains("hint: look at user"), "{why}");
     let thumbprint = "00".repeat(20);
     let user = json!({"name": "operator", "password": "secret"});
-    let why = refusal(json!({"url": peer.url, "trust": {"thumbprint": thumbprint}, "user": user})).await;
-    assert!(why.contains("another certificate than trust.thumbprint"), "{why}");
+    let why =
+        refusal(json!({"url": peer.url, "trust": {"thumbprint": thumbprint}, "user": user})).await;
+    assert!(
+        why.contains("another certificate than trust.thumbprint"),
+        "{why}"
+    );
     let why = refusal(plain("opc.tcp://127.0.0.1:1")).await;
     assert!(why.contains("refused"), "{why}");
     assert!(!pki().join("trusted/server.der").exists());
