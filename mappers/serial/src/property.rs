@@ -283,7 +283,7 @@ pub(crate) fn head(section: &Section<'_>, key: &'static str) -> Option<Head> {
 /// Bytes as hexadecimal digits, with `??` for any.
 fn wildcards(text: &str) -> Option<Vec<Option<u8>>> {
     let digits: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     let byte = |pair: &[char]| match pair {

@@ -401,7 +401,8 @@ impl Field {
                 .map_err(|error| self.wrong(error.to_string()));
         }
         let digits = self.text(value, filling)?;
-        if digits.len() % 2 != 0 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        if !digits.len().is_multiple_of(2) || !digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+        {
             return Err(self.wrong(format!(
                 "`{digits}` is not whole bytes in hexadecimal; write for example `{{{}:02X}}`",
                 self.name

@@ -12,6 +12,8 @@ pub enum ChecksumKind {
     Xor,
     /// The sum of all bytes, modulo 256.
     Sum8,
+    /// The two's complement of the sum.
+    Lrc,
     /// CRC-16/MODBUS, low byte first.
     Crc16Modbus,
     /// CRC-16/XMODEM, high byte first.
@@ -23,7 +25,8 @@ impl ChecksumKind {
     pub(crate) fn of(self, bytes: &[u8]) -> Vec<u8> {
         match self {
             Self::Xor => vec![xor(bytes)],
-            Self::Sum8 => vec![bytes.iter().fold(0_u8, |sum, b| sum.wrapping_add(*b))],
+            Self::Sum8 => vec![sum(bytes)],
+            Self::Lrc => vec![sum(bytes).wrapping_neg()],
             Self::Crc16Modbus => {
                 let mut crc = 0xFFFF_u16;
                 for byte in bytes {
@@ -45,7 +48,7 @@ impl ChecksumKind {
 
     pub(crate) fn size(self) -> usize {
         match self {
-            Self::Xor | Self::Sum8 => 1,
+            Self::Xor | Self::Sum8 | Self::Lrc => 1,
             Self::Crc16Modbus | Self::Crc16Xmodem => 2,
         }
     }
@@ -54,6 +57,10 @@ impl ChecksumKind {
 /// The checksum of an NMEA 0183 sentence: all between `$` and `*`.
 pub(crate) fn xor(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |sum, byte| sum ^ byte)
+}
+
+fn sum(bytes: &[u8]) -> u8 {
+    bytes.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
 }
 
 const MODBUS: [u16; 256] = {
@@ -106,6 +113,7 @@ mod tests {
         assert_eq!(ChecksumKind::Crc16Modbus.of(check), [0x37, 0x4B], "0x4B37");
         assert_eq!(ChecksumKind::Crc16Xmodem.of(check), [0x31, 0xC3], "0x31C3");
         assert_eq!(ChecksumKind::Sum8.of(check), [0xDD]);
+        assert_eq!(ChecksumKind::Lrc.of(check), [0x23]);
         assert_eq!(ChecksumKind::Xor.of(check), [0x31]);
     }
 }

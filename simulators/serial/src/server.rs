@@ -226,9 +226,8 @@ where
             if *due > Instant::now() {
                 break;
             }
-            match timeout(PATIENCE, io.write_all(bytes)).await {
-                Ok(Err(_)) => return Ended::Closed,
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(_)) = timeout(PATIENCE, io.write_all(bytes)).await {
+                return Ended::Closed;
             }
             out.pop_front();
         }

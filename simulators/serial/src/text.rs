@@ -138,7 +138,7 @@ pub(crate) fn hex(text: &str) -> Result<Vec<u8>, String> {
                 .ok_or_else(|| format!("`{c}` is no hexadecimal digit"))
         })
         .collect::<Result<_, _>>()?;
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return Err(format!("`{text}` is half a byte too long"));
     }
     Ok(digits
@@ -296,7 +296,9 @@ fn now() -> (u64, u64) {
 
 /// Year, month and day of a number of days since 1970.
 fn civil(days: u64) -> (u64, u64, u64) {
-    let is_leap = |year: u64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let is_leap = |year: u64| {
+        (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400)
+    };
     let (mut year, mut left) = (1970, days);
     loop {
         let length = if is_leap(year) { 366 } else { 365 };

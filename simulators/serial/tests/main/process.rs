@@ -1,0 +1,77 @@
+//! `sim-serial` as a process.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A process that ends with the test.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sim-serial"));
+    command.args(arguments);
+    command
+}
+
+pub struct Process {
+    pub ready: Value,
+    pub child: Running,
+}
+
+impl Process {
+    pub fn start(arguments: &[&str]) -> Self {
+        let child = command(arguments).stdout(Stdio::piped()).spawn();
+        let mut child = Running(child.expect("sim-serial starts"));
+        let mut line = String::new();
+        let out = child.0.stdout.take().expect("piped");
+        BufReader::new(out)
+            .read_line(&mut line)
+            .expect("the ready line");
+        let ready = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        Self { ready, child }
+    }
+
+    /// One HTTP request to the control address: status and body.
+    pub fn http(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let control = self.ready["control"].as_str().expect("a control address");
+        let mut stream = TcpStream::connect(control).expect("control");
+        stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: sim\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
+        .expect("request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok());
+        (
+            status.expect("a status"),
+            serde_json::from_str(body).unwrap_or(Value::Null),
+        )
+    }
+}
+
+/// Waits until a condition holds, else says what is instead.
+pub fn wait(what: &str, mut holds: impl FnMut() -> Result<(), String>) {
+    let end = Instant::now() + PATIENCE;
+    while let Err(status) = holds() {
+        assert!(Instant::now() < end, "waited in vain for {what}: {status}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
