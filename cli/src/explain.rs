@@ -363,6 +363,38 @@ fn wrapped(out: &mut String, indent: usize, text: &str) {
     }
 }
 
+/// The keys of a part for a page: key path, type, default, meaning.
+#[cfg(test)]
+pub(crate) fn rows(root: &Json, schema: &Json, prefix: &str, depth: usize) -> Vec<[String; 4]> {
+    let schema = resolved(root, schema);
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    let mut rows = Vec::new();
+    for (key, inner) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{prefix}{key}");
+        let default = match inner.get("default").filter(|default| !default.is_null()) {
+            Some(default) => default.to_string(),
+            None if required.iter().any(|name| name == key) => "required".to_owned(),
+            None => String::new(),
+        };
+        rows.push([
+            path.clone(),
+            kind(root, inner),
+            default,
+            text_of(root, inner),
+        ]);
+        if let Some(object) = object_of(root, inner).filter(|_| depth < 3) {
+            rows.extend(self::rows(root, object, &format!("{path}."), depth + 1));
+        }
+    }
+    rows
+}
+
+/// The parts and where they stand, for a page.
+#[cfg(test)]
+pub(crate) fn parts() -> [(&'static str, &'static str); 5] {
+    PARTS
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -4,7 +4,7 @@ use std::{fmt::Write, fs, path::PathBuf};
 
 use clap::{Arg, Command, CommandFactory};
 
-use crate::args::Args;
+use crate::{args::Args, explain};
 
 const HEADER: &str = "<!-- Generated from cli/src/args.rs; `LONGSHORE_UPDATE=1 cargo test -p longshore-cli` rewrites it. -->
 # Command line
@@ -32,6 +32,56 @@ fn the_reference_is_up_to_date() {
         found == text,
         "docs/reference/cli.md is out of date; run `LONGSHORE_UPDATE=1 cargo test -p longshore-cli`"
     );
+}
+
+/// A page for each mapper, out of the schema that its types give.
+#[test]
+fn the_pages_of_the_protocols_are_up_to_date() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut pages = 0;
+    for mapper in fs::read_dir(root.join("mappers")).unwrap() {
+        let mapper = mapper.unwrap();
+        let Ok(schema) = fs::read_to_string(mapper.path().join("schema.json")) else {
+            continue;
+        };
+        let name = mapper.file_name().into_string().unwrap();
+        let text = protocol(&name, &serde_json::from_str(&schema).unwrap());
+        let file = root.join(format!("docs/reference/protocol-{name}.md"));
+        if std::env::var_os("LONGSHORE_UPDATE").is_some() {
+            fs::write(&file, &text).unwrap();
+        }
+        assert!(
+            fs::read_to_string(&file).unwrap_or_default() == text,
+            "{} is out of date; run `LONGSHORE_UPDATE=1 cargo test -p longshore-cli`",
+            file.display()
+        );
+        pages += 1;
+    }
+    assert!(pages >= 4, "{pages} mappers carry a schema");
+}
+
+fn protocol(name: &str, schema: &serde_json::Value) -> String {
+    let mut text = format!(
+        "<!-- Generated from mappers/{name}/schema.json; `LONGSHORE_UPDATE=1 cargo test -p longshore-cli` rewrites it. -->\n\
+         # Protocol {name}\n\n{}\n\nThe same in a terminal: `longshore explain {name}`. How to use it: docs/how-to/{name}.md.\n",
+        schema["description"].as_str().unwrap_or_default()
+    );
+    for (part, place) in explain::parts() {
+        let Some(section) = schema.get(part) else {
+            continue;
+        };
+        let about = section["description"].as_str().unwrap_or_default();
+        let about = about.split_whitespace().collect::<Vec<_>>().join(" ");
+        write!(text, "\n## {part}\n\n{place}. {about}\n\n| key | form | default | meaning |\n|---|---|---|---|\n").unwrap();
+        for row in explain::rows(section, section, "", 0) {
+            let [key, form, default, meaning] = row.map(|cell| cell.replace('|', "\\|"));
+            writeln!(text, "| `{key}` | {form} | {default} | {meaning} |").unwrap();
+        }
+        for example in section["examples"].as_array().into_iter().flatten() {
+            write!(text, "\n```json\n{example}\n```\n").unwrap();
+        }
+    }
+    text
 }
 
 fn command(out: &mut String, found: &Command, path: &str) {

@@ -13,6 +13,7 @@ mod stage;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use futures::StreamExt;
 use longshore_types::{Device, DeviceModel, EffectiveDevice, Manifests};
 
 use self::{
@@ -40,6 +41,9 @@ pub struct ProfileArgs {
     mapper_dir: Option<PathBuf>,
 }
 
+/// Profiles that are tested side by side: most of the time each of them waits.
+const AT_ONCE: usize = 4;
+
 /// A profile and its test.
 struct Case {
     line: Line,
@@ -54,14 +58,18 @@ pub(crate) async fn run(args: ProfileArgs) -> Result<bool> {
     let (bin, mappers) = (args.bin_dir.as_deref(), args.mapper_dir.as_deref());
     let patience = std::time::Duration::from_secs(args.timeout);
     let mut failed = Vec::new();
-    for file in &files {
+    let mut proofs = futures::stream::iter(&files)
+        .map(|file| async move {
+            let result = async {
+                let case = load(file)?;
+                let tools = Tools::find(case.line, bin, mappers)?;
+                prove(&tools, &case, patience).await
+            };
+            (file, result.await)
+        })
+        .buffered(AT_ONCE);
+    while let Some((file, result)) = proofs.next().await {
         say(&format!("{}\n", file.display()));
-        let result = async {
-            let case = load(file)?;
-            let tools = Tools::find(case.line, bin, mappers)?;
-            prove(&tools, &case, patience).await
-        }
-        .await;
         let (text, passed) = match &result {
             Ok(rows) => (report::table(rows), rows.iter().all(Row::passed)),
             Err(error) => (explain(error), false),

@@ -8,8 +8,7 @@ use longshore_sdk::schema::Document;
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Value, json};
 
-/// How a device is reached: `protocol.configData` of a Device, or
-/// `protocolConfigData` of its model as the default.
+/// How a device is reached.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", extend("examples" = [{"url": "tcp://192.0.2.7", "unit": 1}, {"url": "rtu:///dev/serial/by-id/usb-FTDI_X-if00-port0?baud=9600&parity=even", "unit": 17}]))]
 struct Device {
@@ -88,8 +87,7 @@ struct Settings {
     one_request_per_field: Option<Truth>,
 }
 
-/// Where a property is and how it reads: `visitors.configData`. The keys of the
-/// twin engine (`scale`, `enum`, `deadband` and others) stand beside these.
+/// Where a property is and how it reads.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", extend("examples" = [{"address": "hr:3#CDAB", "rawType": "float32"}, {"address": "hr:5.3", "rawType": "bool"}]))]
 struct Property {
@@ -187,7 +185,7 @@ enum RawType {
     Bytes,
 }
 
-/// A method's own keys: what one exchange does that no property can.
+/// What one exchange does that no property can.
 #[derive(JsonSchema)]
 #[schemars(extend("examples" = [{"function": "readWrite", "write": {"address": "hr:100", "rawType": "uint16"}, "read": {"address": "hr:101", "rawType": "int32"}}]))]
 struct Method {
