@@ -302,7 +302,8 @@ pub trait Protocol: Send + Sync + Sized + 'static {
     /// Looks for devices, without disturbing the buses that are in use more
     /// than need be. `request` is what the schema describes under `discovery`.
     /// Runs beside the buses, at most four at a time, and is dropped when its
-    /// command's time is over.
+    /// command's time is over. It shares the thread with all buses: what blocks
+    /// belongs into `tokio::task::spawn_blocking`.
     fn discover(
         &self,
         _request: &serde_json::Map<String, serde_json::Value>,

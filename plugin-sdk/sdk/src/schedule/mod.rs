@@ -59,8 +59,9 @@ use self::{
 /// in one go after a start; memory is taken only while they wait.
 const QUEUE: usize = 65_536;
 
-/// The mapper's only thread runs shallow state machines.
-const STACK: usize = 512 * 1024;
+/// As other threads have it: a protocol with cryptography goes deep where it is
+/// built without optimisation. What is not touched takes no memory.
+const STACK: usize = 2 << 20;
 
 /// The mapper of a polled protocol: implements [`Mapper`] for any [`Protocol`].
 pub struct ProtocolMapper<P: Protocol> {
