@@ -117,23 +117,36 @@ pub const UNITS: &[Unit] = &[
     unit("1", "a plain number", "", &[]),
 ];
 
+/// A unit without its name: what a program carries that only tells near misses.
+type Short = (&'static str, &'static str, &'static [&'static str]);
+
+const SHORT: [Short; UNITS.len()] = {
+    let mut short: [Short; UNITS.len()] = [("", "", &[]); UNITS.len()];
+    let mut at = 0;
+    while at < UNITS.len() {
+        short[at] = (UNITS[at].code, UNITS[at].symbol, UNITS[at].misses);
+        at += 1;
+    }
+    short
+};
+
 /// The right code for a text that is nearly one; none for a right code and for
 /// what is not known.
 pub fn near_miss(text: &str) -> Option<&'static str> {
     let text = text.trim();
-    if UNITS.iter().any(|unit| unit.code == text) {
+    if SHORT.iter().any(|(code, ..)| *code == text) {
         return None;
     }
-    UNITS
+    SHORT
         .iter()
-        .find(|unit| unit.misses.contains(&text))
-        .map(|unit| unit.code)
+        .find(|(.., misses)| misses.contains(&text))
+        .map(|(code, ..)| *code)
 }
 
 /// A unit as people read it: `°C` for `Cel`. What is not known stays.
 pub fn symbol(code: &str) -> &str {
-    UNITS
+    SHORT
         .iter()
-        .find(|unit| unit.code == code.trim())
-        .map_or(code, |unit| unit.symbol)
+        .find(|(known, ..)| *known == code.trim())
+        .map_or(code, |(_, symbol, _)| symbol)
 }

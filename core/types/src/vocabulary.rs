@@ -65,15 +65,30 @@ impl Owner {
     }
 }
 
+/// The paths of [`PROPERTY_KEYS`] alone: a program that reads keys need not
+/// carry the texts of the reference.
+pub const PROPERTY_PATHS: [&str; PROPERTY_KEYS.len()] = paths(PROPERTY_KEYS);
+/// The paths of [`DEVICE_KEYS`] alone.
+pub const DEVICE_PATHS: [&str; DEVICE_KEYS.len()] = paths(DEVICE_KEYS);
+
+const fn paths<const N: usize>(table: &[Key]) -> [&'static str; N] {
+    let mut paths = [""; N];
+    let mut at = 0;
+    while at < N {
+        paths[at] = table[at].path;
+        at += 1;
+    }
+    paths
+}
+
 /// The names directly below `parent` (`write`, `events[]`, or empty for the
-/// top) in a table.
-pub fn below(table: &'static [Key], parent: &str) -> Vec<&'static str> {
+/// top) among some paths.
+pub fn below(paths: &[&'static str], parent: &str) -> Vec<&'static str> {
     let mut names: Vec<&'static str> = Vec::new();
-    for key in table {
+    for path in paths {
         let rest = match parent {
-            "" => Some(key.path),
-            parent => key
-                .path
+            "" => Some(*path),
+            parent => path
                 .strip_prefix(parent)
                 .and_then(|rest| rest.strip_prefix('.')),
         };

@@ -43,6 +43,7 @@ pub(super) enum Function {
     Contains,
 }
 
+#[derive(Clone, Copy)]
 struct Row {
     function: Function,
     /// The names that it has.
@@ -51,7 +52,7 @@ struct Row {
     most: usize,
     /// Written after its first argument, or so as well.
     place: Place,
-    help: FunctionHelp,
+    form: &'static str,
 }
 
 #[derive(PartialEq, Eq, Clone, Copy)]
@@ -68,21 +69,22 @@ const fn row(
     place: Place,
     form: &'static str,
     meaning: &'static str,
-) -> Row {
-    Row {
+) -> (Row, FunctionHelp) {
+    let row = Row {
         function,
         names,
         least: arguments.0,
         most: arguments.1,
         place,
-        help: FunctionHelp { form, meaning },
-    }
+        form,
+    };
+    (row, FunctionHelp { form, meaning })
 }
 
 const MANY: usize = 16;
 
 #[rustfmt::skip]
-const ROWS: [Row; 28] = [
+const TABLE: [(Row, FunctionHelp); 28] = [
     row(Function::Abs, &["abs", "math.abs"], (1, 1), Place::Global, "abs(x)", "without its sign"),
     row(Function::Ceil, &["ceil", "math.ceil"], (1, 1), Place::Global, "ceil(x)", "the next whole number above, as a double"),
     row(Function::Floor, &["floor", "math.floor"], (1, 1), Place::Global, "floor(x)", "the next whole number below, as a double"),
@@ -114,14 +116,25 @@ const ROWS: [Row; 28] = [
 ];
 
 /// All functions, for the reference page.
-pub const FUNCTIONS: [FunctionHelp; 28] = {
-    let mut help = [ROWS[0].help; 28];
+pub const FUNCTIONS: [FunctionHelp; TABLE.len()] = {
+    let mut help = [TABLE[0].1; TABLE.len()];
     let mut at = 0;
-    while at < ROWS.len() {
-        help[at] = ROWS[at].help;
+    while at < TABLE.len() {
+        help[at] = TABLE[at].1;
         at += 1;
     }
     help
+};
+
+/// The same without the texts, which only the page needs.
+const ROWS: [Row; TABLE.len()] = {
+    let mut rows = [TABLE[0].0; TABLE.len()];
+    let mut at = 0;
+    while at < TABLE.len() {
+        rows[at] = TABLE[at].0;
+        at += 1;
+    }
+    rows
 };
 
 /// The function of this name, if it takes so many arguments.
@@ -141,7 +154,7 @@ pub(super) fn find(name: &str, member: bool, arguments: usize) -> Result<Functio
         Place::Either => true,
     };
     if !fits || arguments < row.least || arguments > row.most {
-        return Err(format!("`{name}` is called as `{}`", row.help.form));
+        return Err(format!("`{name}` is called as `{}`", row.form));
     }
     Ok(row.function)
 }

@@ -10,7 +10,7 @@ use super::{Confirm, Deadband, Names, OnViolation, PropertyPolicy, Transform, Wr
 use crate::{
     device::FreeObject,
     fault::Fault,
-    vocabulary::{self, PROPERTY_KEYS},
+    vocabulary::{self, PROPERTY_PATHS},
 };
 
 /// Beside one of these `offset` is the address of a register.
@@ -247,7 +247,7 @@ impl Reader<'_> {
     }
 
     fn object<'v>(&mut self, value: &'v Json, key: &str) -> Option<&'v FreeObject> {
-        let known = vocabulary::below(PROPERTY_KEYS, key);
+        let known = vocabulary::below(&PROPERTY_PATHS, key);
         let Json::Object(object) = value else {
             self.fault(
                 key,

@@ -9,7 +9,7 @@ use longshore_types::{
     expression::FUNCTIONS,
     policy::{Bits, PropertyPolicy, Sampling},
     unit::{self, UNITS},
-    vocabulary::{DEVICE_KEYS, Key, PROPERTY_KEYS, below},
+    vocabulary::{DEVICE_KEYS, Key, PROPERTY_KEYS, PROPERTY_PATHS, below},
 };
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -74,7 +74,7 @@ fn the_engine_takes_each_key_of_the_table_and_leaves_the_rest() {
     assert_eq!(parsed.max_interval, Some(Duration::from_secs(300)));
     assert_eq!(parsed.write.priority, 1);
     assert_eq!(parsed.write.timeout, Duration::from_millis(1500));
-    for key in below(PROPERTY_KEYS, "") {
+    for key in below(&PROPERTY_PATHS, "") {
         let (_, rest, _) = policy(json!({key: "?"}));
         assert_eq!(
             rest,

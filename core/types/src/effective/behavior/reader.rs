@@ -9,7 +9,7 @@ use crate::{
     expression::Expression,
     fault::Fault,
     policy::{duration, kind},
-    vocabulary::{self, DEVICE_KEYS},
+    vocabulary::{self, DEVICE_PATHS},
 };
 
 /// An entry of `groups`, `methods` or `events`.
@@ -139,7 +139,7 @@ impl Entry {
     }
 
     fn check_keys(&mut self, place: &str, object: &FreeObject, parent: &str) {
-        let known = vocabulary::below(DEVICE_KEYS, parent);
+        let known = vocabulary::below(&DEVICE_PATHS, parent);
         for key in object.keys().filter(|key| !known.contains(&key.as_str())) {
             let place = format!("{place}{}{key}", if place.is_empty() { "" } else { "." });
             self.warn(
