@@ -86,7 +86,9 @@ async fn play(
         }
         assert!(
             Instant::now() < end,
-            "waited in vain for {what}: {state:?}, {seen:?}"
+            "waited in vain for {what}: {state:?}, {:?}, last {:?}",
+            seen.downs,
+            seen.samples.last()
         );
         // A state changes without an event.
         let Ok(event) = timeout(Duration::from_millis(20), run.events.recv()).await else {
@@ -328,5 +330,54 @@ async fn a_library_of_another_path_takes_over_too() {
     run.mapper.set_file(place.edition(2, "NOTHING"));
     let seen = play(&mut run, "version 2", |seen, _| of(seen, 2) > 1).await;
     assert_no_loss_after(&seen);
+    run.stop().await;
+}
+
+#[tokio::test]
+async fn in_process_a_version_that_refuses_is_rolled_back_and_one_that_hangs_is_given_up() {
+    let place = Place::new();
+    let one = place.edition(1, "NOTHING");
+    place.put(&one);
+    let mut run = place.start(Isolation::InProcess);
+    play(&mut run, "version 1", |seen, _| of(seen, 1) > 1).await;
+    place.put(&place.edition(2, "REFUSES_CONFIGURATIONS"));
+    play(&mut run, "version 1 again", |seen, state| {
+        refused(state).is_some_and(|refused| refused.reason.contains("no such key"))
+            && seen
+                .samples
+                .last()
+                .is_some_and(|last| (last.0, last.1) == (1, 3))
+    })
+    .await;
+    // The old version is in memory still, and is used again: one is retired.
+    let stats = run.mapper.stats();
+    assert_eq!((stats.rollbacks, stats.retired_images), (1, 1));
+    place.put(&place.edition(3, "HANGS_WHEN_CONFIGURED"));
+    play(&mut run, "the end", |_, state| {
+        matches!(state, MapperState::Failed { reason }
+            if reason.contains("it runs in-process and cannot be killed"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_crash_while_another_version_loads_takes_that_one() {
+    let place = Place::new();
+    place.put(&place.edition(1, "NOTHING"));
+    let mut run = place.start(Isolation::Process);
+    // Only what proved itself is a way back.
+    let record = place.folder.path().join("copies/test/state.json");
+    play(&mut run, "the end of the trial", |_, _| record.is_file()).await;
+    let first = run.mapper.stats().process_id.expect("a child");
+    place.put(&place.edition(2, "NOTHING"));
+    super::lifetime::kill(first);
+    let seen = play(&mut run, "version 2", |seen, _| of(seen, 2) > 1).await;
+    assert_eq!(seen.downs.len(), 1, "{seen:?}");
+    // It came up by a restart, and still is on trial: version 1 is the way back.
+    super::lifetime::kill(run.mapper.stats().process_id.expect("a child"));
+    play(&mut run, "version 1 again", |seen, state| {
+        of(seen, 1) > 1 && refused(state).is_some_and(|refused| &*refused.version == "2.0.0")
+    })
+    .await;
     run.stop().await;
 }
