@@ -15,138 +15,135 @@ pub struct Unit {
     pub name: &'static str,
     /// As people read it; the code itself where that says it.
     pub symbol: &'static str,
-    /// What people write and UCUM does not know, or knows as something else.
-    pub misses: &'static [&'static str],
+    misses: &'static str,
 }
 
-const fn unit(
-    code: &'static str,
-    name: &'static str,
-    symbol: &'static str,
-    misses: &'static [&'static str],
-) -> Unit {
-    Unit {
-        code,
-        name,
-        symbol,
-        misses,
-    }
-}
+/// Code, name, symbol, and what people write in its place. One text, since a
+/// table of texts would cost a node four times as many bytes.
+const TABLE: &str = "\
+Cel|degree Celsius|°C|°C degC celsius Celsius ºC ℃
+[degF]|degree Fahrenheit|°F|°F degF fahrenheit Fahrenheit ºF ℉
+K|kelvin|K|°K kelvin Kelvin
+%|percent|%|percent pct %RH %rH
+[ppm]|parts per million|ppm|ppm PPM
+[ppb]|parts per billion|ppb|ppb PPB
+[pH]|pH|pH|pH ph
+V|volt|V|volt volts Volt Volts v
+mV|millivolt|mV|mv
+kV|kilovolt|kV|KV kv
+A|ampere|A|amp amps Amp Amps ampere
+mA|milliampere|mA|ma
+A.h|ampere hour|Ah|Ah
+mA.h|milliampere hour|mAh|mAh
+W|watt|W|watt watts Watt Watts w
+kW|kilowatt|kW|KW kw
+MW|megawatt|MW|
+W.h|watt hour|Wh|Wh wh
+kW.h|kilowatt hour|kWh|kWh KWh kwh KWH
+MW.h|megawatt hour|MWh|MWh
+V.A|volt ampere|VA|VA
+kV.A|kilovolt ampere|kVA|kVA KVA
+V.A.h|volt ampere hour|VAh|VAh
+kV.A.h|kilovolt ampere hour|kVAh|kVAh
+Hz|hertz|Hz|hz HZ hertz Hertz
+kHz|kilohertz|kHz|KHz khz
+Ohm|ohm|Ω|Ω ohm ohms Ohms
+kOhm|kiloohm|kΩ|kΩ kohm
+F|farad|F|farad
+uF|microfarad|µF|µF μF
+J|joule|J|joule joules
+kJ|kilojoule|kJ|KJ
+Pa|pascal|Pa|pa pascal Pascal
+hPa|hectopascal|hPa|hpa HPa
+kPa|kilopascal|kPa|KPa kpa
+bar|bar|bar|Bar BAR
+mbar|millibar|mbar|mBar
+[psi]|pound per square inch|psi|psi PSI
+m|metre|m|meter metre meters
+mm|millimetre|mm|MM
+cm|centimetre|cm|
+km|kilometre|km|KM
+um|micrometre|µm|µm μm
+m2|square metre|m²|m² m^2 sqm
+m3|cubic metre|m³|m³ m^3 cbm
+L|litre|L|liter litre liters
+l|litre|l|
+L/min|litre per minute|L/min|lpm LPM L/minute
+l/min|litre per minute|l/min|l/minute
+L/h|litre per hour|L/h|lph
+m3/h|cubic metre per hour|m³/h|m³/h m^3/h cbm/h
+m/s|metre per second|m/s|mps
+km/h|kilometre per hour|km/h|kph kmh KM/H
+[kn_i]|knot|kn|kn kt knots knot
+m/s2|metre per second squared|m/s²|m/s² m/s^2
+g|gram|g|gram grams
+kg|kilogram|kg|KG Kg kilogram
+mg|milligram|mg|
+t|tonne|t|ton tonne
+g/m3|gram per cubic metre|g/m³|g/m³ g/m^3
+ug/m3|microgram per cubic metre|µg/m³|µg/m³ μg/m³ ug/m³ µg/m3
+N|newton|N|newton
+N.m|newton metre|Nm|Nm
+s|second|s|sec secs seconds second S.
+ms|millisecond|ms|msec millis
+us|microsecond|µs|µs μs
+min|minute|min|mins minute minutes
+h|hour|h|hr hrs hour hours
+d|day|d|day days
+/min|per minute|/min|rpm RPM bpm BPM 1/min
+deg|degree of an angle|°|° degree degrees
+rad|radian|rad|radian
+lx|lux|lx|lux Lux
+lm|lumen|lm|lumen
+W/m2|watt per square metre|W/m²|W/m² W/m^2
+dB|decibel|dB|db DB decibel
+uS/cm|microsiemens per centimetre|µS/cm|µS/cm μS/cm
+By|byte|B|byte bytes Byte Bytes
+1|a plain number||
+";
 
 /// The common units of devices.
-#[rustfmt::skip]
-pub const UNITS: &[Unit] = &[
-    unit("Cel", "degree Celsius", "°C", &["°C", "degC", "celsius", "Celsius", "ºC", "℃"]),
-    unit("[degF]", "degree Fahrenheit", "°F", &["°F", "degF", "fahrenheit", "Fahrenheit", "ºF", "℉"]),
-    unit("K", "kelvin", "K", &["°K", "kelvin", "Kelvin"]),
-    unit("%", "percent", "%", &["percent", "pct", "%RH", "% RH", "%rH"]),
-    unit("[ppm]", "parts per million", "ppm", &["ppm", "PPM"]),
-    unit("[ppb]", "parts per billion", "ppb", &["ppb", "PPB"]),
-    unit("[pH]", "pH", "pH", &["pH", "ph"]),
-    unit("V", "volt", "V", &["volt", "volts", "Volt", "Volts", "v"]),
-    unit("mV", "millivolt", "mV", &["mv"]),
-    unit("kV", "kilovolt", "kV", &["KV", "kv"]),
-    unit("A", "ampere", "A", &["amp", "amps", "Amp", "Amps", "ampere"]),
-    unit("mA", "milliampere", "mA", &["ma"]),
-    unit("A.h", "ampere hour", "Ah", &["Ah"]),
-    unit("mA.h", "milliampere hour", "mAh", &["mAh"]),
-    unit("W", "watt", "W", &["watt", "watts", "Watt", "Watts", "w"]),
-    unit("kW", "kilowatt", "kW", &["KW", "kw"]),
-    unit("MW", "megawatt", "MW", &[]),
-    unit("W.h", "watt hour", "Wh", &["Wh", "wh"]),
-    unit("kW.h", "kilowatt hour", "kWh", &["kWh", "KWh", "kwh", "KWH"]),
-    unit("MW.h", "megawatt hour", "MWh", &["MWh"]),
-    unit("V.A", "volt ampere", "VA", &["VA"]),
-    unit("kV.A", "kilovolt ampere", "kVA", &["kVA", "KVA"]),
-    unit("V.A.h", "volt ampere hour", "VAh", &["VAh"]),
-    unit("kV.A.h", "kilovolt ampere hour", "kVAh", &["kVAh"]),
-    unit("Hz", "hertz", "Hz", &["hz", "HZ", "hertz", "Hertz"]),
-    unit("kHz", "kilohertz", "kHz", &["KHz", "khz"]),
-    unit("Ohm", "ohm", "Ω", &["Ω", "ohm", "ohms", "Ohms"]),
-    unit("kOhm", "kiloohm", "kΩ", &["kΩ", "kohm"]),
-    unit("F", "farad", "F", &["farad"]),
-    unit("uF", "microfarad", "µF", &["µF", "μF"]),
-    unit("J", "joule", "J", &["joule", "joules"]),
-    unit("kJ", "kilojoule", "kJ", &["KJ"]),
-    unit("Pa", "pascal", "Pa", &["pa", "pascal", "Pascal"]),
-    unit("hPa", "hectopascal", "hPa", &["hpa", "HPa"]),
-    unit("kPa", "kilopascal", "kPa", &["KPa", "kpa"]),
-    unit("bar", "bar", "bar", &["Bar", "BAR"]),
-    unit("mbar", "millibar", "mbar", &["mBar"]),
-    unit("[psi]", "pound per square inch", "psi", &["psi", "PSI"]),
-    unit("m", "metre", "m", &["meter", "metre", "meters"]),
-    unit("mm", "millimetre", "mm", &["MM"]),
-    unit("cm", "centimetre", "cm", &[]),
-    unit("km", "kilometre", "km", &["KM"]),
-    unit("um", "micrometre", "µm", &["µm", "μm"]),
-    unit("m2", "square metre", "m²", &["m²", "m^2", "sqm"]),
-    unit("m3", "cubic metre", "m³", &["m³", "m^3", "cbm"]),
-    unit("L", "litre", "L", &["liter", "litre", "liters"]),
-    unit("l", "litre", "l", &[]),
-    unit("L/min", "litre per minute", "L/min", &["lpm", "LPM", "L/minute"]),
-    unit("l/min", "litre per minute", "l/min", &["l/minute"]),
-    unit("L/h", "litre per hour", "L/h", &["lph"]),
-    unit("m3/h", "cubic metre per hour", "m³/h", &["m³/h", "m^3/h", "cbm/h"]),
-    unit("m/s", "metre per second", "m/s", &["mps"]),
-    unit("km/h", "kilometre per hour", "km/h", &["kph", "kmh", "KM/H"]),
-    unit("[kn_i]", "knot", "kn", &["kn", "kt", "knots", "knot"]),
-    unit("m/s2", "metre per second squared", "m/s²", &["m/s²", "m/s^2"]),
-    unit("g", "gram", "g", &["gram", "grams"]),
-    unit("kg", "kilogram", "kg", &["KG", "Kg", "kilogram"]),
-    unit("mg", "milligram", "mg", &[]),
-    unit("t", "tonne", "t", &["ton", "tonne"]),
-    unit("g/m3", "gram per cubic metre", "g/m³", &["g/m³", "g/m^3"]),
-    unit("ug/m3", "microgram per cubic metre", "µg/m³", &["µg/m³", "μg/m³", "ug/m³", "µg/m3"]),
-    unit("N", "newton", "N", &["newton"]),
-    unit("N.m", "newton metre", "Nm", &["Nm"]),
-    unit("s", "second", "s", &["sec", "secs", "seconds", "second", "S."]),
-    unit("ms", "millisecond", "ms", &["msec", "millis"]),
-    unit("us", "microsecond", "µs", &["µs", "μs"]),
-    unit("min", "minute", "min", &["mins", "minute", "minutes"]),
-    unit("h", "hour", "h", &["hr", "hrs", "hour", "hours"]),
-    unit("d", "day", "d", &["day", "days"]),
-    unit("/min", "per minute", "/min", &["rpm", "RPM", "bpm", "BPM", "1/min"]),
-    unit("deg", "degree of an angle", "°", &["°", "degree", "degrees"]),
-    unit("rad", "radian", "rad", &["radian"]),
-    unit("lx", "lux", "lx", &["lux", "Lux"]),
-    unit("lm", "lumen", "lm", &["lumen"]),
-    unit("W/m2", "watt per square metre", "W/m²", &["W/m²", "W/m^2"]),
-    unit("dB", "decibel", "dB", &["db", "DB", "decibel"]),
-    unit("uS/cm", "microsiemens per centimetre", "µS/cm", &["µS/cm", "μS/cm"]),
-    unit("By", "byte", "B", &["byte", "bytes", "Byte", "Bytes"]),
-    unit("1", "a plain number", "", &[]),
-];
+pub fn units() -> impl Iterator<Item = Unit> {
+    TABLE.lines().filter_map(|line| {
+        let mut parts = line.split('|');
+        Some(Unit {
+            code: parts.next()?,
+            name: parts.next()?,
+            symbol: parts.next()?,
+            misses: parts.next()?,
+        })
+    })
+}
 
-/// A unit without its name: what a program carries that only tells near misses.
-type Short = (&'static str, &'static str, &'static [&'static str]);
-
-const SHORT: [Short; UNITS.len()] = {
-    let mut short: [Short; UNITS.len()] = [("", "", &[]); UNITS.len()];
-    let mut at = 0;
-    while at < UNITS.len() {
-        short[at] = (UNITS[at].code, UNITS[at].symbol, UNITS[at].misses);
-        at += 1;
+impl Unit {
+    /// What people write and UCUM does not know, or knows as something else.
+    pub fn misses(&self) -> impl Iterator<Item = &'static str> {
+        self.misses.split(' ').filter(|miss| !miss.is_empty())
     }
-    short
-};
+}
 
 /// The right code for a text that is nearly one; none for a right code and for
 /// what is not known.
 pub fn near_miss(text: &str) -> Option<&'static str> {
     let text = text.trim();
-    if SHORT.iter().any(|(code, ..)| *code == text) {
+    if text.is_empty() {
         return None;
     }
-    SHORT
-        .iter()
-        .find(|(.., misses)| misses.contains(&text))
-        .map(|(code, ..)| *code)
+    let mut near = None;
+    for unit in units() {
+        if unit.code == text {
+            return None;
+        }
+        if near.is_none() && unit.misses().any(|miss| miss == text) {
+            near = Some(unit.code);
+        }
+    }
+    near
 }
 
 /// A unit as people read it: `°C` for `Cel`. What is not known stays.
 pub fn symbol(code: &str) -> &str {
-    SHORT
-        .iter()
-        .find(|(known, ..)| *known == code.trim())
-        .map_or(code, |(_, symbol, _)| symbol)
+    units()
+        .find(|unit| unit.code == code.trim())
+        .map_or(code, |unit| unit.symbol)
 }
