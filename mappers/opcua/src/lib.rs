@@ -43,6 +43,7 @@
 //! ```
 
 mod bus;
+mod channel;
 mod codec;
 mod config;
 mod discover;
@@ -50,6 +51,7 @@ pub mod driver;
 mod encode;
 mod endpoint;
 mod field;
+mod login;
 mod method;
 mod node;
 mod pki;

@@ -8,59 +8,31 @@
 use std::{
     collections::HashMap,
     fmt,
-    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use futures::FutureExt;
 use longshore_sdk::RequestError;
 use opcua::{
-    client::{
-        SessionRetryPolicy,
-        transport::{
-            AsyncSecureChannel, StreamConnection, StreamConnector, TransportConfiguration,
-            TransportPollResult,
-        },
-    },
-    core::{ResponseMessage, comms::tcp_codec::TcpCodec},
-    crypto::{
-        PrivateKey, X509, create_signature_data, legacy_encrypt_secret, verify_signature_data,
-    },
-    sync::RwLock,
+    client::transport::AsyncSecureChannel,
+    core::ResponseMessage,
     types::{
-        ActivateSessionRequest, AnonymousIdentityToken, ApplicationDescription, ApplicationType,
-        ByteString, CloseSessionRequest, ContextOwned, CreateSessionRequest, DecodingOptions,
-        EndpointDescription, Error, ExtensionObject, GetEndpointsRequest, LocalizedText,
-        MessageSecurityMode, NamespaceMap, NodeId, SignatureData, StatusCode, UAString,
-        UserNameIdentityToken, X509IdentityToken,
+        ByteString, CloseSessionRequest, EndpointDescription, GetEndpointsRequest,
+        MessageSecurityMode, NodeId,
     },
 };
-use tokio::{net::TcpStream, task::JoinHandle};
-use tokio_util::codec::FramedRead;
 
 use crate::{
-    bus::{Bus, Password, Policy, Url, User},
+    bus::Bus,
+    channel::{Transport, channel},
     endpoint,
+    login::{create, first_certificate, log_on},
     node::Namespaces,
-    pki::{self, Pki, PkiError, text},
+    pki::{self, Pki, PkiError},
     subscription::Subscriptions,
-    wire::{self, Limits, Wire, WireError, answer, status_text},
+    wire::{self, Limits, Wire, WireError, answer},
 };
 
-/// Bytes in one chunk: the smallest that every server must take and 8 KiB less
-/// than the largest that any does.
-const CHUNK: usize = 65_535;
-/// The largest answer: 16 MiB, 1000 values of 16 KiB each.
-const CHUNKS: usize = 256;
-/// Bounds for one value, so that a mad server cannot fill the memory.
-const ELEMENTS: usize = 1_000_000;
-const BYTES: usize = 4 << 20;
-/// An hour, as servers and tools have it; renewed at three quarters of it.
-const CHANNEL_LIFETIME_MS: u32 = 3_600_000;
-/// Bytes of our nonce (Part 4, section 5.6.2: at least 32).
-const NONCE: usize = 32;
 /// How long to wait for a server to say good-bye.
 const CLOSE: Duration = Duration::from_secs(1);
 
@@ -87,10 +59,10 @@ impl fmt::Debug for Kept {
 /// What it takes to come back to a session.
 #[derive(Clone)]
 pub(crate) struct Login {
-    endpoint: EndpointDescription,
-    token: NodeId,
+    pub(crate) endpoint: EndpointDescription,
+    pub(crate) token: NodeId,
     /// The server's latest: the next log-on is signed with it.
-    nonce: ByteString,
+    pub(crate) nonce: ByteString,
 }
 
 /// A session that is logged on.
@@ -101,25 +73,6 @@ pub(crate) struct Opened {
     pub(crate) namespaces: Namespaces,
     /// Of the former session: as they were, or what the new session could take over.
     pub(crate) subscriptions: Subscriptions,
-}
-
-/// The task that moves the bytes of a channel; ends with it.
-pub(crate) struct Transport(JoinHandle<StatusCode>);
-
-impl Drop for Transport {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl std::future::Future for Transport {
-    type Output = StatusCode;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<StatusCode> {
-        self.0
-            .poll_unpin(context)
-            .map(|ended| ended.unwrap_or(StatusCode::BadConnectionClosed))
-    }
 }
 
 impl Shared {
@@ -233,333 +186,6 @@ fn prepared(
     Ok(endpoint)
 }
 
-/// The first of a chain of certificates in DER (Part 6, section 6.2.6): a
-/// sequence with its length in two bytes, as all of that size have.
-fn first_certificate(chain: &ByteString) -> ByteString {
-    match chain.as_ref() {
-        [0x30, 0x82, high, low, ..] => {
-            let length = 4 + usize::from(u16::from_be_bytes([*high, *low]));
-            match chain.as_ref().get(..length) {
-                Some(first) => ByteString::from(first),
-                None => chain.clone(),
-            }
-        }
-        _ => chain.clone(),
-    }
-}
-
-/// Dials and opens a secure channel.
-async fn channel(
-    shared: &Shared,
-    bus: &Bus,
-    endpoint: &EndpointDescription,
-) -> Result<(Arc<AsyncSecureChannel>, Transport), RequestError> {
-    if endpoint.security_mode != MessageSecurityMode::None {
-        // Made before the library looks for it.
-        shared.pki.own().await.map_err(|error| line(&error))?;
-    }
-    let limit = bus.timeout * 2;
-    let late = |what: &str| {
-        RequestError::Line(format!("{what} took longer than {} ms", limit.as_millis()))
-    };
-    let stream = tokio::time::timeout(limit, dial(&bus.url))
-        .await
-        .map_err(|_| late("connecting"))??;
-    let channel = Arc::new(AsyncSecureChannel::new(
-        shared.pki.store(),
-        endpoint.clone().into(),
-        SessionRetryPolicy::never(),
-        // Times are put right again where they are shown; without this, a PLC
-        // with a clock of 1970 gets a new key for each request.
-        true,
-        Arc::default(),
-        TransportConfiguration {
-            send_buffer_size: CHUNK,
-            recv_buffer_size: CHUNK,
-            max_message_size: CHUNK * CHUNKS,
-            max_chunk_count: CHUNKS,
-        },
-        CHANNEL_LIFETIME_MS,
-        Arc::new(RwLock::new(ContextOwned::new_default(
-            NamespaceMap::new(),
-            DecodingOptions {
-                max_message_size: CHUNK * CHUNKS,
-                max_chunk_count: CHUNKS,
-                max_string_length: BYTES,
-                max_byte_string_length: BYTES,
-                max_array_length: ELEMENTS,
-                ..DecodingOptions::default()
-            },
-        ))),
-    ));
-    let slot = Mutex::new(Some(stream));
-    let connector = StreamConnector::new(
-        move |url: String, options: DecodingOptions| {
-            let stream = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let connection = stream.map(|stream| {
-                let (reader, writer) = tokio::io::split(stream);
-                StreamConnection::new(FramedRead::new(reader, TcpCodec::new(options)), writer, url)
-            });
-            let gone = || Error::new(StatusCode::BadNotConnected, "dialled once only");
-            std::future::ready(connection.ok_or_else(gone))
-        },
-        bus.url.to_string(),
-    );
-    let opening = channel.connect_no_retry(&connector);
-    let opened = tokio::time::timeout(limit, opening)
-        .await
-        .map_err(|_| late("opening the secure channel"))?;
-    let mut events = opened.map_err(|error| {
-        let hint = match endpoint.security_mode {
-            MessageSecurityMode::None => String::new(),
-            // Most servers only hang up on a client that they do not know.
-            _ => format!(
-                "\n\nhint: the server may not trust us yet: accept our certificate there ({}, {})",
-                shared.pki.own_certificate().display(),
-                shared.pki.application_uri()
-            ),
-        };
-        RequestError::Line(format!(
-            "the server did not open a secure channel: {}{hint}",
-            status_text(error.status())
-        ))
-    })?;
-    let task = tokio::spawn(async move {
-        loop {
-            if let TransportPollResult::Closed(status) = events.poll().await {
-                break status;
-            }
-        }
-    });
-    Ok((channel, Transport(task)))
-}
-
-async fn dial(url: &Url) -> Result<TcpStream, RequestError> {
-    let stream = TcpStream::connect((url.host.as_str(), url.port)).await;
-    let stream = stream.map_err(|error| RequestError::Line(error.to_string()))?;
-    // A request is a small segment; waiting for more would only delay it.
-    stream
-        .set_nodelay(true)
-        .map_err(|error| RequestError::Line(error.to_string()))?;
-    Ok(stream)
-}
-
-/// Makes a session, and makes sure that it is the server of the certificate that made it.
-async fn create(
-    shared: &Shared,
-    bus: &Bus,
-    channel: &AsyncSecureChannel,
-    endpoint: EndpointDescription,
-) -> Result<Login, RequestError> {
-    let policy = endpoint::policy(&endpoint).unwrap_or(Policy::None);
-    let own = own(shared, policy).await?;
-    let nonce = opcua::crypto::random::byte_string(NONCE);
-    let request = CreateSessionRequest {
-        request_header: wire::header(channel, &NodeId::null(), bus.timeout),
-        client_description: ApplicationDescription {
-            application_uri: shared.pki.application_uri().into(),
-            product_uri: "urn:longshore".into(),
-            application_name: LocalizedText::from(shared.pki.application_name()),
-            application_type: ApplicationType::Client,
-            gateway_server_uri: UAString::null(),
-            discovery_profile_uri: UAString::null(),
-            discovery_urls: None,
-        },
-        server_uri: UAString::null(),
-        endpoint_url: bus.url.to_string().into(),
-        session_name: shared.pki.application_name().into(),
-        client_nonce: nonce.clone(),
-        client_certificate: own
-            .as_ref()
-            .map(|(certificate, _)| certificate.as_byte_string())
-            .unwrap_or_default(),
-        requested_session_timeout: bus.session_timeout.as_millis() as f64,
-        max_response_message_size: 0,
-    };
-    let answer = wire::ask(channel, "CreateSession", request, bus.timeout).await?;
-    let ResponseMessage::CreateSession(answer) = answer else {
-        return Err(WireError::Unexpected {
-            service: "CreateSession",
-        }
-        .into());
-    };
-    if let Some((own, _)) = &own {
-        let shown = first_certificate(&answer.server_certificate);
-        let known =
-            pki::server_certificate(&endpoint.server_certificate).map_err(|error| line(&error))?;
-        let verified = verify_signature_data(
-            &answer.server_signature,
-            policy.wire(),
-            &known,
-            own,
-            nonce.as_ref(),
-        );
-        if shown != endpoint.server_certificate || verified.is_err() {
-            return Err(RequestError::Line(
-                "the server does not prove that the certificate is its own".to_owned(),
-            ));
-        }
-    }
-    Ok(Login {
-        endpoint,
-        token: answer.authentication_token,
-        nonce: answer.server_nonce,
-    })
-}
-
-/// Our certificate and key, if the policy needs one.
-async fn own(shared: &Shared, policy: Policy) -> Result<Option<(X509, PrivateKey)>, RequestError> {
-    match policy {
-        Policy::None => Ok(None),
-        _ => shared
-            .pki
-            .own()
-            .await
-            .map(Some)
-            .map_err(|error| line(&error)),
-    }
-}
-
-/// Logs on to a session, new or former, over this channel.
-async fn log_on(
-    shared: &Shared,
-    bus: &Bus,
-    channel: &AsyncSecureChannel,
-    login: Login,
-) -> Result<Login, RequestError> {
-    let policy = endpoint::policy(&login.endpoint).unwrap_or(Policy::None);
-    let client_signature = match own(shared, policy).await? {
-        None => SignatureData::null(),
-        Some((_, key)) => create_signature_data(
-            &key,
-            policy.wire(),
-            &login.endpoint.server_certificate,
-            &login.nonce,
-        )
-        .map_err(|error| refused(error.status()))?,
-    };
-    let (user_identity_token, user_token_signature) = identity(&bus.user, &login)?;
-    let request = ActivateSessionRequest {
-        request_header: wire::header(channel, &login.token, bus.timeout),
-        client_signature,
-        client_software_certificates: None,
-        locale_ids: None,
-        user_identity_token,
-        user_token_signature,
-    };
-    match wire::ask(channel, "ActivateSession", request, bus.timeout).await {
-        Ok(ResponseMessage::ActivateSession(answer)) => {
-            channel.set_auth_token(login.token.clone());
-            Ok(Login {
-                nonce: answer.server_nonce,
-                ..login
-            })
-        }
-        Ok(_) => Err(WireError::Unexpected {
-            service: "ActivateSession",
-        }
-        .into()),
-        Err(error) => Err(match error.status() {
-            Some(status) => refused(status),
-            None => error.into(),
-        }),
-    }
-}
-
-fn refused(status: StatusCode) -> RequestError {
-    let hint = match status {
-        StatusCode::BadIdentityTokenRejected
-        | StatusCode::BadUserAccessDenied
-        | StatusCode::BadIdentityTokenInvalid => {
-            "\n\nhint: look at user (or certificate) in the device's protocol.configData"
-        }
-        _ => "",
-    };
-    RequestError::Line(format!(
-        "the server refused the log-on: {}{hint}",
-        status_text(status)
-    ))
-}
-
-/// The user's token, and its signature.
-fn identity(user: &User, login: &Login) -> Result<(ExtensionObject, SignatureData), RequestError> {
-    let endpoint = &login.endpoint;
-    let token = endpoint::token_policy(endpoint, endpoint::token_type(user));
-    let Some(token) = token else {
-        return Err(RequestError::Line(
-            "the server does not take this kind of user any more".to_owned(),
-        ));
-    };
-    let channel_policy = endpoint::policy(endpoint).unwrap_or(Policy::None).wire();
-    match user {
-        User::Anonymous => {
-            let policy_id = token.policy_id.clone();
-            let token = AnonymousIdentityToken { policy_id };
-            Ok((ExtensionObject::from_message(token), SignatureData::null()))
-        }
-        User::Name { name, password } => {
-            let password = password_of(password)?;
-            let server = X509::from_byte_string(&endpoint.server_certificate).ok();
-            let is_plain = endpoint.security_mode == MessageSecurityMode::None
-                && Policy::of_uri(text(&token.security_policy_uri)).unwrap_or(Policy::None)
-                    == Policy::None;
-            if server.is_none() && !is_plain {
-                return Err(RequestError::Line(
-                    "the server has no certificate to encrypt the password with".to_owned(),
-                ));
-            }
-            let secret = legacy_encrypt_secret(
-                channel_policy,
-                endpoint.security_mode,
-                token,
-                login.nonce.as_ref(),
-                &server,
-                password.as_bytes(),
-            )
-            .map_err(|error| refused(error.status()))?;
-            let token = UserNameIdentityToken {
-                policy_id: secret.policy,
-                user_name: UAString::from(name.as_str()),
-                password: secret.secret,
-                encryption_algorithm: secret.encryption_algorithm,
-            };
-            Ok((ExtensionObject::from_message(token), SignatureData::null()))
-        }
-        User::Certificate { file, key } => {
-            let certificate = pki::read_certificate(file).map_err(|error| line(&error))?;
-            let key = pki::read_key(key).map_err(|error| line(&error))?;
-            let own_policy = text(&token.security_policy_uri);
-            let policy = match own_policy {
-                "" => channel_policy,
-                uri => Policy::of_uri(uri).unwrap_or(Policy::None).wire(),
-            };
-            let signature =
-                create_signature_data(&key, policy, &endpoint.server_certificate, &login.nonce)
-                    .map_err(|error| refused(error.status()))?;
-            let token = X509IdentityToken {
-                policy_id: token.policy_id.clone(),
-                certificate_data: certificate.as_byte_string(),
-            };
-            Ok((ExtensionObject::from_message(token), signature))
-        }
-    }
-}
-
-fn password_of(password: &Password) -> Result<String, RequestError> {
-    match password {
-        Password::Text(text) => Ok(text.clone()),
-        Password::File(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| {
-                RequestError::Line(format!(
-                    "failed to read the password file {}: {error}",
-                    path.display()
-                ))
-            })?;
-            Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-        }
-    }
-}
-
 /// Asks for what each connection needs to know.
 async fn opened(
     bus: &Bus,
@@ -626,6 +252,6 @@ pub(crate) async fn close(wire: Arc<Wire>, transport: Transport) {
     let _ = tokio::time::timeout(CLOSE, good_bye).await;
 }
 
-fn line(error: &PkiError) -> RequestError {
+pub(crate) fn line(error: &PkiError) -> RequestError {
     RequestError::Line(error.to_string())
 }

@@ -1,7 +1,8 @@
-//! The whole against foreign servers: asyncua and node-opcua.
+//! The whole against foreign servers, asyncua and node-opcua, and against the simulator.
 
 mod configuration;
 mod faults;
 mod peers;
 mod rig;
 mod security;
+mod simulated;

@@ -106,12 +106,7 @@ fn manifests_written_for_kubeedge_load_unchanged() {
     };
     assert!(name == "operator" && *password == Password::Text("x".to_owned()));
     assert_eq!(
-        parsed.points[0]
-            .as_ref()
-            .ok()
-            .expect("sound")
-            .place
-            .to_string(),
+        parsed.points[0].as_ref().expect("sound").place.to_string(),
         "ns=2;i=104"
     );
     let parsed = parse(
@@ -159,7 +154,7 @@ fn points_are_watched_unless_they_are_to_be_read() {
     .expect("sound");
     let opcua = Opcua::new(&Value::Null).expect("sound");
     let delivery = |index: usize| {
-        let point = parsed.points[index].as_ref().ok().expect("sound");
+        let point = parsed.points[index].as_ref().expect("sound");
         opcua.delivery(&Unit, point)
     };
     let all: Vec<_> = (0..4).map(delivery).collect();
@@ -176,7 +171,7 @@ fn each_point_is_planned_exactly_once() {
     let points: Vec<_> = parsed
         .points
         .iter()
-        .map(|point| point.as_ref().ok().expect("sound"))
+        .map(|point| point.as_ref().expect("sound"))
         .collect();
     let opcua = Opcua::new(&Value::Null).expect("sound");
     let wanted: Vec<_> = (0..count)
