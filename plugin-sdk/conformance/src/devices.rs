@@ -41,7 +41,10 @@ impl Devices {
             .unwrap_or_else(|| {
                 json!({
                     "device": "conformance/unknown", "protocol": {},
-                    "points": [{"name": "first", "writable": true, "type": "INT", "config": {}}],
+                    "points": [
+                        {"name": "first", "writable": true, "type": "INT", "config": {}},
+                        {"name": "second", "writable": true, "type": "INT", "config": {}},
+                    ],
                 })
             })
     }

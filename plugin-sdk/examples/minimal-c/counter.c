@@ -1,11 +1,12 @@
 /* The smallest C mapper: every point is a counter that counts its reads and
  * can be set. Shows the whole contract of longshore_mapper.h.
  *
- * Everything here is quick, so submit answers at once. A mapper that waits for
- * a device copies the commands and hands them to a thread of its own. */
+ * A thread polls. Everything here is quick, so submit answers at once; a mapper
+ * that waits for a device copies the commands and hands them to its thread. */
 
 #include <longshore_mapper.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -17,18 +18,27 @@ LONGSHORE_MAPPER_DESCRIPTOR const LongshoreDescriptor longshore_mapper_descripto
     .size = sizeof(LongshoreDescriptor),
     .abi_major = LONGSHORE_ABI_MAJOR,
     .abi_minor = LONGSHORE_ABI_MINOR,
-    .capabilities = LONGSHORE_CAPABILITY_READ | LONGSHORE_CAPABILITY_WRITE,
+    .capabilities = LONGSHORE_CAPABILITY_READ | LONGSHORE_CAPABILITY_WRITE | LONGSHORE_CAPABILITY_POLL,
     .name = "minimal-c",
     .version = "0.1.0",
     .protocol = "counter",
     .target = "c",
 };
 
+/* When a counter is polled; never if the interval is 0. */
+typedef struct {
+  uint32_t device;
+  int64_t interval_ns, due_ns;
+} Polling;
+
 typedef struct {
   const LongshoreHostApi *host;
-  pthread_mutex_t lock;
-  int stopped;
+  pthread_mutex_t lock; /* Of all below. */
+  pthread_cond_t wake;
+  pthread_t poller;
+  atomic_int stopping;
   int64_t counters[COUNTERS];
+  Polling polled[COUNTERS];
 } Counter;
 
 static LongshoreBytes text(const char *text) {
@@ -45,6 +55,8 @@ static int32_t fail(LongshoreErrorText *error, int32_t status, const char *messa
   return status;
 }
 
+static void *poll_counters(void *instance);
+
 static int32_t create(const LongshoreHostApi *host, LongshoreBytes config, void **instance,
                       LongshoreErrorText *error) {
   (void)config; /* A counter has nothing to configure. */
@@ -55,15 +67,65 @@ static int32_t create(const LongshoreHostApi *host, LongshoreBytes config, void 
     return fail(error, LONGSHORE_STATUS_INTERNAL, "out of memory");
   counter->host = host;
   pthread_mutex_init(&counter->lock, NULL);
+  pthread_condattr_t monotonic; /* So that nobody who sets the clock wakes us. */
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(&counter->wake, &monotonic);
+  if (pthread_create(&counter->poller, NULL, poll_counters, counter) != 0) {
+    free(counter);
+    return fail(error, LONGSHORE_STATUS_INTERNAL, "failed to start a thread");
+  }
   host->log(host->context, LONGSHORE_LOG_INFO, text("counting"));
   *instance = counter;
   return LONGSHORE_STATUS_OK;
 }
 
-static int64_t now_ns(void) {
+static int64_t now_ns(clockid_t clock) {
   struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
+  clock_gettime(clock, &now);
   return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* The counter's next value. */
+static LongshoreSample count(Counter *counter, uint32_t point) {
+  LongshoreSample sample;
+  memset(&sample, 0, sizeof sample); /* To its last byte. */
+  sample.point = point;
+  sample.kind = LONGSHORE_TYPE_INT64;
+  sample.quality = LONGSHORE_QUALITY_GOOD;
+  sample.source_time_ns = now_ns(CLOCK_REALTIME);
+  sample.payload.int64 = ++counter->counters[point];
+  return sample;
+}
+
+static void forget(Counter *counter, uint32_t device) {
+  for (size_t i = 0; i < COUNTERS; i++)
+    if (counter->polled[i].device == device)
+      counter->polled[i].interval_ns = 0;
+}
+
+/* Takes `"id":7,"intervalMs":500` of each point, in whatever order; the host
+ * writes no spaces there. A real mapper takes a library for JSON. */
+static void configure(Counter *counter, const LongshoreCommand *command) {
+  forget(counter, command->device);
+  char *json = strndup(command->text.length ? (const char *)command->text.pointer : "", command->text.length);
+  char *at = json ? strstr(json, "\"id\":") : NULL;
+  while (at) {
+    char *next = strstr(at + 1, "\"id\":");
+    if (next)
+      next[-1] = 0; /* Each point is looked at alone. */
+    unsigned long id = strtoul(at + 5, NULL, 10);
+    const char *interval = strstr(at, "\"intervalMs\":");
+    if (id < COUNTERS && interval) {
+      Polling *polling = &counter->polled[id];
+      polling->device = command->device;
+      polling->interval_ns = strtol(interval + 13, NULL, 10) * 1000000;
+      polling->due_ns = now_ns(CLOCK_MONOTONIC);
+    }
+    at = next;
+  }
+  free(json);
+  pthread_cond_signal(&counter->wake);
 }
 
 /* Carries one command out; `samples` is how many samples it made: 0 or 1. */
@@ -73,7 +135,10 @@ static LongshoreCompletion carry_out(Counter *counter, const LongshoreCommand *c
   *samples = 0;
   switch (command->kind) {
   case LONGSHORE_COMMAND_CONFIGURE:
+    configure(counter, command);
+    break;
   case LONGSHORE_COMMAND_REMOVE:
+    forget(counter, command->device);
     break;
   case LONGSHORE_COMMAND_READ:
   case LONGSHORE_COMMAND_WRITE:
@@ -81,12 +146,7 @@ static LongshoreCompletion carry_out(Counter *counter, const LongshoreCommand *c
       done.status = LONGSHORE_STATUS_INVALID_ARGUMENT;
       done.message = text("there are 1024 counters");
     } else if (command->kind == LONGSHORE_COMMAND_READ) {
-      memset(sample, 0, sizeof *sample);
-      sample->point = command->point;
-      sample->kind = LONGSHORE_TYPE_INT64;
-      sample->quality = LONGSHORE_QUALITY_GOOD;
-      sample->source_time_ns = now_ns();
-      sample->payload.int64 = ++counter->counters[command->point];
+      *sample = count(counter, command->point);
       *samples = 1;
     } else if (command->value.kind == LONGSHORE_TYPE_INT64) {
       counter->counters[command->point] = command->value.payload.int64;
@@ -101,32 +161,63 @@ static LongshoreCompletion carry_out(Counter *counter, const LongshoreCommand *c
   return done;
 }
 
-/* One sample and one completion for each command. The host's queue may be
- * full: then wait and emit the same again. */
-static int32_t emit(Counter *counter, const LongshoreSample *sample, size_t samples,
-                    const LongshoreCompletion *done) {
+/* The host's queue may be full: then wait and emit the same again. */
+static int32_t emit(Counter *counter, const LongshoreSample *samples, size_t sample_count,
+                    const LongshoreCompletion *done, size_t done_count) {
   const LongshoreHostApi *host = counter->host;
   LongshoreEventBatch batch = {
       .size = sizeof batch,
-      .sample_stride = sizeof *sample,
+      .sample_stride = sizeof *samples,
       .completion_stride = sizeof *done,
       .state_stride = sizeof(LongshoreDeviceState),
-      .samples = sample,
-      .sample_count = samples,
+      .samples = samples,
+      .sample_count = sample_count,
       .completions = done,
-      .completion_count = 1,
+      .completion_count = done_count,
   };
   int32_t status;
-  while ((status = host->emit(host->context, &batch)) == LONGSHORE_STATUS_WOULD_BLOCK)
-    host->wait_writable(host->context, 100000000);
+  while ((status = host->emit(host->context, &batch)) == LONGSHORE_STATUS_WOULD_BLOCK && !counter->stopping)
+    host->wait_writable(host->context, 20000000);
   return status;
+}
+
+/* The thread: all counters that are due in one batch, then a rest. */
+static void *poll_counters(void *instance) {
+  Counter *counter = instance;
+  LongshoreSample samples[COUNTERS];
+  int32_t status = LONGSHORE_STATUS_OK;
+  pthread_mutex_lock(&counter->lock);
+  while (!counter->stopping && status != LONGSHORE_STATUS_STOPPED) {
+    int64_t now = now_ns(CLOCK_MONOTONIC), next = now + 1000000000;
+    size_t due = 0;
+    for (uint32_t i = 0; i < COUNTERS; i++) {
+      Polling *polling = &counter->polled[i];
+      if (polling->interval_ns == 0)
+        continue;
+      if (polling->due_ns <= now) {
+        samples[due++] = count(counter, i);
+        polling->due_ns += polling->interval_ns; /* From the due time: no drift. */
+        if (polling->due_ns < now)
+          polling->due_ns = now; /* Late: what was missed is not made up for. */
+      }
+      if (polling->due_ns < next)
+        next = polling->due_ns;
+    }
+    if (due > 0)
+      status = emit(counter, samples, due, NULL, 0);
+    struct timespec until = {next / 1000000000, next % 1000000000};
+    if (!counter->stopping)
+      pthread_cond_timedwait(&counter->wake, &counter->lock, &until);
+  }
+  pthread_mutex_unlock(&counter->lock);
+  return NULL;
 }
 
 static int32_t submit(void *instance, const LongshoreCommandBatch *batch) {
   Counter *counter = instance;
   int32_t status = LONGSHORE_STATUS_OK;
   pthread_mutex_lock(&counter->lock);
-  if (counter->stopped)
+  if (counter->stopping)
     status = LONGSHORE_STATUS_STOPPED;
   for (size_t i = 0; status == LONGSHORE_STATUS_OK && i < batch->count; i++) {
     /* The host's commands may be longer than the ones that this mapper knows. */
@@ -135,7 +226,7 @@ static int32_t submit(void *instance, const LongshoreCommandBatch *batch) {
     LongshoreSample sample;
     size_t samples;
     LongshoreCompletion done = carry_out(counter, command, &sample, &samples);
-    status = emit(counter, &sample, samples, &done);
+    status = emit(counter, &sample, samples, &done, 1);
   }
   pthread_mutex_unlock(&counter->lock);
   return status;
@@ -144,15 +235,21 @@ static int32_t submit(void *instance, const LongshoreCommandBatch *batch) {
 static int32_t stop(void *instance, int64_t budget_ns) {
   Counter *counter = instance;
   (void)budget_ns; /* Nothing here takes time. */
+  if (counter->stopping)
+    return LONGSHORE_STATUS_OK;
+  counter->stopping = 1; /* Before the lock, which the thread may hold while it waits for room. */
   pthread_mutex_lock(&counter->lock);
-  counter->stopped = 1;
+  pthread_cond_signal(&counter->wake);
   pthread_mutex_unlock(&counter->lock);
+  pthread_join(counter->poller, NULL);
   return LONGSHORE_STATUS_OK;
 }
 
 static void destroy(void *instance) {
   Counter *counter = instance;
+  stop(counter, 0); /* If nobody did. */
   pthread_mutex_destroy(&counter->lock);
+  pthread_cond_destroy(&counter->wake);
   free(counter);
 }
 

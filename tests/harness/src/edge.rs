@@ -1,6 +1,11 @@
 //! A real edgecore with a real mapper.
 
-use std::{fs, net::SocketAddr, path::Path, process::Command};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
@@ -21,6 +26,7 @@ pub struct EdgeBuilder {
     bus: Json,
     hub: Option<Json>,
     isolation: &'static str,
+    mappers: Vec<(String, PathBuf)>,
     manifests: Vec<(String, String)>,
     with_folder: bool,
 }
@@ -32,6 +38,7 @@ pub fn edge() -> EdgeBuilder {
         bus: json!({"mode": "embedded", "listen": "127.0.0.1:0"}),
         hub: None,
         isolation: "process",
+        mappers: vec![],
         manifests: vec![],
         with_folder: false,
     }
@@ -88,13 +95,29 @@ impl EdgeBuilder {
         self
     }
 
+    /// This mapper library; without any it is that of Modbus.
+    #[must_use]
+    pub fn mapper(mut self, name: &str, file: &Path) -> Self {
+        self.mappers.push((name.to_owned(), file.to_owned()));
+        self
+    }
+
     /// Starts it, and waits until it is ready.
-    pub async fn run(self) -> Edge {
+    pub async fn run(mut self) -> Edge {
+        if self.mappers.is_empty() {
+            let modbus = binaries::mapper("modbus");
+            self.mappers.push(("modbus".to_owned(), modbus));
+        }
+        let mappers: Vec<Json> = self
+            .mappers
+            .iter()
+            .map(|(name, file)| json!({"name": name, "file": file, "isolation": self.isolation}))
+            .collect();
         let folder = TempDir::new().expect("a temporary folder");
         let mut config = json!({
             "node": self.node,
             "stateDir": folder.path().join("state"),
-            "mappers": [{"name": "modbus", "file": binaries::mapper("modbus"), "isolation": self.isolation}],
+            "mappers": mappers,
             "bus": self.bus,
             "metrics": {"listen": "127.0.0.1:0"},
         });

@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 pub struct DeviceManifest {
     name: String,
     node: String,
+    protocol_name: String,
     protocol: Json,
     model: Vec<Json>,
     device: Vec<Json>,
@@ -19,6 +20,7 @@ pub fn device(name: &str) -> DeviceManifest {
     DeviceManifest {
         name: name.to_owned(),
         node: "edge-1".to_owned(),
+        protocol_name: "modbus".to_owned(),
         protocol: json!({}),
         model: vec![],
         device: vec![],
@@ -42,6 +44,14 @@ impl DeviceManifest {
         };
         let url = format!("{scheme}://{}", plc.addr());
         self.protocol = json!({"url": url, "unit": unit, "timeoutMs": 300});
+        self
+    }
+
+    /// Of another protocol, reached by this `configData`.
+    #[must_use]
+    pub fn speaking(mut self, protocol: &str, config: Json) -> Self {
+        self.protocol_name = protocol.to_owned();
+        self.protocol = config;
         self
     }
 
@@ -84,7 +94,7 @@ impl DeviceManifest {
     pub fn property(mut self, model: Json, config: Json, desired: Option<&str>) -> Self {
         let mut property = json!({
             "name": model["name"], "collectCycle": self.cycle, "reportCycle": self.cycle, "reportToCloud": true,
-            "visitors": {"protocolName": "modbus", "configData": config},
+            "visitors": {"protocolName": self.protocol_name, "configData": config},
         });
         if let Some(value) = desired {
             property["desired"] = json!({"value": value});
@@ -117,7 +127,7 @@ impl DeviceManifest {
         json!({
             "apiVersion": "devices.kubeedge.io/v1beta1", "kind": "DeviceModel",
             "metadata": {"name": format!("{}-model", self.name), "namespace": "default"},
-            "spec": {"protocol": "modbus", "properties": self.model},
+            "spec": {"protocol": self.protocol_name, "properties": self.model},
         })
     }
 
@@ -129,7 +139,7 @@ impl DeviceManifest {
             "spec": {
                 "nodeName": self.node,
                 "deviceModelRef": {"name": format!("{}-model", self.name)},
-                "protocol": {"protocolName": "modbus", "configData": self.protocol},
+                "protocol": {"protocolName": self.protocol_name, "configData": self.protocol},
                 "properties": self.device,
             },
         })

@@ -4,6 +4,7 @@ mod alone;
 mod bad_input;
 mod bus;
 mod complaints;
+mod examples;
 mod failures;
 mod kubernetes;
 mod offline;

@@ -1,0 +1,236 @@
+//! The example mappers and the one that `longshore new mapper` writes: built as
+//! their READMEs say, loaded by the edge core, and polled.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
+
+use longshore_harness::{binaries, prelude::*};
+
+/// Runs a command to its end; all that it printed is told when it fails.
+fn run(what: &str, command: &mut Command) {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{what}: {error}\n\nhint: deploy/setup/packages test"));
+    assert!(
+        output.status.success(),
+        "{what} failed:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A copy of an example, which finds the headers in the checkout.
+fn example(name: &str, into: &Path) -> PathBuf {
+    let copy = into.join(name);
+    fs::create_dir(&copy).unwrap();
+    let source = binaries::checkout().join("plugin-sdk/examples").join(name);
+    for entry in fs::read_dir(source).unwrap().flatten() {
+        if entry.path().is_file() {
+            fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+        }
+    }
+    copy
+}
+
+fn headers() -> PathBuf {
+    binaries::checkout().join("plugin-sdk/abi/include")
+}
+
+fn with_make(name: &str, into: &Path) -> PathBuf {
+    let copy = example(name, into);
+    let include = format!("INCLUDE={}", headers().display());
+    run(
+        "make",
+        Command::new("make").arg("-C").arg(&copy).arg(include),
+    );
+    copy.join(format!("libmapper_{}.so", name.replace('-', "_")))
+}
+
+fn with_cmake(name: &str, into: &Path) -> PathBuf {
+    let copy = example(name, into);
+    let build = copy.join("build");
+    let include = format!("-DLONGSHORE_INCLUDE={}", headers().display());
+    let mut configure = Command::new("cmake");
+    run(
+        "cmake",
+        configure
+            .arg("-S")
+            .arg(&copy)
+            .arg("-B")
+            .arg(&build)
+            .arg(include),
+    );
+    run(
+        "cmake --build",
+        Command::new("cmake").arg("--build").arg(&build),
+    );
+    build.join(format!("libmapper_{}.so", name.replace('-', "_")))
+}
+
+async fn counts(library: &Path) {
+    let counter = device("counter")
+        .speaking("counter", json!({}))
+        .read("count", "INT", json!({}));
+    let edge = edge()
+        .mapper("minimal-c", library)
+        .device(&counter)
+        .run()
+        .await;
+    edge.twin_where("to count", "counter", "count", |twin| {
+        twin["quality"] == "good" && twin["value"].as_i64() > Some(3)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_c_example_counts_built_by_make_and_by_cmake() {
+    let folder = tempfile::tempdir().unwrap();
+    let (make, cmake) = (folder.path().join("make"), folder.path().join("cmake"));
+    fs::create_dir(&make).unwrap();
+    fs::create_dir(&cmake).unwrap();
+    counts(&with_make("minimal-c", &make)).await;
+    counts(&with_cmake("minimal-c", &cmake)).await;
+}
+
+async fn shows_the_load(library: &Path) {
+    let machine = device("machine")
+        .speaking("loadavg", json!({}))
+        .read("load", "DOUBLE", json!({"address": "1"}))
+        .read("wrong", "DOUBLE", json!({"address": "2"}));
+    let edge = edge()
+        .mapper("minimal-cpp", library)
+        .device(&machine)
+        .run()
+        .await;
+    edge.twin_where("to be a number", "machine", "load", |twin| {
+        twin["quality"] == "good" && twin["value"].as_f64() >= Some(0.0)
+    })
+    .await;
+    edge.twin_where("to be wrong", "machine", "wrong", |twin| {
+        twin["quality"] == "bad"
+            && twin["lastError"]
+                .to_string()
+                .contains("expected 1, 5 or 15")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cpp_example_shows_the_load_built_by_make_and_by_cmake() {
+    let folder = tempfile::tempdir().unwrap();
+    let (make, cmake) = (folder.path().join("make"), folder.path().join("cmake"));
+    fs::create_dir(&make).unwrap();
+    fs::create_dir(&cmake).unwrap();
+    shows_the_load(&with_make("minimal-cpp", &make)).await;
+    shows_the_load(&with_cmake("minimal-cpp", &cmake)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rust_example_follows_a_file_and_writes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    fs::write(file("temp"), "21500\n").unwrap();
+    fs::write(file("limit"), "90000\n").unwrap();
+    let zone = device("zone")
+        .speaking("file", json!({"folder": folder.path()}))
+        .read(
+            "temperature",
+            "DOUBLE",
+            json!({"address": "temp", "scale": 0.001}),
+        )
+        .read_write("limit", "INT", json!({"address": "limit"}))
+        .desired("limit", "85000");
+    let edge = edge()
+        .mapper("file", &binaries::mapper("file"))
+        .device(&zone)
+        .run()
+        .await;
+    edge.twin_is("zone", "temperature", json!(21.5)).await;
+    edge.write_is("zone", "limit", "confirmed").await;
+    assert_eq!(fs::read_to_string(file("limit")).unwrap(), "85000");
+    fs::write(file("temp"), "22000\n").unwrap();
+    edge.twin_is("zone", "temperature", json!(22)).await;
+}
+
+/// From an empty folder to a twin that moves, by what the README says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mapper_that_was_just_written_passes_its_tests_and_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let crate_folder = folder.path().join("oven");
+    let longshore = binaries::binary("longshore");
+    let checkout = binaries::checkout();
+    run(
+        "longshore new mapper",
+        Command::new(&longshore)
+            .args(["new", "mapper", "oven", "--path"])
+            .arg(&crate_folder)
+            .arg("--sdk")
+            .arg(&checkout),
+    );
+    // The versions that are here already, and what earlier runs have compiled.
+    fs::copy(checkout.join("Cargo.lock"), crate_folder.join("Cargo.lock")).unwrap();
+    let target = checkout.join("target/scaffold");
+    for arguments in [&["test", "--offline"][..], &["build", "--offline"]] {
+        run(
+            "cargo",
+            Command::new(env!("CARGO"))
+                .args(arguments)
+                .current_dir(&crate_folder)
+                .env("CARGO_TARGET_DIR", &target)
+                .env_remove("RUSTFLAGS"),
+        );
+    }
+    let library = target.join("debug/libmapper_oven.so");
+    run(
+        "longshore mapper check",
+        Command::new(&longshore)
+            .args([
+                "mapper",
+                "check",
+                "--rule",
+                "descriptor",
+                "--rule",
+                "schema",
+            ])
+            .arg(&library),
+    );
+
+    let (port, thermometer) = thermometer(21.5);
+    let profile = fs::read_to_string(crate_folder.join("profile/oven.yaml")).unwrap();
+    let profile = profile.replace("127.0.0.1:7000", &format!("127.0.0.1:{port}"));
+    let edge = edge()
+        .mapper("oven", &library)
+        .manifest("oven", &profile)
+        .run()
+        .await;
+    edge.twin_is("my-oven", "temperature", json!(21.5)).await;
+    *thermometer.lock().unwrap() = 23.0;
+    edge.twin_is("my-oven", "temperature", json!(23)).await;
+}
+
+/// What the template's protocol asks for, as short as it can be: it answers
+/// every question with one number.
+fn thermometer(value: f64) -> (u16, std::sync::Arc<std::sync::Mutex<f64>>) {
+    let shared = std::sync::Arc::new(std::sync::Mutex::new(value));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answered = shared.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut writer = stream.try_clone().unwrap();
+            for _ in BufReader::new(stream).lines().map_while(Result::ok) {
+                let answer = *answered.lock().unwrap();
+                if writeln!(writer, "{answer}").is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    (port, shared)
+}
