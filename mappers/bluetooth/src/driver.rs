@@ -47,8 +47,9 @@ pub struct Link {
     /// The connected device; `None` when listening is enough.
     device: Option<Connected>,
     watching: Vec<Watching>,
-    /// The characteristics that notify, by their objects.
-    notifying: HashMap<String, Place>,
+    /// The characteristics that notify, by their objects: one may be meant with
+    /// its service and without.
+    notifying: HashMap<String, Vec<Place>>,
     /// What was heard so far, and when last.
     heard: Advert,
     heard_ns: Option<i64>,
@@ -180,7 +181,10 @@ impl Link {
             let call = (&path[..], tree::CHARACTERISTIC, "StartNotify");
             let begun = self.client.ask(&what, self.deadline(), call, &()).await;
             begun.map_err(|error| self.failed(error))?;
-            self.notifying.insert(path.clone(), place);
+        }
+        let places = self.notifying.entry(path.clone()).or_default();
+        if !places.contains(&place) {
+            places.push(place);
         }
         if flags.iter().any(|flag| flag == "read") {
             let bytes = self.read_value(place, &path).await?;
@@ -197,10 +201,13 @@ impl Link {
 
     /// Ends what is no longer wanted.
     async fn end_others(&mut self, wanted: &[Place]) {
+        for places in self.notifying.values_mut() {
+            places.retain(|place| wanted.contains(place));
+        }
         let over: Vec<String> = self
             .notifying
             .iter()
-            .filter(|(_, place)| !wanted.contains(place))
+            .filter(|(_, places)| places.is_empty())
             .map(|(path, _)| path.clone())
             .collect();
         for path in over {
@@ -221,16 +228,21 @@ impl Link {
         let line = match received.event {
             Event::Advert(advert) => return self.take_advert(&advert, received.time_ns, samples),
             Event::Value { path, bytes } => {
-                let place = *self.notifying.get(&path)?;
+                let places = self.notifying.get(&path)?;
                 let before = samples.len();
                 for watching in &self.watching {
-                    if watching.point.source == Source::Characteristic(place) {
+                    let is_meant =
+                        |place: &Place| watching.point.source == Source::Characteristic(*place);
+                    if places.iter().any(is_meant) {
                         watching
                             .point
                             .decode(watching.id, &bytes, samples, received.time_ns);
                     }
                 }
-                self.latest.insert(place, (bytes, received.time_ns));
+                for place in places {
+                    let latest = (bytes.clone(), received.time_ns);
+                    self.latest.insert(*place, latest);
+                }
                 return (samples.len() > before).then_some(Ok(Received::Samples));
             }
             Event::Disconnected if connected => "the device has disconnected",

@@ -49,6 +49,7 @@ pub(crate) const INTERFACES: &[Interface] = &[
             Property("PairableTimeout", "u", true),
             Property("Discovering", "b", false),
             Property("UUIDs", "as", false),
+            Property("Roles", "as", false),
         ],
     },
     Interface {

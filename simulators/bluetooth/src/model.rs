@@ -356,6 +356,7 @@ impl Adapter {
             ("PairableTimeout", Variant::from(0_u32)),
             ("Discovering", Variant::from(!self.sessions.is_empty())),
             ("UUIDs", Variant::from(Vec::<String>::new())),
+            ("Roles", Variant::from(vec!["central".to_owned()])),
         ])
     }
 }

@@ -126,8 +126,8 @@ belt = characteristic(
     HEART_RATE,
     ["notify"],
     [
-        ("StartNotify", "", "", "self.UpdateProperties('org.bluez.GattCharacteristic1', {'Notifying': True})"),
-        ("StopNotify", "", "", "self.UpdateProperties('org.bluez.GattCharacteristic1', {'Notifying': False})"),
+        ("StartNotify", "", "", "self.UpdateProperties('org.bluez.GattCharacteristic1', {'Notifying': dbus.Boolean(True)})"),
+        ("StopNotify", "", "", "self.UpdateProperties('org.bluez.GattCharacteristic1', {'Notifying': dbus.Boolean(False)})"),
     ],
 )
 over = threading.Event()
@@ -171,7 +171,7 @@ at(DEVICE, MOCK).AddMethod(
     "Connect",
     "",
     "",
-    "self.connected = True; self.UpdateProperties('org.bluez.Device1', {'Connected': True})",
+    "self.connected = True; self.UpdateProperties('org.bluez.Device1', {'Connected': dbus.Boolean(True)})",
 )
 thread = threading.Thread(target=live)
 thread.start()
