@@ -8,7 +8,7 @@ use longshore_sim_world::{SignalId, World};
 
 use crate::binary::Writer;
 use crate::node_id::NodeId;
-use crate::standard::id;
+use crate::standard::{PRODUCT, id};
 use crate::status::StatusCode;
 use crate::time::Now;
 use crate::types::Types;
@@ -337,16 +337,27 @@ impl Space {
             w.i64(self.started.ticks);
             w.i64(now.ticks);
             w.i32(0); // Running
-            w.string("urn:longshore:sim-opcua");
-            w.string("Longshore");
-            w.string(&self.product);
-            w.string(env!("CARGO_PKG_VERSION"));
-            w.string("");
-            w.i64(self.started.ticks);
+            self.write_build_info(w);
             w.u32(0);
             w.plain_text("");
         });
         extension(&w)
+    }
+
+    /// BuildInfo by itself.
+    pub(crate) fn build_info(&self) -> Value {
+        let mut w = Writer::default();
+        w.structure(&NodeId::standard(340), |w| self.write_build_info(w));
+        extension(&w)
+    }
+
+    fn write_build_info(&self, w: &mut Writer) {
+        w.string(PRODUCT);
+        w.string("Longshore");
+        w.string(&self.product);
+        w.string(env!("CARGO_PKG_VERSION"));
+        w.string("");
+        w.i64(self.started.ticks);
     }
 
     fn attribute(&self, node: &Node, number: u32) -> Option<Value> {

@@ -31,6 +31,9 @@ pub(crate) mod id {
     pub(crate) const ARGUMENT: u32 = 296;
 }
 
+/// The URI of the product: this simulator.
+pub(crate) const PRODUCT: &str = "urn:longshore:sim-opcua";
+
 use Class::{DataType, Object, ObjectType, ReferenceType, VariableType};
 
 /// Number, name, class, parent, reference from the parent. Objects of a type
@@ -173,6 +176,23 @@ fn server(space: &mut Space, scenario: &Scenario) {
     let started = stored(Scalar::DateTime(Now::read().ticks));
     component(space, 2257, "StartTime", 2256, 294, started);
     component(space, 2259, "State", 2256, 852, stored(Scalar::Int32(0)));
+    let seconds = stored(Scalar::UInt32(0));
+    component(space, 2992, "SecondsTillShutdown", 2256, 7, seconds);
+    let build = Source::Stored {
+        value: space.build_info(),
+        at: Now::read().ticks,
+    };
+    component(space, 2260, "BuildInfo", 2256, 338, build);
+    let texts = [
+        (2261, "ProductName", scenario.server.name.as_str()),
+        (2262, "ProductUri", PRODUCT),
+        (2263, "ManufacturerName", "Longshore"),
+        (2264, "SoftwareVersion", env!("CARGO_PKG_VERSION")),
+    ];
+    for (number, name, text) in texts {
+        let text = stored(Scalar::String(text.to_owned()));
+        component(space, number, name, 2260, 12, text);
+    }
 }
 
 fn capabilities(space: &mut Space, scenario: &Scenario) {

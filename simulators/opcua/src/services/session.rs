@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::binary::{Reader, Writer};
 use crate::core::{Core, From, Session, Waiting};
 use crate::node_id::NodeId;
+use crate::standard::PRODUCT;
 use crate::status::StatusCode;
 use crate::time::Now;
 
@@ -28,7 +29,7 @@ fn url(core: &Core, asked: &str) -> String {
 /// ApplicationDescription (7.2)
 fn application(core: &Core, url: &str, w: &mut Writer) {
     w.string(&core.scenario.server.uri);
-    w.string("urn:longshore:sim-opcua");
+    w.string(PRODUCT);
     w.plain_text(&core.scenario.server.name);
     w.i32(0); // a server
     w.nothing();
