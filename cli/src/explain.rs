@@ -6,6 +6,7 @@
 use std::{fmt::Write as _, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
+use longshore_types::vocabulary;
 use serde_json::{Map, Value as Json};
 
 use crate::{
@@ -16,7 +17,8 @@ use crate::{
 /// Arguments of `longshore explain`.
 #[derive(Debug, clap::Args)]
 pub struct ExplainArgs {
-    /// The protocol, with one part or key of it after a dot, as in modbus.property.address
+    /// The protocol, with one part or key of it after a dot, as in modbus.property.address;
+    /// or property or device, for the keys of every protocol
     #[arg(value_name = "PROTOCOL[.PART[.KEY]]")]
     topic: Option<String>,
     /// This library [default: found near the program]
@@ -65,6 +67,11 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<bool> {
     };
     let mut path = topic.splitn(3, '.');
     let protocol = path.next().unwrap_or_default();
+    if let "property" | "device" = protocol {
+        let key = topic.split_once('.').map(|(_, key)| key);
+        say(&vocabulary(protocol, key)?);
+        return Ok(true);
+    }
     let library =
         libraries::of_protocol(protocol, args.mapper.as_deref(), args.mapper_dir.as_deref())?;
     let Some(text) = &library.descriptor.schema else {
@@ -95,6 +102,53 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<bool> {
     }
     say(&render(&library, &schema, part, key)?);
     Ok(true)
+}
+
+/// The keys of every protocol.
+fn vocabulary(of: &str, key: Option<&str>) -> Result<String> {
+    let (keys, place) = match of {
+        "property" => (
+            vocabulary::PROPERTY_KEYS,
+            "visitors.configData of a property",
+        ),
+        _ => (
+            vocabulary::DEVICE_KEYS,
+            "protocolConfigData of a model, protocol.configData of a Device",
+        ),
+    };
+    let mut out = String::new();
+    if key.is_none() {
+        writeln!(out, "{}  {place}, whatever the protocol", of.to_uppercase())?;
+    }
+    let mut shown = 0;
+    for known in keys {
+        let inner = |key: &str| {
+            known
+                .path
+                .strip_prefix(key)
+                .is_some_and(|rest| rest.starts_with('.'))
+        };
+        if key.is_some_and(|key| key != known.path && !inner(key)) {
+            continue;
+        }
+        shown += 1;
+        let default = match known.default {
+            "" => String::new(),
+            default => format!(", default {default}"),
+        };
+        writeln!(out, "\n  {}  {}{default}", known.path, known.form)?;
+        wrapped(&mut out, 6, known.meaning);
+        if !known.example.is_empty() {
+            writeln!(out, "      example: {}", known.example)?;
+        }
+    }
+    if shown == 0 {
+        bail!(
+            "no key `{}`; `longshore explain {of}` shows all",
+            key.unwrap_or_default()
+        );
+    }
+    Ok(out)
 }
 
 fn list(args: &ExplainArgs) -> Result<bool> {

@@ -348,7 +348,16 @@ mod tests {
         let demo = devices().join("demo");
         let files = once_each(&[demo.clone(), demo.join("boiler.yaml")]).unwrap();
         let names: Vec<_> = files.iter().filter_map(|file| file.file_name()).collect();
-        assert_eq!(names, ["boiler.test.yaml", "meter.test.yaml"]);
+        assert!(
+            names.contains(&std::ffi::OsStr::new("boiler.test.yaml")),
+            "{names:?}"
+        );
+        assert!(
+            names
+                .iter()
+                .all(|name| name.to_string_lossy().ends_with(".test.yaml")),
+            "{names:?}"
+        );
         let told = |path: &str| once_each(&[path.into()]).unwrap_err().to_string();
         assert_eq!(told("/nope"), "/nope does not exist");
         let empty = tempfile::tempdir().unwrap();
