@@ -93,7 +93,7 @@ impl Copies {
 
     /// Copies `original`, unless that is there already.
     fn keep(&self, original: &Path, version: &str, fingerprint: u64) -> io::Result<PathBuf> {
-        use std::os::unix::fs::DirBuilderExt;
+        use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
         let plain = |c: char| c.is_ascii_alphanumeric() || ".+-_".contains(c);
         let version: String = version.chars().filter(|c| plain(*c)).collect();
         let file = self.folder.join(format!("{version}-{fingerprint:016x}.so"));
@@ -114,6 +114,7 @@ impl Copies {
         // Whole or not at all.
         let part = file.with_extension("part");
         fs::copy(original, &part)?;
+        fs::set_permissions(&part, fs::Permissions::from_mode(0o700))?;
         // A copy of the right size and of zeros, after a power cut, would be
         // taken for a good one.
         fs::File::open(&part)?.sync_all()?;

@@ -135,6 +135,12 @@ impl Driver {
         )
     }
 
+    /// The library's file is being read for a start: the disk's time, which
+    /// does not count as the mapper's.
+    fn is_reading(&self) -> bool {
+        matches!(self.supervisor.state, State::Starting { .. }) && self.renewal.job.is_some()
+    }
+
     /// Whether a stop goes on without waiting for the edge.
     fn is_full(&self) -> bool {
         let bytes = |event: &MapperEvent| match event {
@@ -158,10 +164,12 @@ impl Driver {
         if let Some(budget) = stop {
             self.step(Input::Stop(budget), now);
         }
-        self.step(Input::Tick, now);
+        if !self.is_reading() {
+            self.step(Input::Tick, now);
+        }
         self.watchdog.hold(!self.outbox.is_empty(), now);
         if !matches!(self.supervisor.state, State::Running { .. }) {
-            return self.supervisor.deadline();
+            return self.supervisor.deadline().filter(|_| !self.is_reading());
         }
         match (self.watchdog.overdue(now), self.suspected) {
             (None, _) => self.suspected = None,

@@ -268,6 +268,7 @@ impl Driver {
         let Some(edition) = self.renewal.edition.clone() else {
             return;
         };
+        self.supervisor.begins(now);
         self.renewal.instances += 1;
         self.generation = self.renewal.instances;
         let retired = self.renewal.loads(&edition);

@@ -182,6 +182,13 @@ impl Supervisor {
         }
     }
 
+    /// The start begins only now.
+    pub(crate) fn begins(&mut self, now: Instant) {
+        if let State::Starting { deadline } = &mut self.state {
+            *deadline = now + self.patience.start;
+        }
+    }
+
     /// The next start is one of an edition that has not proved itself.
     pub(crate) fn on_trial(&mut self, fallback: bool) {
         self.trial = Some(Trial {

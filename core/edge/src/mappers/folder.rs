@@ -164,7 +164,12 @@ impl Folder {
 fn identify(path: &Path) -> Known {
     match longshore_host::inspect(path) {
         Ok(descriptor) => Known {
-            name: descriptor.name,
+            // It becomes the name of a folder too.
+            name: if is_plain(&descriptor.name) {
+                descriptor.name
+            } else {
+                name_of(path)
+            },
             version: Some(descriptor.version),
         },
         Err(_) => Known {
@@ -183,7 +188,22 @@ fn name_of(path: &Path) -> String {
         .to_ascii_lowercase();
     let stem = stem.strip_prefix("lib").unwrap_or(&stem);
     let stem = stem.strip_prefix("mapper_").unwrap_or(stem);
-    stem.replace('_', "-")
+    let name: String = stem
+        .replace('_', "-")
+        .chars()
+        .filter(|c| is_plain(c.encode_utf8(&mut [0; 4])))
+        .collect();
+    if name.is_empty() {
+        "unnamed".to_owned()
+    } else {
+        name
+    }
+}
+
+/// Lower case letters, digits and `-`, as the configuration asks of names.
+fn is_plain(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !name.is_empty() && name.chars().all(plain)
 }
 
 /// The order of two semantic versions (<https://semver.org>, section 11); no
@@ -329,5 +349,8 @@ mod tests {
     fn a_file_that_is_no_mapper_is_named_after_itself() {
         assert_eq!(name_of(Path::new("/x/libmapper_my_bus.so")), "my-bus");
         assert_eq!(name_of(Path::new("/x/libOther.so")), "other");
+        assert_eq!(name_of(Path::new("/x/lib..so")), "unnamed");
+        assert_eq!(name_of(Path::new("/x/libmodbus-1.2.so")), "modbus-12");
+        assert!(!is_plain("../x") && !is_plain(""));
     }
 }
