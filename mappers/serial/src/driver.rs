@@ -242,11 +242,10 @@ impl Line {
         self.rest_until = now + unit.link.gap;
         let was_silent = self.silent.contains(unit);
         match &answer {
+            Err(RequestError::Timeout(_) | RequestError::Garbled(_)) if was_silent => {}
             Err(RequestError::Timeout(_) | RequestError::Garbled(_)) => {
-                if !was_silent {
-                    self.silent.push(unit.clone());
-                    self.late_until = Some(now + unit.link.timeout.min(LATE));
-                }
+                self.silent.push(unit.clone());
+                self.late_until = Some(now + unit.link.timeout.min(LATE));
             }
             _ if was_silent => self.silent.retain(|silent| silent != unit),
             _ => {}

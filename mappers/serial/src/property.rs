@@ -375,6 +375,7 @@ fn codec(section: &Section<'_>, point: &PointConfig, raw: Option<RawType>) -> Op
     }
 }
 
+/// What `match` and `response` say of the message, and where the value is in it.
 fn answer(
     section: &Section<'_>,
     point: &PointConfig,
@@ -393,87 +394,88 @@ fn answer(
             "`response` says already what the message looks like",
         );
     }
-    let offset = section
-        .integer("address", 0..=MAX_FRAME as i64)
-        .unwrap_or(0) as usize;
+    let (head, pattern) = match response {
+        Some(Head::Pattern(pattern)) => (Vec::new(), Some(pattern)),
+        Some(Head::Bytes(bytes)) => (bytes, None),
+        None => (begins.unwrap_or_default(), None),
+    };
+    let offset = section.integer("address", 0..=MAX_FRAME as i64);
     let field = section.integer("field", 0..=1000);
     let separator = section.text("separator").unwrap_or(",");
     if separator.is_empty() {
         section.fault("separator", "expected the characters between two fields");
     }
-    if is_binary {
+    let extract = if is_binary {
         if field.is_some() {
             section.fault(
                 "field",
                 "fields are in texts, and `rawType` or `address` means bytes",
             );
         }
-        let head = match response {
-            Some(Head::Bytes(bytes)) => bytes,
-            Some(Head::Pattern(_)) => {
-                section.fault(
-                    "response",
-                    "a pattern is for texts; for bytes write `{hex: \"…\"}`, the first bytes of the answer",
-                );
-                return None;
-            }
-            None => begins.unwrap_or_default(),
-        };
-        let whole = point.twin_type == "BYTES" && !section.has("length") && !section.has("rawType");
-        let extract = if whole {
-            Extract::Rest { offset }
-        } else {
-            Extract::Binary {
-                offset,
-                codec: codec?,
-            }
-        };
-        return Some(Answer { head, extract });
-    }
-    let kind = section
-        .value("rawType")
-        .and_then(Value::as_str)
-        .and_then(|word| {
-            let named = |(name, _): &&(&str, TextKind)| name.eq_ignore_ascii_case(word.trim());
-            TEXT_KINDS.iter().find(named).map(|(_, kind)| *kind)
-        });
-    let coding = Coding {
-        kind: kind.unwrap_or(match point.twin_type.as_str() {
-            "FLOAT" | "DOUBLE" => TextKind::Float,
-            "INT" => TextKind::Int,
-            "BOOLEAN" => TextKind::Bool,
-            _ => TextKind::Text,
-        }),
-        truths,
-    };
-    let (head, pattern) = match response {
-        Some(Head::Pattern(pattern)) => (Vec::new(), Some(pattern)),
-        Some(Head::Bytes(bytes)) => (bytes, None),
-        None => (begins.unwrap_or_default(), None),
-    };
-    let extract = match (pattern, field) {
-        (Some(pattern), None) if pattern.names().any(|name| name == "value") => {
-            Extract::Pattern { pattern, coding }
-        }
-        (Some(_), None) => {
+        if pattern.is_some() {
             section.fault(
                 "response",
-                "no `{value}` in it: nothing tells where the value is",
+                "a pattern is for texts; for bytes write `{hex: \"…\"}`, the first bytes of the answer",
             );
-            return None;
         }
-        (Some(_), Some(_)) => {
-            section.fault("field", "`response` says already where the value is");
-            return None;
+        bytes_at(section, point, offset.unwrap_or(0) as usize, codec)?
+    } else {
+        let coding = Coding {
+            kind: text_kind(section, point),
+            truths,
+        };
+        match (pattern, field) {
+            (Some(_), Some(_)) => {
+                section.fault("field", "`response` says already where the value is");
+                return None;
+            }
+            (Some(pattern), None) if pattern.names().any(|name| name == "value") => {
+                Extract::Pattern { pattern, coding }
+            }
+            (Some(_), None) => {
+                let message = "no `{value}` in it: nothing tells where the value is";
+                section.fault("response", message);
+                return None;
+            }
+            (None, Some(index)) => Extract::Field {
+                separator: separator.into(),
+                index: index as usize,
+                coding,
+            },
+            (None, None) => Extract::Whole(coding),
         }
-        (None, Some(index)) => Extract::Field {
-            separator: separator.into(),
-            index: index as usize,
-            coding,
-        },
-        (None, None) => Extract::Whole(coding),
     };
     Some(Answer { head, extract })
+}
+
+fn bytes_at(
+    section: &Section<'_>,
+    point: &PointConfig,
+    offset: usize,
+    codec: Option<Codec>,
+) -> Option<Extract> {
+    let is_sized = section.has("length") || section.has("rawType");
+    if point.twin_type == "BYTES" && !is_sized {
+        return Some(Extract::Rest { offset });
+    }
+    let codec = codec?;
+    Some(Extract::Binary { offset, codec })
+}
+
+/// How a text is read: by `rawType`, else by the type of the twin.
+fn text_kind(section: &Section<'_>, point: &PointConfig) -> TextKind {
+    let word = section.value("rawType").and_then(Value::as_str);
+    let named = |word: &str| {
+        let mut kinds = TEXT_KINDS.iter();
+        kinds.find(|(name, _)| name.eq_ignore_ascii_case(word.trim()))
+    };
+    match (word.and_then(named), point.twin_type.as_str()) {
+        (Some((_, kind)), _) => *kind,
+        (None, "FLOAT" | "DOUBLE") => TextKind::Float,
+        (None, "INT") => TextKind::Int,
+        (None, "BOOLEAN") => TextKind::Bool,
+        (None, _) => TextKind::Text,
+    }
 }
 
 fn set(

@@ -110,7 +110,7 @@ enum Framing {
     /// `line`
     Word(String),
     /// One of the two.
-    Parts(Parts),
+    Parts(Box<Parts>),
 }
 
 /// One of the two.

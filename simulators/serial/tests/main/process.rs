@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long anything may take.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A process that ends with the test.
-pub struct Running(pub Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -21,19 +21,19 @@ impl Drop for Running {
     }
 }
 
-pub fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sim-serial"));
     command.args(arguments);
     command
 }
 
-pub struct Process {
-    pub ready: Value,
-    pub child: Running,
+pub(crate) struct Process {
+    pub(crate) ready: Value,
+    pub(crate) child: Running,
 }
 
 impl Process {
-    pub fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let child = command(arguments).stdout(Stdio::piped()).spawn();
         let mut child = Running(child.expect("sim-serial starts"));
         let mut line = String::new();
@@ -46,7 +46,7 @@ impl Process {
     }
 
     /// One HTTP request to the control address: status and body.
-    pub fn http(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+    pub(crate) fn http(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let control = self.ready["control"].as_str().expect("a control address");
         let mut stream = TcpStream::connect(control).expect("control");
         stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
@@ -68,7 +68,7 @@ impl Process {
 }
 
 /// Waits until a condition holds, else says what is instead.
-pub fn wait(what: &str, mut holds: impl FnMut() -> Result<(), String>) {
+pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> Result<(), String>) {
     let end = Instant::now() + PATIENCE;
     while let Err(status) = holds() {
         assert!(Instant::now() < end, "waited in vain for {what}: {status}");
