@@ -26,7 +26,7 @@ pub struct Args {
     /// Cold starts
     #[arg(long, value_name = "N", default_value_t = 15)]
     pub starts: u32,
-    /// Folder of edgecore, and of libmapper_modbus.so there or in ../lib/mappers [default: beside this program, else target/release]
+    /// Folder of edgecore and the simulators, and of the mappers there or in ../lib/mappers [default: beside this program, else target/release]
     #[arg(long, value_name = "FOLDER")]
     pub programs: Option<PathBuf>,
     /// Keep the folders of the nodes, with their logs, and say where they are
@@ -53,6 +53,10 @@ pub enum Part {
     Limit,
     /// What a silent unit costs the others on its bus
     Silent,
+    /// Memory of one mapper child with one device, for each protocol
+    Children,
+    /// 10,000 OPC UA nodes that change, subscribed to and polled
+    Opcua,
 }
 
 impl Args {

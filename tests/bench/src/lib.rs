@@ -1,10 +1,10 @@
 //! Measures the budgets of `docs/SPECIFICATION.md` on the machine that it runs on.
 //!
 //! The edge under test is the released `edgecore` with its mapper child, started
-//! from its files as a user would. What stands around it runs in this process,
-//! a thread each, so that its cost is known and kept apart: the simulated
-//! devices, and an MQTT subscriber that is written by hand because a comfortable
-//! one would be the bottleneck.
+//! from its files as a user would. What stands around it is kept apart, so that its
+//! cost is known: simulated devices, Modbus on a thread of this process, those of
+//! other protocols as processes; and, on a thread, an MQTT subscriber that is
+//! written by hand because a comfortable one would be the bottleneck.
 //!
 //! # Guarantees
 //!
@@ -16,10 +16,12 @@
 
 pub mod args;
 pub mod calibrate;
+pub mod http;
 pub mod layout;
 pub mod measure;
 pub mod mqtt;
 pub mod node;
+pub mod peer;
 pub mod plant;
 pub mod procfs;
 pub mod programs;

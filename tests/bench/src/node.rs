@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -14,6 +13,7 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use crate::{
+    http,
     procfs::{self, Cpu, Memory},
     programs::Programs,
     report, wait,
@@ -32,6 +32,16 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// The one mapper of a node.
+pub struct Mapper {
+    /// Its name, which is that of its protocol.
+    pub protocol: &'static str,
+    /// The library.
+    pub file: PathBuf,
+    /// Its own configuration.
+    pub config: Json,
 }
 
 /// The folder of a node: configuration, manifests and state.
@@ -60,6 +70,22 @@ impl Home {
         hub: Option<&Hub>,
         keep: bool,
     ) -> anyhow::Result<Self> {
+        let membership = hub.map(|hub| hub.membership(programs)).transpose()?;
+        let modbus = Mapper {
+            protocol: "modbus",
+            file: programs.mapper.clone(),
+            config: json!({}),
+        };
+        Self::with_mapper(&modbus, manifests, membership, keep)
+    }
+
+    /// The same with any mapper, and with the hub's part of the configuration.
+    pub fn with_mapper(
+        mapper: &Mapper,
+        manifests: &[(String, String)],
+        hub: Option<Json>,
+        keep: bool,
+    ) -> anyhow::Result<Self> {
         let mut folder =
             TempDir::with_prefix("longshore-bench-").context("cannot make a folder")?;
         folder.disable_cleanup(keep);
@@ -68,12 +94,12 @@ impl Home {
             "node": "edge-1",
             "stateDir": "state",
             "manifests": "manifests",
-            "mappers": [{"name": "modbus", "file": programs.mapper}],
+            "mappers": [{"name": mapper.protocol, "file": mapper.file, "config": mapper.config}],
             "bus": {"mode": "embedded", "listen": bus.to_string()},
             "metrics": {"listen": metrics.to_string()},
         });
         if let Some(hub) = hub {
-            config["hub"] = hub.membership(programs)?;
+            config["hub"] = hub;
         }
         let home = Self {
             folder,
@@ -176,7 +202,7 @@ impl Node {
 
     /// A document from its HTTP port.
     pub fn get(&self, path: &str) -> Result<String, String> {
-        get(self.metrics, path).map_err(|error| error.to_string())
+        http::get(self.metrics, path).map_err(|error| error.to_string())
     }
 
     /// Waits for the first reading that is good, and says how long after the start it was there.
@@ -248,21 +274,6 @@ fn free_port() -> anyhow::Result<SocketAddr> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
     Ok(listener.local_addr()?)
-}
-
-fn get(at: SocketAddr, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(at)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let body = answer
-        .split_once("\r\n\r\n")
-        .map(|(_, body)| body.to_owned());
-    body.ok_or_else(|| std::io::Error::other("an answer without an end of its head"))
 }
 
 /// A hub for the node to be linked to; it ends with this value.

@@ -1,7 +1,7 @@
 //! What the kernel knows about processes and threads.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs,
     ops::{Add, Sub},
     path::Path,
@@ -42,6 +42,31 @@ pub fn memory(pid: u32) -> Memory {
         anonymous: field(&rollup, "Anonymous:"),
         pss: field(&rollup, "Pss:"),
     }
+}
+
+/// Anonymous memory of a process by what is mapped there, in KiB: `[heap]`, the
+/// file names of what was written to, and the empty name for all without one.
+pub fn anonymous_by_name(pid: u32) -> BTreeMap<String, u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
+    by_name(&text)
+}
+
+fn by_name(smaps: &str) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    let mut name = String::new();
+    for line in smaps.lines() {
+        let mut words = line.split_whitespace();
+        // A mapping begins with `ADDRESS-ADDRESS rwxp OFFSET DEVICE INODE NAME`, its
+        // lines with `Name:`.
+        if !words.next().is_some_and(|word| word.ends_with(':')) {
+            let path = words.nth(4).unwrap_or_default();
+            name = path.rsplit('/').next().unwrap_or_default().to_owned();
+        } else if line.starts_with("Anonymous:") {
+            *sums.entry(name.clone()).or_default() += field(line, "Anonymous:");
+        }
+    }
+    sums.retain(|_, kib| *kib > 0);
+    sums
 }
 
 fn field(text: &str, name: &str) -> u64 {
@@ -207,4 +232,29 @@ pub fn describe() -> String {
     let kernel = read("/proc/sys/kernel/osrelease");
     let gib = field(&read("/proc/meminfo"), "MemTotal:").div_ceil(1024 * 1024);
     format!("{cores} × {model}, {gib} GiB, Linux {}", kernel.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_counted_by_what_is_mapped() {
+        let smaps = "\
+55d0-55d2 rw-p 00000000 00:00 0                          [heap]
+Rss:                  12 kB
+Anonymous:             8 kB
+7f00-7f01 rw-p 00001000 fe:01 77                         /usr/lib/libm.so.6
+Anonymous:             4 kB
+7f02-7f03 r--p 00002000 fe:01 77                         /usr/lib/libm.so.6
+Anonymous:             4 kB
+7f04-7f05 rw-p 00000000 00:00 0
+Anonymous:            16 kB
+7f06-7f07 ---p 00000000 00:00 0
+Anonymous:             0 kB
+";
+        let wanted = [("", 16), ("[heap]", 8), ("libm.so.6", 8)];
+        let wanted = wanted.map(|(name, kib)| (name.to_owned(), kib));
+        assert_eq!(by_name(smaps), BTreeMap::from(wanted));
+    }
 }

@@ -16,6 +16,8 @@ pub struct Programs {
     pub mapper: PathBuf,
     /// The hub, where it was built; without it the link is not measured.
     pub cloudhub: Option<PathBuf>,
+    /// Where to look for the others.
+    folders: Vec<PathBuf>,
 }
 
 impl Programs {
@@ -27,22 +29,41 @@ impl Programs {
             Some(folder) => vec![folder.to_owned()],
             None => vec![beside.to_owned(), PathBuf::from("target/release")],
         };
-        let find = |names: &[&str]| {
-            let all = folders
-                .iter()
-                .flat_map(|f| names.iter().map(move |name| f.join(name)));
-            all.filter_map(|path| path.canonicalize().ok())
-                .find(|path| path.is_file())
-        };
         let need = |names: &[&str]| {
-            find(names).with_context(|| {
+            look(&folders, names).with_context(|| {
                 format!("{} is not in {folders:?}\n\nhint: `make bench` builds it, or say --programs FOLDER", names[0])
             })
         };
         Ok(Self {
             edgecore: need(&["edgecore"])?,
             mapper: need(&["libmapper_modbus.so", "../lib/mappers/libmapper_modbus.so"])?,
-            cloudhub: find(&["cloudhub"]),
+            cloudhub: look(&folders, &["cloudhub"]),
+            folders,
         })
     }
+
+    /// The mapper of a protocol, where it was built.
+    pub fn mapper_of(&self, protocol: &str) -> anyhow::Result<PathBuf> {
+        let file = format!("libmapper_{protocol}.so");
+        self.other(&[&file, &format!("../lib/mappers/{file}")])
+    }
+
+    /// The program that simulates devices of a protocol, where it was built.
+    pub fn simulator_of(&self, protocol: &str) -> anyhow::Result<PathBuf> {
+        self.other(&[&format!("sim-{protocol}")])
+    }
+
+    fn other(&self, names: &[&str]) -> anyhow::Result<PathBuf> {
+        look(&self.folders, names)
+            .with_context(|| format!("{} is not in {:?}", names[0], self.folders))
+    }
+}
+
+/// The first of these files that is there.
+fn look(folders: &[PathBuf], names: &[&str]) -> Option<PathBuf> {
+    let all = folders
+        .iter()
+        .flat_map(|folder| names.iter().map(move |name| folder.join(name)));
+    all.filter_map(|path| path.canonicalize().ok())
+        .find(|path| path.is_file())
 }

@@ -23,7 +23,8 @@ const STEADY_KIB: u64 = 128;
 const STEADY: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const LAYOUT: Layout = Layout {
+/// One device of ten floats.
+pub(super) const LAYOUT: Layout = Layout {
     devices: 1,
     floats: 10,
     cycle_ms: 1_000,
@@ -93,7 +94,8 @@ fn settled(args: &Args, programs: &Programs, hub: Option<&Hub>) -> anyhow::Resul
     })
 }
 
-fn settle(node: &Node) {
+/// Waits until the memory of the node stands still.
+pub(super) fn settle(node: &Node) {
     let end = Instant::now() + PATIENCE;
     let rss = || {
         let (edge, mapper) = node.memory();

@@ -138,11 +138,36 @@ pub(super) fn flow(node: &mut Node, subscriber: &Subscriber, target: f64) -> any
     Ok(())
 }
 
+/// What the points come from, and what it knows of them.
+pub(super) trait Source {
+    /// Points that it has given so far.
+    fn points(&self) -> f64;
+    /// Requests for them so far.
+    fn requests(&self) -> u64;
+    /// Its processor time so far.
+    fn cpu(&self) -> Cpu;
+}
+
+impl Source for Plant {
+    fn points(&self) -> f64 {
+        // A float32 is two registers.
+        self.registers() as f64 / 2.0
+    }
+
+    fn requests(&self) -> u64 {
+        Plant::requests(self)
+    }
+
+    fn cpu(&self) -> Cpu {
+        Cpu::of_thread(self.tid())
+    }
+}
+
 /// All counters at one moment.
 pub(super) struct Reading {
     at: Instant,
     counts: Counts,
-    registers: u64,
+    read: f64,
     requests: u64,
     edge: Cpu,
     mapper: Cpu,
@@ -153,17 +178,17 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    pub(super) fn now(node: &Node, plant: &Plant, subscriber: &Subscriber) -> Self {
+    pub(super) fn now(node: &Node, plant: &dyn Source, subscriber: &Subscriber) -> Self {
         let dropped = node.metric("bus_dropped");
         let (edge, mapper) = node.cpu();
         Self {
             at: Instant::now(),
             counts: subscriber.counts(),
-            registers: plant.registers(),
+            read: plant.points(),
             requests: plant.requests(),
             edge,
             mapper,
-            plant: Cpu::of_thread(plant.tid()),
+            plant: plant.cpu(),
             subscriber: Cpu::of_thread(subscriber.tid()),
             machine: Machine::now(),
             dropped,
@@ -229,7 +254,13 @@ impl Load {
     }
 
     pub(super) fn read(&self) -> f64 {
-        (self.after.registers - self.before.registers) as f64 / 2.0 / self.seconds()
+        (self.after.read - self.before.read) / self.seconds()
+    }
+
+    /// Points that the source has given and nobody got.
+    pub(super) fn lost(&self) -> f64 {
+        let delivered = self.after.counts.points - self.before.counts.points;
+        self.after.read - self.before.read - delivered as f64
     }
 
     pub(super) fn memory(&self) -> Memory {

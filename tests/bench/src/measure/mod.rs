@@ -1,8 +1,10 @@
 //! The measurements, one module each.
 
+mod children;
 mod idle;
 mod limit;
 mod load;
+mod opcua;
 mod silent;
 mod size;
 mod start;
@@ -21,7 +23,7 @@ pub fn all(args: &Args, programs: &Programs) -> anyhow::Result<Report> {
     report.note(format!("machine: {}", procfs::describe()));
     report.note(format!("edgecore: {}", programs.edgecore.display()));
     type Measurement = fn(&Args, &Programs, &mut Report) -> anyhow::Result<()>;
-    let parts: [(Part, &str, Measurement); 8] = [
+    let parts: [(Part, &str, Measurement); 10] = [
         (Part::Size, "sizes", size::measure),
         (Part::Idle, "idle memory", idle::measure),
         (Part::Start, "cold start", start::measure),
@@ -34,6 +36,12 @@ pub fn all(args: &Args, programs: &Programs) -> anyhow::Result<Report> {
         (Part::Writes, "write latency", writes::measure),
         (Part::Limit, "one core", limit::measure),
         (Part::Silent, "a silent unit", silent::measure),
+        (
+            Part::Children,
+            "a child of each protocol",
+            children::measure,
+        ),
+        (Part::Opcua, "OPC UA", opcua::measure),
     ];
     for (part, name, measure) in parts {
         if !args.wants(part) {
