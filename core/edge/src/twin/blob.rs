@@ -29,6 +29,8 @@ pub(crate) struct SavedEvent {
     pub(crate) name: String,
     pub(crate) since_ms: i64,
     pub(crate) message: String,
+    /// A JSON object.
+    pub(crate) values: String,
 }
 
 /// Packs values. The caller gives name, value and the two times.
@@ -137,6 +139,7 @@ mod tests {
             name: "hot".to_owned(),
             since_ms: 7,
             message: "\"hot\"".to_owned(),
+            values: "{\"t\":91.5}".to_owned(),
         }];
         let saved = unpack(&pack(
             "uid-1",

@@ -55,10 +55,11 @@ impl Event {
     }
 
     /// Was active when the edge stopped: it is until a reading says otherwise.
-    pub(crate) fn restore(&mut self, since_ms: i64, message: String) {
+    pub(crate) fn restore(&mut self, since_ms: i64, message: String, values: String) {
         self.phase = Phase::Active;
         self.since_ms = since_ms;
         self.message = message;
+        self.values = values;
         self.unsent = true;
     }
 

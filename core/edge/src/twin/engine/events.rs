@@ -217,13 +217,15 @@ impl Engine {
 
     /// The active events, for the store.
     pub(super) fn saved_events(&self, id: u32) -> Vec<SavedEvent> {
-        let events = self.event_twins(id).into_iter();
+        let behavior = self.device(id).and_then(|device| device.behavior.as_ref());
+        let events = behavior.into_iter().flat_map(|behavior| &behavior.events);
         events
-            .filter(|event| event.active)
+            .filter(|event| event.is_active())
             .map(|event| SavedEvent {
-                name: event.name,
+                name: event.rule.name.to_string(),
                 since_ms: event.since_ms,
-                message: event.message,
+                message: event.message.clone(),
+                values: event.values.clone(),
             })
             .collect()
     }
@@ -239,7 +241,7 @@ fn same_event(rule: &EventRule, kept: &mut Vec<Event>, saved: &mut Vec<SavedEven
     let mut event = Event::new(rule.clone());
     if let Some(at) = saved.iter().position(|saved| *saved.name == *rule.name) {
         let saved = saved.swap_remove(at);
-        event.restore(saved.since_ms, saved.message);
+        event.restore(saved.since_ms, saved.message, saved.values);
     }
     event
 }

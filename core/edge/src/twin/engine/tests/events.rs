@@ -114,6 +114,7 @@ fn an_active_event_survives_a_restart() {
         (&told[0].1["active"], &told[0].1["message"]),
         (&json!(true), &json!("95 °C"))
     );
+    assert_eq!(told[0].1["values"], json!({"t": 95.0, "on": true}));
     let t = world.point("d", "t");
     world.read(&[(t, ValueRef::Int(800))]);
     assert_eq!(world.retained()[0].1["active"], false);
