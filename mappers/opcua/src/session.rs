@@ -220,7 +220,7 @@ async fn transfer(wire: &Wire, subscriptions: &mut Subscriptions) -> Result<(), 
         Ok(results) => {
             for (id, result) in ids.into_iter().zip(results) {
                 if result.status_code.is_bad() {
-                    subscriptions.drop_subscription(id);
+                    subscriptions.drop_subscription(id, Instant::now());
                 }
             }
             Ok(())
@@ -229,7 +229,7 @@ async fn transfer(wire: &Wire, subscriptions: &mut Subscriptions) -> Result<(), 
         // The server does not know the service, or the user may not.
         Err(_) => {
             for id in ids {
-                subscriptions.drop_subscription(id);
+                subscriptions.drop_subscription(id, Instant::now());
             }
             Ok(())
         }

@@ -338,9 +338,8 @@ impl Subscriptions {
     }
 
     /// The server has dropped a subscription: its items are made anew.
-    pub(crate) fn drop_subscription(&mut self, gone: u32) {
+    pub(crate) fn drop_subscription(&mut self, gone: u32, now: Instant) {
         self.all.retain(|one| one.id != gone);
-        let now = Instant::now();
         for (point, item) in &mut self.items {
             let State::Watched {
                 handle,
@@ -461,3 +460,6 @@ impl Subscriptions {
         timer.into_iter().chain(self.unheard_until).min()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,7 +168,7 @@ impl Link {
         match error.status() {
             Some(StatusCode::BadNoSubscription) => {
                 for id in self.subscriptions.server_ids() {
-                    self.subscriptions.drop_subscription(id);
+                    self.subscriptions.drop_subscription(id, Instant::now());
                 }
             }
             Some(StatusCode::BadTooManyPublishRequests) => {
@@ -192,7 +192,8 @@ impl Link {
         for data in message.notification_data.into_iter().flatten() {
             if let Some(change) = data.inner_as::<StatusChangeNotification>() {
                 if change.status.is_bad() {
-                    self.subscriptions.drop_subscription(subscription);
+                    self.subscriptions
+                        .drop_subscription(subscription, Instant::now());
                 }
                 continue;
             }
@@ -285,7 +286,7 @@ impl Link {
                     false => {
                         if failed.error.status() == Some(StatusCode::BadSubscriptionIdInvalid) {
                             for id in self.subscriptions.server_ids() {
-                                self.subscriptions.drop_subscription(id);
+                                self.subscriptions.drop_subscription(id, Instant::now());
                             }
                         }
                         match failed.error {
