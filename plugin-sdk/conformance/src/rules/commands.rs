@@ -171,6 +171,36 @@ pub(super) fn unknown_commands(context: &Context) -> Found {
     Ok(())
 }
 
+pub(super) fn unknown_method(context: &Context) -> Found {
+    let mut session = Session::start(context)?;
+    let device = device(context);
+    session.configure(&device)?;
+    let mut order = session.order(abi::COMMAND_CALL, device.id, 0);
+    order.text = br#"{"name": "conformance-no-such-method", "arguments": null}"#.to_vec();
+    refused(&mut session, order)
+}
+
+pub(super) fn wrong_discovery(context: &Context) -> Found {
+    let mut session = Session::start(context)?;
+    for text in ["no JSON", "[1, 2]"] {
+        let mut order = session.order(abi::COMMAND_DISCOVER, 0, 0);
+        order.text = text.as_bytes().to_vec();
+        refused(&mut session, order)?;
+    }
+    Ok(())
+}
+
+fn refused(session: &mut Session, order: Order) -> Found {
+    let done = session.carry_out(order)?;
+    if done.status == Status::Ok {
+        return broken(format!(
+            "it ended with OK and the message `{}`",
+            done.message
+        ));
+    }
+    Ok(())
+}
+
 pub(super) fn newer_host(context: &Context) -> Found {
     let layout = Layout {
         command_extra: 24,

@@ -109,6 +109,42 @@ pub(super) fn replaces(context: &Context) -> Found {
     }
 }
 
+pub(super) fn removed(context: &Context) -> Found {
+    let mut session = Session::start(context)?;
+    let device = session.configure_live(context, 0, INTERVAL_MS / 2)?;
+    let order = session.order(abi::COMMAND_REMOVE, 0, 0);
+    session.carry_out(order)?;
+    // The completion is in the record already: what is behind it came later.
+    let since = Instant::now();
+    watch_for(PAUSE);
+    for point in device.points() {
+        let count = session.samples_since(point, since).len();
+        if count > 0 {
+            return broken(format!("{count} samples of point {point} came afterwards"));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn unknown_keys(context: &Context) -> Found {
+    let mut session = Session::start(context)?;
+    let device = Device::new(&context.devices.any(), 0, INTERVAL_MS);
+    let usual = session.configure(&device)?;
+    let mut newer = device.clone();
+    newer.config["fromTomorrow"] = serde_json::json!({"a": [1, 2]});
+    for point in newer.config["points"].as_array_mut().into_iter().flatten() {
+        point["fromTomorrow"] = true.into();
+    }
+    let done = session.configure(&newer)?;
+    if done.status == usual.status {
+        return Ok(());
+    }
+    broken(format!(
+        "without such keys it ended with {:?}, with them with {:?}: {}",
+        usual.status, done.status, done.message
+    ))
+}
+
 pub(super) fn neighbours(context: &Context) -> Found {
     must_poll(context)?;
     let mut session = Session::start(context)?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use longshore_host::{Descriptor, bare::Bare, inspect};
+use longshore_types::schema_check;
 use serde_json::Value;
 
 use super::{Finding, Found, broken};
@@ -106,23 +107,14 @@ pub(super) fn schema(file: &Path) -> Found {
             }
         }
         for (i, example) in list(&schema[part]["examples"]).iter().enumerate() {
-            lacks(&schema[part], example).map_or(Ok(()), |key| {
-                broken(format!(
-                    "{part}.examples[{i}] has no `{key}`, which is required"
-                ))
-            })?;
+            let at = format!("{part}.examples[{i}]");
+            let faults = schema_check::check(&schema[part], example, &at);
+            if let Some(fault) = faults.first() {
+                return broken(format!("an example does not keep to it: {fault}"));
+            }
         }
     }
     Ok(())
-}
-
-/// A key that the schema requires and the example has not.
-fn lacks(schema: &Value, example: &Value) -> Option<String> {
-    let required = list(&schema["required"]).iter().filter_map(Value::as_str);
-    required
-        .filter(|key| example.get(key).is_none())
-        .map(str::to_owned)
-        .next()
 }
 
 fn list(value: &Value) -> &[Value] {
