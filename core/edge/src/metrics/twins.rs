@@ -3,7 +3,7 @@
 use longshore_types::{NodeName, Timestamp, Value, ValueRef};
 use serde_json::{Map, json};
 
-use crate::twin::{Condition, DeviceTwin, PropertyTwin};
+use crate::twin::{Condition, DeviceTwin, EventTwin, PropertyTwin};
 
 pub(super) fn list(node: &NodeName, twins: &[DeviceTwin]) -> Vec<u8> {
     let devices: Vec<_> = twins.iter().map(device).collect();
@@ -29,7 +29,18 @@ fn device(twin: &DeviceTwin) -> serde_json::Value {
             "message": fault.message,
             "level": if fault.is_error() { "error" } else { "warning" },
         })).collect::<Vec<_>>(),
+        "events": twin.events.iter().map(event).collect::<Vec<_>>(),
         "properties": twin.properties.iter().map(property).collect::<Vec<_>>(),
+    })
+}
+
+fn event(event: &EventTwin) -> serde_json::Value {
+    json!({
+        "name": event.name,
+        "active": event.active,
+        "severity": event.severity.as_str(),
+        "message": event.message,
+        "since": time(Some(event.since_ms)),
     })
 }
 
