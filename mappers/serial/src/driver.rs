@@ -28,6 +28,9 @@ const AFTER_SPOILED: Duration = Duration::from_millis(100);
 /// The longest that the line is kept free for a late answer.
 const LATE: Duration = Duration::from_millis(500);
 
+/// Silent units that are remembered: more than hang on any line.
+const MOST_SILENT: usize = 256;
+
 /// An open line.
 pub struct Line {
     bus: Bus,
@@ -244,6 +247,9 @@ impl Line {
         match &answer {
             Err(RequestError::Timeout(_) | RequestError::Garbled(_)) if was_silent => {}
             Err(RequestError::Timeout(_) | RequestError::Garbled(_)) => {
+                if self.silent.len() >= MOST_SILENT {
+                    self.silent.remove(0);
+                }
                 self.silent.push(unit.clone());
                 self.late_until = Some(now + unit.link.timeout.min(LATE));
             }

@@ -123,9 +123,7 @@ impl Roots {
     fn port(&self, entry: &Path) -> Option<Found> {
         // Consoles and pseudo terminals have no device behind them.
         let device = fs::canonicalize(entry.join("device")).ok()?;
-        let driver = fs::canonicalize(device.join("driver")).ok();
-        let driver = driver.as_deref().and_then(Path::file_name);
-        let driver = driver.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let driver = driver(&device);
         // The kernel keeps entries for standard ports that are not there; their type is 0.
         if read(&entry.join("type")).as_deref() == Some("0") {
             return None;
@@ -176,7 +174,10 @@ impl Found {
                 }
             })
             .collect();
-        let mut description = format!("{} ({})", self.path.display(), self.driver);
+        let mut description = self.path.display().to_string();
+        if !self.driver.is_empty() {
+            description = format!("{description} ({})", self.driver);
+        }
         if let Some(usb) = &self.usb {
             description = format!("{description}, {usb}");
         }
@@ -209,6 +210,17 @@ impl Found {
             properties: Vec::new(),
         }
     }
+}
+
+/// The name of the port's driver. Newer kernels put `port` and `ctrl` of their
+/// serial core between the port and the driver that is at work.
+fn driver(device: &Path) -> String {
+    let names = device.ancestors().take(3).filter_map(|folder| {
+        let driver = fs::canonicalize(folder.join("driver")).ok()?;
+        Some(driver.file_name()?.to_string_lossy().into_owned())
+    });
+    let mut names = names.filter(|name| name != "port" && name != "ctrl");
+    names.next().unwrap_or_default()
 }
 
 /// From the device of a port up to the USB device that it is part of.

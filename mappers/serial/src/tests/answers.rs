@@ -1,6 +1,7 @@
 //! From messages to values.
 
 use longshore_sdk::{DeviceConfig, Protocol, Reading, Samples};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::Serial;
@@ -171,4 +172,59 @@ fn bytes() {
     );
     let other = json!({"response": {"hex": "02 06"}, "address": 3});
     assert_eq!(say("INT", other), "not it");
+}
+
+/// Properties of each sort, as the profiles have them.
+fn all_sorts() -> Vec<(&'static str, Value)> {
+    let mut sorts = vec![
+        ("FLOAT", json!({"response": "S {} {value:float} {}"})),
+        ("STRING", json!({"response": "{},{value},{}"})),
+        ("BOOLEAN", json!({"response": "{value:word} {}"})),
+        ("FLOAT", json!({"address": 3, "byteOrder": "CDAB"})),
+        (
+            "INT",
+            json!({"address": 1, "rawType": "uint64", "bit": 60, "length": 4}),
+        ),
+        ("STRING", json!({"address": 2, "length": 4})),
+        ("BYTES", json!({"address": 2})),
+    ];
+    for raw in [
+        "float",
+        "int",
+        "hex",
+        "bool",
+        "string",
+        "nmeaLatitude",
+        "nmeaLongitude",
+        "nmeaTime",
+    ] {
+        sorts.push(("DOUBLE", json!({"field": 1, "rawType": raw})));
+    }
+    sorts
+}
+
+proptest! {
+    /// Whatever comes, each property gets one sample, good or bad.
+    #[test]
+    fn each_message_gives_one_sample(
+        message in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..60),
+            "[-+0-9.,NSEWA:° ]{0,40}".prop_map(String::into_bytes),
+        ],
+    ) {
+        let points: Vec<_> = all_sorts()
+            .into_iter()
+            .zip(1..)
+            .map(|((twin, config), id)| json!({"id": id, "name": "p", "intervalMs": 0, "type": twin, "config": config}))
+            .collect();
+        let device = json!({"device": "default/d", "protocol": {"url": "/dev/x", "stream": true}, "points": points});
+        let device: DeviceConfig = serde_json::from_value(device).expect("a device");
+        let parsed = Serial::default().parse(&device).unwrap_or_else(|faults| panic!("{faults:?}"));
+        for point in &parsed.points {
+            let point = point.as_ref().unwrap_or_else(|fault| panic!("{fault}"));
+            let mut samples = Samples::default();
+            point.answer().sample(1, &message, 0, &mut samples);
+            prop_assert_eq!(samples.len(), 1);
+        }
+    }
 }

@@ -230,6 +230,29 @@ async fn what_the_line_says() {
     assert!(!line.usable());
 }
 
+/// RS-485: the line rests between an answer and the next request, whoever is asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_rests_for_the_turnaround() {
+    let (_simulator, protocol) = over_tcp(TWO).await;
+    let mut protocol = addressed(&protocol, "a", 500);
+    protocol["rs485"] = json!({"turnaround": "60ms"});
+    let (mut line, parsed) = open(&protocol, &one(1, "A?")).await;
+    let point = parsed.points[0].as_ref().expect("sound");
+    let request = crate::Request {
+        send: point.request().expect("a request").to_vec(),
+        points: vec![(1, point.clone())],
+    };
+    let mut samples = Samples::default();
+    let start = std::time::Instant::now();
+    for _ in 0..4 {
+        line.read(&parsed.unit, &request, &mut samples)
+            .await
+            .expect("an answer");
+    }
+    assert!(start.elapsed() >= 3 * Duration::from_millis(60));
+    assert_eq!(samples.len(), 4);
+}
+
 async fn open(
     protocol: &Value,
     points: &[(u32, &str, Value)],
