@@ -240,6 +240,41 @@ impl Supervisor {
                 };
                 vec![Effect::Spawn]
             }
+            (State::Starting { .. } | State::Running { .. }, Input::Gone(reason)) => {
+                self.failed(reason, now)
+            }
+            (State::Starting { .. } | State::Running { .. }, Input::Hung(reason)) => {
+                self.hung(reason, now)
+            }
+            (State::Running { .. }, Input::Stop(budget)) => {
+                let mut effects = self.drop_candidate();
+                self.state = State::Stopping {
+                    deadline: now + budget + self.patience.stop_grace,
+                };
+                effects.push(Effect::AskStop(budget));
+                effects
+            }
+            (
+                State::Waiting { .. } | State::Starting { .. } | State::Refused { .. },
+                Input::Stop(_),
+            ) => self.end(None),
+            (State::Stopping { .. }, Input::Stopped | Input::Gone(_)) => {
+                let mut effects = self.end(None);
+                effects.push(Effect::Down("stopped".into()));
+                effects
+            }
+            (State::Stopping { deadline }, Input::Tick) if *deadline <= now => {
+                let mut effects = self.end(None);
+                effects.push(Effect::Down("killed: it did not stop in time".into()));
+                effects
+            }
+            (_, input) => self.step_renewal(input, now),
+        }
+    }
+
+    /// What has to do with another edition.
+    fn step_renewal(&mut self, input: Input, now: Instant) -> Vec<Effect> {
+        match (&self.state, input) {
             (State::Running { .. }, Input::Tick) => self.tick_running(now),
             (State::Running { .. }, Input::Candidate) if self.candidate.is_none() => {
                 self.candidate = Some(Candidate::Loading {
@@ -265,40 +300,12 @@ impl Supervisor {
             }
             (State::Replacing { .. }, Input::Stopped | Input::Gone(_)) => self.replaced(now),
             (State::Replacing { deadline }, Input::Tick) if *deadline <= now => self.replaced(now),
-            (State::Starting { .. } | State::Running { .. }, Input::Gone(reason)) => {
-                self.failed(reason, now)
-            }
-            (State::Starting { .. } | State::Running { .. }, Input::Hung(reason)) => {
-                self.hung(reason, now)
-            }
-            (State::Running { .. }, Input::Stop(budget)) => {
-                let mut effects = self.drop_candidate();
-                self.state = State::Stopping {
-                    deadline: now + budget + self.patience.stop_grace,
-                };
-                effects.push(Effect::AskStop(budget));
-                effects
-            }
             // It is asked already.
             (State::Replacing { .. }, Input::Stop(budget)) => {
                 self.state = State::Stopping {
                     deadline: now + budget + self.patience.stop_grace,
                 };
                 self.drop_candidate()
-            }
-            (
-                State::Waiting { .. } | State::Starting { .. } | State::Refused { .. },
-                Input::Stop(_),
-            ) => self.end(None),
-            (State::Stopping { .. }, Input::Stopped | Input::Gone(_)) => {
-                let mut effects = self.end(None);
-                effects.push(Effect::Down("stopped".into()));
-                effects
-            }
-            (State::Stopping { deadline }, Input::Tick) if *deadline <= now => {
-                let mut effects = self.end(None);
-                effects.push(Effect::Down("killed: it did not stop in time".into()));
-                effects
             }
             _ => Vec::new(),
         }

@@ -147,7 +147,8 @@ async fn a_value_that_is_written_during_an_upgrade_arrives() {
         value = if value < 80 { value + 1 } else { 30 };
         edge.put_manifest(&boiler(&plc, Some(&value.to_string())));
         edge.twin("setpoint", "to be confirmed", |twin| {
-            twin["write"]["state"] == "confirmed" && twin["desired"] == value.to_string()
+            twin["write"]["state"] == "confirmed"
+                && twin["desired"].as_str() == Some(&*value.to_string())
         })
         .await;
         assert_eq!(plc.holding(1, 0), 10 * value);
