@@ -61,26 +61,43 @@ pub struct Link {
     packet: Option<crate::value::Value>,
     broken: bool,
     _scan: Option<Scan>,
-    _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// A connected device; it is let go when the last link to it ends.
+/// A connected device; it is let go some time after the last link to it ended.
 struct Connected {
     client: Arc<Client>,
     path: String,
+    permit: Option<OwnedSemaphorePermit>,
 }
+
+/// A device that is configured anew, or whose mapper is replaced by a newer
+/// version, is wanted again at once: making a connection takes seconds.
+const LINGER: Duration = Duration::from_secs(2);
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        if !self.client.leave_device(&self.path) {
+        let is_last = self.client.leave_device(&self.path);
+        let path = std::mem::take(&mut self.path);
+        let is_connected = |client: &Client| {
+            client.look(|tree| {
+                tree.devices
+                    .get(&path)
+                    .is_some_and(|device| device.connected)
+            })
+        };
+        if !is_last || !is_connected(&self.client) {
             return;
         }
-        let (client, path) = (Arc::clone(&self.client), std::mem::take(&mut self.path));
-        // At the end of the mapper nobody is left to carry it out; BlueZ then
-        // drops the connection when the device does.
+        let (client, permit) = (Arc::clone(&self.client), self.permit.take());
+        // When the whole mapper ends nobody is left to carry it out: the
+        // device stays connected, and the mapper's successor finds it so.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                let _ = client.call(&path, tree::DEVICE, "Disconnect", &()).await;
+                tokio::time::sleep(LINGER).await;
+                if !client.is_used(&path) {
+                    let _ = client.call(&path, tree::DEVICE, "Disconnect", &()).await;
+                }
+                drop(permit);
             });
         }
     }

@@ -9,10 +9,13 @@ use crate::{
     point::{Place, Point, Source},
 };
 
+/// The characteristic (none for advertisements), and the point if it is read alone.
+type Key = (Option<Place>, Option<u32>);
+
 /// Pure: each point stands in exactly one request.
 pub(crate) fn plan(points: &[PlanPoint<'_, Point>]) -> Vec<Planned<Request>> {
     // A point that the device minds is read alone: under a key of its own.
-    let mut groups: BTreeMap<(Option<Place>, Option<u32>), Vec<(u32, Point)>> = BTreeMap::new();
+    let mut groups: BTreeMap<Key, Vec<(u32, Point)>> = BTreeMap::new();
     for point in points {
         let place = match point.point.source {
             Source::Characteristic(place) => Some(place),

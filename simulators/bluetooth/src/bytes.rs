@@ -203,7 +203,7 @@ fn decode(bytes: &[u8], kind: NumberType) -> f64 {
 
 pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.bytes().filter(|byte| !b" :-".contains(byte)).collect();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     digits

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, BufRead, BufReader},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -31,7 +32,7 @@ const CONFIGURATION: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
   <type>session</type>
-  <listen>unix:path=FOLDER/bus</listen>
+  <listen>unix:path=SOCKET</listen>
   <auth>EXTERNAL</auth>
   <policy context="default">
     <allow send_destination="*" eavesdrop="true"/>
@@ -55,12 +56,28 @@ impl Daemon {
     /// # Errors
     /// dbus-daemon is missing, or does not start.
     pub fn start() -> Result<Self, DaemonError> {
+        Self::start_at(None)
+    }
+
+    /// The same with its socket at this place, so that clients can know it
+    /// before. A socket that a killed bus has left there is replaced.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_at(socket: Option<&Path>) -> Result<Self, DaemonError> {
         let folder = tempfile::Builder::new()
             .prefix("sim-bluetooth-")
             .tempdir()
             .map_err(DaemonError::Start)?;
         let file = folder.path().join("bus.conf");
-        let text = CONFIGURATION.replace("FOLDER", &folder.path().display().to_string());
+        let own = folder.path().join("bus");
+        let socket = socket.unwrap_or(&own);
+        if let Err(error) = std::fs::remove_file(socket)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(DaemonError::Start(error));
+        }
+        let text = CONFIGURATION.replace("SOCKET", &escaped(socket));
         std::fs::write(&file, text).map_err(DaemonError::Start)?;
         let mut shell = Command::new("sh")
             .args(["-c", SCRIPT])
@@ -95,6 +112,18 @@ impl Daemon {
     pub fn address(&self) -> &str {
         &self.address
     }
+}
+
+/// A path as an address of D-Bus within XML. Source: D-Bus Specification,
+/// section "Server Addresses": all but a few characters as `%` and two digits.
+fn escaped(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/.\\*".contains(&byte);
+    let letters = path.as_os_str().as_bytes().iter().map(|byte| match byte {
+        byte if plain(*byte) => char::from(*byte).to_string(),
+        byte => format!("%{byte:02x}"),
+    });
+    letters.collect()
 }
 
 impl Drop for Daemon {

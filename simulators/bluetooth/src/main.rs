@@ -26,6 +26,9 @@ struct Arguments {
     /// Join this D-Bus in place of starting a private one
     #[arg(long, value_name = "ADDRESS")]
     bus: Option<String>,
+    /// Put the socket of the private D-Bus here [default: in a temporary folder]
+    #[arg(long, value_name = "PATH", conflicts_with = "bus")]
+    socket: Option<PathBuf>,
     /// Serve state and faults by HTTP here
     #[arg(long, value_name = "ADDRESS")]
     control: Option<SocketAddr>,
@@ -61,6 +64,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut builder = bluetooth().scenario_file(&arguments.scenario)?;
     if let Some(address) = &arguments.bus {
         builder = builder.bus(address);
+    }
+    if let Some(socket) = &arguments.socket {
+        builder = builder.socket(socket);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -67,6 +67,7 @@ pub struct Builder {
     scenario: Scenario,
     file: String,
     bus: Option<String>,
+    socket: Option<PathBuf>,
     clock: Option<Clock>,
 }
 
@@ -112,6 +113,13 @@ impl Builder {
         self
     }
 
+    /// Puts the socket of its own bus here.
+    #[must_use]
+    pub fn socket(mut self, path: &Path) -> Self {
+        self.socket = Some(path.to_owned());
+        self
+    }
+
     /// Moves the world by this clock.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
@@ -146,7 +154,7 @@ impl Builder {
         };
         let model = Model::new(&self.scenario, world).map_err(content)?;
         let daemon = match self.bus {
-            None => Some(Daemon::start()?),
+            None => Some(Daemon::start_at(self.socket.as_deref())?),
             Some(_) => None,
         };
         let address = match (&daemon, self.bus) {

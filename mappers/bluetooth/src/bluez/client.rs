@@ -218,6 +218,11 @@ impl Client {
         *self.state().users.entry(device.to_owned()).or_default() += 1;
     }
 
+    /// Whether any link uses it.
+    pub(crate) fn is_used(&self, device: &str) -> bool {
+        self.state().users.contains_key(device)
+    }
+
     /// A link uses it no more; `true` if it was the last.
     pub(crate) fn leave_device(&self, device: &str) -> bool {
         let mut state = self.state();

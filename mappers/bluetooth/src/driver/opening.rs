@@ -26,7 +26,7 @@ impl Link {
         let inbox = client.inbox(&adapter, &bus.target);
         if !bus.connect {
             let scan = Scan::new(&client, &adapter);
-            return Ok(Self::new(client, bus, inbox, None, Some(scan), None));
+            return Ok(Self::new(client, bus, inbox, None, Some(scan)));
         }
         let permits = Arc::clone(&shared.connections);
         let Ok(Ok(permit)) = timeout_at(deadline, permits.acquire_owned()).await else {
@@ -40,6 +40,7 @@ impl Link {
         let device = Connected {
             client: Arc::clone(&client),
             path,
+            permit: Some(permit),
         };
         connect(&client, &device.path, &bus, deadline).await?;
         let path = device.path.clone();
@@ -66,14 +67,7 @@ impl Link {
         }
         // What happened while it was connecting is past.
         while inbox.take().is_some() {}
-        Ok(Self::new(
-            client,
-            bus,
-            inbox,
-            Some(device),
-            None,
-            Some(permit),
-        ))
+        Ok(Self::new(client, bus, inbox, Some(device), None))
     }
 
     fn new(
@@ -82,7 +76,6 @@ impl Link {
         inbox: Arc<Inbox>,
         device: Option<Connected>,
         scan: Option<Scan>,
-        permit: Option<tokio::sync::OwnedSemaphorePermit>,
     ) -> Self {
         Self {
             client,
@@ -98,7 +91,6 @@ impl Link {
             packet: None,
             broken: false,
             _scan: scan,
-            _permit: permit,
         }
     }
 }

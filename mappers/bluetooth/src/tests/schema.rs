@@ -8,6 +8,8 @@ use crate::{Bluetooth, point};
 
 /// How to reach the device.
 #[derive(JsonSchema)]
+#[schemars(example = json!({"address": "A4:C1:38:01:02:03"}))]
+#[schemars(example = json!({"name": "Polar H10 12345678", "connectTimeout": "1m"}))]
 #[serde(rename_all = "camelCase")]
 #[allow(dead_code)]
 struct Device {
@@ -59,6 +61,9 @@ enum Duration {
 
 /// Where a property's bytes come from, and what they mean.
 #[derive(JsonSchema)]
+#[schemars(example = json!({"advertisement": "bthome", "field": "temperature"}))]
+#[schemars(example = json!({"service": "180f", "characteristic": "2a19", "notify": true}))]
+#[schemars(example = json!({"characteristic": "fff1", "rawType": "int16", "at": 2, "byteOrder": "big"}))]
 #[serde(rename_all = "camelCase")]
 #[allow(dead_code)]
 struct Property {

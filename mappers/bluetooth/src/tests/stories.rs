@@ -334,3 +334,24 @@ async fn devices_are_looked_for() {
     assert_eq!(wrong.status, Status::InvalidArgument, "{}", wrong.message);
     rig.stop();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_devices_may_share_one_connection() {
+    let radio = room().await;
+    let rig = Rig::new(radio.address());
+    let protocol = json!({"name": "thermostat"});
+    let points = |id| vec![(id, "FLOAT", json!({"characteristic": "2a6e"}))];
+    rig.configure(1, &protocol, 50, &points(1));
+    rig.wait_samples(1, 2);
+    for round in 0..10 {
+        if round % 3 == 2 {
+            rig.command(2, CommandKind::Remove);
+        } else {
+            rig.configure(2, &protocol, 50, &points(11));
+        }
+        rig.wait_samples(1, 2);
+    }
+    rig.look(|record| assert_eq!(record.outages, 0, "{record:#?}"));
+    assert_eq!(radio.counters().connects, 1);
+    rig.stop();
+}
