@@ -230,7 +230,9 @@ fn check_step(property: &EffectiveProperty, text: &str) -> Result<()> {
     let raw = property.config.get("rawType").and_then(Json::as_str);
     let whole = raw.is_some_and(|raw| raw.starts_with("int") || raw.starts_with("uint"));
     let transform = &property.policy.transform;
-    let numbers = whole && property.policy.names.is_none();
+    // What an expression makes of it only the edge tells.
+    let plain = property.policy.names.is_none() && property.policy.calculation.is_none();
+    let numbers = whole && plain;
     let (true, Ok(value)) = (numbers, text.parse::<f64>()) else {
         return Ok(());
     };
