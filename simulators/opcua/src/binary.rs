@@ -202,6 +202,11 @@ impl<'a> Reader<'a> {
             0 => Vec::new(),
             _ => self.list(Self::u32)?,
         };
+        let sizes = dimensions.iter().map(|n| *n as usize);
+        let all = sizes.fold(Some(1), |all: Option<usize>, n| all?.checked_mul(n));
+        if !dimensions.is_empty() && all != Some(items.len()) {
+            return Err(Malformed);
+        }
         Ok(Value::Many(Array {
             kind,
             items,

@@ -70,17 +70,24 @@ impl Default for ServerSpec {
 /// shown in its ServerCapabilities (OPC 10000-5, 6.3.2 and 6.3.11).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[allow(missing_docs)]
 pub struct Limits {
+    /// Sessions at a time.
     pub max_sessions: u32,
+    /// Subscriptions at a time.
     pub max_subscriptions: u32,
-    /// In all subscriptions together.
+    /// Items at a time, in all subscriptions together.
     pub max_monitored_items: u32,
+    /// Nodes in one Read.
     pub max_nodes_per_read: u32,
+    /// Nodes in one Write.
     pub max_nodes_per_write: u32,
+    /// Nodes in one Browse.
     pub max_nodes_per_browse: u32,
+    /// Methods in one Call.
     pub max_nodes_per_method_call: u32,
+    /// Paths in one TranslateBrowsePathsToNodeIds.
     pub max_nodes_per_translate_browse_paths: u32,
+    /// Items in one CreateMonitoredItems or ModifyMonitoredItems.
     pub max_monitored_items_per_call: u32,
     /// A client that asks for less gets this (milliseconds).
     pub min_publishing_interval: f64,

@@ -523,7 +523,7 @@ fn part(value: Value, range: &str) -> Result<Value, StatusCode> {
         return Err(StatusCode::BAD_INDEX_RANGE_INVALID);
     }
     fn cut<T: Clone>(list: &[T], first: usize, last: usize) -> Result<Vec<T>, StatusCode> {
-        let end = list.len().min(last + 1);
+        let end = list.len().min(last.saturating_add(1));
         match list.get(first..end) {
             Some(found) if !found.is_empty() => Ok(found.to_vec()),
             _ => Err(StatusCode::BAD_INDEX_RANGE_NO_DATA),

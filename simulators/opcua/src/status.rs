@@ -18,7 +18,6 @@ pub struct UnknownStatus(pub String);
 
 macro_rules! codes {
     ($($name:ident = $code:literal,)*) => {
-        #[allow(missing_docs)]
         impl StatusCode {
             $(pub(crate) const $name: Self = Self($code);)*
         }

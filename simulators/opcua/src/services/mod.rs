@@ -52,7 +52,7 @@ pub(crate) fn serve(
         }
         S::Republish => monitoring::republish(core, from, r, w)?,
         S::TransferSubscriptions => monitoring::transfer(core, from, r, w, now)?,
-        S::DeleteSubscriptions => monitoring::delete(core, from, r, w)?,
+        S::DeleteSubscriptions => monitoring::delete(core, from, r, w, now)?,
     }
     Ok(true)
 }

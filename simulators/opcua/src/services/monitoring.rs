@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::binary::{Reader, Times, Writer};
-use crate::core::{Core, From, Waiting};
+use crate::core::{Core, From, Spoil, Waiting};
 use crate::services::access::{Wanted, wanted};
 use crate::services::{counted, results};
 use crate::space::{Body, Node, attribute};
@@ -141,6 +141,7 @@ pub(crate) fn delete(
     from: &From,
     r: &mut Reader<'_>,
     w: &mut Writer,
+    now: Now,
 ) -> Result<(), StatusCode> {
     let ids = r.list(Reader::u32)?;
     each(core, from, &ids, w, |core, id| {
@@ -159,7 +160,7 @@ pub(crate) fn delete(
         .unwrap_or_default();
     for one in waiting {
         let status = StatusCode::BAD_NO_SUBSCRIPTION;
-        core.refuse(one.from, status, Now::read(), crate::core::Spoil::No);
+        core.refuse(one.from, status, now, Spoil::No);
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::binary::{Reader, Writer};
-use crate::core::{Core, From, Session, Waiting};
+use crate::core::{Core, From, Session};
 use crate::node_id::NodeId;
 use crate::standard::PRODUCT;
 use crate::status::StatusCode;
@@ -115,7 +115,10 @@ pub(crate) fn create(
     if most != 0 && core.sessions.len() >= most as usize {
         return Err(StatusCode::BAD_TOO_MANY_SESSIONS);
     }
-    let timeout = asked.clamp(SHORTEST_SESSION, LONGEST_SESSION);
+    let timeout = match asked.is_finite() {
+        true => asked.clamp(SHORTEST_SESSION, LONGEST_SESSION),
+        false => LONGEST_SESSION,
+    };
     let number = core.number();
     core.record.sessions_created += 1;
     core.sessions.insert(
@@ -195,11 +198,6 @@ fn identify(core: &Core, encoding: Option<u32>, body: &[u8]) -> Result<(), Statu
 
 pub(crate) fn close(core: &mut Core, from: &From, r: &mut Reader<'_>) -> Result<(), StatusCode> {
     let with_subscriptions = r.bool()?;
-    if let Some(session) = core.sessions.get_mut(&from.session) {
-        let waiting: Vec<Waiting> = session.publish.drain(..).collect();
-        // Nobody waits for these any more; they go with the session.
-        drop(waiting);
-    }
     core.end_session(from.session, with_subscriptions);
     Ok(())
 }

@@ -1,3 +1,4 @@
 //! The parts by themselves; the whole as its users meet it is in `tests/main`.
 
 mod bytes;
+mod random;
