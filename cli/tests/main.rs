@@ -120,3 +120,64 @@ fn a_server_that_does_not_answer_is_named() {
         "{told}"
     );
 }
+
+#[test]
+fn mapper_libraries_are_shown_and_judged() {
+    let own = Path::new(env!("CARGO_BIN_EXE_longshore")).parent().unwrap();
+    let library = own.join("libmapper_modbus.so");
+    assert!(
+        library.is_file(),
+        "{} is missing; run `cargo build -p longshore-mapper-modbus-plugin`",
+        library.display()
+    );
+    let library = library.to_str().unwrap();
+    let shown = longshore(&["mapper", "show", library]);
+    assert!(
+        text(&shown.stdout).starts_with("name      modbus\n"),
+        "{shown:?}"
+    );
+    let judged = longshore(&[
+        "mapper",
+        "check",
+        library,
+        "--rule",
+        "schema",
+        "--rule",
+        "stopped-refuses-commands",
+        "--output",
+        "json",
+    ]);
+    assert!(judged.status.success(), "{judged:?}");
+    let report: serde_json::Value = serde_json::from_slice(&judged.stdout).unwrap();
+    assert_eq!(report["rules"][0]["rule"], "schema");
+    assert_eq!(report["rules"][1]["verdict"], "kept", "{report}");
+
+    let none = longshore(&["mapper", "check", "/no/such/file.so"]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(text(&none.stdout).contains("does not exist"), "{none:?}");
+    let unknown = longshore(&["mapper", "check", library, "--rule", "be-nice"]);
+    assert!(text(&unknown.stderr).starts_with("error: there is no rule `be-nice`\n\nhint: "));
+}
+
+#[test]
+fn a_mapper_is_written_once_and_under_a_good_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("oven");
+    let path = path.to_str().unwrap();
+    assert!(
+        longshore(&["new", "mapper", "oven", "--path", path])
+            .status
+            .success()
+    );
+    let again = longshore(&["new", "mapper", "oven", "--path", path]);
+    assert!(
+        text(&again.stderr).contains("exists already\n\nhint: "),
+        "{again:?}"
+    );
+    let bad = longshore(&["new", "mapper", "My Oven"]);
+    assert_eq!(bad.status.code(), Some(1));
+    assert!(
+        text(&bad.stderr).contains("may have only a-z, 0-9 and -"),
+        "{bad:?}"
+    );
+}

@@ -52,6 +52,10 @@ const FILES: &[(&str, &str)] = &[
     ("src/driver.rs", include_str!("template/src/driver.rs.in")),
     ("src/schema.rs", include_str!("template/src/schema.rs.in")),
     (
+        "examples/simulate.rs",
+        include_str!("template/examples/simulate.rs.in"),
+    ),
+    (
         "tests/it/main.rs",
         include_str!("template/tests/it/main.rs.in"),
     ),

@@ -1,6 +1,6 @@
 //! What came out, for people and for programs.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -88,7 +88,7 @@ impl fmt::Display for Report {
             .max()
             .unwrap_or(0)
             .max(4);
-        writeln!(f, "{:<width$}   CONTRACT   VERDICT", "RULE")?;
+        writeln!(f, "{:<width$}   CONTRACT     VERDICT", "RULE")?;
         for judged in &self.rules {
             let verdict = match judged.verdict {
                 Verdict::Kept => "kept",
@@ -98,13 +98,18 @@ impl fmt::Display for Report {
             let numbers: Vec<_> = judged.contract.iter().map(u8::to_string).collect();
             writeln!(
                 f,
-                "{:<width$}   {:<8}   {verdict}",
+                "{:<width$}   {:<10}   {verdict}",
                 judged.rule,
                 numbers.join(", ")
             )?;
         }
+        // Many share one reason.
+        let mut reasons = BTreeMap::<&str, Vec<&str>>::new();
         for judged in self.not_judged() {
-            writeln!(f, "\nnot judged: {}\n  {}", judged.rule, judged.why)?;
+            reasons.entry(&judged.why).or_default().push(judged.rule);
+        }
+        for (why, rules) in reasons {
+            writeln!(f, "\nnot judged: {}\n  {why}", rules.join(", "))?;
         }
         for judged in self.broken() {
             writeln!(f, "\nbroken: {}\n  rule: {}", judged.rule, judged.text)?;

@@ -3,11 +3,9 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
-    net::TcpListener,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::Command,
-    thread,
+    process::{Child, Command, Stdio},
 };
 
 use longshore_harness::{binaries, prelude::*};
@@ -201,36 +199,50 @@ async fn a_mapper_that_was_just_written_passes_its_tests_and_runs() {
             .arg(&library),
     );
 
-    let (port, thermometer) = thermometer(21.5);
+    let simulated = Simulated::start(&target.join("debug/examples/simulate"));
     let profile = fs::read_to_string(crate_folder.join("profile/oven.yaml")).unwrap();
-    let profile = profile.replace("127.0.0.1:7000", &format!("127.0.0.1:{port}"));
+    let profile = profile.replace("tcp://127.0.0.1:7000", &simulated.url);
     let edge = edge()
         .mapper("oven", &library)
         .manifest("oven", &profile)
         .run()
         .await;
-    edge.twin_is("my-oven", "temperature", json!(21.5)).await;
-    *thermometer.lock().unwrap() = 23.0;
-    edge.twin_is("my-oven", "temperature", json!(23)).await;
+    edge.twin_is("my-oven", "setpoint", json!(20)).await;
+    // It begins with 18 and follows its setpoint.
+    edge.twin_where("to move", "my-oven", "temperature", |twin| {
+        twin["quality"] == "good" && twin["value"].as_f64() > Some(19.0)
+    })
+    .await;
 }
 
-/// What the template's protocol asks for, as short as it can be: it answers
-/// every question with one number.
-fn thermometer(value: f64) -> (u16, std::sync::Arc<std::sync::Mutex<f64>>) {
-    let shared = std::sync::Arc::new(std::sync::Mutex::new(value));
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let answered = shared.clone();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let mut writer = stream.try_clone().unwrap();
-            for _ in BufReader::new(stream).lines().map_while(Result::ok) {
-                let answer = *answered.lock().unwrap();
-                if writeln!(writer, "{answer}").is_err() {
-                    break;
-                }
-            }
+/// The example of the written crate; ends with this value.
+struct Simulated {
+    child: Child,
+    url: String,
+}
+
+impl Simulated {
+    fn start(program: &Path) -> Self {
+        let mut child = Command::new(program)
+            .arg("127.0.0.1:0")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut url = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut url)
+            .unwrap();
+        Self {
+            child,
+            url: url.trim().to_owned(),
         }
-    });
-    (port, shared)
+    }
+}
+
+impl Drop for Simulated {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
