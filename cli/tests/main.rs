@@ -25,10 +25,18 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn the_profiles_pass_their_tests() {
     let own = Path::new(env!("CARGO_BIN_EXE_longshore")).parent().unwrap();
-    for needed in ["edgecore", "sim-modbus", "libmapper_modbus.so"] {
+    let of_protocols = ["modbus", "opcua", "serial", "bluetooth"]
+        .into_iter()
+        .flat_map(|protocol| {
+            [
+                format!("sim-{protocol}"),
+                format!("libmapper_{protocol}.so"),
+            ]
+        });
+    for needed in of_protocols.chain(["edgecore".to_owned()]) {
         assert!(
-            own.join(needed).is_file(),
-            "{needed} is missing; run `cargo build -p longshore-edge -p longshore-sim-modbus -p longshore-mapper-modbus-plugin`"
+            own.join(&needed).is_file(),
+            "{needed} is missing; run `cargo build --workspace`"
         );
     }
     let devices = Path::new(env!("CARGO_MANIFEST_DIR")).join("../devices");
@@ -50,6 +58,7 @@ fn the_profiles_pass_their_tests() {
         text(&output.stdout),
         text(&output.stderr)
     );
+    assert!(tests.len() >= 16, "{} profiles", tests.len());
     let passed = format!("{} profiles passed\n", tests.len());
     assert!(text(&output.stdout).ends_with(&passed));
 }

@@ -39,8 +39,11 @@ fn lines(home: &Path, bus: u16, setpoint: Option<usize>, tools: &Tools) -> Strin
     let mut out = format!(
         "{cli} describe device boiler\n\
          {cli} set device boiler setpoint=75 --wait\n\
-         {cli} watch device boiler\n\
-         {cli} status\n\n"
+         {cli} watch device press\n\
+         {cli} set device supply setpoint=5 --wait\n\
+         {cli} get devices\n\
+         {cli} status\n\
+         {cli} explain serial\n\n"
     );
     let mut missing = String::new();
     if tools.kubectl {
@@ -92,7 +95,7 @@ fn place(manifests: &[String], device: &str, property: &str) -> Option<usize> {
         .position(|found| found["name"] == property)
 }
 
-fn is_on(path: &OsStr, program: &str) -> bool {
+pub(super) fn is_on(path: &OsStr, program: &str) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::env::split_paths(path).any(|folder| {
         std::fs::metadata(folder.join(program))
@@ -131,8 +134,11 @@ mod tests {
         insta::assert_snapshot!(guide(true, true), @r#"
         '/a b/.longshore/bin/longshore' describe device boiler
         '/a b/.longshore/bin/longshore' set device boiler setpoint=75 --wait
-        '/a b/.longshore/bin/longshore' watch device boiler
+        '/a b/.longshore/bin/longshore' watch device press
+        '/a b/.longshore/bin/longshore' set device supply setpoint=5 --wait
+        '/a b/.longshore/bin/longshore' get devices
         '/a b/.longshore/bin/longshore' status
+        '/a b/.longshore/bin/longshore' explain serial
 
         export KUBECONFIG='/a b/.longshore/kubeconfig'
         kubectl get nodes,devices,devicestatuses
@@ -149,8 +155,11 @@ mod tests {
         insta::assert_snapshot!(guide(false, false), @r"
         '/a b/.longshore/bin/longshore' describe device boiler
         '/a b/.longshore/bin/longshore' set device boiler setpoint=75 --wait
-        '/a b/.longshore/bin/longshore' watch device boiler
+        '/a b/.longshore/bin/longshore' watch device press
+        '/a b/.longshore/bin/longshore' set device supply setpoint=5 --wait
+        '/a b/.longshore/bin/longshore' get devices
         '/a b/.longshore/bin/longshore' status
+        '/a b/.longshore/bin/longshore' explain serial
 
         kubectl is not here: any from 1.27 on will do; with Go, `tests/kubernetes/build kubectl` builds one
         mosquitto_sub is not here: apt-get install mosquitto-clients

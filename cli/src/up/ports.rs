@@ -19,10 +19,14 @@ pub(crate) enum Service {
     HubMetrics,
     Simulator,
     SimulatorControl,
+    OpcUa,
+    OpcUaControl,
+    SerialControl,
+    BluetoothControl,
 }
 
 impl Service {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Bus,
         Self::Api,
         Self::Link,
@@ -30,6 +34,10 @@ impl Service {
         Self::HubMetrics,
         Self::Simulator,
         Self::SimulatorControl,
+        Self::OpcUa,
+        Self::OpcUaControl,
+        Self::SerialControl,
+        Self::BluetoothControl,
     ];
 
     /// The key in the remembered choice, and the word for people.
@@ -41,7 +49,11 @@ impl Service {
             Self::EdgeMetrics => "edge metrics",
             Self::HubMetrics => "hub metrics",
             Self::Simulator => "Modbus simulator",
-            Self::SimulatorControl => "simulator control",
+            Self::SimulatorControl => "control of the Modbus simulator",
+            Self::OpcUa => "OPC UA simulator",
+            Self::OpcUaControl => "control of the OPC UA simulator",
+            Self::SerialControl => "control of the serial simulator",
+            Self::BluetoothControl => "control of the Bluetooth simulator",
         }
     }
 
@@ -54,16 +66,25 @@ impl Service {
             Self::HubMetrics => 9091,
             Self::Simulator => 5020,
             Self::SimulatorControl => 5021,
+            Self::OpcUa => 4840,
+            Self::OpcUaControl => 4841,
+            Self::SerialControl => 5031,
+            Self::BluetoothControl => 5041,
         }
     }
 }
 
-/// Whether the simulator of some run may have listened at `url`.
+/// Whether a simulator of some run may have been at `url`.
 pub(crate) fn is_simulator(url: &str) -> bool {
-    let usual = Service::Simulator.usual();
-    url.strip_prefix("tcp://127.0.0.1:")
-        .and_then(|port| port.parse().ok())
-        .is_some_and(|port: u16| (usual..=usual + TRIES).contains(&port))
+    let at = |start: &str, service: Service| {
+        let usual = service.usual();
+        url.strip_prefix(start)
+            .and_then(|port| port.parse().ok())
+            .is_some_and(|port: u16| (usual..=usual + TRIES).contains(&port))
+    };
+    at("tcp://127.0.0.1:", Service::Simulator)
+        || at("opc.tcp://127.0.0.1:", Service::OpcUa)
+        || url.contains("/.longshore/run/")
 }
 
 /// The chosen ports, and what is to be said about the choice.
@@ -229,6 +250,9 @@ mod tests {
     #[test]
     fn the_addresses_of_former_simulators_are_known() {
         assert!(is_simulator("tcp://127.0.0.1:5020") && is_simulator("tcp://127.0.0.1:5022"));
+        assert!(is_simulator("opc.tcp://127.0.0.1:4845"));
+        assert!(is_simulator("/home/a/longshore/.longshore/run/gps"));
+        assert!(!is_simulator("/dev/ttyUSB0"));
         assert!(!is_simulator("tcp://10.0.0.5:5020") && !is_simulator("tcp://127.0.0.1:502"));
     }
 }

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     cluster,
-    demo::{Demo, NODE},
+    demo::{Demo, NODE, PARTS, Part},
     guide,
     home::Home,
     ports::{Ports, Service},
@@ -30,6 +30,8 @@ const READY: Duration = Duration::from_secs(60);
 const LEFTOVERS: Duration = Duration::from_secs(10);
 /// A certificate of a year has thirty days left then.
 const RENEW_AFTER: Duration = Duration::from_secs(335 * 24 * 3600);
+/// How long the first readings of all devices may take.
+const ALL_READ: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A process under supervision.
@@ -59,6 +61,7 @@ pub(super) async fn run(home: &Home) -> Result<()> {
     let demo = Demo {
         home,
         ports: &ports,
+        parts: PARTS.into_iter().filter(can_run).collect(),
     };
     let mut running = Vec::new();
     let mut signals = (
@@ -91,8 +94,13 @@ async fn serve(
 ) -> Result<()> {
     let write =
         |running: &[Supervised], state: &str| written(home, demo, running, state).write(home);
-    running.push(start(demo.simulator()?));
-    step("simulator", &demo.simulator_url());
+    for part in &demo.parts {
+        running.push(start(demo.simulator(part)?));
+        step(
+            "simulator",
+            &format!("{} on {}", part.protocol, demo.place(part)),
+        );
+    }
     running.push(start(demo.hub()?));
     write(running, "starting")?;
     ready(&http(demo, Service::HubMetrics), "/readyz", running).await?;
@@ -103,19 +111,32 @@ async fn serve(
     issue_certificate(home).await?;
     let client = cluster::connect(&home.kubeconfig()).await?;
     cluster::apply(&client, &demo.manifests()).await?;
-    step("devices", "boiler and meter in namespace default");
+    step(
+        "devices",
+        &format!("{} in namespace default", demo.devices().join(", ")),
+    );
     running.push(start(demo.edge()?));
     write(running, "starting")?;
     let started = Instant::now();
     ready(&http(demo, Service::EdgeMetrics), "/readyz", running).await?;
     first_reading(demo, running).await?;
+    let first = started.elapsed().as_millis();
+    let silent = all_read(demo).await;
     step(
         "edge node",
         &format!(
-            "{NODE}, first reading after {} ms",
+            "{NODE}, first reading after {first} ms, all devices after {} ms",
             started.elapsed().as_millis()
         ),
     );
+    if !silent.is_empty() {
+        say(&format!(
+            "\nno reading of {} yet\n\nhint: longshore describe device {}; the log is {}\n",
+            silent.join(", "),
+            silent[0],
+            home.log("edgecore").display()
+        ));
+    }
     write(running, "running")?;
     say(&guide::what_to_try(home, demo, begun.elapsed()));
     watch_processes(running, |running| write(running, "running")).await
@@ -158,6 +179,37 @@ async fn first_reading(demo: &Demo<'_>, running: &[Supervised]) -> Result<()> {
         twins.to_string().contains("\"quality\":\"good\"")
     })
     .await
+}
+
+/// Waits for a reading of each device; gives those that have none in time.
+async fn all_read(demo: &Demo<'_>) -> Vec<String> {
+    let deadline = Instant::now() + ALL_READ;
+    let base = http(demo, Service::EdgeMetrics);
+    let mut missing = demo.devices();
+    loop {
+        let twins = status::get_json(&base, "/twins").unwrap_or_default();
+        let devices = twins["devices"].as_array().cloned().unwrap_or_default();
+        missing.retain(|name| {
+            let device = devices.iter().find(|device| device["name"] == **name);
+            !device.is_some_and(|device| device.to_string().contains("\"quality\":\"good\""))
+        });
+        if missing.is_empty() || Instant::now() > deadline {
+            return missing;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Bluetooth needs a D-Bus of its own.
+fn can_run(part: &Part) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if part.protocol == "bluetooth" && !guide::is_on(&path, "dbus-daemon") {
+        say(
+            "dbus-daemon is not here: the demo goes without Bluetooth; apt-get install dbus-daemon\n",
+        );
+        return false;
+    }
+    true
 }
 
 async fn wait(process: &Supervised, mut condition: impl FnMut() -> bool) -> Result<()> {
@@ -318,11 +370,16 @@ fn written(home: &Home, demo: &Demo<'_>, running: &[Supervised], state: &str) ->
             edge: http(demo, Service::EdgeMetrics),
             hub: http(demo, Service::HubMetrics),
         },
-        simulators: vec![status::Simulator {
-            name: "modbus".to_owned(),
-            address: demo.simulator_url(),
-            control: http(demo, Service::SimulatorControl),
-        }],
+        simulators: demo
+            .parts
+            .iter()
+            .map(|part| status::Simulator {
+                name: part.protocol.to_owned(),
+                process: part.simulator.to_owned(),
+                address: demo.place(part),
+                control: demo.control(part),
+            })
+            .collect(),
         node: NODE.to_owned(),
         processes: processes.collect(),
     }

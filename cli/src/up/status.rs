@@ -60,6 +60,9 @@ pub(crate) struct Metrics {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Simulator {
     pub(crate) name: String,
+    /// The process's name.
+    #[serde(default)]
+    pub(crate) process: String,
     pub(crate) address: String,
     pub(crate) control: String,
 }
@@ -145,7 +148,7 @@ pub(crate) fn collect(written: &Written) -> Json {
         "link": {"url": written.link.url, "state": edge.pointer("/link/state").cloned().unwrap_or_else(|| "down".into())},
         "metrics": {"edge": format!("{}/metrics", written.metrics.edge), "hub": format!("{}/metrics", written.metrics.hub)},
         "simulators": written.simulators.iter().map(|simulator| serde_json::json!({
-            "name": simulator.name, "address": simulator.address, "control": simulator.control, "state": word(pid("simulator").is_some()),
+            "name": simulator.name, "address": simulator.address, "control": simulator.control, "state": word(pid(&simulator.process).is_some()),
         })).collect::<Vec<_>>(),
         "nodes": [{
             "name": written.node, "state": word(pid("edgecore").is_some()), "pid": pid("edgecore"),

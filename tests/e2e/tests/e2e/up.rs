@@ -4,6 +4,7 @@ use std::{path::Path, process::Command};
 
 use longshore_harness::{
     binaries,
+    edge::http_get,
     prelude::*,
     process::{Process, signal},
 };
@@ -13,13 +14,23 @@ use tempfile::TempDir;
 /// would choose the same.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
+const PROTOCOLS: [&str; 4] = ["modbus", "opcua", "serial", "bluetooth"];
+
 /// A `.longshore/` with the programs that the tests were built with.
 fn home() -> TempDir {
     let folder = TempDir::new().unwrap();
     let home = folder.path().join(".longshore");
     std::fs::create_dir_all(home.join("bin")).unwrap();
     std::fs::create_dir_all(home.join("lib/mappers")).unwrap();
-    for name in ["longshore", "edgecore", "cloudhub", "sim-modbus"] {
+    for name in [
+        "longshore",
+        "edgecore",
+        "cloudhub",
+        "sim-modbus",
+        "sim-opcua",
+        "sim-serial",
+        "sim-bluetooth",
+    ] {
         // A hard link where possible: the supervisor knows its processes by their binaries.
         let to = home.join("bin").join(name);
         let from = binaries::binary(name);
@@ -27,11 +38,10 @@ fn home() -> TempDir {
             .or_else(|_| std::fs::copy(&from, &to).map(drop))
             .unwrap();
     }
-    std::fs::copy(
-        binaries::mapper("modbus"),
-        home.join("lib/mappers/libmapper_modbus.so"),
-    )
-    .unwrap();
+    for protocol in PROTOCOLS {
+        let library = format!("lib/mappers/libmapper_{protocol}.so");
+        std::fs::copy(binaries::mapper(protocol), home.join(library)).unwrap();
+    }
     folder
 }
 
@@ -137,7 +147,19 @@ async fn the_demo_comes_up_survives_kills_and_goes_on_after_a_restart() {
         }
     })
     .await;
-    assert!(run(folder, &["get", "devices"]).contains("meter"));
+    let devices = run(folder, &["get", "devices"]);
+    for device in [
+        "boiler",
+        "meter",
+        "press",
+        "gps",
+        "supply",
+        "thermometer",
+        "room",
+    ] {
+        assert!(devices.contains(device), "{device} is missing: {devices}");
+    }
+    four_protocols_move_and_are_written(folder).await;
 
     // Sixteen at a time: each comes through, and none undoes another.
     let sets: Vec<_> = (0..16)
@@ -154,7 +176,7 @@ async fn the_demo_comes_up_survives_kills_and_goes_on_after_a_restart() {
         assert!(set.wait().unwrap().success());
     }
 
-    for process in ["cloudhub", "edgecore", "simulator"] {
+    for process in ["cloudhub", "edgecore", "sim-modbus", "sim-bluetooth"] {
         let before = pid(&running(folder).await, process);
         signal(before, "KILL");
         eventually(&format!("{process} to be back"), || async {
@@ -209,4 +231,57 @@ async fn the_demo_comes_up_survives_kills_and_goes_on_after_a_restart() {
     let device = kubectl(&kubeconfig, &["get", "device", "boiler", "-o", "json"]);
     assert!(device.contains("75"), "what was set is kept: {device}");
     drop(up);
+}
+
+/// One device of each protocol: its value moves, and it is written where it can be.
+async fn four_protocols_move_and_are_written(folder: &Path) {
+    for (device, property) in [
+        ("boiler", "temperature"),
+        ("press", "temperature"),
+        ("gps", "latitude"),
+        ("supply", "voltage"),
+        ("thermometer", "temperature"),
+        ("room", "temperature"),
+    ] {
+        let value = || async move {
+            let answer = twins(folder, device).await?;
+            let properties = answer["properties"].as_array().cloned();
+            let found = properties
+                .into_iter()
+                .flatten()
+                .find(|twin| twin["name"] == property && twin["quality"] == "good");
+            found
+                .map(|twin| twin["value"].to_string())
+                .ok_or(answer.to_string())
+        };
+        let first = eventually(&format!("a value of {device}"), value).await;
+        eventually(&format!("{property} of {device} to move"), || async {
+            let now = value().await?;
+            if now == first { Err(now) } else { Ok(()) }
+        })
+        .await;
+    }
+    for (device, change) in [
+        ("press", "setpoint=120"),
+        ("supply", "setpoint=5"),
+        ("room", "setpoint=22.5"),
+    ] {
+        run(folder, &["set", "device", device, change, "--wait"]);
+    }
+}
+
+/// What the edge core itself says of a device.
+async fn twins(folder: &Path, device: &str) -> Result<Json, String> {
+    let status = status(folder);
+    let metrics = status.pointer("/metrics/edge").and_then(Json::as_str);
+    let address = metrics
+        .and_then(|url| {
+            url.strip_prefix("http://")?
+                .strip_suffix("/metrics")?
+                .parse()
+                .ok()
+        })
+        .ok_or_else(|| status.to_string())?;
+    let (_, body) = http_get(address, &format!("/twins?device=default/{device}")).await?;
+    serde_json::from_str(&body).map_err(|error| format!("{error}: {body}"))
 }
