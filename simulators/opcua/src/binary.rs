@@ -202,8 +202,8 @@ impl<'a> Reader<'a> {
             0 => Vec::new(),
             _ => self.list(Self::u32)?,
         };
-        let sizes = dimensions.iter().map(|n| *n as usize);
-        let all = sizes.fold(Some(1), |all: Option<usize>, n| all?.checked_mul(n));
+        let mut sizes = dimensions.iter().map(|n| *n as usize);
+        let all = sizes.try_fold(1_usize, usize::checked_mul);
         if !dimensions.is_empty() && all != Some(items.len()) {
             return Err(Malformed);
         }

@@ -171,6 +171,7 @@ impl Core {
             monitored_items: items.sum(),
             notifications: self.record.notifications,
             overflows: self.record.overflows,
+            looks: self.record.looks,
         }
     }
 
@@ -369,7 +370,9 @@ impl Core {
             let Some(subscription) = self.subscriptions.get_mut(&id) else {
                 continue;
             };
-            self.record.overflows += subscription.sample(&mut self.space, now);
+            let seen = subscription.sample(&mut self.space, now);
+            self.record.looks += seen.looks;
+            self.record.overflows += seen.lost;
             match subscription.turn(now.instant) {
                 Due::Nothing => {}
                 Due::Say => self.say(id, now),

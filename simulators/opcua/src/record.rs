@@ -70,6 +70,8 @@ pub struct Totals {
     pub notifications: u64,
     /// Values that a full queue lost.
     pub overflows: u64,
+    /// How often an item was looked at, changed or not.
+    pub looks: u64,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +83,7 @@ pub(crate) struct Record {
     pub(crate) sessions_created: u64,
     pub(crate) notifications: u64,
     pub(crate) overflows: u64,
+    pub(crate) looks: u64,
 }
 
 impl Record {

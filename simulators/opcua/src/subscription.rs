@@ -150,6 +150,14 @@ fn moved(old: &Value, new: &Value, deadband: f64) -> bool {
     old != new
 }
 
+/// What came of looking at items.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Seen {
+    pub(crate) looks: u64,
+    /// Values that full queues lost.
+    pub(crate) lost: u64,
+}
+
 /// What a subscription has to say at the end of a publishing interval.
 #[derive(Debug)]
 pub(crate) enum Due {
@@ -221,12 +229,12 @@ impl Subscription {
         self.next_sample = now;
     }
 
-    /// Looks at the items that are due; counts values that queues lost.
-    pub(crate) fn sample(&mut self, space: &mut Space, now: Now) -> u64 {
+    /// Looks at the items that are due.
+    pub(crate) fn sample(&mut self, space: &mut Space, now: Now) -> Seen {
+        let mut seen = Seen::default();
         if now.instant < self.next_sample {
-            return 0;
+            return seen;
         }
-        let mut lost = 0;
         let mut next = now.instant + Duration::from_secs(3600);
         for (id, item) in &mut self.items {
             if item.mode == 0 {
@@ -234,9 +242,10 @@ impl Subscription {
             }
             if item.due <= now.instant + TOGETHER / 2 {
                 let data = item.look(space, now);
+                seen.looks += 1;
                 if item.differs(&data) {
                     item.last = Some(data.clone());
-                    lost += u64::from(item.push(data));
+                    seen.lost += u64::from(item.push(data));
                     if item.mode == 2 && !item.listed {
                         item.listed = true;
                         self.ready.push_back(*id);
@@ -249,7 +258,7 @@ impl Subscription {
             next = next.min(item.due);
         }
         self.next_sample = next.max(now.instant + TOGETHER);
-        lost
+        seen
     }
 
     /// Ends the publishing interval if it is over.

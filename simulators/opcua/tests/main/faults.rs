@@ -6,6 +6,7 @@ use longshore_sim_opcua::{Fault, FaultRule, Service, Simulator, StatusCode, opcu
 use serde_json::json;
 
 use crate::client::Client;
+use crate::subscriptions::looked;
 
 const PLANT: &str = r#"
 namespaces: ["urn:test:a", "urn:test:b"]
@@ -90,8 +91,9 @@ async fn a_node_goes_and_comes_back() {
     assert_eq!(client.read(X).await, (json!(1.0), "Good".to_owned()));
     // Who watched the former node has to watch the new one.
     simulator.set(X, 3.0);
-    tokio::time::sleep(Duration::from_millis(150)).await;
-    assert_eq!(client.ok(json!(["taken"])).await, json!([]));
+    let told = simulator.totals().notifications;
+    looked(&simulator, 4).await;
+    assert_eq!(simulator.totals().notifications, told);
 }
 
 #[tokio::test]

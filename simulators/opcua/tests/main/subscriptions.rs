@@ -1,7 +1,5 @@
 //! Subscriptions as another vendor's client sees them.
 
-use std::time::Duration;
-
 use longshore_sim_opcua::{Service, Simulator, opcua};
 use serde_json::{Value, json};
 
@@ -27,6 +25,17 @@ async fn start() -> (Simulator, Client) {
     let simulator = opcua().yaml(LINE).start().await;
     let client = Client::connect(&simulator.url()).await;
     (simulator, client)
+}
+
+/// Waits until the server has looked at its items so many times more: the first
+/// of two may have begun before the change.
+pub(crate) async fn looked(simulator: &Simulator, times: u64) {
+    let before = simulator.totals().looks;
+    let enough = |sim: &Simulator| match sim.totals().looks - before {
+        looks if looks >= times => Ok(()),
+        looks => Err(format!("it has looked {looks} times")),
+    };
+    simulator.wait("the server to look", enough).await;
 }
 
 fn values(notifications: &[Value], node: &str) -> Vec<Value> {
@@ -55,8 +64,7 @@ async fn a_queue_keeps_what_came_in_between() {
     client.until("the first value", |all| all.len() == 1).await;
     for number in 1..=6 {
         simulator.set(COUNT, number);
-        // Until the server has looked: twice the sampling interval.
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        looked(&simulator, 2).await;
     }
     let all = client
         .until("all that are left", |all| all.len() == 4)
@@ -77,7 +85,7 @@ async fn deadbands_hold_small_changes_back() {
     client.until("the first value", |all| all.len() == 1).await;
     for speed in [4.0, 9.0, 10.0, 15.0] {
         simulator.set(SPEED, speed);
-        tokio::time::sleep(Duration::from_millis(120)).await;
+        looked(&simulator, 2).await;
     }
     let all = client
         .until("the large change", |all| !all.is_empty())
