@@ -61,15 +61,32 @@ impl std::future::Future for Transport {
     }
 }
 
+/// Why there is no channel.
+pub(crate) enum ChannelError {
+    /// Nobody is there, or we are not ready ourselves.
+    Dial(RequestError),
+    /// Somebody is there, who may be another one than before.
+    Open(RequestError),
+}
+
+impl From<ChannelError> for RequestError {
+    fn from(error: ChannelError) -> Self {
+        match error {
+            ChannelError::Dial(error) | ChannelError::Open(error) => error,
+        }
+    }
+}
+
 /// Dials and opens a secure channel.
 pub(crate) async fn channel(
     shared: &Shared,
     bus: &Bus,
     endpoint: &EndpointDescription,
-) -> Result<(Arc<AsyncSecureChannel>, Transport), RequestError> {
+) -> Result<(Arc<AsyncSecureChannel>, Transport), ChannelError> {
     if endpoint.security_mode != MessageSecurityMode::None {
         // Made before the library looks for it.
-        shared.pki.own().await.map_err(|error| line(&error))?;
+        let own = shared.pki.own().await;
+        own.map_err(|error| ChannelError::Dial(line(&error)))?;
     }
     let limit = bus.timeout * 2;
     let late = |what: &str| {
@@ -77,7 +94,8 @@ pub(crate) async fn channel(
     };
     let stream = tokio::time::timeout(limit, dial(&bus.url))
         .await
-        .map_err(|_| late("connecting"))??;
+        .unwrap_or_else(|_| Err(late("connecting")))
+        .map_err(ChannelError::Dial)?;
     let channel = Arc::new(AsyncSecureChannel::new(
         shared.pki.store(),
         endpoint.clone().into(),
@@ -121,7 +139,7 @@ pub(crate) async fn channel(
     let opening = channel.connect_no_retry(&connector);
     let opened = tokio::time::timeout(limit, opening)
         .await
-        .map_err(|_| late("opening the secure channel"))?;
+        .map_err(|_| ChannelError::Open(late("opening the secure channel")))?;
     let mut events = opened.map_err(|error| {
         let hint = match endpoint.security_mode {
             MessageSecurityMode::None => String::new(),
@@ -132,10 +150,10 @@ pub(crate) async fn channel(
                 shared.pki.application_uri()
             ),
         };
-        RequestError::Line(format!(
+        ChannelError::Open(RequestError::Line(format!(
             "the server did not open a secure channel: {}{hint}",
             status_text(error.status())
-        ))
+        )))
     })?;
     let task = tokio::spawn(async move {
         loop {

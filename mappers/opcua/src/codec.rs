@@ -255,3 +255,6 @@ pub(crate) fn now_ns() -> i64 {
         .unwrap_or_default();
     i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

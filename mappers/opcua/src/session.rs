@@ -24,7 +24,7 @@ use opcua::{
 
 use crate::{
     bus::Bus,
-    channel::{Transport, channel},
+    channel::{ChannelError, Transport, channel},
     endpoint,
     login::{create, first_certificate, log_on},
     node::Namespaces,
@@ -113,22 +113,34 @@ impl Shared {
 
 /// Comes back to the session that the server may still hold, or makes a new one.
 pub(crate) async fn open(shared: &Shared, bus: &Bus) -> Result<Opened, RequestError> {
-    if let Some(login) = shared.login(bus) {
-        let (channel, transport) = channel(shared, bus, &login.endpoint).await?;
-        if let Ok(login) = log_on(shared, bus, &channel, login).await {
-            let opened = opened(bus, channel, transport, login).await?;
-            return Ok(Opened {
-                subscriptions: shared.take_subscriptions(bus),
-                ..opened
-            });
-        }
-        // The server has forgotten it, or is another one by now.
+    if let Some(login) = shared.login(bus)
+        && let Some(opened) = resume(shared, bus, login).await?
+    {
+        return Ok(opened);
     }
     let endpoints = endpoints(shared, bus).await?;
     let mut opened = open_new(shared, bus, &endpoints).await?;
     opened.subscriptions = shared.take_subscriptions(bus);
     transfer(&opened.wire, &mut opened.subscriptions).await?;
     Ok(opened)
+}
+
+/// Comes back to a session; `None` when the server has forgotten it, or is
+/// another one by now.
+async fn resume(shared: &Shared, bus: &Bus, login: Login) -> Result<Option<Opened>, RequestError> {
+    let (channel, transport) = match channel(shared, bus, &login.endpoint).await {
+        Ok(opened) => opened,
+        Err(ChannelError::Dial(error)) => return Err(error),
+        Err(ChannelError::Open(_)) => return Ok(None),
+    };
+    let Ok(login) = log_on(shared, bus, &channel, login).await else {
+        return Ok(None);
+    };
+    let opened = opened(bus, channel, transport, login).await?;
+    Ok(Some(Opened {
+        subscriptions: shared.take_subscriptions(bus),
+        ..opened
+    }))
 }
 
 /// Makes a session of its own.

@@ -7,10 +7,11 @@
 use std::{
     collections::HashMap,
     io::Read,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use opcua::{
+    client::transport::AsyncSecureChannel,
     sync::RwLock,
     types::{
         BinaryDecodable, BrowseDescription, BrowseDirection, ByteString, ContextOwned, DataValue,
@@ -37,8 +38,6 @@ const ENUMERATION: u32 = 29;
 const NUMBER: u32 = 26;
 /// How deep types may lie in one another.
 const DEPTH: usize = 32;
-/// How many elements a field may have.
-const ELEMENTS: usize = 1_000_000;
 
 /// What a data type is on the wire.
 #[derive(Debug, Clone)]
@@ -59,26 +58,32 @@ struct Known {
 }
 
 /// The data types that were met on one connection.
-#[derive(Default)]
 pub(crate) struct Types {
     known: Mutex<Known>,
-    context: Option<std::sync::Arc<opcua::client::transport::AsyncSecureChannel>>,
+    context: Source,
+}
+
+/// Where the limits of decoding are.
+enum Source {
+    Channel(Arc<AsyncSecureChannel>),
+    #[cfg(test)]
+    Own(RwLock<ContextOwned>),
 }
 
 impl Types {
-    pub(crate) fn new(
-        channel: std::sync::Arc<opcua::client::transport::AsyncSecureChannel>,
-    ) -> Self {
+    pub(crate) fn new(channel: Arc<AsyncSecureChannel>) -> Self {
         Self {
             known: Mutex::default(),
-            context: Some(channel),
+            context: Source::Channel(channel),
         }
     }
 
-    fn context(&self) -> Option<&RwLock<ContextOwned>> {
-        self.context
-            .as_ref()
-            .map(|channel| channel.encoding_context())
+    fn context(&self) -> &RwLock<ContextOwned> {
+        match &self.context {
+            Source::Channel(channel) => channel.encoding_context(),
+            #[cfg(test)]
+            Source::Own(context) => context,
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -225,8 +230,8 @@ impl Types {
     /// The body as it was on the wire, also of a type that the library knows.
     fn body(&self, object: &ExtensionObject) -> Vec<u8> {
         let mut body = Vec::new();
-        if let (Some(inner), Some(context)) = (&object.body, self.context()) {
-            let context = context.read();
+        if let Some(inner) = &object.body {
+            let context = self.context().read();
             // Writing to memory does not fail; half a body would not decode.
             let _ = inner.encode_binary(&mut body, &context.context());
         }
@@ -312,7 +317,7 @@ impl Types {
             false => sizes
                 .iter()
                 .try_fold(1_usize, |product, size| product.checked_mul(*size))
-                .filter(|count| *count <= ELEMENTS)
+                .filter(|count| *count <= stream.len())
                 .ok_or_else(|| Error::decoding("a matrix without end"))?,
         };
         let mut level = Vec::new();
@@ -330,10 +335,7 @@ impl Types {
 
     /// A value of a built-in type (Part 6, table 1).
     fn scalar(&self, number: u32, stream: &mut &[u8]) -> Result<Variant, Error> {
-        let context = self
-            .context()
-            .ok_or_else(|| Error::decoding("no connection"))?;
-        let context = context.read();
+        let context = self.context().read();
         let context = &context.context();
         let stream: &mut dyn Read = stream;
         Ok(match number {
@@ -410,11 +412,14 @@ fn number(stream: &mut &[u8]) -> Result<u32, Error> {
 }
 
 /// The length of an array; a null array is an empty one. Each element takes a
-/// byte at least.
+/// byte at least, so that a mad server cannot fill the memory.
 fn length(stream: &mut &[u8]) -> Result<usize, Error> {
     match number(stream)? as i32 {
         ..=0 => Ok(0),
-        count if count as usize <= ELEMENTS => Ok(count as usize),
+        count if count as usize <= stream.len() => Ok(count as usize),
         _ => Err(Error::decoding("an array without end")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -175,8 +175,9 @@ impl Link {
                 self.publish_most = self.publishing.max(1);
             }
             // One that waited for too long at a server that is alive.
-            Some(StatusCode::BadTimeout) | None => {}
-            Some(_) => self.publish_from = Instant::now() + PUBLISH_PAUSE,
+            Some(StatusCode::BadTimeout) => {}
+            None if matches!(error, WireError::Timeout { .. }) => {}
+            _ => self.publish_from = Instant::now() + PUBLISH_PAUSE,
         }
         Ok(())
     }

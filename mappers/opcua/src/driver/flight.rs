@@ -183,7 +183,8 @@ impl Link {
     /// When to look again, should nothing come.
     pub(super) fn wake(&self) -> Instant {
         let limit = match self.subscriptions.is_empty() {
-            true if self.keeping => self.last_heard + self.bus.session_timeout,
+            // It has a timeout of its own.
+            true if self.keeping => Instant::now() + self.bus.session_timeout,
             true => self.keep_from(),
             false => self.last_heard + self.silence(),
         };

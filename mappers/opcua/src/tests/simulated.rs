@@ -20,7 +20,7 @@ async fn bench(count: u32, every_ms: u32, limits: Value) -> Simulator {
             "name": "Bench",
             "fill": [{"name": "Value", "count": count, "type": "double", "everyMs": every_ms}],
             "variables": [
-                {"name": "Steady", "value": 7.5, "range": [0, 100]},
+                {"name": "Steady", "value": 7.5, "range": [0, 100], "writable": true},
                 {"name": "Bad", "value": 1, "status": "BadSensorFailure"},
             ],
         }]

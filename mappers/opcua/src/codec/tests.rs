@@ -1,0 +1,159 @@
+//! Quality, time and form of values.
+
+use std::sync::Arc;
+
+use longshore_sdk::{Reading, SampleView};
+use opcua::types::{Guid, NumericRange, VariantScalarTypeId as Type};
+use serde_json::json;
+
+use super::*;
+use crate::{
+    node::{NodeName, Place},
+    point::{Point, VALUE, Watch},
+};
+
+fn field(element: &str) -> Point {
+    Arc::new(Field {
+        place: Place::node(NodeName::standard(1)),
+        attribute: VALUE,
+        range: NumericRange::None,
+        element: match element {
+            "" => Vec::new(),
+            element => Field::steps(element).expect("a path"),
+        },
+        raw_type: None,
+        watch: Watch {
+            queue_size: 1,
+            deadband: None,
+            sampling_ms: None,
+            publishing_ms: None,
+        },
+        polled: false,
+    })
+}
+
+/// One value through a decoder whose server is `ahead_ns` ahead.
+fn decode<T>(
+    value: &DataValue,
+    element: &str,
+    ahead_ns: i64,
+    look: impl Fn(&SampleView<'_>) -> T,
+) -> T {
+    let types = Types::alone();
+    let decoder = Decoder {
+        types: &types,
+        clock_offset_ns: ahead_ns,
+        now_ns: 42,
+    };
+    let mut samples = Samples::default();
+    decoder.push(1, &field(element), value, &mut samples);
+    assert_eq!(samples.len(), 1, "one sample for each value");
+    let view = samples.iter().next().expect("one");
+    look(&view)
+}
+
+fn text(value: impl Into<Variant>, element: &str) -> String {
+    let value = DataValue::value_only(value.into());
+    decode(&value, element, 0, |view| match view.reading {
+        Reading::Bad { message, .. } => format!("bad: {message}"),
+        Reading::String(text) => text.to_owned(),
+        other => format!("{other:?}"),
+    })
+}
+
+#[test]
+fn the_time_is_the_sources_by_its_own_clock() {
+    let second = 1_000_000_000;
+    let at = |hour| DateTime::ymd_hms(2024, 5, 6, hour, 0, 0);
+    let unix = 1_714_953_600; // 2024-05-06T00:00:00Z
+    let mut value = DataValue {
+        value: Some(Variant::Int32(1)),
+        source_timestamp: Some(at(7)),
+        server_timestamp: Some(at(8)),
+        ..DataValue::default()
+    };
+    let time = |value: &DataValue, ahead| decode(value, "", ahead, |view| view.source_time_ns);
+    assert_eq!(time(&value, 0), (unix + 7 * 3600) * second);
+    // The library took the hour off that the server is ahead.
+    assert_eq!(time(&value, 3600 * second), (unix + 8 * 3600) * second);
+    value.source_timestamp = None;
+    assert_eq!(time(&value, 0), (unix + 8 * 3600) * second);
+    // A null time, and that of a clock that was never set, are none.
+    value.server_timestamp = Some(DateTime::null());
+    assert_eq!(time(&value, 0), 42);
+    value.server_timestamp = Some(DateTime::ymd(1970, 1, 1));
+    assert_eq!(time(&value, 0), 42);
+    value.server_timestamp = None;
+    assert_eq!(time(&value, 0), 42);
+}
+
+#[test]
+fn the_top_bits_of_a_status_are_the_quality() {
+    let value = |bits: u32| DataValue {
+        value: Some(Variant::Double(2.5)),
+        status: Some(StatusCode::from(bits)),
+        ..DataValue::default()
+    };
+    let read = |bits| decode(&value(bits), "", 0, |view| format!("{:?}", view.reading));
+    assert_eq!(read(0), "Float(2.5)");
+    // Good, clamped, with info bits.
+    assert_eq!(read(0x0030_0000), "Float(2.5)");
+    // UncertainLastUsableValue.
+    assert_eq!(read(0x4090_0000), "Float(2.5)");
+    let why = |bits| {
+        decode(&value(bits), "", 0, |view| match view.reading {
+            Reading::Bad { reason, message } => (reason, message.to_owned()),
+            other => panic!("{other:?}"),
+        })
+    };
+    // BadSensorFailure, BadNoCommunication, BadTimeout, and one that nobody knows.
+    assert!(why(0x808C_0000).1.starts_with("BadSensorFailure ("));
+    assert_eq!(why(0x808C_0000).0, Some(Reason::Refused));
+    assert_eq!(why(0x8031_0000).0, Some(Reason::Line));
+    assert_eq!(why(0x800A_0000).0, Some(Reason::Timeout));
+    assert_eq!(why(0x8FFF_0000).0, Some(Reason::Refused));
+}
+
+#[test]
+fn what_is_no_scalar_is_json() {
+    let numbers = |dimensions: Option<Vec<u32>>| {
+        let values = (1..=6).map(Variant::Int16).collect::<Vec<_>>();
+        let array = match dimensions {
+            Some(dimensions) => Array::new_multi(Type::Int16, values, dimensions),
+            None => Array::new(Type::Int16, values),
+        };
+        Variant::Array(Box::new(array.expect("an array")))
+    };
+    assert_eq!(text(numbers(None), ""), "[1,2,3,4,5,6]");
+    assert_eq!(text(numbers(Some(vec![2, 3])), ""), "[[1,2,3],[4,5,6]]");
+    assert_eq!(
+        text(numbers(Some(vec![1, 2, 3])), ""),
+        "[[[1,2,3],[4,5,6]]]"
+    );
+    assert_eq!(text(numbers(None), "4"), "Int(5)");
+    assert_eq!(text(numbers(Some(vec![2, 3])), "1.0"), "Int(4)");
+    assert_eq!(
+        text(numbers(None), "6"),
+        "bad: no element 6: the array has 6"
+    );
+    assert_eq!(
+        text(numbers(None), "x"),
+        "bad: no field `x`: the value is no structure"
+    );
+    let floats = vec![0.1_f32, f32::NAN];
+    assert_eq!(text(floats, ""), r#"[0.1,"NaN"]"#);
+    let guid = Guid::from_bytes([0x11; 16]);
+    assert_eq!(text(guid, ""), "11111111-1111-1111-1111-111111111111");
+    assert_eq!(
+        text(Variant::Empty, ""),
+        "bad: the node has no value (null)"
+    );
+    let types = Types::alone();
+    let decoder = Decoder {
+        types: &types,
+        clock_offset_ns: 0,
+        now_ns: 0,
+    };
+    let time = Variant::from(DateTime::ymd_hms_nano(2024, 5, 6, 7, 8, 9, 123_400_000));
+    assert_eq!(decoder.json(&time), json!("2024-05-06T07:08:09.123400Z"));
+}

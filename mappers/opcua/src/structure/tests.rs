@@ -1,0 +1,157 @@
+//! Bodies byte by byte, and bodies that no server should send.
+
+use opcua::types::{DecodingOptions, NamespaceMap, StructureField};
+use proptest::prelude::*;
+
+use super::*;
+
+impl Types {
+    /// Without a connection.
+    pub(crate) fn alone() -> Self {
+        let context = ContextOwned::new_default(NamespaceMap::new(), DecodingOptions::default());
+        Self {
+            known: Mutex::default(),
+            context: Source::Own(RwLock::new(context)),
+        }
+    }
+
+    fn put(&self, id: u32, kind: StructureType, fields: Vec<StructureField>) {
+        let definition = StructureDefinition {
+            default_encoding_id: NodeId::new(2, id + 1),
+            base_data_type: NodeId::new(0, STRUCTURE),
+            structure_type: kind,
+            fields: Some(fields),
+        };
+        let mut known = self.known();
+        known
+            .kinds
+            .insert(NodeId::new(2, id), Kind::Structure(definition));
+        known
+            .encodings
+            .insert(NodeId::new(2, id + 1), NodeId::new(2, id));
+    }
+
+    fn decode(&self, id: u32, mut body: &[u8]) -> Result<Value, Error> {
+        let decoder = Decoder {
+            types: self,
+            clock_offset_ns: 0,
+            now_ns: 0,
+        };
+        self.structure(&NodeId::new(2, id), &mut body, &decoder, 0)
+    }
+}
+
+fn field(name: &str, data_type: NodeId, value_rank: i32, is_optional: bool) -> StructureField {
+    StructureField {
+        name: name.into(),
+        description: LocalizedText::null(),
+        data_type,
+        value_rank,
+        array_dimensions: None,
+        max_string_length: 0,
+        is_optional,
+    }
+}
+
+fn built(number: u32) -> NodeId {
+    NodeId::new(0, number)
+}
+
+/// Three structures that lie in one another, and themselves in them.
+fn types() -> Types {
+    let types = Types::alone();
+    types.put(
+        10,
+        StructureType::Structure,
+        vec![
+            field("flag", built(1), -1, false),
+            field("number", built(5), -1, false),
+            field("text", built(12), -1, false),
+            field("list", built(4), 1, false),
+            field("inner", NodeId::new(2, 20_u32), -1, false),
+        ],
+    );
+    types.put(
+        20,
+        StructureType::StructureWithOptionalFields,
+        vec![
+            field("first", built(3), -1, true),
+            field("always", built(3), -1, false),
+            field("second", built(3), 2, true),
+        ],
+    );
+    types.put(
+        30,
+        StructureType::Union,
+        vec![
+            field("byte", built(3), -1, false),
+            field("self", NodeId::new(2, 30_u32), 1, false),
+            field("any", built(24), 1, false),
+            field("object", built(STRUCTURE), -1, false),
+        ],
+    );
+    types
+}
+
+#[test]
+fn fields_stand_one_after_the_other() {
+    let body = [
+        1, // flag
+        0x34, 0x12, // number, the low byte first
+        2, 0, 0, 0, b'o', b'k', // text with its length
+        2, 0, 0, 0, 0xFF, 0xFF, 5, 0, // list of -1 and 5
+        0b10, 0, 0, 0, // inner: only the second optional field
+        7, // always
+        2, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, // second: two dimensions, 2 by 1
+        8, 9,
+    ];
+    assert_eq!(
+        types().decode(10, &body).expect("decodes"),
+        json!({"flag": true, "number": 0x1234, "text": "ok", "list": [-1, 5],
+               "inner": {"always": 7, "second": [[8], [9]]}})
+    );
+    // Each cut is noticed.
+    for length in 0..body.len() {
+        assert!(types().decode(10, &body[..length]).is_err(), "{length}");
+    }
+}
+
+#[test]
+fn a_union_has_one_field_or_none() {
+    let types = types();
+    assert_eq!(types.decode(30, &[0, 0, 0, 0]).expect("null"), Value::Null);
+    let byte = [1, 0, 0, 0, 9];
+    assert_eq!(types.decode(30, &byte).expect("a byte"), json!({"byte": 9}));
+    assert!(types.decode(30, &[9, 0, 0, 0, 1]).is_err());
+    // An array without end: 2 147 483 647 elements in no bytes.
+    assert!(
+        types
+            .decode(30, &[2, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0x7F])
+            .is_err()
+    );
+}
+
+#[test]
+fn a_structure_that_nobody_describes_is_its_bytes() {
+    let types = Types::alone();
+    let body =
+        opcua::types::ByteStringBody::new(ByteString::from(vec![1, 2]), NodeId::new(2, 99_u32));
+    let object = ExtensionObject::from_message(body);
+    let decoder = Decoder {
+        types: &types,
+        clock_offset_ns: 0,
+        now_ns: 0,
+    };
+    assert_eq!(
+        types.json(&object, &decoder),
+        json!({"typeId": "ns=2;i=99", "body": "AQI="})
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_body_ends_the_mapper(body in prop::collection::vec(any::<u8>(), 0..200), id in prop::sample::select(vec![10_u32, 20, 30])) {
+        // Whatever it gives; it must not panic, nor fill the memory.
+        let _ = types().decode(id, &body);
+    }
+}
