@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use longshore_sdk::{
     DiscoverError, Discovered, Fault, FoundDevice, FoundProperty, RequestError, config::Section,
 };
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 use tokio::time::Instant;
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     bus::{self, Bus, Target},
     driver::Link,
     gatt,
+    uuid::Uuid,
     value::Value,
 };
 
@@ -221,7 +222,12 @@ fn slug(name: &str, address: &str) -> String {
     }
     let slug = slug.trim_end_matches('-');
     let slug = if slug.is_empty() { "ble" } else { slug };
-    format!("{slug}-{}", end.to_ascii_lowercase())
+    let end = end.to_ascii_lowercase();
+    if slug.ends_with(&end) {
+        // Many names have it already.
+        return slug.to_owned();
+    }
+    format!("{slug}-{end}")
 }
 
 /// Connects, and lists the characteristics; those that can be read are.
@@ -244,59 +250,68 @@ async fn ask(
     let link = Link::open(Arc::clone(shared), bus).await?;
     let mut properties: Vec<FoundProperty> = Vec::new();
     for (path, service, uuid, flags) in link.characteristics() {
-        let can = |flag: &str| flags.iter().any(|known| known == flag);
-        let known = uuid.number().and_then(gatt::standard);
         // The services of the attribute protocol itself tell nothing.
-        if matches!(service.number(), Some(0x1801)) {
+        if service.number() == Some(0x1801) {
             continue;
         }
-        let bytes = if can("read") {
-            link.read_object(&path, Instant::now() + Duration::from_secs(5))
-                .await
+        let bytes = if flags.iter().any(|flag| flag == "read") {
+            let deadline = Instant::now() + Duration::from_secs(5);
+            link.read_object(&path, deadline).await
         } else {
             None
         };
-        let mut config =
-            json!({"service": service.to_string(), "characteristic": uuid.to_string()});
-        if can("notify") || can("indicate") {
-            config["notify"] = true.into();
+        let mut found = characteristic(service, uuid, &flags, bytes.as_deref());
+        let is_same = |known: &&FoundProperty| known.name.starts_with(&found.name);
+        let same = properties.iter().filter(is_same).count();
+        if same > 0 {
+            found.name.push_str(&(same + 1).to_string());
         }
-        let value = match (known, &bytes) {
-            (Some(known), Some(bytes)) => known
-                .decode(bytes)
-                .ok()
-                .and_then(|parts| Some(parts.into_iter().next()?.1)),
-            (None, Some(bytes)) => Some(Value::Bytes(bytes.clone())),
-            _ => None,
-        };
-        let (name, unit) = match known {
-            Some(known) => (known.name.to_owned(), known.unit),
-            None => (format!("c{}", uuid.to_string().replace('-', "")), ""),
-        };
-        let same = properties
-            .iter()
-            .filter(|known| known.name.starts_with(&name))
-            .count();
-        let fallback = match known.map(|known| known.shape) {
-            Some(gatt::Shape::Text | gatt::Shape::CurrentTime) => "STRING",
-            Some(gatt::Shape::Truth) => "BOOLEAN",
-            Some(gatt::Shape::Number { decimals: 0, .. } | gatt::Shape::HeartRate) => "INT",
-            Some(_) => "FLOAT",
-            None => "BYTES",
-        };
-        properties.push(FoundProperty {
-            name: if same == 0 {
-                name
-            } else {
-                format!("{name}{}", same + 1)
-            },
-            description: format!("can {}", flags.join(", ")),
-            twin_type: fallback.to_owned(),
-            writable: can("write") || can("write-without-response"),
-            unit: unit.to_owned(),
-            value: value.map(|value| value.to_string()),
-            config: config.as_object().cloned().unwrap_or_default(),
-        });
+        properties.push(found);
     }
     Ok(properties)
+}
+
+/// A characteristic as a property, with its value if it was read.
+fn characteristic(
+    service: Uuid,
+    uuid: Uuid,
+    flags: &[String],
+    bytes: Option<&[u8]>,
+) -> FoundProperty {
+    let can = |flag: &str| flags.iter().any(|known| known == flag);
+    let known = uuid.number().and_then(gatt::standard);
+    let mut config = Map::new();
+    config.insert("service".to_owned(), service.to_string().into());
+    config.insert("characteristic".to_owned(), uuid.to_string().into());
+    if can("notify") || can("indicate") {
+        config.insert("notify".to_owned(), true.into());
+    }
+    let value = match (known, bytes) {
+        (Some(known), Some(bytes)) => {
+            let parts = known.decode(bytes).ok();
+            parts.and_then(|parts| Some(parts.into_iter().next()?.1))
+        }
+        (None, Some(bytes)) => Some(Value::Bytes(bytes.to_vec())),
+        _ => None,
+    };
+    let (name, unit) = match known {
+        Some(known) => (known.name.to_owned(), known.unit),
+        None => (format!("c{}", uuid.to_string().replace('-', "")), ""),
+    };
+    let twin_type = match known.map(|known| known.shape) {
+        Some(gatt::Shape::Text | gatt::Shape::CurrentTime) => "STRING",
+        Some(gatt::Shape::Truth) => "BOOLEAN",
+        Some(gatt::Shape::Number { decimals: 0, .. } | gatt::Shape::HeartRate) => "INT",
+        Some(_) => "FLOAT",
+        None => "BYTES",
+    };
+    FoundProperty {
+        name,
+        description: format!("can {}", flags.join(", ")),
+        twin_type: twin_type.to_owned(),
+        writable: can("write") || can("write-without-response"),
+        unit: unit.to_owned(),
+        value: value.map(|value| value.to_string()),
+        config,
+    }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use longshore_sim_world::{Clock, Problem, ScenarioError, World, WorldError};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-use zbus::MessageStream;
+use zbus::{Connection, MessageStream};
 
 use crate::{
     control,
@@ -166,23 +166,7 @@ impl Builder {
             address: address.clone(),
             source,
         };
-        let connection = zbus::connection::Builder::address(&address[..])
-            .build()
-            .await
-            .map_err(on_bus)?;
-        let stream = MessageStream::from(&connection);
-        let bus = "org.freedesktop.DBus";
-        let rule = "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged'";
-        connection
-            .call_method(
-                Some(bus),
-                "/org/freedesktop/DBus",
-                Some(bus),
-                "AddMatch",
-                &(rule,),
-            )
-            .await
-            .map_err(on_bus)?;
+        let (connection, stream) = join(&address).await.map_err(on_bus)?;
         let faults = Faults::default();
         for rule in self.scenario.faults {
             faults.add(rule, Instant::now());
@@ -201,21 +185,7 @@ impl Builder {
             .request_name(server::NAME)
             .await
             .map_err(on_bus)?;
-        let places: Vec<_> = {
-            let model = server.model();
-            let mut places = Vec::new();
-            for (d, device) in model.devices.iter().enumerate() {
-                for (s, service) in device.services.iter().enumerate() {
-                    for (c, characteristic) in service.characteristics.iter().enumerate() {
-                        let can = |flag: &String| flag == "notify" || flag == "indicate";
-                        if characteristic.flags.iter().any(can) {
-                            places.push((d, s, c));
-                        }
-                    }
-                }
-            }
-            places
-        };
+        let places = notifying(&server.model());
         let devices = server.model().devices.len();
         for index in 0..devices {
             tasks.push(tokio::spawn(server::advertise(
@@ -240,6 +210,35 @@ impl Builder {
             _daemon: daemon,
         })
     }
+}
+
+/// Joins the bus; the stream brings calls, and who leaves.
+async fn join(address: &str) -> zbus::Result<(Connection, MessageStream)> {
+    let connection = zbus::connection::Builder::address(address).build().await?;
+    let stream = MessageStream::from(&connection);
+    let bus = "org.freedesktop.DBus";
+    let path = "/org/freedesktop/DBus";
+    let rule = "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged'";
+    connection
+        .call_method(Some(bus), path, Some(bus), "AddMatch", &(rule,))
+        .await?;
+    Ok((connection, stream))
+}
+
+/// The places of the characteristics that may notify.
+fn notifying(model: &Model) -> Vec<(usize, usize, usize)> {
+    let can = |flag: &String| flag == "notify" || flag == "indicate";
+    let mut places = Vec::new();
+    for (d, device) in model.devices.iter().enumerate() {
+        for (s, service) in device.services.iter().enumerate() {
+            for (c, characteristic) in service.characteristics.iter().enumerate() {
+                if characteristic.flags.iter().any(can) {
+                    places.push((d, s, c));
+                }
+            }
+        }
+    }
+    places
 }
 
 /// A running simulator; it and its bus end with the value.

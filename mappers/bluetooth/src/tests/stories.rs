@@ -301,8 +301,8 @@ async fn devices_are_looked_for() {
     assert_eq!(
         names,
         [
-            "polar-h10-00000004-000004",
-            "atc-000001-000001",
+            "polar-h10-00000004",
+            "atc-000001",
             "shelly-000002",
             "thermostat-000003"
         ]
