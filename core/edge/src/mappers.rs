@@ -295,6 +295,11 @@ impl Entry {
         self.run().mapper.edition()
     }
 
+    /// Whether its devices may send values by themselves.
+    pub fn pushes(&self) -> bool {
+        self.run().mapper.pushes()
+    }
+
     /// The `protocolName` of the devices that it serves; the mapper's name
     /// while its library does not tell, so that the devices do.
     pub fn protocol(&self) -> String {

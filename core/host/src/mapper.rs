@@ -291,6 +291,11 @@ impl Mapper {
             .map_or(0, |descriptor| descriptor.capabilities)
     }
 
+    /// Whether devices of this mapper may send values by themselves.
+    pub fn pushes(&self) -> bool {
+        self.capabilities() & longshore_abi::CAPABILITY_PUSH != 0
+    }
+
     /// Takes commands, all or none. Never blocks.
     pub fn submit(&self, commands: Vec<Command>) -> Result<(), SubmitError> {
         let now = Instant::now();

@@ -198,7 +198,7 @@ impl Driver {
         self.generations.resize(mappers.len(), None);
         for (index, mapper) in mappers.iter().enumerate() {
             let info = info(mapper);
-            if !self.engine.knows_mapper(index, &info.name, &info.protocol) {
+            if !self.engine.knows_mapper(index, &info) {
                 self.engine.know_mapper(index, info, now);
             }
         }
@@ -441,6 +441,7 @@ fn info(mapper: &Entry) -> MapperInfo {
     MapperInfo {
         name: mapper.name().to_owned(),
         protocol: mapper.protocol().to_ascii_lowercase(),
+        pushes: mapper.pushes(),
     }
 }
 

@@ -6,7 +6,7 @@ use longshore_types::{
     device::{AccessMode, PropertyType},
     effective::{Bound, EffectiveProperty},
     expression::Term,
-    policy::{Calculation, OnViolation, PropertyPolicy},
+    policy::{Calculation, OnViolation, PropertyPolicy, Sampling},
 };
 
 /// Longest time between two reports of a value that does not change, where the
@@ -32,7 +32,10 @@ pub(crate) struct Rules {
     pub(crate) single: bool,
     /// The raw value is whole by its configuration.
     pub(crate) raw_whole: Option<bool>,
-    pub(crate) stale_ms: u32,
+    /// See [`Rules::stale_ms`].
+    stale_ms: u32,
+    /// Nobody has said when a value is stale, nor that it is polled.
+    stale_by_default: bool,
     pub(crate) broken: Option<String>,
     pub(super) min_interval_ms: u32,
     pub(super) max_interval_ms: u32,
@@ -47,6 +50,17 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
+    /// Time without a reading after which a value is stale. Where devices send
+    /// by themselves, silence means that nothing has changed: their state tells
+    /// whether they are there.
+    pub(crate) fn stale_ms(&self, pushes: bool) -> u32 {
+        if pushes && self.stale_by_default {
+            u32::MAX
+        } else {
+            self.stale_ms
+        }
+    }
+
     pub(crate) fn new(property: &EffectiveProperty) -> Self {
         let policy = property.policy.clone();
         let raw_type = property
@@ -78,6 +92,7 @@ impl Rules {
                 t => Some(t.starts_with("int") || t.starts_with("uint")),
             },
             stale_ms,
+            stale_by_default: policy.stale_after.is_none() && policy.sampling != Sampling::Poll,
             broken: property.broken.clone(),
             min_interval_ms,
             max_interval_ms: if policy.report_always {

@@ -268,6 +268,8 @@ impl Engine {
             names.push(name);
             points.push(point);
         }
+        let pushes = self.pushes(&effective.protocol);
+        self.set_staleness(&points, pushes);
         let device_name = effective.name.to_string();
         for (property, point) in former {
             self.retire(point, now);
@@ -301,7 +303,6 @@ impl Engine {
         if entry.rules == rules {
             return;
         }
-        self.stale_after[point as usize] = rules.stale_ms;
         if entry.rules.value_type == rules.value_type
             && rules.broken.is_none()
             && entry.rules.broken.is_none()
@@ -325,7 +326,8 @@ impl Engine {
         rules: Arc<Rules>,
         now: Now,
     ) -> u32 {
-        let stale = rules.stale_ms;
+        // Set once it is known how its values come.
+        let stale = u32::MAX;
         let point = Point::new(device, &property.name, rules);
         let seen = now.ms as u32;
         if let Some((id, from)) = self.retired_points.front().copied()

@@ -73,6 +73,8 @@ pub(crate) struct MapperInfo {
     pub(crate) name: String,
     /// The `protocolName` of the devices that it serves, lower case.
     pub(crate) protocol: String,
+    /// Its devices may send values by themselves.
+    pub(crate) pushes: bool,
 }
 
 /// What the driver has to carry out, besides what went to the bus already.

@@ -8,10 +8,24 @@ use super::{Engine, MapperInfo, MapperSlot, Now, OUTAGE_MS, device::mapper_fault
 
 impl Engine {
     /// Whether this is what is known of the mapper.
-    pub(crate) fn knows_mapper(&self, mapper: usize, name: &str, protocol: &str) -> bool {
-        self.mappers.get(mapper).is_some_and(|slot| {
-            slot.info.name == name && slot.info.protocol.eq_ignore_ascii_case(protocol)
-        })
+    pub(crate) fn knows_mapper(&self, mapper: usize, info: &MapperInfo) -> bool {
+        self.mappers
+            .get(mapper)
+            .is_some_and(|slot| slot.info == *info)
+    }
+
+    /// Whether devices of this protocol may send values by themselves.
+    pub(super) fn pushes(&self, protocol: &str) -> bool {
+        let mut mappers = self.mappers.iter();
+        mappers.any(|slot| slot.info.pushes && slot.info.protocol.eq_ignore_ascii_case(protocol))
+    }
+
+    /// From now on these points are stale after the time that their rules say.
+    pub(super) fn set_staleness(&mut self, points: &[u32], pushes: bool) {
+        for point in points {
+            let at = *point as usize;
+            self.stale_after[at] = self.points[at].rules.stale_ms(pushes);
+        }
     }
 
     /// There is a mapper more, or one turned out to serve another protocol.
@@ -30,6 +44,14 @@ impl Engine {
                 writes: 0,
             }),
         }
+        let pushes = self.mappers[mapper].info.pushes;
+        let of_mapper = self
+            .devices
+            .iter()
+            .flatten()
+            .filter(|d| d.mapper == Some(mapper));
+        let points: Vec<u32> = of_mapper.flat_map(|device| device.points.clone()).collect();
+        self.set_staleness(&points, pushes);
         for device in self.devices.iter_mut().flatten() {
             if device.mapper.is_none() {
                 // Its objects are gone through again, whatever they are.

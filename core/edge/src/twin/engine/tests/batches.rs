@@ -127,6 +127,27 @@ fn a_value_that_is_not_read_goes_stale() {
     assert_eq!(world.twin("boiler", "temperature").quality, Quality::Good);
 }
 
+/// A subscription is silent while nothing changes.
+#[test]
+fn a_value_that_the_device_sends_by_itself_may_stand_still() {
+    let mut world = World::with_boiler(None);
+    let mut pushing = mapper("modbus");
+    pushing.pushes = true;
+    let now = world.now();
+    assert!(!world.engine.knows_mapper(0, &pushing));
+    world.engine.know_mapper(0, pushing, now);
+    let point = world.point("boiler", "temperature");
+    world.read(&[(point, ValueRef::Int(215))]);
+    world.tick(600_000);
+    assert_eq!(world.twin("boiler", "temperature").quality, Quality::Good);
+    // The mapper's next version polls again.
+    let now = world.now();
+    world.engine.know_mapper(0, mapper("modbus"), now);
+    world.tick(6_000);
+    let twin = world.twin("boiler", "temperature");
+    assert_eq!(twin.quality, Quality::Uncertain);
+}
+
 #[test]
 fn reports_are_whole_and_at_a_bounded_rate() {
     let mut world = World::with_boiler(None);

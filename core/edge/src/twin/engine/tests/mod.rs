@@ -93,6 +93,7 @@ fn mapper(name: &str) -> MapperInfo {
     MapperInfo {
         name: name.to_owned(),
         protocol: name.to_owned(),
+        pushes: false,
     }
 }
 
