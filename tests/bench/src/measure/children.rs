@@ -190,8 +190,8 @@ impl Child {
 
     fn row(&self, name: &str) -> Vec<String> {
         let heap = self.sum(|name| name == "[heap]" || name.is_empty());
-        // What runs is a copy that is named after the mapper and its content.
-        let mapper = self.sum(|file| file.contains(name));
+        // The copy that runs; the names of the system's libraries end with their version.
+        let mapper = self.sum(|file| file.ends_with(".so"));
         let program = self.sum(|name| name == "edgecore");
         vec![
             name.to_owned(),
