@@ -17,6 +17,7 @@ use crate::{
     method::Method,
     name::DeviceName,
     policy::PropertyPolicy,
+    schema_check::{Document, Part},
     unit,
     value::{Value, ValueRef},
 };
@@ -143,6 +144,31 @@ impl EffectiveDevice {
     /// can be used; otherwise faults are in [`EffectiveDevice::faults`].
     pub fn build(device: &Device, model: &DeviceModel) -> Result<Self, Vec<Fault>> {
         build::build(device, model)
+    }
+
+    /// Checks what is the mapper's by its schema, at key paths in the Device.
+    /// Properties that are broken anyhow are left out.
+    pub fn check(&self, schema: &Document) -> Vec<Fault> {
+        let part = |part, config: &FreeObject, at: &str| {
+            schema.check(part, &serde_json::Value::Object(config.clone()), at)
+        };
+        let mut faults = part(
+            Part::Device,
+            &self.protocol_config,
+            "spec.protocol.configData",
+        );
+        let usable = |property: &&EffectiveProperty| property.broken.is_none();
+        for property in self.properties.iter().filter(usable) {
+            let at = format!("spec.properties[{}].visitors.configData", property.index);
+            faults.extend(part(Part::Property, &property.config, &at));
+        }
+        for method in &self.methods {
+            if let Some(call) = &method.call {
+                let at = format!("spec.protocol.configData.methods[{}].call", method.name);
+                faults.extend(part(Part::Method, call, &at));
+            }
+        }
+        faults
     }
 
     /// One property.

@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 
 /// Schemas that are followed within each other; more is a circle.
 const MAX_DEPTH: usize = 32;
+/// Schemas that are gone through for the keys of one value.
+const MAX_STEPS: u32 = 10_000;
 
 /// The schema that `reference` names in the document `root`.
 pub(super) fn resolve<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
@@ -48,6 +50,8 @@ pub(super) struct Keys<'a> {
     pub(super) open: bool,
     /// It says that there are no others.
     pub(super) closed: bool,
+    /// Schemas gone through so far.
+    steps: u32,
 }
 
 impl<'a> Keys<'a> {
@@ -57,7 +61,8 @@ impl<'a> Keys<'a> {
         schema: &'a Map<String, Value>,
         depth: usize,
     ) {
-        if depth > MAX_DEPTH {
+        self.steps += 1;
+        if self.open || depth > MAX_DEPTH || self.steps > MAX_STEPS {
             self.open = true;
             return;
         }

@@ -6,6 +6,7 @@ use longshore_types::{
     Device, DeviceModel, EffectiveDevice, Manifests, Value,
     device::{AccessMode, PropertyType},
     effective::Desired,
+    schema_check::Document,
 };
 use serde_json::{Value as Json, json};
 
@@ -188,4 +189,32 @@ fn kubeedge_devices_are_usable() {
             );
         }
     }
+}
+
+#[test]
+fn a_schema_is_held_against_what_is_the_mappers() {
+    let device = build(json!([
+        {"name": "temperature", "visitors": {"configData": {"adress": "ir:7", "deadband": 0.5}}},
+        {"name": "setpoint"},
+        {"name": "typeless"},
+    ]));
+    let schema = Document::parse(
+        r#"{"device": {"properties": {"url": {}, "unit": {}}},
+            "property": {"properties": {"address": {"type": "string"}, "rawType": {}}, "required": ["address"]}}"#,
+    )
+    .unwrap();
+    let faults: Vec<_> = device
+        .check(&schema)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        faults,
+        [
+            "spec.protocol.configData.limits: unknown key",
+            "spec.properties[0].visitors.configData.adress: unknown key; did you mean `address`?",
+            "spec.properties[1].visitors.configData.address: is missing",
+        ],
+        "the model gives the first one its address; what is broken is left out"
+    );
 }

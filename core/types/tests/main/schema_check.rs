@@ -235,3 +235,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_schema_that_doubles_with_each_level_ends_too() {
+    let itself = json!({"anyOf": [{"$ref": "#"}, {"$ref": "#"}], "allOf": [{"$ref": "#"}]});
+    // Thirty levels, each of which names the next one twice.
+    let mut levels = Map::new();
+    for level in 0..30 {
+        let next = json!({"$ref": format!("#/$defs/{}", level + 1)});
+        levels.insert(level.to_string(), json!({"anyOf": [next.clone(), next]}));
+    }
+    levels.insert("30".to_owned(), json!({"properties": {"a": {}}}));
+    let levels = json!({"$ref": "#/$defs/0", "$defs": levels});
+    let began = std::time::Instant::now();
+    for schema in [itself, levels] {
+        check(&schema, &json!({"unit": 1}), "protocol");
+    }
+    let took = began.elapsed();
+    assert!(took < std::time::Duration::from_secs(20), "{took:?}");
+}
