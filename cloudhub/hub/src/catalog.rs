@@ -94,10 +94,14 @@ impl Catalog {
         self.devices.get(name)
     }
 
-    /// Whether a model exists.
-    pub(crate) fn has_model(&self, namespace: &str, name: &str) -> bool {
-        self.models
-            .contains_key(&(namespace.to_owned(), name.to_owned()))
+    /// A model.
+    pub(crate) fn model(&self, namespace: &str, name: &str) -> Option<&ModelEntry> {
+        self.models.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    /// All devices.
+    pub(crate) fn devices(&self) -> Vec<DeviceName> {
+        self.devices.keys().cloned().collect()
     }
 
     /// The devices that are bound to a node.
@@ -180,7 +184,7 @@ impl Catalog {
         if old.as_ref() == Some(&entry) {
             return Touched::default();
         }
-        self.touch_users(&key, old.is_none())
+        self.touch_users(&key)
     }
 
     /// A model is gone.
@@ -188,7 +192,7 @@ impl Catalog {
         if self.models.remove(key).is_none() {
             return Touched::default();
         }
-        self.touch_users(key, true)
+        self.touch_users(key)
     }
 
     /// These are all models.
@@ -234,9 +238,9 @@ impl Catalog {
         remove(&mut self.by_node, &entry.node, name);
     }
 
-    /// Users of a model whose status tells whether the model exists are touched
-    /// only if that changed.
-    fn touch_users(&mut self, key: &ModelKey, existence_changed: bool) -> Touched {
+    /// The status of a model's users tells whether it exists, and what is wrong
+    /// with device and model together.
+    fn touch_users(&mut self, key: &ModelKey) -> Touched {
         let mut touched = Touched::default();
         let nodes: Vec<String> = self
             .users
@@ -246,7 +250,7 @@ impl Catalog {
         for node in nodes {
             self.refresh_model(&node, key, &mut touched);
         }
-        if existence_changed && let Some(users) = self.users.get(key) {
+        if let Some(users) = self.users.get(key) {
             touched.devices = users.values().flatten().cloned().collect();
         }
         touched
@@ -412,7 +416,7 @@ mod tests {
 
         let touched = catalog.put_model(key("boiler"), model(3));
         assert_eq!(touched.nodes.len(), 1, "a changed model reaches the node");
-        assert!(touched.devices.is_empty());
+        assert!(touched.devices.contains(&name("a")), "it may not fit now");
 
         catalog.put_device(name("a"), device(4, "n2", "boiler"));
         assert!(held(&mut catalog, "n1").is_empty());

@@ -29,6 +29,7 @@ pub mod identity;
 mod metrics;
 mod nodes;
 mod run;
+mod schemas;
 mod sessions;
 mod state;
 mod status;

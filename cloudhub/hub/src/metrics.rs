@@ -174,6 +174,11 @@ async fn text(
             hub.nodes.connected_count(),
         ),
         (
+            "schemas",
+            "Schemas of mappers that are held",
+            hub.schemas.hashes().len(),
+        ),
+        (
             "status_pending",
             "DeviceStatuses that wait to be written",
             hub.status.pending(),

@@ -2,13 +2,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Instant, SystemTime},
 };
 
 use bytes::Bytes;
-use longshore_link::{Epoch, Reported, Up};
-use longshore_types::{DeviceName, Timestamp};
+use longshore_link::{Epoch, Reported, SchemaReport, Up};
+use longshore_types::{DeviceName, Timestamp, schema_check::Document};
 use tokio::sync::watch;
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     config::Config,
     metrics::Metrics,
     nodes::NodeTable,
+    schemas::Schemas,
     status::StatusQueue,
     store::{Contents, Store, StoredReport},
 };
@@ -48,6 +49,7 @@ pub(crate) struct Hub {
     reports: Mutex<HashMap<DeviceName, StoredReport>>,
     pub(crate) nodes: NodeTable,
     pub(crate) status: StatusQueue,
+    pub(crate) schemas: Schemas,
     pub(crate) store: Store,
     pub(crate) metrics: Metrics,
 }
@@ -66,6 +68,7 @@ impl Hub {
             reports: Mutex::new(contents.reports),
             nodes,
             status,
+            schemas: Schemas::new(contents.schemas),
             store,
             metrics: Metrics::default(),
         }
@@ -139,6 +142,20 @@ impl Hub {
         };
         lock(&self.reports).insert(device.clone(), report);
         self.status.mark([device]);
+    }
+
+    /// Keeps a mapper's schema: what was found in the devices may be another.
+    pub(crate) fn schema_came(&self, schema: &SchemaReport) {
+        if self.schemas.keep(schema) {
+            let devices = self.catalog().devices();
+            self.status.mark(devices);
+        }
+    }
+
+    /// The schema that the mapper of a node has for a protocol.
+    pub(crate) fn schema_of(&self, node: &str, protocol: &str) -> Option<Arc<Document>> {
+        self.schemas
+            .find(protocol, self.nodes.schema_of(node, protocol))
     }
 
     /// The last report of a device, if it is one of this very device by its node.

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use longshore_link::MapperReport;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
     metrics,
     ports::{BusPort, LinkState, NoBus},
     store::{StoreError, StoreHandle},
-    sync::Sync,
+    sync::{self, Sync},
     twin,
 };
 
@@ -87,7 +86,14 @@ impl App {
         let (mappers, events) = Mappers::start(config);
         let mappers = Arc::new(mappers);
         let (reports, report_receiver) = watch::channel(mappers.reports());
-        let (sync, link) = start_link(config, &store, report_receiver);
+        let nodes_own = sync::Own {
+            mappers: report_receiver,
+            schema: {
+                let mappers = mappers.clone();
+                Box::new(move |hash| mappers.schema(hash))
+            },
+        };
+        let (sync, link) = start_link(config, &store, nodes_own);
         let port: Arc<dyn BusPort> = match &bus {
             Some(bus) => bus.clone(),
             None => Arc::new(NoBus),
@@ -202,11 +208,11 @@ impl App {
 fn start_link(
     config: &Config,
     store: &StoreHandle,
-    reports: watch::Receiver<Vec<MapperReport>>,
+    own: sync::Own,
 ) -> (Option<Sync>, watch::Receiver<LinkState>) {
     match config.hub() {
         Some(hub) => {
-            let sync = Sync::start(config.node().clone(), hub.clone(), store.clone(), reports);
+            let sync = Sync::start(config.node().clone(), hub.clone(), store.clone(), own);
             let state = sync.state();
             (Some(sync), state)
         }

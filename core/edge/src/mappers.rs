@@ -12,7 +12,7 @@ use longshore_host::{
     Command, Descriptor, HostOptions, Isolation, Mapper, MapperEvent, MapperSpec, MapperState,
     Refused, Stats, SubmitError,
 };
-use longshore_link::MapperReport;
+use longshore_link::{MAX_SCHEMA_BYTES, MapperReport, SchemaReport, schema_hash};
 use longshore_types::schema_check::Document;
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -118,6 +118,18 @@ impl Mappers {
     /// What the node says of its mappers.
     pub fn reports(&self) -> Vec<MapperReport> {
         self.iter().map(|entry| entry.report()).collect()
+    }
+
+    /// The schema of this hash, for the hub.
+    pub(crate) fn schema(&self, hash: u64) -> Option<SchemaReport> {
+        self.iter().find_map(|entry| {
+            let descriptor = entry.descriptor()?;
+            let text = schema_to_send(&descriptor)?;
+            (schema_hash(text) == hash).then(|| SchemaReport {
+                protocol: descriptor.protocol.to_ascii_lowercase(),
+                text: text.to_owned(),
+            })
+        })
     }
 
     /// Publishes [`Mappers::reports`] whenever something of them changes, and
@@ -341,14 +353,23 @@ impl Entry {
 
     fn report(&self) -> MapperReport {
         let (state, message) = describe(&self.state());
+        let descriptor = self.descriptor();
+        let schema = descriptor.as_deref().and_then(schema_to_send);
         MapperReport {
             name: self.name().to_owned(),
             protocol: self.protocol(),
             version: self.version(),
             state: state.to_owned(),
             message,
+            schema: schema.map_or(0, schema_hash),
         }
     }
+}
+
+/// The hub takes no larger ones.
+fn schema_to_send(descriptor: &Descriptor) -> Option<&str> {
+    let schema = descriptor.schema.as_deref();
+    schema.filter(|schema| schema.len() <= MAX_SCHEMA_BYTES)
 }
 
 /// A mapper's state as one word, and why.

@@ -187,6 +187,19 @@ impl EdgeSession {
         }
     }
 
+    /// The schemas that the hub holds; `None` while there is no session, or
+    /// when the hub keeps none.
+    pub fn schemas_of_hub(&self) -> Option<&[u64]> {
+        match &self.state {
+            EdgeState::Live(live) => {
+                let keeps = |capability: &String| capability == crate::SCHEMAS;
+                let keeps = live.welcome.capabilities.iter().any(keeps);
+                keeps.then_some(live.welcome.schemas.as_slice())
+            }
+            _ => None,
+        }
+    }
+
     /// When [`EdgeEvent::Tick`] is due at the latest.
     pub fn wake_at(&self) -> Option<Instant> {
         match &self.state {

@@ -97,6 +97,8 @@ pub struct Welcome {
     pub window_bytes: u32,
     /// The edge asks at least so often whether the hub is there.
     pub keepalive_ms: u32,
+    /// Schemas that it holds, by [`crate::schema_hash`].
+    pub schemas: Vec<u64>,
 }
 
 /// Why a hub refuses.

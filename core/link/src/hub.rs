@@ -29,6 +29,8 @@ pub struct HubConfig {
     pub window_down_bytes: usize,
     /// About so many bytes of objects go into one message.
     pub batch_bytes: usize,
+    /// Schemas that the hub holds, by [`crate::schema_hash`].
+    pub schemas: Vec<u64>,
 }
 
 impl HubConfig {
@@ -46,6 +48,7 @@ impl HubConfig {
             window_bytes: 1024 * 1024,
             window_down_bytes: 1024 * 1024,
             batch_bytes: 128 * 1024,
+            schemas: Vec::new(),
         }
     }
 }
@@ -346,7 +349,7 @@ impl HubSession {
     fn opened(&mut self, hello: Hello, taken: u64, out: &mut Vec<HubEffect>) {
         out.push(HubEffect::Send(Frame::Welcome(Welcome {
             version: hello.version.min(PROTOCOL_VERSION),
-            capabilities: Vec::new(),
+            capabilities: vec![crate::SCHEMAS.to_owned()],
             hub_epoch: self.config.epoch,
             taken,
             window_records: self.config.window_records,
@@ -357,6 +360,7 @@ impl HubSession {
                 .as_millis()
                 .try_into()
                 .unwrap_or(u32::MAX),
+            schemas: self.config.schemas.clone(),
         })));
         out.push(HubEffect::Connected);
         let down = if hello.hub_epoch == self.config.epoch {

@@ -59,8 +59,9 @@ pub use hub::{HubConfig, HubEffect, HubEvent, HubSession, HubState, Reading, Sna
 pub use log::{ChangeLog, LogConfig};
 pub use position::{Admitted, Gap, UpPosition};
 pub use up::{
-    Condition, ConditionStatus, EventReport, MapperReport, NodeAddress, NodeReport, PropertyReport,
-    Reported, Up, WritePhase, WriteReport,
+    Condition, ConditionStatus, EventReport, MAX_SCHEMA_BYTES, MapperReport, NodeAddress,
+    NodeReport, PropertyReport, Reported, SCHEMAS, SchemaReport, Up, WritePhase, WriteReport,
+    fingerprint, schema_hash,
 };
 
 use std::{fmt, num::ParseIntError, str::FromStr};

@@ -13,6 +13,8 @@ pub enum Up {
     Reported(Reported),
     /// The node itself.
     Node(NodeReport),
+    /// What may stand in the configurations of a protocol.
+    Schema(SchemaReport),
     /// A kind that this version does not know; it is acknowledged and counted.
     Unknown,
 }
@@ -36,7 +38,26 @@ pub struct Reported {
     pub warnings: Vec<Fault>,
     /// Events that are active, and those that were.
     pub events: Vec<EventReport>,
+    /// [`fingerprint`] of the objects that the edge made the device from; 0
+    /// where it does not tell. Another one than the hub's: the edge has not
+    /// seen the latest change.
+    pub fingerprint: u64,
 }
+
+/// The schema that a mapper's library carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaReport {
+    /// The protocol, in lower case.
+    pub protocol: String,
+    /// A JSON object, as the library has it; at most [`MAX_SCHEMA_BYTES`].
+    pub text: String,
+}
+
+/// No schema is larger.
+pub const MAX_SCHEMA_BYTES: usize = 1024 * 1024;
+
+/// Capability of a hub that keeps schemas: edges send those that it does not list.
+pub const SCHEMAS: &str = "schemas";
 
 /// An event of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,6 +202,35 @@ pub struct MapperReport {
     pub state: String,
     /// Why, if it does not run.
     pub message: String,
+    /// [`schema_hash`] of the schema that its library carries; 0 for none.
+    pub schema: u64,
+}
+
+/// Tells one text of a schema from another; never 0. Both sides compute it, so
+/// that a text is sent once. It finds changes, it does not resist an attacker.
+pub fn schema_hash(text: &str) -> u64 {
+    fnv(FNV_OFFSET, text.as_bytes()).max(1)
+}
+
+/// Tells which Device and DeviceModel a device was made from, by their JSON as
+/// the link carries it; never 0.
+pub fn fingerprint(device: &[u8], uid: &str, model: Option<&[u8]>) -> u64 {
+    let mut hash = FNV_OFFSET;
+    for part in [Some(device), Some(uid.as_bytes()), model] {
+        let length = part.map_or(u64::MAX, |part| part.len() as u64);
+        hash = fnv(hash, &length.to_le_bytes());
+        hash = fnv(hash, part.unwrap_or_default());
+    }
+    hash.max(1)
+}
+
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a with 64 bits: the same on every machine and in every version.
+fn fnv(start: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(start, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 impl Up {
@@ -189,6 +239,7 @@ impl Up {
         match self {
             Self::Reported(reported) => Some(Self::twin_key(&reported.device)),
             Self::Node(_) => Some(Self::NODE_KEY.to_owned()),
+            Self::Schema(schema) => Some(format!("schema/{}", schema.protocol)),
             Self::Unknown => None,
         }
     }

@@ -76,6 +76,8 @@ pub(crate) struct Welcome {
     pub(crate) window_bytes: u32,
     #[prost(uint32, tag = "7")]
     pub(crate) keepalive_ms: u32,
+    #[prost(fixed64, repeated, tag = "8")]
+    pub(crate) schemas: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -143,7 +145,7 @@ pub(crate) struct Record {
 /// Content of one record.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Up {
-    #[prost(oneof = "up::Body", tags = "1, 2")]
+    #[prost(oneof = "up::Body", tags = "1, 2, 3")]
     pub(crate) body: Option<up::Body>,
 }
 
@@ -154,7 +156,17 @@ pub(crate) mod up {
         Reported(super::Reported),
         #[prost(message, tag = "2")]
         Node(super::NodeReport),
+        #[prost(message, tag = "3")]
+        Schema(super::Schema),
     }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Schema {
+    #[prost(string, tag = "1")]
+    pub(crate) protocol: String,
+    #[prost(string, tag = "2")]
+    pub(crate) text: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -177,6 +189,8 @@ pub(crate) struct Reported {
     pub(crate) warnings: Vec<Fault>,
     #[prost(message, repeated, tag = "9")]
     pub(crate) events: Vec<Event>,
+    #[prost(fixed64, tag = "10")]
+    pub(crate) fingerprint: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -326,4 +340,6 @@ pub(crate) struct Mapper {
     pub(crate) state: String,
     #[prost(string, tag = "5")]
     pub(crate) message: String,
+    #[prost(fixed64, tag = "6")]
+    pub(crate) schema: u64,
 }

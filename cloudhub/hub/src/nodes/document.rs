@@ -258,6 +258,7 @@ mod tests {
                 version: version.to_owned(),
                 state: state.to_owned(),
                 message: message.to_owned(),
+                schema: 0,
             };
         let mut task = task(Presence::Connected);
         let one = mapper(

@@ -179,17 +179,34 @@ impl NodeTable {
         }
     }
 
-    /// A node said what it is.
-    pub(crate) fn set_report(&self, node: &str, report: NodeReport) {
+    /// A node said what it is. True if its mappers have other schemas now.
+    pub(crate) fn set_report(&self, node: &str, report: NodeReport) -> bool {
         let mut inner = lock(&self.inner);
-        if let Some(entry) = inner.nodes.get_mut(node)
-            && entry.report != report
-        {
-            entry.report = report;
-            entry.dirty = true;
-            drop(inner);
-            self.wake.notify_one();
+        let Some(entry) = inner.nodes.get_mut(node) else {
+            return false;
+        };
+        if entry.report == report {
+            return false;
         }
+        let schemas = |report: &NodeReport| -> Vec<(String, u64)> {
+            let mappers = report.mappers.iter();
+            mappers.map(|m| (m.protocol.clone(), m.schema)).collect()
+        };
+        let others = schemas(&entry.report) != schemas(&report);
+        entry.report = report;
+        entry.dirty = true;
+        drop(inner);
+        self.wake.notify_one();
+        others
+    }
+
+    /// Hash of the schema that the node's mapper of a protocol has; none if the
+    /// node never spoke of such a mapper.
+    pub(crate) fn schema_of(&self, node: &str, protocol: &str) -> Option<u64> {
+        let inner = lock(&self.inner);
+        let mut mappers = inner.nodes.get(node)?.report.mappers.iter();
+        let of_protocol = mappers.find(|m| m.protocol.eq_ignore_ascii_case(protocol));
+        of_protocol.map(|mapper| mapper.schema)
     }
 
     /// Whether a node is there, and since when.

@@ -18,7 +18,7 @@ use longshore_link::{
     CloseReason, DecodeError, Epoch, Frame, Hello, HubConfig, HubEffect, HubEvent, HubSession, Up,
     UpRecord,
 };
-use longshore_types::NodeName;
+use longshore_types::{NodeName, schema_check::Document};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::{debug, info, warn};
@@ -77,7 +77,8 @@ pub(super) async fn run(hub: &Arc<Hub>, node: &NodeName, socket: Socket, address
     let (sink, stream) = socket.split();
     let (lines, queue) = mpsc::channel(QUEUE);
     let mut writer = tokio::spawn(write(sink, queue));
-    let config = HubConfig::new(node.as_str(), hub.catalog().epoch());
+    let mut config = HubConfig::new(node.as_str(), hub.catalog().epoch());
+    config.schemas = hub.schemas.hashes();
     let mut connection = Connection {
         hub,
         node,
@@ -263,10 +264,13 @@ async fn handle(
         match write {
             Write::Report(device, payload) => hub.reported(device, node.as_str(), payload),
             Write::Node(payload) => {
-                if let Ok(Up::Node(report)) = Up::decode(&payload) {
-                    hub.nodes.set_report(node.as_str(), report);
+                if let Ok(Up::Node(report)) = Up::decode(&payload)
+                    && hub.nodes.set_report(node.as_str(), report)
+                {
+                    hub.mark_devices_of(node.as_str());
                 }
             }
+            Write::Schema(schema) => hub.schema_came(&schema),
             Write::Nothing => {}
         }
     }
@@ -286,6 +290,15 @@ fn write_of(hub: &Hub, node: &NodeName, record: &UpRecord) -> Write {
             Write::Nothing
         }
         Ok(Up::Node(_)) => Write::Node(record.payload.clone()),
+        Ok(Up::Schema(schema)) => match Document::parse(&schema.text) {
+            Ok(_) => Write::Schema(schema),
+            Err(error) => {
+                hub.metrics.records_unknown.increment();
+                let error = crate::error_chain(&error);
+                warn!(%node, protocol = schema.protocol, error, "a mapper's schema cannot be used");
+                Write::Nothing
+            }
+        },
         Ok(_) => {
             hub.metrics.records_unknown.increment();
             Write::Nothing

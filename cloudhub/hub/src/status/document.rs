@@ -8,12 +8,13 @@ use longshore_link::{
 use longshore_types::{
     DeviceName, Timestamp,
     device::{
-        Condition, ConditionStatus, DeviceStatusStatus, EventReport, Extensions, PropertyReport as Property,
-        Twin, TwinProperty, WriteReport, WriteState,
+        Condition, ConditionStatus, DeviceStatusStatus, EventReport, Extensions,
+        PropertyReport as Property, Twin, TwinProperty, WriteReport, WriteState,
     },
 };
 use serde_json::{Value, json};
 
+use super::judge::Judgement;
 use crate::{catalog::DeviceEntry, nodes::Presence};
 
 /// Who owns the DeviceStatus: with the Device it goes.
@@ -26,13 +27,29 @@ pub(super) fn owner(device: &DeviceName, entry: &DeviceEntry) -> Value {
     })
 }
 
-/// What is known of a device, from its edge and from here.
-pub(super) fn status(
-    entry: &DeviceEntry,
-    report: Option<&longshore_link::Reported>,
-    presence: (Presence, i64),
-    has_model: bool,
-) -> Value {
+/// What is known of a device.
+pub(super) struct Known<'a> {
+    /// The Device.
+    pub(super) entry: &'a DeviceEntry,
+    /// What its edge said last.
+    pub(super) report: Option<&'a longshore_link::Reported>,
+    /// Whether its node is there, and since when.
+    pub(super) presence: (Presence, i64),
+    /// Whether its model exists.
+    pub(super) has_model: bool,
+    /// What the hub found in it, where the edge has not seen it as it is now.
+    pub(super) judged: Option<Judgement>,
+}
+
+/// All of it as the API has it.
+pub(super) fn status(known: Known<'_>) -> Value {
+    let Known {
+        entry,
+        report,
+        presence,
+        has_model,
+        judged,
+    } = known;
     let mut status = DeviceStatusStatus::default();
     let mut extensions = Extensions::default();
     if let Some(report) = report {
@@ -49,6 +66,12 @@ pub(super) fn status(
     if presence.0 != Presence::Connected || report.is_none() {
         // Nobody is there who would know.
         "unknown".clone_into(&mut status.state);
+    }
+    if let Some(judged) = judged {
+        let former = |condition: &Condition| condition.condition == judged.condition.condition;
+        extensions.conditions.retain(|condition| !former(condition));
+        extensions.conditions.push(judged.condition);
+        extensions.warnings = judged.faults;
     }
     extensions.conditions.push(node_condition(entry, presence));
     extensions
@@ -75,13 +98,13 @@ pub(super) fn status(
 }
 
 /// Takes out of a status what only a report can say, so that a merge patch
-/// leaves that as it is.
-pub(super) fn keep_what_was_reported(status: &mut Value) {
+/// leaves that as it is. Warnings are of the hub when it looked itself.
+pub(super) fn keep_what_was_reported(status: &mut Value, judged: bool) {
     if let Value::Object(keys) = status {
         keys.remove("twins");
         keys.remove("lastOnlineTime");
         if let Some(Value::Object(extensions)) = keys.get_mut("extensions") {
-            extensions.retain(|key, _| key == "conditions");
+            extensions.retain(|key, _| key == "conditions" || (judged && key == "warnings"));
         }
     }
 }
@@ -244,9 +267,23 @@ mod tests {
         }
     }
 
+    fn shown(
+        report: Option<&longshore_link::Reported>,
+        presence: (Presence, i64),
+        has_model: bool,
+    ) -> Value {
+        status(Known {
+            entry: &entry(),
+            report,
+            presence,
+            has_model,
+            judged: None,
+        })
+    }
+
     #[test]
     fn what_nobody_reported_says_why() {
-        let value = status(&entry(), None, (Presence::Unknown, 0), false);
+        let value = shown(None, (Presence::Unknown, 0), false);
         assert_eq!(value["state"], "unknown");
         assert_eq!(value["twins"], json!([]));
         let conditions = &value["extensions"]["conditions"];
@@ -281,8 +318,9 @@ mod tests {
                 message: "21.5 °C".to_owned(),
                 since_ms: 1_732_000_000_000,
             }],
+            fingerprint: 0,
         };
-        let value = status(&entry(), Some(&report), (Presence::Connected, 1), true);
+        let value = shown(Some(&report), (Presence::Connected, 1), true);
         assert_eq!(value["state"], "online");
         assert_eq!(value["lastOnlineTime"], "2024-11-19T07:06:40Z");
         assert_eq!(
@@ -304,7 +342,7 @@ mod tests {
             json!([{"name": "hot", "active": true, "severity": "major", "message": "21.5 °C",
                     "since": "2024-11-19T07:06:40.000Z"}])
         );
-        let lost = status(&entry(), Some(&report), (Presence::Lost, 1), true);
+        let lost = shown(Some(&report), (Presence::Lost, 1), true);
         assert_eq!(lost["state"], "unknown", "nobody is there who would know");
     }
 }

@@ -7,6 +7,7 @@
 //! killed writes what it had acknowledged.
 
 mod document;
+mod judge;
 mod pace;
 
 use std::{
@@ -16,10 +17,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use kube::{
     Api, Client,
     api::{DeleteParams, DynamicObject, Patch},
 };
+use longshore_link::{Reported, fingerprint};
 use longshore_types::DeviceName;
 use serde_json::{Value, json};
 use tokio::{
@@ -240,17 +243,18 @@ async fn sleep_until(at: Option<Instant>) {
 }
 
 async fn reconcile(client: &Client, hub: &Hub, device: &DeviceName) -> Outcome {
-    let (entry, has_model) = {
+    let (entry, model) = {
         let catalog = hub.catalog();
         let entry = catalog.device(device).cloned();
-        let has_model = entry
+        let model = entry
             .as_ref()
-            .is_some_and(|entry| catalog.has_model(device.namespace(), &entry.model));
-        (entry, has_model)
+            .and_then(|entry| catalog.model(device.namespace(), &entry.model))
+            .map(|model| model.json.clone());
+        (entry, model)
     };
     let work = async {
         match &entry {
-            Some(entry) => write(client, hub, device, entry, has_model).await,
+            Some(entry) => write(client, hub, device, entry, model.as_ref()).await,
             None => remove(client, hub, device).await,
         }
     };
@@ -270,11 +274,20 @@ async fn write(
     hub: &Hub,
     device: &DeviceName,
     entry: &DeviceEntry,
-    has_model: bool,
+    model: Option<&Bytes>,
 ) -> Result<Outcome, WriteError> {
     let report = hub.report_of(device, &entry.uid, &entry.node);
     let presence = hub.nodes.presence(&entry.node);
-    let mut status = document::status(entry, report.as_ref(), presence, has_model);
+    let judged = judge_for(hub, device, entry, model, report.as_ref());
+    let of_hub = judged.is_some();
+    let known = document::Known {
+        entry,
+        report: report.as_ref(),
+        presence,
+        has_model: model.is_some(),
+        judged,
+    };
+    let mut status = document::status(known);
     let exists = hub.status.exists(device);
     let mut hasher = DefaultHasher::new();
     (status.to_string(), &entry.uid).hash(&mut hasher);
@@ -287,11 +300,29 @@ async fn write(
     if exists && report.is_none() && belongs_to(&api, device, entry).await? {
         // The hub's database is new, the edge will report what changes: what
         // was known before is better than nothing.
-        document::keep_what_was_reported(&mut status);
+        document::keep_what_was_reported(&mut status, of_hub);
     }
     hub.metrics.status_writes.increment();
     let version = put(&api, device, exists, document::owner(device, entry), status).await?;
     Ok(Outcome::Written(Written { hash, version }))
+}
+
+/// What the hub finds in a device of which the edge did not speak since it
+/// changed: the node is away, or just about to.
+fn judge_for(
+    hub: &Hub,
+    device: &DeviceName,
+    entry: &DeviceEntry,
+    model: Option<&Bytes>,
+    report: Option<&Reported>,
+) -> Option<judge::Judgement> {
+    let now = fingerprint(&entry.json, &entry.uid, model.map(AsRef::as_ref));
+    // An edge of before does not tell what it saw: its word counts.
+    if report.is_some_and(|report| report.fingerprint == now || report.fingerprint == 0) {
+        return None;
+    }
+    let schema = |protocol: &str| hub.schema_of(&entry.node, protocol);
+    judge::judge(device, &entry.json, model?, schema)
 }
 
 /// Patches or creates, whichever it takes; gives the resource version that came of it.

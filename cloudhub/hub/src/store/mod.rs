@@ -18,7 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use longshore_link::{Epoch, Gap, UpRecord};
+use longshore_link::{Epoch, Gap, SchemaReport, UpRecord};
 use longshore_types::DeviceName;
 use tokio::sync::{mpsc, oneshot};
 
@@ -110,7 +110,12 @@ pub(crate) struct Contents {
     pub(crate) reports: HashMap<DeviceName, StoredReport>,
     /// By name.
     pub(crate) nodes: HashMap<String, StoredNode>,
+    /// Schemas of mappers, the oldest first.
+    pub(crate) schemas: Vec<SchemaReport>,
 }
+
+/// So many schemas are kept: some versions of each protocol.
+pub(crate) const SCHEMAS: usize = 64;
 
 /// What to write for a record that is new.
 #[derive(Debug, Clone)]
@@ -119,6 +124,8 @@ pub(crate) enum Write {
     Report(DeviceName, Bytes),
     /// The latest report of the node.
     Node(Bytes),
+    /// A mapper's schema.
+    Schema(SchemaReport),
     /// Nothing: the record is of no use any more, or not understood.
     Nothing,
 }
@@ -275,6 +282,33 @@ mod tests {
             "its outbox went back in time"
         );
         store.forget(device).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_latest_schemas_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hub.db");
+        let schema = |number: usize| SchemaReport {
+            protocol: "modbus".to_owned(),
+            text: format!("{{\"n\": {number}}}"),
+        };
+        let count = SCHEMAS + 3;
+        {
+            let (store, _) = Store::open(&path).unwrap();
+            store.open_node("n", Epoch(5), 100).await.unwrap();
+            let records = (1..=count as u64).map(record).collect();
+            // The first one comes again as the last but one.
+            let mut numbers: Vec<_> = (0..count).collect();
+            numbers[count - 2] = 0;
+            let writes = numbers.into_iter().map(|n| Write::Schema(schema(n)));
+            let taken = store.take("n", Epoch(5), 0, records, writes.collect());
+            assert_eq!(taken.await.unwrap(), (count as u64, 0));
+        }
+        let (_, contents) = reopen(&path).await;
+        let schemas = contents.schemas;
+        assert_eq!(schemas.len(), SCHEMAS);
+        assert_eq!(schemas[SCHEMAS - 1], schema(count - 1));
+        assert_eq!(schemas[SCHEMAS - 2], schema(0));
     }
 
     /// The writer thread of the former handle lets go a moment later.

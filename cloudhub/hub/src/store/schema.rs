@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
+use longshore_link::SchemaReport;
 use longshore_types::DeviceName;
 use rusqlite::{Connection, ErrorCode};
 
@@ -23,6 +24,16 @@ CREATE TABLE reports (
     node TEXT NOT NULL,
     payload BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+/// Came later. A hub of before does not look at it, so it needs no other number.
+const LATER_TABLES: &str = "
+CREATE TABLE IF NOT EXISTS schemas (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    hash INTEGER NOT NULL UNIQUE,
+    protocol TEXT NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
 ";
 
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
@@ -79,6 +90,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
             });
         }
     }
+    connection.execute_batch(LATER_TABLES).map_err(failed)?;
     Ok(connection)
 }
 
@@ -86,6 +98,7 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<Contents> {
     let mut contents = Contents {
         reports: HashMap::new(),
         nodes: HashMap::new(),
+        schemas: Vec::new(),
     };
     let mut statement = connection.prepare("SELECT device, node, payload FROM reports")?;
     let mut rows = statement.query([])?;
@@ -113,6 +126,14 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<Contents> {
                 report: report.into(),
             },
         );
+    }
+    let mut statement = connection.prepare("SELECT protocol, text FROM schemas ORDER BY id")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        contents.schemas.push(SchemaReport {
+            protocol: row.get(0)?,
+            text: row.get(1)?,
+        });
     }
     Ok(contents)
 }

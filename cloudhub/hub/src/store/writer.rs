@@ -2,12 +2,12 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use longshore_link::{Epoch, UpPosition, UpRecord};
+use longshore_link::{Epoch, SchemaReport, UpPosition, UpRecord, schema_hash};
 use longshore_types::DeviceName;
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{StoreError, Write};
+use super::{SCHEMAS, StoreError, Write};
 
 /// So many jobs share one commit.
 const GROUP: usize = 64;
@@ -159,6 +159,7 @@ fn take(
             Write::Node(payload) => {
                 own.execute(params![node, payload.as_ref()])?;
             }
+            Write::Schema(schema) => keep_schema(connection, &schema)?,
             Write::Nothing => {}
         }
     }
@@ -166,6 +167,24 @@ fn take(
         .prepare_cached("UPDATE nodes SET sequence = ?2 WHERE name = ?1")?
         .execute(params![node, admitted.position.sequence as i64])?;
     Ok(Ok((admitted.position.sequence, admitted.skip)))
+}
+
+/// The one that comes is the newest, known or not; the oldest goes.
+fn keep_schema(connection: &Connection, schema: &SchemaReport) -> rusqlite::Result<()> {
+    let hash = schema_hash(&schema.text) as i64;
+    connection
+        .prepare_cached("DELETE FROM schemas WHERE hash = ?1")?
+        .execute([hash])?;
+    connection
+        .prepare_cached("INSERT INTO schemas (hash, protocol, text) VALUES (?1, ?2, ?3)")?
+        .execute(params![hash, schema.protocol, schema.text])?;
+    connection
+        .prepare_cached(
+            "DELETE FROM schemas WHERE id NOT IN
+             (SELECT id FROM schemas ORDER BY id DESC LIMIT ?1)",
+        )?
+        .execute([SCHEMAS as i64])?;
+    Ok(())
 }
 
 fn position(connection: &Connection, node: &str) -> rusqlite::Result<UpPosition> {

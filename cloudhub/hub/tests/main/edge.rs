@@ -37,7 +37,11 @@ pub(crate) struct Credentials {
 #[derive(Default)]
 pub(crate) struct Store {
     pub(crate) objects: BTreeMap<String, Value>,
+    /// The objects as they came, to the byte.
+    pub(crate) raw: BTreeMap<String, Bytes>,
     pub(crate) position: EdgePosition,
+    /// What the hub's greeting said.
+    pub(crate) schemas_of_hub: Option<Vec<u64>>,
     pub(crate) outbox: BTreeMap<u64, Bytes>,
     pub(crate) snapshots: usize,
     pub(crate) connections: usize,
@@ -159,7 +163,11 @@ async fn serve(
                         socket.send(message).await.map_err(|e| text(&e))?;
                     }
                     EdgeEffect::Close(reason) => return Err(text(&reason)),
-                    EdgeEffect::Connected => store.lock().unwrap().connections += 1,
+                    EdgeEffect::Connected => {
+                        let mut store = store.lock().unwrap();
+                        store.connections += 1;
+                        store.schemas_of_hub = session.schemas_of_hub().map(<[u64]>::to_vec);
+                    }
                     effect => events.extend(apply(&mut store.lock().unwrap(), effect)),
                 }
             }
@@ -192,6 +200,7 @@ fn apply(store: &mut Store, effect: EdgeEffect) -> Option<EdgeEvent> {
         } => {
             if snapshot {
                 store.objects.clear();
+                store.raw.clear();
                 store.snapshots += 1;
             }
             for change in changes {
@@ -199,9 +208,13 @@ fn apply(store: &mut Store, effect: EdgeEffect) -> Option<EdgeEvent> {
                 match change.content {
                     Some(content) => {
                         let object = serde_json::from_slice(&content.json).unwrap();
-                        store.objects.insert(key, object);
+                        store.objects.insert(key.clone(), object);
+                        store.raw.insert(key, content.json);
                     }
-                    None => drop(store.objects.remove(&key)),
+                    None => {
+                        store.objects.remove(&key);
+                        store.raw.remove(&key);
+                    }
                 }
             }
             store.position.hub_epoch = epoch;

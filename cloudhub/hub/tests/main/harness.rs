@@ -208,6 +208,7 @@ pub(crate) fn reading(device: &str, uid: &str, value: f64) -> Up {
         conditions: Vec::new(),
         warnings: Vec::new(),
         events: Vec::new(),
+        fingerprint: 0,
     })
 }
 

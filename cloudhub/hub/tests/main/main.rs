@@ -7,3 +7,4 @@ mod harness;
 mod identity;
 mod nodes;
 mod restart;
+mod schemas;

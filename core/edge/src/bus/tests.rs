@@ -54,6 +54,7 @@ fn device(value: f64, desired: Option<&str>) -> DeviceTwin {
     DeviceTwin {
         name: boiler(),
         uid: String::new(),
+        fingerprint: 0,
         state: DeviceState::Online,
         last_online_ms: Some(1),
         conditions: vec![],

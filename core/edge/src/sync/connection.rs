@@ -45,7 +45,7 @@ pub(super) async fn serve(
     socket: Socket,
     store: &StoreHandle,
     counters: &Arc<LinkCounters>,
-    connected: impl Fn(),
+    connected: impl Fn(Option<&[u64]>),
     stop: watch::Receiver<bool>,
 ) -> Result<(), LinkError> {
     let (sink, stream) = socket.split();
@@ -95,7 +95,7 @@ impl Connection<'_> {
     async fn run(
         &mut self,
         mut stream: futures::stream::SplitStream<Socket>,
-        connected: impl Fn(),
+        connected: impl Fn(Option<&[u64]>),
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), LinkError> {
         let mut outbox = self.store.outbox_changed();
@@ -130,7 +130,11 @@ impl Connection<'_> {
         }
     }
 
-    fn step(&mut self, event: EdgeEvent, connected: &impl Fn()) -> Result<(), LinkError> {
+    fn step(
+        &mut self,
+        event: EdgeEvent,
+        connected: &impl Fn(Option<&[u64]>),
+    ) -> Result<(), LinkError> {
         for effect in self.session.step(event, Instant::now()) {
             match effect {
                 EdgeEffect::Send(frame) => {
@@ -144,7 +148,7 @@ impl Connection<'_> {
                 }
                 EdgeEffect::Connected => {
                     self.counters.connections.fetch_add(1, Ordering::Relaxed);
-                    connected();
+                    connected(self.session.schemas_of_hub());
                 }
                 EdgeEffect::Close(reason) => return Err(LinkError::Session(reason)),
                 EdgeEffect::Apply { .. } | EdgeEffect::Forget { .. } | EdgeEffect::Fetch { .. } => {

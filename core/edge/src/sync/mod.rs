@@ -17,6 +17,7 @@ mod connection;
 mod dial;
 mod error;
 mod report;
+mod schemas;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +29,7 @@ use std::{
     time::Instant,
 };
 
-use longshore_link::{EdgeConfig, EdgeSession, MapperReport, Up};
+use longshore_link::{EdgeConfig, EdgeSession, MapperReport, SchemaReport, Up};
 use longshore_types::NodeName;
 use tokio::{sync::watch, task::JoinHandle};
 use tracing::{debug, info, warn};
@@ -42,6 +43,7 @@ use crate::{
 pub use backoff::Backoff;
 pub use error::LinkError;
 pub use report::node_report;
+use schemas::{Held, Wanted};
 
 /// What the link did since start, for the metrics.
 #[derive(Debug, Default)]
@@ -60,6 +62,14 @@ pub struct LinkCounters {
     pub revision: AtomicU64,
 }
 
+/// What the node says of itself.
+pub struct Own {
+    /// Its mappers; each change is reported.
+    pub mappers: watch::Receiver<Vec<MapperReport>>,
+    /// The schema of a mapper, by its hash.
+    pub schema: Box<dyn Fn(u64) -> Option<SchemaReport> + Send + std::marker::Sync>,
+}
+
 /// The running link client.
 #[derive(Debug)]
 pub struct Sync {
@@ -75,24 +85,21 @@ struct Driver {
     store: StoreHandle,
     session: EdgeSession,
     state: watch::Sender<LinkState>,
+    /// What the hub holds; none while it keeps no schemas, or is not there.
+    held: watch::Sender<Held>,
     counters: Arc<LinkCounters>,
     stop: watch::Receiver<bool>,
 }
 
 impl Sync {
-    /// Starts to dial. `mappers` is what the node says of its mappers; each
-    /// change is reported. Must be called inside a tokio runtime.
-    pub fn start(
-        node: NodeName,
-        hub: HubConfig,
-        store: StoreHandle,
-        mappers: watch::Receiver<Vec<MapperReport>>,
-    ) -> Self {
+    /// Starts to dial. Must be called inside a tokio runtime.
+    pub fn start(node: NodeName, hub: HubConfig, store: StoreHandle, own: Own) -> Self {
         let (state, state_receiver) = watch::channel(LinkState::Connecting {
             reason: String::new(),
         });
         let (stop, stop_receiver) = watch::channel(false);
         let counters = Arc::new(LinkCounters::default());
+        let (held, held_receiver) = watch::channel(None);
         let session = EdgeSession::new(EdgeConfig::new(node.as_str()));
         let driver = Driver {
             hub,
@@ -100,13 +107,14 @@ impl Sync {
             store: store.clone(),
             session,
             state,
+            held,
             counters: Arc::clone(&counters),
             stop: stop_receiver.clone(),
         };
         let task = tokio::spawn(async move {
             tokio::join!(
                 driver.run(),
-                report_node(node, store, mappers, stop_receiver)
+                report_node(node, store, own, held_receiver, stop_receiver)
             );
         });
         Self {
@@ -179,7 +187,8 @@ impl Driver {
             socket = dial::dial(&self.hub) => socket?,
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
-        let connected = || {
+        let connected = |schemas: Option<&[u64]>| {
+            self.held.send_replace(schemas.map(<[u64]>::to_vec));
             info!(hub = %self.hub.url, node = %self.node, "link is up");
             self.state.send_replace(LinkState::Connected);
         };
@@ -195,29 +204,55 @@ impl Driver {
     }
 }
 
-/// Puts the node's report into the outbox, at start and whenever it changes.
+/// Puts the node's report into the outbox, at start and whenever it changes,
+/// and the schemas of its mappers that the hub does not hold.
 async fn report_node(
     node: NodeName,
     store: StoreHandle,
-    mut mappers: watch::Receiver<Vec<MapperReport>>,
+    mut own: Own,
+    mut held: watch::Receiver<Held>,
     mut stop: watch::Receiver<bool>,
 ) {
+    let mut reported = None;
+    let mut wanted = Wanted::default();
     loop {
-        let list = mappers.borrow_and_update().clone();
-        let payload = Up::Node(node_report(&node, list)).encode().to_vec();
-        let record = NewRecord {
-            class: RecordClass::Latest(Up::NODE_KEY.to_owned()),
-            payload,
-        };
-        if let Err(error) = store.put(vec![record]).await {
+        if held.has_changed().unwrap_or(false) {
+            wanted = Wanted::of_hub(held.borrow_and_update().clone());
+        }
+        let list = own.mappers.borrow_and_update().clone();
+        let schemas = wanted.take(&list).into_iter();
+        let mut ups: Vec<Up> = schemas
+            .filter_map(|hash| (own.schema)(hash).map(Up::Schema))
+            .collect();
+        if reported.as_ref() != Some(&list) {
+            ups.push(Up::Node(node_report(&node, list.clone())));
+            reported = Some(list);
+        }
+        if !ups.is_empty()
+            && let Err(error) = store.put(ups.iter().map(latest).collect()).await
+        {
             warn!(error = %error::chain(&error), "report of the node could not be stored");
         }
         let changed = tokio::select! {
-            changed = mappers.changed() => changed.is_ok(),
+            changed = own.mappers.changed() => changed.is_ok(),
+            // The driver ends when it is told to stop.
+            Ok(()) = held.changed() => {
+                held.mark_changed();
+                true
+            }
             _ = stop.wait_for(|stop| *stop) => false,
         };
         if !changed {
             return;
         }
+    }
+}
+
+fn latest(up: &Up) -> NewRecord {
+    NewRecord {
+        class: up
+            .key()
+            .map_or(RecordClass::Confirmation, RecordClass::Latest),
+        payload: up.encode().to_vec(),
     }
 }

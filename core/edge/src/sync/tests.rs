@@ -91,6 +91,14 @@ impl Rig {
     }
 
     fn start(&self, port: u16) -> Sync {
+        let own = Own {
+            mappers: watch::channel(Vec::new()).1,
+            schema: Box::new(|_| None),
+        };
+        self.start_with(port, own)
+    }
+
+    fn start_with(&self, port: u16, own: Own) -> Sync {
         let file = |name: &str| self.folder.path().join(name);
         let hub = HubConfig {
             url: format!("wss://localhost:{port}"),
@@ -101,7 +109,7 @@ impl Rig {
             key_file: file("node.key"),
         };
         let node = NodeName::new("edge-1").unwrap();
-        Sync::start(node, hub, self.store.clone(), watch::channel(Vec::new()).1)
+        Sync::start(node, hub, self.store.clone(), own)
     }
 
     async fn put(&self, text: &str) {
@@ -206,6 +214,57 @@ async fn objects_come_and_records_go_over_a_link_that_breaks() {
         assert_eq!(ours, ["one", "two"], "each once, in order");
         assert_eq!(memory.snapshots, 1, "the second time it resumed");
     }
+    sync.stop().await;
+}
+
+#[tokio::test]
+async fn a_schema_goes_once_however_often_the_mapper_changes_its_state() {
+    let rig = Rig::new();
+    let hub = rig.hub("localhost", 0, &rig.ca).await;
+    let text = r#"{"device": {}}"#;
+    let hash = longshore_link::schema_hash(text);
+    let mapper = |state: &str| {
+        vec![MapperReport {
+            name: "modbus".to_owned(),
+            protocol: "modbus".to_owned(),
+            version: "1.0.0".to_owned(),
+            state: state.to_owned(),
+            message: String::new(),
+            schema: hash,
+        }]
+    };
+    let (mappers, receiver) = watch::channel(mapper("Loading"));
+    let schema = move |wanted| {
+        (wanted == hash).then(|| SchemaReport {
+            protocol: "modbus".to_owned(),
+            text: text.to_owned(),
+        })
+    };
+    let own = Own {
+        mappers: receiver,
+        schema: Box::new(schema),
+    };
+    let sync = rig.start_with(hub.port, own);
+    let taken = || -> Vec<Up> {
+        let memory = hub.memory.lock().unwrap();
+        let ups = memory.records.iter().map(|r| Up::decode(&r.payload));
+        ups.map(Result::unwrap).collect()
+    };
+    let is_schema = |up: &&Up| matches!(up, Up::Schema(_));
+    rig.wait("the schema came", async || {
+        taken().iter().any(|up| is_schema(&up))
+    })
+    .await;
+    for state in ["Running", "Restarting"] {
+        mappers.send_replace(mapper(state));
+        rig.wait("the state came", async || {
+            taken().iter().any(|up| {
+                matches!(up, Up::Node(node) if node.mappers[0].state == state && node.mappers[0].schema == hash)
+            })
+        })
+        .await;
+    }
+    assert_eq!(taken().iter().filter(is_schema).count(), 1);
     sync.stop().await;
 }
 

@@ -16,6 +16,8 @@ pub struct DeviceTwin {
     pub name: DeviceName,
     /// The Device object's uid, if the API server gave one.
     pub uid: String,
+    /// Tells which objects it was made from, for the hub.
+    pub fingerprint: u64,
     /// Whether it answers.
     pub state: DeviceState,
     /// When it last gave a good reading (ms since the epoch).

@@ -96,7 +96,11 @@ impl<'a> Reconciliation<'a> {
             .unwrap_or_default();
         let key = (object.key.namespace.as_str(), model_name.as_str());
         let model = self.models.get(&key).copied();
-        let fingerprint = hash(&(&object.json, &object.uid, model.map(|model| &model.json)));
+        let fingerprint = longshore_link::fingerprint(
+            object.json.as_bytes(),
+            &object.uid,
+            model.map(|model| model.json.as_bytes()),
+        );
         if known == Some(fingerprint) {
             return Some((fingerprint, Planned::Same));
         }

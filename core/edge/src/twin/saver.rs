@@ -202,6 +202,7 @@ fn record(twin: DeviceTwin) -> NewRecord {
         conditions: twin.conditions.into_iter().map(condition).collect(),
         warnings: twin.warnings,
         events: twin.events.into_iter().map(event).collect(),
+        fingerprint: twin.fingerprint,
         device: twin.name,
     });
     let class = up

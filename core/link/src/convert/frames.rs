@@ -125,6 +125,7 @@ impl From<&Welcome> for wire::Welcome {
             window_records: welcome.window_records,
             window_bytes: welcome.window_bytes,
             keepalive_ms: welcome.keepalive_ms,
+            schemas: welcome.schemas.clone(),
         }
     }
 }
@@ -139,6 +140,7 @@ impl From<wire::Welcome> for Welcome {
             window_records: welcome.window_records,
             window_bytes: welcome.window_bytes,
             keepalive_ms: welcome.keepalive_ms,
+            schemas: welcome.schemas,
         }
     }
 }

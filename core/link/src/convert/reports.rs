@@ -4,8 +4,8 @@ use prost::Message;
 
 use crate::frame::DecodeError;
 use crate::up::{
-    Condition, ConditionStatus, EventReport, MapperReport, NodeAddress, NodeReport, PropertyReport,
-    Reported, Up, WritePhase, WriteReport,
+    Condition, ConditionStatus, EventReport, MAX_SCHEMA_BYTES, MapperReport, NodeAddress,
+    NodeReport, PropertyReport, Reported, SchemaReport, Up, WritePhase, WriteReport,
 };
 use crate::wire::{self, property, up::Body};
 
@@ -15,6 +15,10 @@ impl Up {
         let body = match self {
             Self::Reported(reported) => Some(Body::Reported(reported.into())),
             Self::Node(node) => Some(Body::Node(node.into())),
+            Self::Schema(schema) => Some(Body::Schema(wire::Schema {
+                protocol: schema.protocol.clone(),
+                text: schema.text.clone(),
+            })),
             Self::Unknown => None,
         };
         wire::Up { body }.encode_to_vec().into()
@@ -29,6 +33,27 @@ impl Up {
             None => Self::Unknown,
             Some(Body::Reported(reported)) => Self::Reported(reported.try_into()?),
             Some(Body::Node(node)) => Self::Node(node.into()),
+            Some(Body::Schema(schema)) => Self::Schema(schema.try_into()?),
+        })
+    }
+}
+
+impl TryFrom<wire::Schema> for SchemaReport {
+    type Error = DecodeError;
+
+    fn try_from(schema: wire::Schema) -> Result<Self, DecodeError> {
+        if schema.protocol.is_empty() {
+            return Err(DecodeError::Missing("schema.protocol"));
+        }
+        if schema.text.len() > MAX_SCHEMA_BYTES {
+            return Err(DecodeError::Invalid {
+                field: "schema.text",
+                value: format!("{} bytes", schema.text.len()),
+            });
+        }
+        Ok(Self {
+            protocol: schema.protocol.to_ascii_lowercase(),
+            text: schema.text,
         })
     }
 }
@@ -45,6 +70,7 @@ impl From<&Reported> for wire::Reported {
             conditions: reported.conditions.iter().map(Into::into).collect(),
             warnings: reported.warnings.iter().map(wire_fault).collect(),
             events: reported.events.iter().map(wire_event).collect(),
+            fingerprint: reported.fingerprint,
         }
     }
 }
@@ -73,6 +99,7 @@ impl TryFrom<wire::Reported> for Reported {
             conditions: reported.conditions.into_iter().map(Into::into).collect(),
             warnings: reported.warnings.into_iter().map(domain_fault).collect(),
             events: reported.events.into_iter().map(domain_event).collect(),
+            fingerprint: reported.fingerprint,
         })
     }
 }
@@ -355,6 +382,7 @@ impl From<&MapperReport> for wire::Mapper {
             version: mapper.version.clone(),
             state: mapper.state.clone(),
             message: mapper.message.clone(),
+            schema: mapper.schema,
         }
     }
 }
@@ -367,6 +395,7 @@ impl From<wire::Mapper> for MapperReport {
             version: mapper.version,
             state: mapper.state,
             message: mapper.message,
+            schema: mapper.schema,
         }
     }
 }

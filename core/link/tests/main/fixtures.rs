@@ -4,7 +4,7 @@ use bytes::Bytes;
 use longshore_link::{
     Change, Condition, ConditionStatus, Content, DecodeError, Epoch, EventReport, Frame, Hello,
     MapperReport, NodeAddress, NodeReport, ObjectKey, Objects, PropertyReport, Records,
-    RefuseReason, Reported, Up, UpRecord, Welcome, WritePhase, WriteReport,
+    RefuseReason, Reported, SchemaReport, Up, UpRecord, Welcome, WritePhase, WriteReport,
 };
 use longshore_types::{DeviceName, Fault, Quality, Reason, Value, event::Severity};
 use proptest::prelude::*;
@@ -65,6 +65,12 @@ fn frames() -> Vec<(&'static str, Frame)> {
         window_records: 1024,
         window_bytes: 1_048_576,
         keepalive_ms: 10_000,
+        schemas: Vec::new(),
+    };
+    let with_schemas = Welcome {
+        capabilities: vec!["schemas".into()],
+        schemas: vec![0x1122_3344_5566_7788, 1],
+        ..welcome.clone()
     };
     let records = vec![UpRecord {
         sequence: 42,
@@ -73,6 +79,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
     vec![
         ("hello", Frame::Hello(hello)),
         ("welcome", Frame::Welcome(welcome)),
+        ("welcome-schemas", Frame::Welcome(with_schemas)),
         (
             "refuse",
             Frame::Refuse {
@@ -156,6 +163,7 @@ fn reports() -> Vec<(&'static str, Up)> {
         }],
         warnings: vec![Fault::warning("spec.x", "unknown key")],
         events: Vec::new(),
+        fingerprint: 0,
     };
     let with_events = Reported {
         properties: Vec::new(),
@@ -189,12 +197,33 @@ fn reports() -> Vec<(&'static str, Up)> {
             version: "0.1.0".into(),
             state: "Running".into(),
             message: String::new(),
+            schema: 0,
         }],
+    };
+    let with_schema = NodeReport {
+        labels: Vec::new(),
+        mappers: vec![MapperReport {
+            schema: 0x1122_3344_5566_7788,
+            ..node.mappers[0].clone()
+        }],
+        ..node.clone()
+    };
+    let with_fingerprint = Reported {
+        events: Vec::new(),
+        fingerprint: 0x1122_3344_5566_7788,
+        ..with_events.clone()
+    };
+    let schema = SchemaReport {
+        protocol: "modbus".into(),
+        text: "{\"device\":{}}".into(),
     };
     vec![
         ("up-reported", Up::Reported(reported)),
         ("up-node", Up::Node(node)),
         ("up-events", Up::Reported(with_events)),
+        ("up-node-schema", Up::Node(with_schema)),
+        ("up-fingerprint", Up::Reported(with_fingerprint)),
+        ("up-schema", Up::Schema(schema)),
     ]
 }
 
@@ -271,4 +300,40 @@ proptest! {
         let _ = Frame::decode(bytes.clone().into());
         let _ = Up::decode(&bytes);
     }
+}
+
+#[test]
+fn a_schema_that_is_too_large_or_of_no_protocol_is_refused() {
+    let schema = |protocol: &str, length: usize| {
+        let up = Up::Schema(SchemaReport {
+            protocol: protocol.into(),
+            text: "x".repeat(length),
+        });
+        Up::decode(&up.encode())
+    };
+    let largest = longshore_link::MAX_SCHEMA_BYTES;
+    let Ok(Up::Schema(kept)) = schema("Modbus", largest) else {
+        panic!("the largest one is taken");
+    };
+    assert_eq!(kept.protocol, "modbus");
+    assert!(matches!(
+        schema("modbus", largest + 1),
+        Err(DecodeError::Invalid {
+            field: "schema.text",
+            ..
+        })
+    ));
+    assert!(matches!(
+        schema("", 1),
+        Err(DecodeError::Missing("schema.protocol"))
+    ));
+}
+
+#[test]
+fn both_sides_compute_the_same_numbers_for_ever() {
+    // FNV-1a with 64 bits of "a" (draft-eastlake-fnv, test vectors).
+    assert_eq!(longshore_link::schema_hash("a"), 0xaf63_dc4c_8601_ec8c);
+    let one = longshore_link::fingerprint(b"ab", "c", None);
+    assert_ne!(one, longshore_link::fingerprint(b"a", "bc", None));
+    assert_ne!(one, longshore_link::fingerprint(b"ab", "c", Some(b"")));
 }

@@ -32,6 +32,7 @@ fn welcome() -> Welcome {
         window_records: 2,
         window_bytes: 1000,
         keepalive_ms: 1000,
+        schemas: Vec::new(),
     }
 }
 

@@ -33,6 +33,7 @@ impl Engine {
         Some(DeviceTwin {
             name: device.name.clone(),
             uid: device.uid.clone(),
+            fingerprint: device.fingerprint,
             state: device.state,
             last_online_ms: device.last_online_ms,
             conditions: vec![
