@@ -97,6 +97,24 @@ async fn twins(page: &mut Page, sources: &Sources) {
         stats.commands,
     );
     page.one(
+        "longshore_events_total",
+        "counter",
+        "Events that became active or were over",
+        stats.events,
+    );
+    page.one(
+        "longshore_calls_total",
+        "counter",
+        "Methods called",
+        stats.calls,
+    );
+    page.one(
+        "longshore_calls_failed_total",
+        "counter",
+        "Calls that failed",
+        stats.calls_failed,
+    );
+    page.one(
         "longshore_desired_unsettled",
         "gauge",
         "Desired values on their way",
