@@ -6,10 +6,13 @@
 use std::collections::BTreeMap;
 
 use crate::code::has_word;
-use crate::house::{Source, assert_none, dependents, read, root, sources, within};
+use crate::house::{Member, Source, assert_none, dependents, members, read, root, sources, within};
 
 /// Crate, the package folder that may use it, and the only folder in there.
 const INSIDE: &[(&str, &str, &str)] = &[("rusqlite", "core/edge", "core/edge/src/store")];
+
+/// Judges of our own code in tests; no program may hold them.
+const ONLY_IN_TESTS: &[&str] = &["cel", "jsonschema"];
 
 /// The `[bans] deny` entries of deny.toml: crate and the packages that may
 /// depend on it.
@@ -43,6 +46,31 @@ fn faults(
     faults
 }
 
+fn faults_in_programs(members: &[Member]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for member in members {
+        let targets = member
+            .manifest
+            .get("target")
+            .and_then(toml::Value::as_table);
+        let targets = targets.into_iter().flatten();
+        let targets = targets.filter_map(|(_, target)| target.as_table());
+        for table in targets.chain([&member.manifest]) {
+            for kind in ["dependencies", "build-dependencies"] {
+                let names = table.get(kind).and_then(toml::Value::as_table);
+                let names = names.into_iter().flatten().map(|(name, _)| name);
+                for name in names.filter(|name| ONLY_IN_TESTS.contains(&name.as_str())) {
+                    faults.push(format!(
+                        "{}: {name} in [{kind}]; it is for [dev-dependencies] only",
+                        member.folder
+                    ));
+                }
+            }
+        }
+    }
+    faults
+}
+
 fn faults_inside(sources: &[Source]) -> Vec<String> {
     let mut faults = Vec::new();
     for (fenced, package, only) in INSIDE {
@@ -69,6 +97,7 @@ fn fenced_crates_stay_in_their_rooms() {
         .expect("deny.toml is TOML");
     assert_none(&faults(&fences(&deny), &dependents()));
     assert_none(&faults_inside(&sources()));
+    assert_none(&faults_in_programs(&members()));
 }
 
 #[test]
@@ -83,6 +112,22 @@ fn a_broken_fence_is_seen() {
     assert_eq!(
         faults(&fences(&deny), &dependents),
         ["twin: may not depend on rusqlite; deny.toml leaves it to store"]
+    );
+
+    let manifest = r#"
+        [dev-dependencies]
+        cel.workspace = true
+        [target.'cfg(unix)'.dependencies]
+        jsonschema.workspace = true
+    "#;
+    let member = Member {
+        folder: "core/types".to_owned(),
+        manifest: manifest.parse().expect("TOML"),
+        ..Member::default()
+    };
+    assert_eq!(
+        faults_in_programs(&[member]),
+        ["core/types: jsonschema in [dependencies]; it is for [dev-dependencies] only"]
     );
 
     let sources = [
