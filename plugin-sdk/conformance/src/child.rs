@@ -43,6 +43,15 @@ pub(crate) struct Context {
     pub(crate) devices: Devices,
 }
 
+impl Context {
+    /// Whether the descriptor states a capability; nobody knows of a mapper
+    /// that is linked.
+    pub(crate) fn states(&self, capability: u64) -> Option<bool> {
+        let descriptor = self.descriptor.as_ref()?;
+        Some(descriptor.capabilities & capability != 0)
+    }
+}
+
 /// Judges one rule and ends the process, if this process was started for that.
 /// Returns at once otherwise. Stands first in the `main` of a program that
 /// calls [`crate::check`].

@@ -109,6 +109,25 @@ impl Device {
             .collect()
     }
 
+    /// With this under a key of each point.
+    pub(crate) fn with(&self, key: &str, value: &Value) -> Self {
+        let mut other = self.clone();
+        let points = other.config["points"].as_array_mut();
+        for point in points.into_iter().flatten() {
+            point[key] = value.clone();
+        }
+        other
+    }
+
+    /// Without this point.
+    pub(crate) fn without(&self, point: u32) -> Self {
+        let mut shorter = self.clone();
+        if let Some(points) = shorter.config["points"].as_array_mut() {
+            points.retain(|other| other["id"] != point);
+        }
+        shorter
+    }
+
     /// Without its last point.
     pub(crate) fn shorter(&self) -> Self {
         let mut shorter = self.clone();

@@ -13,6 +13,7 @@ use std::{
 };
 
 use longshore_host::inspect;
+use serde_json::Value;
 
 use crate::{
     child::{Answer, Request, VARIABLE},
@@ -38,10 +39,11 @@ pub(crate) fn judge(subject: &Subject) -> Report {
     // Told by the thread that called: its name is that of the test.
     let caller = Caller::present();
     thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                while let Some((place, rule)) = take(&waiting) {
-                    let judged = judge_one(subject, rule, &caller);
+        for devices in places(subject) {
+            let (waiting, verdicts, caller) = (&waiting, &verdicts, &caller);
+            scope.spawn(move || {
+                while let Some((place, rule)) = take(waiting) {
+                    let judged = judge_one(subject, rule, devices, caller);
                     verdicts
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
@@ -59,6 +61,14 @@ pub(crate) fn judge(subject: &Subject) -> Report {
         mapper: name(subject),
         rules: verdicts.into_iter().map(|(_, judged)| judged).collect(),
     }
+}
+
+/// The devices of each place at which rules are judged one after the other.
+fn places(subject: &Subject) -> Vec<&[Value]> {
+    if subject.exclusive && !subject.devices.is_empty() {
+        return subject.devices.chunks(1).take(AT_ONCE).collect();
+    }
+    vec![&subject.devices; AT_ONCE]
 }
 
 fn take(waiting: &Mutex<VecDeque<(usize, &'static Rule)>>) -> Option<(usize, &'static Rule)> {
@@ -104,12 +114,13 @@ impl Caller {
     }
 }
 
-fn judge_one(subject: &Subject, rule: &'static Rule, caller: &Caller) -> Judged {
+fn judge_one(subject: &Subject, rule: &'static Rule, devices: &[Value], caller: &Caller) -> Judged {
     let begun = Instant::now();
-    let Answer { verdict, why } = run(subject, rule, caller).unwrap_or_else(|error| Answer {
-        verdict: Verdict::NotJudged,
-        why: format!("failed to start a process: {error}"),
-    });
+    let Answer { verdict, why } =
+        run(subject, rule, devices, caller).unwrap_or_else(|error| Answer {
+            verdict: Verdict::NotJudged,
+            why: format!("failed to start a process: {error}"),
+        });
     Judged {
         rule: rule.id,
         contract: rule.contract,
@@ -121,7 +132,12 @@ fn judge_one(subject: &Subject, rule: &'static Rule, caller: &Caller) -> Judged 
     }
 }
 
-fn run(subject: &Subject, rule: &Rule, caller: &Caller) -> std::io::Result<Answer> {
+fn run(
+    subject: &Subject,
+    rule: &Rule,
+    devices: &[Value],
+    caller: &Caller,
+) -> std::io::Result<Answer> {
     let folder = tempfile::tempdir()?;
     let request = Request {
         rule: rule.id.to_owned(),
@@ -129,7 +145,7 @@ fn run(subject: &Subject, rule: &Rule, caller: &Caller) -> std::io::Result<Answe
             Source::File(file) => Some(fs::canonicalize(file).unwrap_or_else(|_| file.clone())),
             Source::Linked(_) => None,
         },
-        devices: subject.devices.clone(),
+        devices: devices.to_vec(),
         answer: folder.path().join("answer.json"),
     };
     let printed = folder.path().join("printed");

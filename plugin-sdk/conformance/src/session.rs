@@ -29,6 +29,17 @@ pub(crate) struct Done {
     pub(crate) message: String,
 }
 
+impl Done {
+    /// A warning says that a key of some point cannot be kept to.
+    pub(crate) fn warns_of(&self, key: &str) -> bool {
+        let faults = serde_json::from_str::<Vec<serde_json::Value>>(&self.message);
+        faults.unwrap_or_default().iter().any(|fault| {
+            let path = fault["path"].as_str().unwrap_or_default();
+            fault["level"] == "warning" && path.rsplit('.').next() == Some(key)
+        })
+    }
+}
+
 pub(crate) struct Session {
     pub(crate) instance: BareInstance,
     pub(crate) recorder: &'static Recorder,
@@ -153,16 +164,28 @@ impl Session {
         interval_ms: u64,
     ) -> Result<Device, Finding> {
         let device = Device::new(&context.devices.any(), id, interval_ms);
-        self.configure(&device)?;
+        self.configure_answering(context, &device)?;
+        Ok(device)
+    }
+
+    /// As [`Session::configure_live`], with a device that was made ready; how
+    /// its configuration ended.
+    pub(crate) fn configure_answering(
+        &mut self,
+        context: &Context,
+        device: &Device,
+    ) -> Result<Done, Finding> {
+        let done = self.configure(device)?;
         let points = device.points();
+        let interval = &device.config["points"][0]["intervalMs"];
         let end = Instant::now() + FIRST_VALUE;
         while Instant::now() < end {
-            let polled = interval_ms > 0
+            let polled = interval.as_u64() > Some(0)
                 && self
                     .wait_good(&points, Duration::from_millis(300))
                     .is_some();
             if polled || self.reads_good(&points)? {
-                return Ok(device);
+                return Ok(done);
             }
         }
         let whose = if context.devices.was_given() {
@@ -199,18 +222,22 @@ impl Session {
 
     /// When samples of a point came, from a moment on.
     pub(crate) fn samples_since(&self, point: u32, since: Instant) -> Vec<Instant> {
-        let records = self.recorder.records();
-        records
-            .iter()
-            .filter(|record| record.at >= since)
-            .flat_map(|record| {
-                let of_point = record
-                    .batch
-                    .samples()
-                    .filter(|sample| sample.point == point);
-                of_point.map(|_| record.at).collect::<Vec<_>>()
-            })
-            .collect()
+        samples_of(&self.recorder.records(), point, since)
+    }
+
+    /// Waits until so many samples of a point came since a moment; when each
+    /// came, or fewer if the time is over.
+    pub(crate) fn wait_samples(
+        &self,
+        point: u32,
+        since: Instant,
+        count: usize,
+        patience: Duration,
+    ) -> Vec<Instant> {
+        self.recorder.wait(patience, |records| {
+            (samples_of(records, point, since).len() >= count).then_some(())
+        });
+        self.samples_since(point, since)
     }
 
     /// A mix of everything that a host asks for, for this device and for one
@@ -238,6 +265,17 @@ impl Session {
         orders.push(self.order(abi::COMMAND_REMOVE, device.id, 0));
         orders
     }
+}
+
+fn samples_of(records: &[Record], point: u32, since: Instant) -> Vec<Instant> {
+    let records = records.iter().filter(|record| record.at >= since);
+    let mut times = Vec::new();
+    for record in records {
+        let samples = record.batch.samples();
+        let count = samples.filter(|sample| sample.point == point).count();
+        times.extend(std::iter::repeat_n(record.at, count));
+    }
+    times
 }
 
 /// The completions whose tokens are wanted, in the order of their coming.

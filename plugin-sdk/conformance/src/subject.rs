@@ -17,6 +17,7 @@ pub struct Subject {
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) only: Vec<String>,
     pub(crate) program: Option<PathBuf>,
+    pub(crate) exclusive: bool,
 }
 
 #[derive(Clone)]
@@ -74,6 +75,7 @@ impl Subject {
             environment: Vec::new(),
             only: Vec::new(),
             program: None,
+            exclusive: false,
         }
     }
 
@@ -112,6 +114,15 @@ impl Subject {
             self.devices.push(device);
         }
         Ok(self)
+    }
+
+    /// Each device that was given serves one program at a time, as a serial
+    /// port does: only as many rules as there are devices are judged at once.
+    /// Otherwise the first one is used by all of them, several at once.
+    #[must_use]
+    pub fn exclusive(mut self) -> Self {
+        self.exclusive = true;
+        self
     }
 
     /// A variable of the mapper's environment.

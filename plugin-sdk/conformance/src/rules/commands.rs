@@ -190,6 +190,25 @@ pub(super) fn wrong_discovery(context: &Context) -> Found {
     Ok(())
 }
 
+pub(super) fn discovery_in_time(context: &Context) -> Found {
+    let mut session = Session::start(context)?;
+    for text in ["{}", r#"{"conformance": {"no": ["such", "key"]}}"#] {
+        let mut order = session.order(abi::COMMAND_DISCOVER, 0, 0);
+        order.text = text.as_bytes().to_vec();
+        order.budget = Duration::from_millis(500);
+        let (token, patience) = (order.token, order.budget + GRACE);
+        let begun = Instant::now();
+        session.give(&[order])?;
+        if session.done(token, patience).is_none() {
+            return broken(format!(
+                "with a budget of 500 ms the request `{text}` had no completion after {} ms",
+                begun.elapsed().as_millis()
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn refused(session: &mut Session, order: Order) -> Found {
     let done = session.carry_out(order)?;
     if done.status == Status::Ok {

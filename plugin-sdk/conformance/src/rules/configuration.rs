@@ -20,34 +20,35 @@ const INTERVAL_MS: u64 = 100;
 const WATCHED: Duration = Duration::from_secs(3);
 /// A read that was under way may still end.
 const UNDER_WAY: Duration = Duration::from_millis(500);
-/// A neighbour's longest pause.
+/// A neighbour that is quick may pause for so long, and what must be silent is
+/// watched for so long.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Samples that show how often a device gives one, and the time for them.
+const RHYTHM: usize = 4;
+const RHYTHM_TIME: Duration = Duration::from_secs(6);
 
-fn not_judged<T>(why: impl Into<String>) -> Result<T, Finding> {
+pub(super) fn not_judged<T>(why: impl Into<String>) -> Result<T, Finding> {
     Err(Finding::NotJudged(why.into()))
 }
 
 /// Only a mapper that says it polls is held to it.
-fn must_poll(context: &Context) -> Found {
-    let capabilities = context.descriptor.as_ref().map(|it| it.capabilities);
-    if capabilities.is_none_or(|it| it & abi::CAPABILITY_POLL != 0) {
-        return Ok(());
+pub(super) fn must_poll(context: &Context) -> Found {
+    match context.states(abi::CAPABILITY_POLL) {
+        Some(false) => not_judged("the descriptor does not state CAPABILITY_POLL"),
+        _ => Ok(()),
     }
-    not_judged("the descriptor does not state CAPABILITY_POLL")
 }
 
-/// A device that is polled, with a good value of its first point; values that
-/// come by themselves are no polling.
+/// A device that is to be polled, with a good value of its first point.
 fn polled(
     context: &Context,
     session: &mut Session,
     interval_ms: u64,
 ) -> Result<(Device, u32), Finding> {
-    let device = session.configure_live(context, 0, interval_ms)?;
-    let points = device.config["points"].as_array();
-    let pushed = |point: &&Value| point["sampling"] == "push";
-    if points.into_iter().flatten().any(|point| pushed(&point)) {
-        return not_judged("the device's values come by themselves");
+    let device = to_poll(context, interval_ms);
+    let done = session.configure_answering(context, &device)?;
+    if done.warns_of("sampling") {
+        return not_judged("the mapper says that it cannot poll the device");
     }
     match device.points().first() {
         Some(point) => Ok((device.clone(), *point)),
@@ -55,9 +56,32 @@ fn polled(
     }
 }
 
+pub(super) fn to_poll(context: &Context, interval_ms: u64) -> Device {
+    Device::new(&context.devices.any(), 0, interval_ms).with("sampling", &"poll".into())
+}
+
+/// A mapper with `CAPABILITY_PUSH` may be told to poll and pass on what comes
+/// by itself all the same, because there is nothing that could be asked for.
+pub(super) fn must_not_come_by_itself(context: &Context, session: &mut Session) -> Found {
+    if context.states(abi::CAPABILITY_PUSH) == Some(false) {
+        return Ok(());
+    }
+    let device = to_poll(context, 0);
+    session.configure(&device)?;
+    watch_for(UNDER_WAY);
+    let since = Instant::now();
+    watch_for(WATCHED);
+    let sent = |point: &u32| !session.samples_since(*point, since).is_empty();
+    if device.points().iter().any(sent) {
+        return not_judged("the device's values come by themselves");
+    }
+    Ok(())
+}
+
 pub(super) fn polls(context: &Context) -> Found {
     must_poll(context)?;
     let mut session = Session::start(context)?;
+    must_not_come_by_itself(context, &mut session)?;
     let (_, point) = polled(context, &mut session, INTERVAL_MS)?;
     let since = Instant::now();
     watch_for(WATCHED);
@@ -76,6 +100,7 @@ pub(super) fn polls(context: &Context) -> Found {
 pub(super) fn zero(context: &Context) -> Found {
     let mut session = Session::start(context)?;
     let (_, point) = polled(context, &mut session, 0)?;
+    must_not_come_by_itself(context, &mut session)?;
     watch_for(UNDER_WAY);
     let since = Instant::now();
     watch_for(PAUSE);
@@ -89,7 +114,6 @@ pub(super) fn zero(context: &Context) -> Found {
 }
 
 pub(super) fn replaces(context: &Context) -> Found {
-    must_poll(context)?;
     let mut session = Session::start(context)?;
     let (device, _) = polled(context, &mut session, INTERVAL_MS)?;
     // A second copy of the points, which the next configuration leaves out.
@@ -146,29 +170,34 @@ pub(super) fn unknown_keys(context: &Context) -> Found {
 }
 
 pub(super) fn neighbours(context: &Context) -> Found {
-    must_poll(context)?;
     let mut session = Session::start(context)?;
     let (_, point) = polled(context, &mut session, INTERVAL_MS / 2)?;
+    let longest = longest_pause(&session, point)?;
     let since = Instant::now();
-    for round in 0..10 {
-        let neighbour = Device::new(&context.devices.any(), 1, INTERVAL_MS);
-        if round % 3 == 2 {
+    let mut round = 0;
+    while since.elapsed() < 2 * longest {
+        round += 1;
+        if round % 3 == 0 {
             let order = session.order(abi::COMMAND_REMOVE, 1, 0);
             session.carry_out(order)?;
         } else {
+            let neighbour = Device::new(&context.devices.any(), 1, INTERVAL_MS);
             session.configure(&neighbour)?;
         }
         watch_for(Duration::from_millis(INTERVAL_MS * 2));
     }
+    let end = Instant::now();
     let mut last = since;
-    for at in session.samples_since(point, since) {
-        if at.duration_since(last) > PAUSE {
-            return paused(at.duration_since(last));
+    let times = session.samples_since(point, since);
+    for at in times.into_iter().chain([end]) {
+        if at.saturating_duration_since(last) > longest {
+            return broken(format!(
+                "a device had no sample for {} ms while another was configured, {} ms would have been usual",
+                at.duration_since(last).as_millis(),
+                longest.as_millis()
+            ));
         }
         last = at;
-    }
-    if last.elapsed() > PAUSE {
-        return paused(last.elapsed());
     }
     let records = session.recorder.records();
     let mut after = records.iter().filter(|record| record.at >= since);
@@ -182,12 +211,20 @@ pub(super) fn neighbours(context: &Context) -> Found {
     Ok(())
 }
 
-fn paused(pause: Duration) -> Found {
-    broken(format!(
-        "a device with an interval of {} ms had no sample for {} ms while another was configured",
-        INTERVAL_MS / 2,
-        pause.as_millis()
-    ))
+/// The longest pause between the samples of a device that nothing disturbs,
+/// with room for a busy machine.
+fn longest_pause(session: &Session, point: u32) -> Result<Duration, Finding> {
+    let since = Instant::now();
+    let times = session.wait_samples(point, since, RHYTHM, RHYTHM_TIME);
+    if times.len() < RHYTHM {
+        return not_judged(format!(
+            "{} samples came within {} ms, too few to see a pause",
+            times.len(),
+            RHYTHM_TIME.as_millis()
+        ));
+    }
+    let pauses = times.windows(2).map(|pair| pair[1].duration_since(pair[0]));
+    Ok((2 * pauses.max().unwrap_or_default() + PAUSE / 2).max(PAUSE))
 }
 
 pub(super) fn wrong_point(context: &Context) -> Found {

@@ -6,7 +6,7 @@ use longshore_abi as abi;
 use longshore_host::bare::{CreateRefused, Layout, Phase, Recorder};
 
 use super::{Found, broken};
-use crate::{child::Context, garbage, session::Session};
+use crate::{child::Context, devices::Device, garbage, session::Session};
 
 /// The contract's time for `create`.
 const TIME: Duration = Duration::from_secs(10);
@@ -84,6 +84,22 @@ pub(super) fn emits_nothing(context: &Context) -> Found {
     match session.recorder.emits(Phase::Creating) {
         0 => Ok(()),
         calls => broken(format!("{calls} calls of emit came before it had returned")),
+    }
+}
+
+pub(super) fn beside_another(context: &Context) -> Found {
+    let mut session = Session::start(context)?;
+    session.configure(&Device::new(&context.devices.any(), 0, 50))?;
+    let made = context
+        .mapper
+        .create(b"{}", Recorder::new(), Layout::default());
+    match made {
+        Ok(_) => Ok(()),
+        Err(refused) => broken(format!(
+            "while another one lives it answers status {}: {}",
+            refused.status,
+            refused.message.as_deref().unwrap_or("no reason")
+        )),
     }
 }
 

@@ -6,6 +6,8 @@ mod create;
 mod emitting;
 mod ending;
 mod file;
+mod order;
+mod pushing;
 mod survival;
 
 use std::{path::Path, time::Duration};
@@ -121,6 +123,9 @@ pub(crate) static RULES: &[Rule] = &[
     rule("create-emits-nothing", &[11], Mapper(create::emits_nothing),
         "`create` does not emit",
         "emit from the first command on"),
+    rule("created-beside-another", &[4, 11], Mapper(create::beside_another),
+        "An instance can be made while another one lives, as the next version of a library is",
+        "take ports, files and connections when a device is configured, not in `create`"),
     rule("error-text-keeps-to-its-size", &[7], Mapper(create::error_text),
         "A mapper writes no more of ErrorText than its `size` says",
         "cut the message to size - offsetof(text) bytes, at a character's boundary"),
@@ -146,6 +151,9 @@ pub(crate) static RULES: &[Rule] = &[
     rule("wrong-discoveries-are-refused", &[40], Mapper(commands::wrong_discovery),
         "A request to look for devices that is no JSON object does not end with OK",
         "answer STATUS_INVALID_ARGUMENT with the faults, or STATUS_UNSUPPORTED"),
+    rule("discoveries-end-in-time", &[13, 40], Mapper(commands::discovery_in_time),
+        "A search for devices ends within its budget, whatever it was asked for",
+        "give the search the command's deadline, and end it with what was found, or with STATUS_TIMEOUT"),
     rule("newer-hosts-are-understood", &[2, 7], Mapper(commands::newer_host),
         "Structs that are longer than known, as those of a newer host, are read as far as they are known",
         "step by `stride`, never by sizeof, and take a larger `size` as it is"),
@@ -240,4 +248,17 @@ pub(crate) static RULES: &[Rule] = &[
     rule("zero-is-never-polled", &[24], Mapper(configuration::zero),
         "A point with `intervalMs` 0 is read only when the host asks",
         "leave it out of the schedule"),
+    rule("groups-are-read-as-one", &[30], Mapper(order::groups),
+        "Points of one group come in one batch with one source time, or a warning says that they do not",
+        "read them one after the other, take the time of the first, emit them together; or warn at points[i].group"),
+    rule("urgent-writes-go-first", &[31], Mapper(order::priority),
+        "Of the writes that wait for a bus, the one with the greatest priority goes first",
+        "take the next write out of the queue by the `priority` of its point, then by its age"),
+
+    rule("pushed-values-come-again", &[32], Mapper(pushing::come_again),
+        "Values that a device sends by itself keep coming when its configuration changed",
+        "ask the device for its values again after each COMMAND_CONFIGURE"),
+    rule("pushed-values-end", &[34], Mapper(pushing::end),
+        "What a device sends by itself is not passed on once its point or the device is gone",
+        "look each value's point up when it comes, and drop what nobody wants any more"),
 ];

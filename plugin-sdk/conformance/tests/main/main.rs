@@ -1,6 +1,8 @@
 //! The judge judged: on a mapper that breaks each rule in turn, and on ours.
 
 mod breaker;
+mod devices;
+mod linked;
 mod mappers;
 
 use std::{

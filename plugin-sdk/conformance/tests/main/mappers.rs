@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use longshore_conformance::{Report, check};
-use longshore_sim_modbus::modbus;
 use serde_json::json;
 
 use crate::{c_library, checkout, subject};
@@ -20,7 +19,7 @@ fn build_folder() -> PathBuf {
         .to_owned()
 }
 
-fn library(name: &str) -> PathBuf {
+pub(crate) fn library(name: &str) -> PathBuf {
     let file = build_folder().join(format!("libmapper_{name}.so"));
     assert!(
         file.is_file(),
@@ -35,7 +34,7 @@ fn assert_conforms(report: &Report) {
 }
 
 /// What a rule could not look at is what the mapper does not claim to do.
-fn assert_judged_but_for(report: &Report, left_out: &[&str]) {
+pub(crate) fn assert_judged_but_for(report: &Report, left_out: &[&str]) {
     assert_conforms(report);
     let not_judged: Vec<_> = report.not_judged().map(|judged| judged.rule).collect();
     assert_eq!(not_judged, left_out, "{report}");
@@ -75,28 +74,6 @@ fn the_list_of_mappers_is_complete() {
         .collect();
     names.sort_unstable();
     assert_eq!(names, LIBRARIES);
-}
-
-#[test]
-fn modbus_conforms_with_a_device_that_answers() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let plc = runtime.block_on(
-        modbus()
-            .unit(1)
-            .registers(40_001, &[600, 21, 22, 23])
-            .start(),
-    );
-    let point = |name: &str, address: &str| {
-        json!({"name": name, "writable": true, "type": "INT",
-               "config": {"address": address, "rawType": "int16"}})
-    };
-    let device = json!({
-        "device": "default/boiler",
-        "protocol": {"url": format!("tcp://{}", plc.addr()), "unit": 1, "timeoutMs": 500},
-        "points": [point("setpoint", "hr:0"), point("level", "hr:2"), point("flow", "hr:3")],
-    });
-    let report = check(&subject(&library("modbus")).device(device));
-    assert_judged_but_for(&report, &[]);
 }
 
 /// It needs no device: a counter lives in memory.
