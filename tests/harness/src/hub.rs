@@ -15,7 +15,8 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use crate::{
-    binaries, control_plane::Api, manifest::DeviceManifest, process::Process, wait::eventually,
+    binaries, control_plane::Api, edge::http_get, manifest::DeviceManifest, process::Process,
+    wait::eventually,
 };
 
 /// What a hub is to be like.
@@ -149,6 +150,17 @@ impl Hub {
             "url": format!("wss://{}", run["link"].as_str().unwrap_or_else(|| panic!("no link in {run}"))),
             "caFile": folder.join("ca.crt"), "certFile": folder.join("node.crt"), "keyFile": folder.join("node.key"),
         })
+    }
+
+    /// Its counters, as Prometheus gets them.
+    pub async fn metrics(&self) -> Result<String, String> {
+        let run = fs::read_to_string(self.folder.path().join("state/run.json"));
+        let run: Json = run
+            .map_err(|error| error.to_string())
+            .and_then(|run| serde_json::from_str(&run).map_err(|error| error.to_string()))?;
+        let address = run["metrics"].as_str().and_then(|text| text.parse().ok());
+        let address = address.ok_or_else(|| format!("no metrics in {run}"))?;
+        Ok(http_get(address, "/metrics").await?.1)
     }
 
     /// Its folder, with `state/`.

@@ -23,6 +23,7 @@ pub mod kubectl;
 pub mod manifest;
 pub mod mqtt;
 pub mod process;
+pub mod simulator;
 pub mod wait;
 
 pub use longshore_sim_modbus::FaultRule;
@@ -39,6 +40,7 @@ pub mod prelude {
         kubectl::kubectl,
         manifest::{DeviceManifest, device},
         mqtt::subscribe,
+        simulator::simulator,
         wait::{PATIENCE, eventually},
     };
 }

@@ -10,6 +10,7 @@ pub struct DeviceManifest {
     node: String,
     protocol_name: String,
     protocol: Json,
+    of_model: Json,
     model: Vec<Json>,
     device: Vec<Json>,
     cycle: i64,
@@ -22,6 +23,7 @@ pub fn device(name: &str) -> DeviceManifest {
         node: "edge-1".to_owned(),
         protocol_name: "modbus".to_owned(),
         protocol: json!({}),
+        of_model: json!({}),
         model: vec![],
         device: vec![],
         cycle: 50,
@@ -59,6 +61,13 @@ impl DeviceManifest {
     #[must_use]
     pub fn node(mut self, node: &str) -> Self {
         self.node = node.to_owned();
+        self
+    }
+
+    /// The model's `protocolConfigData`: events, methods, groups.
+    #[must_use]
+    pub fn model_config(mut self, config: Json) -> Self {
+        self.of_model = config;
         self
     }
 
@@ -127,7 +136,11 @@ impl DeviceManifest {
         json!({
             "apiVersion": "devices.kubeedge.io/v1beta1", "kind": "DeviceModel",
             "metadata": {"name": format!("{}-model", self.name), "namespace": "default"},
-            "spec": {"protocol": self.protocol_name, "properties": self.model},
+            "spec": {
+                "protocol": self.protocol_name,
+                "protocolConfigData": self.of_model,
+                "properties": self.model,
+            },
         })
     }
 

@@ -9,3 +9,4 @@ mod failures;
 mod kubernetes;
 mod offline;
 mod up;
+mod vocabulary;

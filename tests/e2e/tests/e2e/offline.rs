@@ -40,6 +40,72 @@ async fn the_edge_works_on_while_the_hub_is_away_and_tells_it_afterwards() {
     plc.wait_holding(1, 0, 8).await;
 }
 
+/// What the DeviceStatus says of the device's configuration: status, reason, message.
+fn config_valid(status: &Json) -> [String; 3] {
+    let conditions = status["status"]["extensions"]["conditions"].as_array();
+    let found = conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == "ConfigValid");
+    ["status", "reason", "message"].map(|key| {
+        let text = found.and_then(|condition| condition[key].as_str());
+        text.unwrap_or_default().to_owned()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_device_shows_while_its_node_is_away() {
+    let plc = modbus().unit(1).register(40_001, 5).start().await;
+    let hub = hub().run().await;
+    let mut edge = edge().hub(&hub).run().await;
+    eventually("the hub to have the mapper's schema", || async {
+        let metrics = hub.metrics().await?;
+        let has = metrics.contains("longshore_hub_schemas 1");
+        has.then_some(()).ok_or(metrics)
+    })
+    .await;
+    edge.kill();
+
+    let wrong = device("boiler").on(&plc).read(
+        "setpoint",
+        "INT",
+        json!({"adress": "hr:0", "rawType": "int17"}),
+    );
+    hub.apply(&wrong).await;
+    let at = "spec.properties[0].visitors.configData";
+    let named = hub
+        .object_where("DeviceStatus", "boiler", "to name the key", |status| {
+            config_valid(status)[1] == "SchemaViolation"
+        })
+        .await;
+    let [status, _, message] = config_valid(&named);
+    assert_eq!(status, "False");
+    assert!(message.contains(&format!("{at}.rawType")), "{message}");
+    let warnings = named["status"]["extensions"]["warnings"].to_string();
+    assert!(warnings.contains(&format!("{at}.adress")), "{warnings}");
+    assert!(warnings.contains("did you mean `address`?"), "{warnings}");
+
+    let right = device("boiler")
+        .on(&plc)
+        .read("setpoint", "INT", json!({"address": "hr:0"}));
+    let properties = right.device()["spec"]["properties"].clone();
+    let mended = json!({"spec": {"properties": properties}});
+    hub.patch("Device", "boiler", mended).await.unwrap();
+    let clean = hub
+        .object_where("DeviceStatus", "boiler", "to be clean", |status| {
+            config_valid(status)[0] == "True"
+        })
+        .await;
+    assert_eq!(clean["status"]["extensions"]["warnings"], Json::Null);
+
+    edge.start_again().await;
+    hub.reported_is("boiler", "setpoint", "5").await;
+    hub.object_where("DeviceStatus", "boiler", "to be the edge's word", |s| {
+        config_valid(s) == ["True", "Valid", ""]
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_without_a_certificate_of_this_hub_is_refused() {
     let ours = hub().run().await;
