@@ -339,3 +339,29 @@ fn memory() -> (u64, u64) {
     let kib = |name| field(name).unwrap_or(0) * 1024;
     (kib("VmRSS:"), kib("RssAnon:"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// The reference names what this file names, and nothing else.
+    #[test]
+    fn the_reference_has_each_metric() {
+        let source = include_str!("text.rs").split("#[cfg(test)]").next();
+        let written: BTreeSet<&str> = source
+            .into_iter()
+            .flat_map(|source| source.split('"'))
+            .filter(|text| text.starts_with("longshore_") || text.starts_with("process_"))
+            .collect();
+        let reference = include_str!("../../../../docs/reference/edgecore.md");
+        let told: BTreeSet<&str> = reference
+            .split("## Metrics")
+            .nth(1)
+            .into_iter()
+            .flat_map(str::lines)
+            .take_while(|line| !line.starts_with("## "))
+            .filter_map(|line| line.strip_prefix("| `")?.split(['`', '{']).next())
+            .collect();
+        assert_eq!(told, written);
+    }
+}
