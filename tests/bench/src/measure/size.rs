@@ -22,6 +22,13 @@ pub(super) fn measure(_: &Args, programs: &Programs, report: &mut Report) -> any
         row("libmapper_modbus.so", mapper),
     ];
     let mut data = json!({"edgecore": edgecore, "mapper": mapper});
+    for protocol in ["opcua", "serial", "bluetooth"] {
+        if let Ok(file) = programs.mapper_of(protocol) {
+            let bytes = size(&file)?;
+            rows.push(row(&format!("libmapper_{protocol}.so"), bytes));
+            data[protocol] = json!(bytes);
+        }
+    }
     if let Some(cloudhub) = &programs.cloudhub {
         let cloudhub = size(cloudhub)?;
         rows.push(row("cloudhub", cloudhub));
