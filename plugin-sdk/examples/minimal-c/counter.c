@@ -86,14 +86,14 @@ static int64_t now_ns(clockid_t clock) {
   return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* The counter's next value. */
-static LongshoreSample count(Counter *counter, uint32_t point) {
+/* The counter's next value; `time` is that of all that is read with it. */
+static LongshoreSample count(Counter *counter, uint32_t point, int64_t time) {
   LongshoreSample sample;
   memset(&sample, 0, sizeof sample); /* To its last byte. */
   sample.point = point;
   sample.kind = LONGSHORE_TYPE_INT64;
   sample.quality = LONGSHORE_QUALITY_GOOD;
-  sample.source_time_ns = now_ns(CLOCK_REALTIME);
+  sample.source_time_ns = time;
   sample.payload.int64 = ++counter->counters[point];
   return sample;
 }
@@ -109,6 +109,7 @@ static void forget(Counter *counter, uint32_t device) {
 static void configure(Counter *counter, const LongshoreCommand *command) {
   forget(counter, command->device);
   char *json = strndup(command->text.length ? (const char *)command->text.pointer : "", command->text.length);
+  int64_t now = now_ns(CLOCK_MONOTONIC); /* One for all, so that they are due together. */
   char *at = json ? strstr(json, "\"id\":") : NULL;
   while (at) {
     char *next = strstr(at + 1, "\"id\":");
@@ -120,7 +121,7 @@ static void configure(Counter *counter, const LongshoreCommand *command) {
       Polling *polling = &counter->polled[id];
       polling->device = command->device;
       polling->interval_ns = strtol(interval + 13, NULL, 10) * 1000000;
-      polling->due_ns = now_ns(CLOCK_MONOTONIC);
+      polling->due_ns = now;
     }
     at = next;
   }
@@ -146,7 +147,7 @@ static LongshoreCompletion carry_out(Counter *counter, const LongshoreCommand *c
       done.status = LONGSHORE_STATUS_INVALID_ARGUMENT;
       done.message = text("there are 1024 counters");
     } else if (command->kind == LONGSHORE_COMMAND_READ) {
-      *sample = count(counter, command->point);
+      *sample = count(counter, command->point, now_ns(CLOCK_REALTIME));
       *samples = 1;
     } else if (command->value.kind == LONGSHORE_TYPE_INT64) {
       counter->counters[command->point] = command->value.payload.int64;
@@ -188,14 +189,14 @@ static void *poll_counters(void *instance) {
   int32_t status = LONGSHORE_STATUS_OK;
   pthread_mutex_lock(&counter->lock);
   while (!counter->stopping && status != LONGSHORE_STATUS_STOPPED) {
-    int64_t now = now_ns(CLOCK_MONOTONIC), next = now + 1000000000;
+    int64_t now = now_ns(CLOCK_MONOTONIC), time = now_ns(CLOCK_REALTIME), next = now + 1000000000;
     size_t due = 0;
     for (uint32_t i = 0; i < COUNTERS; i++) {
       Polling *polling = &counter->polled[i];
       if (polling->interval_ns == 0)
         continue;
       if (polling->due_ns <= now) {
-        samples[due++] = count(counter, i);
+        samples[due++] = count(counter, i, time);
         polling->due_ns += polling->interval_ns; /* From the due time: no drift. */
         if (polling->due_ns < now)
           polling->due_ns = now; /* Late: what was missed is not made up for. */

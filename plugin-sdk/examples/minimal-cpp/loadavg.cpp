@@ -39,7 +39,7 @@ public:
       break;
     case LONGSHORE_COMMAND_READ:
       if (auto found = points_.find(command.point); found != points_.end())
-        read(found->first, found->second, event);
+        read(found->first, found->second, longshore::now_ns(), event);
       else
         event.done(command, LONGSHORE_STATUS_INVALID_ARGUMENT, "there is no such point");
       break;
@@ -53,12 +53,13 @@ public:
 
   std::optional<Instant> tick(Event &event) override {
     const Instant now = steady_clock::now();
+    const int64_t time = longshore::now_ns(); /* One for all: points of a group are one snapshot. */
     std::optional<Instant> next;
     for (auto &[id, point] : points_) {
       if (point.interval == milliseconds::zero())
         continue;
       if (point.due <= now) {
-        read(id, point, event);
+        read(id, point, time, event);
         /* From the last due time on, so that the pace does not drift. */
         point.due = std::max(point.due + point.interval, now);
       }
@@ -107,17 +108,17 @@ private:
     return 3;
   }
 
-  static void read(uint32_t id, const Point &point, Event &event) {
+  static void read(uint32_t id, const Point &point, int64_t time, Event &event) {
     if (point.column == 3)
-      return event.bad(id, LONGSHORE_REASON_CONFIG, "expected 1, 5 or 15", longshore::now_ns());
+      return event.bad(id, LONGSHORE_REASON_CONFIG, "expected 1, 5 or 15", time);
     std::ifstream file("/proc/loadavg");
     double value = 0;
     for (size_t i = 0; i <= point.column; i++)
       file >> value;
     if (file)
-      event.good(id, value, longshore::now_ns());
+      event.good(id, value, time);
     else
-      event.bad(id, LONGSHORE_REASON_LINE, "failed to read /proc/loadavg", longshore::now_ns());
+      event.bad(id, LONGSHORE_REASON_LINE, "failed to read /proc/loadavg", time);
   }
 
   std::map<uint32_t, Point> points_;

@@ -27,6 +27,8 @@ const WATCHED: Duration = Duration::from_secs(1);
 const WAITING: usize = 12;
 /// So many of them may have been under way already.
 const UNDER_WAY: usize = 8;
+/// A device that does them all in this time makes nobody wait.
+const QUICK: Duration = Duration::from_millis(20);
 /// With fewer batches of completions nothing can be said about their order.
 const SEEN: usize = 6;
 
@@ -120,28 +122,32 @@ pub(super) fn priority(context: &Context) -> Found {
     orders.push(write(&mut session, urgent));
     let tokens: Vec<u64> = orders.iter().map(|order| order.token).collect();
     let before = session.recorder.records().len();
+    let begun = Instant::now();
     session.give(&orders)?;
     if session.all_done(&tokens, BUDGET + GRACE) > 0 {
         return not_judged("a write got no completion; see the rule `one-completion-each`");
     }
-    judge_order(&session.recorder.records()[before..], &tokens)
+    judge_order(&session.recorder.records()[before..], &tokens, begun)
 }
 
 /// The last token is that of the urgent one.
-fn judge_order(records: &[Record], tokens: &[u64]) -> Found {
-    let (mut batches, mut earlier, mut urgent_seen) = (0, 0, false);
+fn judge_order(records: &[Record], tokens: &[u64], begun: Instant) -> Found {
+    let (mut batches, mut earlier, mut urgent_seen, mut last) = (0, 0, false, begun);
     let (urgent, usual) = tokens.split_last().unwrap_or((&0, &[]));
     for record in records {
         let ended: Vec<u64> = record.batch.completions().map(|it| it.token).collect();
         batches += usize::from(ended.iter().any(|token| usual.contains(token)));
         for token in ended {
+            last = record.at;
             urgent_seen |= token == *urgent;
             earlier += usize::from(!urgent_seen && usual.contains(&token));
         }
     }
     match earlier {
         0..=UNDER_WAY => Ok(()),
-        _ if batches < SEEN => not_judged("the device is too quick for writes to wait"),
+        _ if batches < SEEN || last.duration_since(begun) < QUICK => {
+            not_judged("the device is too quick for writes to wait")
+        }
         _ => broken(format!(
             "{earlier} of {WAITING} writes of a smaller priority went before one of a greater"
         )),

@@ -24,7 +24,7 @@ const IN_THE_FILE: [(&str, &str); 6] = [
 ];
 
 /// Mappers that are judged at the same time.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 10;
 
 fn broken(report: &Report) -> Vec<&'static str> {
     report.broken().map(|judged| judged.rule).collect()
