@@ -38,9 +38,9 @@ pub struct Reported {
     pub warnings: Vec<Fault>,
     /// Events that are active, and those that were.
     pub events: Vec<EventReport>,
-    /// [`fingerprint`] of the objects that the edge made the device from; 0
-    /// where it does not tell. Another one than the hub's: the edge has not
-    /// seen the latest change.
+    /// [`fingerprint`] of the objects that the edge and its mapper have looked
+    /// at; 0 where it does not tell. Another one than the hub's: what the report
+    /// says of the configuration is not about the latest change.
     pub fingerprint: u64,
 }
 

@@ -16,7 +16,7 @@ pub struct DeviceTwin {
     pub name: DeviceName,
     /// The Device object's uid, if the API server gave one.
     pub uid: String,
-    /// Tells which objects it was made from, for the hub.
+    /// Tells which objects the edge has made up its mind about, for the hub.
     pub fingerprint: u64,
     /// Whether it answers.
     pub state: DeviceState,

@@ -16,6 +16,7 @@ impl Device {
             name,
             uid,
             fingerprint: 0,
+            judged: 0,
             topic,
             mapper: None,
             names: Vec::new(),

@@ -176,6 +176,10 @@ impl Engine {
             device.config_hash != config_hash || device.mapper != mapper || device.wants_config;
         let former = device.mapper;
         device.set_faults(&effective.faults, now);
+        let answered = matches!(device.setup, Setup::Done | Setup::Refused);
+        if mapper.is_none() || (answered && !changed) {
+            device.judged = device.fingerprint;
+        }
         if mapper.is_none() {
             let message = format!(
                 "no mapper for protocol `{}` runs on this node",
@@ -210,6 +214,7 @@ impl Engine {
         };
         let former = device.mapper.take();
         device.setup = Setup::Idle;
+        device.judged = device.fingerprint;
         device.config = Box::default();
         device.config_hash = 0;
         device.wants_config = false;

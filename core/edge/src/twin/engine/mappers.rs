@@ -324,6 +324,7 @@ impl Engine {
         match status {
             Status::Ok => {
                 device.setup = Setup::Done;
+                device.judged = device.fingerprint;
                 device.config = Box::default();
                 device.served.set(Some(true), "Configured", "", now);
                 device.set_mapper_faults(mapper_faults(message, &places), now);
@@ -333,6 +334,7 @@ impl Engine {
             | Status::Unsupported
             | Status::Refused => {
                 device.setup = Setup::Refused;
+                device.judged = device.fingerprint;
                 device.config = Box::default();
                 let mut faults = mapper_faults(message, &places);
                 if faults.is_empty() {

@@ -159,6 +159,9 @@ struct Device {
     name: DeviceName,
     uid: String,
     fingerprint: u64,
+    /// The `fingerprint` that the edge has made up its mind about: its mapper
+    /// answered, or none will.
+    judged: u64,
     topic: Arc<str>,
     mapper: Option<usize>,
     names: Vec<Arc<str>>,

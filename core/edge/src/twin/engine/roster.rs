@@ -86,6 +86,7 @@ impl Engine {
             let faults = schema.check_device(&configuration);
             let text = serde_json::to_string(&faults).unwrap_or_default();
             device.set_mapper_faults(mapper_faults(&text, &places), now);
+            device.judged = device.fingerprint;
             self.touch(id, now);
         }
     }

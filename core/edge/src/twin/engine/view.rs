@@ -33,7 +33,8 @@ impl Engine {
         Some(DeviceTwin {
             name: device.name.clone(),
             uid: device.uid.clone(),
-            fingerprint: device.fingerprint,
+            // 0 would be an edge that does not tell.
+            fingerprint: device.judged.max(1),
             state: device.state,
             last_online_ms: device.last_online_ms,
             conditions: vec![

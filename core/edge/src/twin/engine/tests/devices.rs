@@ -27,6 +27,43 @@ fn the_mapper_gets_its_part_of_the_configuration() {
 }
 
 #[test]
+fn the_fingerprint_is_told_once_the_mapper_has_looked() {
+    let of = |objects: &[Object]| {
+        let [model, device] = [&objects[0], &objects[1]];
+        let model = Some(model.json.as_bytes());
+        longshore_link::fingerprint(device.json.as_bytes(), &device.uid, model)
+    };
+    let mut world = World::new();
+    world.objects = vec![model(), device("boiler", None)];
+    world.up();
+    world.reconcile();
+    let told = |world: &World| world.engine.get(&name("boiler")).unwrap().fingerprint;
+    assert_eq!(told(&world), 1, "neither the hub's nor none");
+    world.complete_configures();
+    let first = of(&world.objects);
+    assert_eq!(told(&world), first);
+
+    world.objects[0].json = world.objects[0].json.replace("hr:0", "hr:7");
+    world.reconcile();
+    assert_eq!(told(&world), first, "the mapper has the new one, unheard");
+    world.complete_configures();
+    assert_eq!(told(&world), of(&world.objects));
+
+    // What is not the mapper's needs no answer of it.
+    world.objects[0].json = world.objects[0].json.replace("0.1", "0.2");
+    world.reconcile();
+    assert!(world.configures().is_empty());
+    assert_eq!(told(&world), of(&world.objects));
+    world.objects.remove(0);
+    world.reconcile();
+    assert_ne!(
+        told(&world),
+        first,
+        "without a model there is no more to say"
+    );
+}
+
+#[test]
 fn a_device_deleted_while_a_write_is_under_way() {
     let mut world = World::with_boiler(Some("60"));
     let token = world.writes()[0].0;
