@@ -164,7 +164,7 @@ impl EffectiveDevice {
         }
         for method in &self.methods {
             if let Some(call) = &method.call {
-                let at = format!("spec.protocol.configData.methods[{}].call", method.name);
+                let at = format!("{}.call", method.path);
                 faults.extend(part(Part::Method, call, &at));
             }
         }

@@ -41,10 +41,12 @@ mod evaluate;
 mod functions;
 mod lexer;
 mod parser;
+mod types;
 
 use std::{fmt, sync::Arc};
 
 pub use functions::{FUNCTIONS, FunctionHelp};
+pub use types::Type;
 
 use crate::value::{Value, ValueRef};
 
@@ -126,6 +128,16 @@ impl Expression {
                 message: format!("expected true or false, got {}", other.kind()),
             }),
         }
+    }
+
+    /// The type of its value, before there are values; `type_of` gives that of
+    /// a variable. Where `&&` and `||` would get away with a wrong side, this
+    /// does not, and things of different types are not compared.
+    ///
+    /// # Errors
+    /// A part that fails whatever the values are.
+    pub fn infer(&self, type_of: &dyn Fn(&str) -> Type) -> Result<Type, ExpressionError> {
+        types::infer(&self.0.root, &self.0.variables, type_of)
     }
 
     /// The text that it was read from.

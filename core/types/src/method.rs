@@ -23,6 +23,8 @@ pub const DEFAULT_CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Method {
     /// Its name.
     pub name: Box<str>,
+    /// Where it stands: `model.spec.protocolConfigData.methods[0]`.
+    pub path: Box<str>,
     /// For people.
     pub description: String,
     /// What it is called with.

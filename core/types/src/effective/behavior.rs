@@ -7,16 +7,17 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::Value as Json;
 
-use self::reader::{Entry, take};
+use self::reader::{Entry, Names, take, unquoted};
 use super::{Bound, EffectiveProperty};
 use crate::{
     device::{AccessMode, DeviceMethod, FreeObject, ModelProperty, PropertyType},
     event::{EventRule, Severity},
-    expression::Expression,
+    expression::{Expression, Type},
     fault::Fault,
     method::{
         Confirmation, DEFAULT_CALL_TIMEOUT, DEFAULT_CONFIRM_TIMEOUT, Method, Parameter, Step, typed,
     },
+    policy::kind,
     value::Value,
 };
 
@@ -135,13 +136,19 @@ fn method(
     properties: &[EffectiveProperty],
     faults: &mut Vec<Fault>,
 ) -> Option<Method> {
-    let parameters: Vec<Parameter> = entry
-        .objects("parameters", "methods[].parameters[]")
-        .into_iter()
-        .filter_map(|object| parameter(&mut entry, &object))
-        .collect();
-    let names: Vec<String> = parameters.iter().map(|p| p.name.to_string()).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let objects = entry.objects("parameters", "methods[].parameters[]");
+    let mut parameters: Vec<Parameter> = Vec::with_capacity(objects.len());
+    let mut names = Names(Vec::with_capacity(objects.len()));
+    for object in &objects {
+        let read = parameter(&mut entry, object);
+        // One with a fault is a name all the same, or each use would be a fault too.
+        let name = object.1.get("name").and_then(Json::as_str);
+        names.0.extend(name.map(|name| {
+            let of = read.as_ref().map(|read| Type::from(read.value_type));
+            (name, of.unwrap_or(Type::Any))
+        }));
+        parameters.extend(read);
+    }
     let mut steps = Vec::new();
     for (place, object) in entry.objects("steps", "methods[].steps[]") {
         let property = target(&mut entry, &place, &object, "write", properties, true);
@@ -173,6 +180,7 @@ fn method(
     }
     let method = Method {
         name: entry.name.as_str().into(),
+        path: entry.path().into(),
         description: entry.text("description").unwrap_or_default(),
         parameters,
         steps,
@@ -221,10 +229,11 @@ fn parameter(entry: &mut Entry, (place, object): &(String, FreeObject)) -> Optio
         .and_then(Json::as_str)
         .unwrap_or_default();
     if name.is_empty() {
-        entry.fault(
-            &format!("{place}.name"),
-            "a parameter needs a name".to_owned(),
-        );
+        let message = match object.get("name") {
+            Some(Json::Bool(read)) => unquoted(*read),
+            _ => "a parameter needs a name".to_owned(),
+        };
+        entry.fault(&format!("{place}.name"), message);
         return None;
     }
     let wanted = object
@@ -236,9 +245,12 @@ fn parameter(entry: &mut Entry, (place, object): &(String, FreeObject)) -> Optio
         .find(|known| known.as_str() == wanted.to_ascii_uppercase())
         .filter(|known| !matches!(known, PropertyType::Stream | PropertyType::Bytes));
     let Some(value_type) = value_type else {
+        let got = object
+            .get("type")
+            .map_or_else(|| "nothing".to_owned(), kind);
         entry.fault(
             &format!("{place}.type"),
-            "expected INT, FLOAT, DOUBLE, STRING or BOOLEAN".to_owned(),
+            format!("expected INT, FLOAT, DOUBLE, STRING or BOOLEAN, got {got}"),
         );
         return None;
     };
@@ -264,6 +276,15 @@ fn parameter(entry: &mut Entry, (place, object): &(String, FreeObject)) -> Optio
         choices: Vec::new(),
         default: None,
     };
+    if let (Some(least), Some(most)) = (parameter.minimum, parameter.maximum)
+        && least.as_f64() > most.as_f64()
+    {
+        entry.fault(
+            &format!("{place}.minimum"),
+            format!("{least} is above the maximum {most}"),
+        );
+        (parameter.minimum, parameter.maximum) = (None, None);
+    }
     match object.get("enum") {
         None => {}
         Some(Json::Array(items)) => {
@@ -343,6 +364,7 @@ fn api_method(
     }
     Ok(Method {
         name: method.name.as_str().into(),
+        path: path.into(),
         description: method.description.clone(),
         parameters,
         steps,
@@ -373,7 +395,10 @@ fn event(
     properties: &[EffectiveProperty],
     faults: &mut Vec<Fault>,
 ) -> Option<EventRule> {
-    let names: Vec<&str> = properties.iter().map(|known| known.name.as_str()).collect();
+    let names = properties
+        .iter()
+        .map(|known| (known.name.as_str(), type_of(known)));
+    let names = Names(names.collect());
     let object = entry.object_itself();
     let when = entry.condition(&object, "when", &names);
     if !object.contains_key("when") {
@@ -395,6 +420,12 @@ fn event(
         }
     };
     let message = entry.text("message").unwrap_or_default();
+    for name in placeholders(&message) {
+        if !names.has(name) && !entry.is_of_unused(name) {
+            let hint = format!("the device has no property `{name}`, the text stays as it is");
+            entry.warn("message", hint);
+        }
+    }
     let delay = entry.duration("delay").unwrap_or(Duration::ZERO);
     let name = entry.name.as_str().into();
     let complete = entry.finish(faults);
@@ -406,4 +437,18 @@ fn event(
         message,
         delay,
     })
+}
+
+/// What a property is in a condition; one with a fault has no value anyhow.
+fn type_of(property: &EffectiveProperty) -> Type {
+    if property.broken.is_some() {
+        return Type::Any;
+    }
+    property.value_type.into()
+}
+
+/// The names in braces of a message.
+fn placeholders(message: &str) -> impl Iterator<Item = &str> {
+    let parts = message.split('{').skip(1);
+    parts.filter_map(|part| Some(part.split_once('}')?.0.trim()))
 }

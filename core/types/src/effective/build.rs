@@ -8,13 +8,17 @@ use super::{
 use crate::{
     device::{
         AccessMode, Device, DeviceModel, DeviceProperty, FreeObject, ModelProperty, PropertyType,
+        VisitorConfig,
     },
+    expression::Type,
     fault::Fault,
     policy::PropertyPolicy,
     unit,
     value::Value,
 };
 
+/// Where a property's keys stand, below its own path.
+const CONFIG: &str = ".visitors.configData";
 /// Longer cycles are taken for a slip of the unit.
 const LONG_CYCLE: Duration = Duration::from_secs(24 * 3600);
 
@@ -35,20 +39,20 @@ pub(super) fn build(device: &Device, model: &DeviceModel) -> Result<EffectiveDev
         return Err(faults);
     }
     let mut properties: Vec<EffectiveProperty> = Vec::with_capacity(device.spec.properties.len());
-    let mut models: HashMap<&str, &ModelProperty> =
+    let mut models: HashMap<&str, (usize, &ModelProperty)> =
         HashMap::with_capacity(model.spec.properties.len());
-    for property in &model.spec.properties {
+    for (index, property) in model.spec.properties.iter().enumerate() {
         // The first one counts, as a reader of the file would expect.
         if models.contains_key(property.name.as_str()) {
             faults.push(Fault::warning(
-                "spec.deviceModelRef",
+                format!("model.spec.properties[{index}].name"),
                 format!(
                     "model `{}` has two properties `{}`, the first one counts",
                     model.metadata.name, property.name
                 ),
             ));
         } else {
-            models.insert(&property.name, property);
+            models.insert(&property.name, (index, property));
         }
     }
     let mut seen: HashMap<&str, usize> = HashMap::with_capacity(device.spec.properties.len());
@@ -74,6 +78,16 @@ pub(super) fn build(device: &Device, model: &DeviceModel) -> Result<EffectiveDev
         seen.insert(&property.name, index);
         let of_model = models.get(property.name.as_str()).copied();
         properties.push(one(index, property, of_model, model, &mut faults));
+        let visitors = [
+            (Some(&property.visitors), path),
+            (
+                of_model.and_then(|(_, of_model)| of_model.visitors.as_ref()),
+                format!("model.spec.properties[{}]", of_model.map_or(0, |m| m.0)),
+            ),
+        ];
+        for (visitors, path) in visitors {
+            faults.extend(visitors.and_then(|visitors| other_protocol(visitors, &protocol, &path)));
+        }
     }
     let mut of_model = model.spec.protocol_config_data.clone();
     let mut of_device = device.spec.protocol.config_data.clone();
@@ -125,14 +139,29 @@ fn protocol_of(device: &Device, model: &DeviceModel, faults: &mut Vec<Fault>) ->
     of_device
 }
 
+/// A property is read by its device's protocol, whatever it says itself.
+fn other_protocol(visitors: &VisitorConfig, protocol: &str, path: &str) -> Option<Fault> {
+    let named = visitors.protocol_name.trim();
+    (!named.is_empty() && !named.eq_ignore_ascii_case(protocol)).then(|| {
+        Fault::warning(
+            format!("{path}.visitors.protocolName"),
+            format!("`{named}` does not count, the device speaks `{protocol}`"),
+        )
+    })
+}
+
 fn one(
     index: usize,
     property: &DeviceProperty,
-    of_model: Option<&ModelProperty>,
+    of_model: Option<(usize, &ModelProperty)>,
     model: &DeviceModel,
     faults: &mut Vec<Fault>,
 ) -> EffectiveProperty {
     let path = format!("spec.properties[{index}]");
+    let in_model = of_model.map_or_else(String::new, |(index, _)| {
+        format!("model.spec.properties[{index}]")
+    });
+    let of_model = of_model.map(|(_, of_model)| of_model);
     let mut broken = Vec::new();
     if of_model.is_none() {
         broken.push(Fault::error(
@@ -144,10 +173,10 @@ fn one(
         ));
     }
     let value_type = of_model.map_or(PropertyType::String, |of_model| {
-        type_of(of_model, model, &path, &mut broken)
+        type_of(of_model, model, &in_model, &mut broken)
     });
     let (minimum, maximum) = of_model.map_or((None, None), |of_model| {
-        range(of_model, value_type, &path, &mut broken)
+        range(of_model, value_type, &in_model, &mut broken)
     });
     let visitor = overlay(
         of_model
@@ -155,8 +184,8 @@ fn one(
             .map(|visitors| &visitors.config_data),
         &property.visitors.config_data,
     );
-    let (policy, config, policy_faults) =
-        PropertyPolicy::parse(&visitor, &format!("{path}.visitors.configData"));
+    let visitor_path = format!("{path}{CONFIG}");
+    let (policy, config, policy_faults) = PropertyPolicy::parse(&visitor, &visitor_path);
     let (errors, warnings): (Vec<_>, Vec<_>) = policy_faults.into_iter().partition(Fault::is_error);
     let hides_more = !errors.is_empty() && !config.is_empty();
     broken.extend(errors);
@@ -165,10 +194,9 @@ fn one(
         last.message
             .push_str(" (its mapper may find more once this is mended)");
     }
-    faults.extend(warnings);
     if policy.names.is_some() && !matches!(value_type, PropertyType::String | PropertyType::Int) {
         broken.push(Fault::error(
-            format!("{path}.visitors.configData.enum"),
+            format!("{visitor_path}.enum"),
             format!("names need a property of type STRING or INT, not {value_type}"),
         ));
     }
@@ -176,15 +204,14 @@ fn one(
         .and_then(|of_model| of_model.access_mode)
         .unwrap_or_default();
     broken.extend(
-        check_policy(&policy, &config, value_type, access, (minimum, maximum)).map(
-            |(key, message)| Fault::error(format!("{path}.visitors.configData.{key}"), message),
-        ),
+        check_policy(&policy, &config, value_type, access, (minimum, maximum))
+            .map(|(key, message)| Fault::error(format!("{visitor_path}.{key}"), message)),
     );
     if let Some(of_model) = of_model
         && let Some(code) = unit::near_miss(&of_model.unit)
     {
         faults.push(Fault::warning(
-            "spec.deviceModelRef",
+            format!("{in_model}.unit"),
             format!(
                 "unit `{}` of property `{}` in model `{}` is not a code of UCUM, write `{code}`",
                 of_model.unit, property.name, model.metadata.name
@@ -242,11 +269,43 @@ fn one(
             .as_ref()
             .map(|desired| desired.metadata.clone())
             .unwrap_or_default(),
-        broken: broken.first().map(|fault| fault.message.clone()),
+        broken: broken.first().map(with_key),
     };
-    faults.extend(broken);
+    for mut fault in broken.into_iter().chain(warnings) {
+        let at = |rest: &&str| {
+            let below = of_model.and_then(|of_model| of_model.visitors.as_ref());
+            below.is_some_and(|below| stands(&below.config_data, rest))
+                && !stands(&property.visitors.config_data, rest)
+        };
+        let key = fault.path.strip_prefix(&visitor_path);
+        if let Some(key) = key.and_then(|rest| rest.strip_prefix('.')).filter(at) {
+            fault.path = format!("{in_model}{CONFIG}.{key}");
+            fault.message = format!("property `{}`: {}", property.name, fault.message);
+        }
+        faults.push(fault);
+    }
     effective.desired = desired(property, &effective, &path, faults);
     effective
+}
+
+/// Whether a key, such as `write.timeout`, stands in the object. A list counts
+/// as a whole.
+fn stands(object: &FreeObject, key: &str) -> bool {
+    let (first, rest) = key.split_once('.').unwrap_or((key, ""));
+    let first = first.split('[').next().unwrap_or(first);
+    match object.get(first) {
+        None => false,
+        Some(serde_json::Value::Object(inner)) if !rest.is_empty() => stands(inner, rest),
+        Some(_) => true,
+    }
+}
+
+/// What people see of a property that cannot be used: the key that is to blame as well.
+fn with_key(fault: &Fault) -> String {
+    match fault.path.split_once(CONFIG) {
+        Some((_, key)) => format!("{}: {}", key.trim_start_matches('.'), fault.message),
+        None => fault.message.clone(),
+    }
 }
 
 /// What is wrong with a policy for a property of this kind: key and message.
@@ -266,7 +325,24 @@ fn check_policy(
             format!("`mask` and `shift` need a whole raw value, not rawType {raw_type}"),
         ));
     }
+    let condition = policy.bad_when.as_ref();
+    match condition.map(|condition| condition.infer(&|_| Type::Any)) {
+        None | Some(Ok(Type::Bool | Type::Any)) => {}
+        Some(Ok(other)) => {
+            let message = format!("expected a condition, true or false, got {}", other.kind());
+            return Some(("badWhen", message));
+        }
+        Some(Err(error)) => return Some(("badWhen", error.to_string())),
+    }
     let calculation = policy.calculation.as_ref()?;
+    match calculation.expression.infer(&|_| Type::Any) {
+        Ok(of) if gives(of, value_type) => {}
+        Ok(of) => {
+            let message = format!("gives {}, which cannot be {value_type}", of.kind());
+            return Some(("expression", message));
+        }
+        Err(error) => return Some(("expression", error.to_string())),
+    }
     if calculation.inverse.is_none() && access == AccessMode::ReadWrite {
         return Some((
             "expression",
@@ -282,6 +358,18 @@ fn check_policy(
         "inverse",
         format!("does not invert `expression`: {example}"),
     ))
+}
+
+/// Whether an expression of this type can be a property's value.
+fn gives(of: Type, value_type: PropertyType) -> bool {
+    match value_type {
+        PropertyType::Int | PropertyType::Float | PropertyType::Double => {
+            matches!(of, Type::Any | Type::Int | Type::Double)
+        }
+        PropertyType::Boolean => !matches!(of, Type::Text | Type::Null | Type::List),
+        PropertyType::String => !matches!(of, Type::Null | Type::List),
+        PropertyType::Bytes | PropertyType::Stream => false,
+    }
 }
 
 fn desired(
@@ -334,7 +422,7 @@ fn type_of(
     match of_model.value_type {
         Some(PropertyType::Stream) => {
             broken.push(Fault::error(
-                path,
+                format!("{path}.type"),
                 format!("{} is STREAM, which is not supported", place("the type")),
             ));
             PropertyType::Stream
@@ -342,7 +430,7 @@ fn type_of(
         Some(value_type) => value_type,
         None => {
             broken.push(Fault::error(
-                path,
+                format!("{path}.type"),
                 format!("{} is missing", place("the type")),
             ));
             PropertyType::String
@@ -374,7 +462,7 @@ fn range(
             (_, _, Ok(Value::Float(number))) => Some(Bound::Float(number)),
             _ => {
                 broken.push(Fault::error(
-                    path,
+                    format!("{path}.{what}"),
                     format!(
                         "{what} `{text}` of property `{}` in the model is not a number",
                         of_model.name
@@ -392,7 +480,7 @@ fn range(
         && min.as_f64() > max.as_f64()
     {
         broken.push(Fault::error(
-            path,
+            format!("{path}.minimum"),
             format!(
                 "minimum {min} of property `{}` in the model is above its maximum {max}",
                 of_model.name

@@ -162,21 +162,7 @@ fn calculate(operator: Operator, left: Term, right: Term, column: usize) -> Eval
 }
 
 fn mixed(operator: Operator, left: &Term, right: &Term, column: usize) -> ExpressionError {
-    use Operator as O;
-    let mark = match operator {
-        O::Add => "+",
-        O::Subtract => "-",
-        O::Multiply => "*",
-        O::Divide => "/",
-        O::Remainder => "%",
-        O::Equal => "==",
-        O::NotEqual => "!=",
-        O::Less => "<",
-        O::LessOrEqual => "<=",
-        O::Greater => ">",
-        O::GreaterOrEqual => ">=",
-        O::In => "in",
-    };
+    let mark = operator.mark();
     error(
         column,
         format!("`{mark}` between {} and {}", left.kind(), right.kind()),

@@ -44,6 +44,26 @@ pub(super) enum Operator {
     In,
 }
 
+impl Operator {
+    /// As it is written.
+    pub(super) fn mark(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Subtract => "-",
+            Self::Multiply => "*",
+            Self::Divide => "/",
+            Self::Remainder => "%",
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+            Self::In => "in",
+        }
+    }
+}
+
 /// Words that CEL keeps for itself (`langdef.md`, "Syntax").
 const RESERVED: [&str; 17] = [
     "as",

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 mod more;
 
+use self::more::{OLD_MODE, OLD_MODE_OF_YAML};
 use super::{Confirm, Deadband, Names, OnViolation, PropertyPolicy, Transform, WritePolicy};
 use crate::{
     device::FreeObject,
@@ -259,7 +260,9 @@ impl Reader<'_> {
             );
             return None;
         };
-        for unknown in object.keys().filter(|name| !known.contains(&name.as_str())) {
+        let old = |name: &str| key == "report" && [OLD_MODE, OLD_MODE_OF_YAML].contains(&name);
+        let unknown = |name: &&String| !known.contains(&name.as_str()) && !old(name);
+        for unknown in object.keys().filter(unknown) {
             self.faults.push(Fault::warning(
                 format!("{}.{key}.{unknown}", self.path),
                 format!("unknown key, expected one of {}", known.join(", ")),

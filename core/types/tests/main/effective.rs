@@ -105,8 +105,8 @@ fn each_fault_stands_at_its_place_and_the_rest_is_usable() {
     spec.properties[1].desired.value: 91 is out of range for `setpoint`, expected 20 to 90 °C
     spec.properties[2].name: property `setpoint` stands twice, first in spec.properties[1], which counts
     spec.properties[3].name: model `boiler` has no property `colour`
-    spec.properties[4]: minimum 9 of property `upside-down` in the model is above its maximum 1
-    spec.properties[5]: the type of property `typeless` in model `boiler` is missing
+    model.spec.properties[3].minimum: minimum 9 of property `upside-down` in the model is above its maximum 1
+    model.spec.properties[4].type: the type of property `typeless` in model `boiler` is missing
     spec.properties[6].name: a property needs a name
     spec.properties[7].collectCycle: must not be negative, 0 is taken
     spec.properties[7].visitors.configData.deadband: expected a number, got `x` (its mapper may find more once this is mended)

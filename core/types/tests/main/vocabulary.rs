@@ -61,7 +61,7 @@ fn the_engine_takes_each_key_of_the_table_and_leaves_the_rest() {
     let (parsed, rest, faults) = policy(json!({
         "address": "hr:0", "mask": "0x00F0", "shift": 4, "expression": "x * 2", "inverse": "x / 2",
         "badWhen": "x == 0x8000", "sampling": "notify", "group": "energy",
-        "report": {"on": "always", "deadband": {"percent": 2}, "minInterval": "1s", "maxInterval": "5m"},
+        "report": {"mode": "always", "deadband": {"percent": 2}, "minInterval": "1s", "maxInterval": "5m"},
         "write": {"priority": "high", "timeout": "1500ms"},
     }));
     assert_eq!(faults, [""; 0]);
@@ -82,6 +82,44 @@ fn the_engine_takes_each_key_of_the_table_and_leaves_the_rest() {
             "`{key}` stands in the table and is not read"
         );
     }
+}
+
+/// `on` was the key at first, and YAML 1.1 turns that into `true`.
+#[test]
+fn the_old_spellings_of_report_mode_count_as_well() {
+    for key in ["mode", "on", "true"] {
+        let (parsed, rest, faults) = policy(json!({"report": {key: "always"}}));
+        assert_eq!((faults, rest), (Vec::new(), json!({})), "{key}");
+        assert!(parsed.report_always, "{key}");
+    }
+}
+
+#[test]
+fn names_that_yaml_reads_as_truth_values_are_to_be_quoted() {
+    let faults = |of_protocol: Json| {
+        let x = json!([{"name": "x", "type": "INT"}]);
+        faults(&device(x, of_protocol, json!({}), json!([])))
+    };
+    let at = "model.spec.protocolConfigData";
+    let quote = "is read as `true`, quote it: YAML takes on, off, yes and no for truth values";
+    for list in ["methods", "events", "groups"] {
+        assert_eq!(
+            faults(json!({list: [{"name": true}]})),
+            [format!("{at}.{list}[0].name: the name {quote}")]
+        );
+    }
+    assert_eq!(
+        faults(
+            json!({"methods": [{"name": "m", "call": {}, "parameters": [{"name": true, "type": "INT"}]}]})
+        ),
+        [format!(
+            "{at}.methods[0].parameters[0].name: the name {quote}"
+        )]
+    );
+    assert_eq!(
+        faults(json!({"groups": [{"name": "g", "properties": ["x", true]}]})),
+        [format!("{at}.groups[0].properties[1]: the name {quote}")]
+    );
 }
 
 #[test]
@@ -116,8 +154,8 @@ fn wrong_keys_say_what_to_do() {
             "v.group: expected the name of a group, got ``",
         ),
         (
-            json!({"report": {"on": "never"}}),
-            "v.report.on: expected change or always, got `never`",
+            json!({"report": {"mode": "never"}}),
+            "v.report.mode: expected change or always, got `never`",
         ),
         (
             json!({"report": {"deadband": 1}, "deadband": 2}),
@@ -125,7 +163,7 @@ fn wrong_keys_say_what_to_do() {
         ),
         (
             json!({"report": {"every": 1}}),
-            "v.report.every: unknown key, expected one of on, deadband, minInterval, maxInterval",
+            "v.report.every: unknown key, expected one of mode, deadband, minInterval, maxInterval",
         ),
         (
             json!({"write": {"priority": 7}}),
@@ -142,20 +180,20 @@ fn an_inverse_that_does_not_invert_is_found_with_an_example() {
         json!({"type": "FLOAT", "accessMode": "ReadWrite", "minimum": range.0, "maximum": range.1,
                "visitors": {"configData": {"expression": expression, "inverse": inverse}}})
     };
-    let at = "spec.properties[0].visitors.configData";
+    let at = "model.spec.properties[0].visitors.configData";
     let good = property("x * 1.8 + 32", json!("(x - 32) / 1.8"), ("", ""));
     assert_eq!(one_property(good), [""; 0]);
     assert_eq!(
         one_property(property("x * 1.8 + 32", json!("(x - 30) / 1.8"), ("", ""))),
         [format!(
-            "{at}.inverse: does not invert `expression`: -1000 is written as -572.2222222222222 and read back as -998"
+            "{at}.inverse: property `p`: does not invert `expression`: -1000 is written as -572.2222222222222 and read back as -998"
         )]
     );
     // A square root is inverted by a square, but not below 0: the range says where.
     assert_eq!(
         one_property(property("sqrt(x)", json!("x * x"), ("-1", "3"))),
         [format!(
-            "{at}.inverse: does not invert `expression`: -1 is written as 1 and read back as 1"
+            "{at}.inverse: property `p`: does not invert `expression`: -1 is written as 1 and read back as 1"
         )]
     );
     assert_eq!(
@@ -170,7 +208,7 @@ fn an_inverse_that_does_not_invert_is_found_with_an_example() {
     assert_eq!(
         one_property(without),
         [format!(
-            "{at}.expression: a property that is written needs `inverse` as well, or accessMode ReadOnly"
+            "{at}.expression: property `p`: a property that is written needs `inverse` as well, or accessMode ReadOnly"
         )]
     );
     let mask =
@@ -178,8 +216,63 @@ fn an_inverse_that_does_not_invert_is_found_with_an_example() {
     assert_eq!(
         one_property(mask),
         [format!(
-            "{at}.mask: `mask` and `shift` need a whole raw value, not rawType float32"
+            "{at}.mask: property `p`: `mask` and `shift` need a whole raw value, not rawType float32"
         )]
+    );
+}
+
+#[test]
+fn an_expression_that_cannot_be_a_value_of_its_property_is_found() {
+    let at = "model.spec.properties[0].visitors.configData";
+    for (of, config, wrong) in [
+        (
+            "FLOAT",
+            json!({"expression": "x > 5"}),
+            "expression: property `p`: gives a bool, which cannot be FLOAT",
+        ),
+        (
+            "BOOLEAN",
+            json!({"expression": "'a' + x"}),
+            "expression: property `p`: gives a string, which cannot be BOOLEAN",
+        ),
+        (
+            "INT",
+            json!({"expression": "x - 'a'"}),
+            "expression: property `p`: `-` between any value and a string (column 3)",
+        ),
+        (
+            "INT",
+            json!({"badWhen": "x + 1.5"}),
+            "badWhen: property `p`: expected a condition, true or false, got a double",
+        ),
+    ] {
+        let found = one_property(json!({"type": of, "visitors": {"configData": config}}));
+        assert_eq!(found, [format!("{at}.{wrong}")]);
+    }
+    for (of, source) in [
+        ("BOOLEAN", "x > 5"),
+        ("STRING", "x > 5"),
+        ("INT", "x > 5 ? 1 : 0"),
+        ("FLOAT", "x"),
+        ("INT", "math.bitAnd(x, 15)"),
+        ("DOUBLE", "min([x, 3])"),
+    ] {
+        let config = json!({"type": of, "visitors": {"configData": {"expression": source}}});
+        assert_eq!(one_property(config), [""; 0], "{source}");
+    }
+}
+
+#[test]
+fn a_property_that_names_another_protocol_gets_a_warning() {
+    let of = |protocol: &str| {
+        one_property(json!({"type": "INT", "visitors": {"protocolName": protocol}}))
+    };
+    assert_eq!(of("Modbus"), [""; 0]);
+    assert_eq!(
+        of("opcua"),
+        [
+            "model.spec.properties[0].visitors.protocolName: `opcua` does not count, the device speaks `modbus`"
+        ]
     );
 }
 
@@ -188,7 +281,7 @@ fn a_unit_that_is_nearly_one_of_ucum_gets_the_right_code() {
     assert_eq!(
         one_property(json!({"type": "FLOAT", "unit": "°C"})),
         [
-            "spec.deviceModelRef: unit `°C` of property `p` in model `m` is not a code of UCUM, write `Cel`"
+            "model.spec.properties[0].unit: unit `°C` of property `p` in model `m` is not a code of UCUM, write `Cel`"
         ]
     );
     for silent in ["Cel", "kW.h", "widgets", "", "mm[Hg]"] {
@@ -323,9 +416,9 @@ fn a_wrong_method_or_event_costs_itself_only() {
     spec.protocol.configData.groups[0].properties[0]: the device has no property `tank`
     spec.protocol.configData.methods[0].steps[0].write: property `flow` is read-only
     spec.protocol.configData.methods[1].steps: a method needs `steps`, or a `call` of the protocol
-    spec.protocol.configData.methods[2].parameters[0].type: expected INT, FLOAT, DOUBLE, STRING or BOOLEAN
+    spec.protocol.configData.methods[2].parameters[0].type: expected INT, FLOAT, DOUBLE, STRING or BOOLEAN, got `COLOUR`
     spec.protocol.configData.methods[2].steps[0].write: the device has no property `tank`
-    spec.protocol.configData.methods[2].steps[0].value: unknown name `eco`, there are no names here; a text stands in quotes (column 1)
+    spec.protocol.configData.methods[2].steps[0].value: unknown name `eco`, expected `x`; a text stands in quotes (column 1)
     spec.methods[0].name: there is another method `stays`, which counts
     spec.methods[1].propertyNames[0]: property `flow` is read-only
     model.spec.protocolConfigData.events[0].when: unknown name `presure`, expected one of level, mode, flow; a text stands in quotes (column 1)
@@ -337,6 +430,40 @@ fn a_wrong_method_or_event_costs_itself_only() {
     assert_eq!(events, ["good"]);
     let methods: Vec<_> = device.methods.iter().map(|method| &*method.name).collect();
     assert_eq!(methods, ["stays"]);
+}
+
+#[test]
+fn what_fails_whatever_the_values_are_is_a_fault_of_its_method_or_event() {
+    let device = pump(
+        json!({"events": [
+            {"name": "number", "when": "level + 1"}, {"name": "text", "when": "mode > 3"},
+            {"name": "same", "when": "level == 'full'"}, {"name": "side", "when": "flow > 1 && mode"},
+            {"name": "list", "when": "mode in ['Eco', 1]"}, {"name": "clear", "when": "flow > 1", "clear": "string(flow)"},
+            {"name": "call", "when": "startsWith(flow, 'a') || true"}, {"name": "member", "when": "flow.startsWith('a')"},
+            {"name": "told", "when": "level > 1 ? true : flow < 2", "message": "{level} of { nosuch }, {mode}"},
+        ]}),
+        json!({"methods": [{"name": "set", "parameters": [
+            {"name": "to", "type": "FLAOT"}, {"name": "by", "type": "INT", "minimum": 9, "maximum": 1, "default": 5}],
+            "steps": [{"write": "level", "value": "to * 2"}, {"write": "level", "value": "by + 'x'"}],
+            "confirm": {"property": "flow", "value": "{to}"}}]}),
+        json!([]),
+    );
+    insta::assert_snapshot!(faults(&device).join("\n"), @r"
+    spec.protocol.configData.methods[0].parameters[0].type: expected INT, FLOAT, DOUBLE, STRING or BOOLEAN, got `FLAOT`
+    spec.protocol.configData.methods[0].parameters[1].minimum: 9 is above the maximum 1
+    spec.protocol.configData.methods[0].steps[1].value: `+` between an int and a string (column 4)
+    model.spec.protocolConfigData.events[0].when: expected a condition, true or false, got a double
+    model.spec.protocolConfigData.events[1].when: `>` between a string and an int (column 6)
+    model.spec.protocolConfigData.events[2].when: `==` between a double and a string (column 7)
+    model.spec.protocolConfigData.events[3].when: expected true or false beside `&&`, got a string (column 13)
+    model.spec.protocolConfigData.events[4].when: a string is never an int (column 17)
+    model.spec.protocolConfigData.events[5].clear: expected a condition, true or false, got a string
+    model.spec.protocolConfigData.events[6].when: `startsWith` is called as `s.startsWith(t)` (column 1)
+    model.spec.protocolConfigData.events[7].when: expected a string, got a double (column 6)
+    model.spec.protocolConfigData.events[8].message: the device has no property `nosuch`, the text stays as it is
+    ");
+    let events: Vec<_> = device.events.iter().map(|event| &*event.name).collect();
+    assert_eq!((events, device.methods.len()), (vec!["told"], 0));
 }
 
 #[test]

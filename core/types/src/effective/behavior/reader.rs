@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use crate::{
     device::FreeObject,
-    expression::Expression,
+    expression::{Expression, ExpressionError, Type},
     fault::Fault,
     policy::{duration, kind},
     vocabulary::{self, DEVICE_PATHS},
@@ -57,6 +57,10 @@ pub(super) fn take(
             .get("name")
             .and_then(Json::as_str)
             .unwrap_or_default();
+        if let Some(Json::Bool(read)) = object.get("name") {
+            faults.push(Fault::error(format!("{path}.name"), unquoted(*read)));
+            continue;
+        }
         if !is_topic_level(name) {
             faults.push(Fault::error(
                 format!("{path}.name"),
@@ -87,6 +91,13 @@ pub(super) fn take(
     entries.append(&mut here);
 }
 
+/// A name such as `on`, of which a reader of YAML 1.1 makes a truth value.
+pub(super) fn unquoted(read: bool) -> String {
+    format!(
+        "the name is read as `{read}`, quote it: YAML takes on, off, yes and no for truth values"
+    )
+}
+
 /// Names are levels of MQTT topics.
 fn is_topic_level(name: &str) -> bool {
     !name.is_empty()
@@ -97,6 +108,10 @@ fn is_topic_level(name: &str) -> bool {
 }
 
 impl Entry {
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     pub(super) fn of_model(&self) -> bool {
         self.path.starts_with("model.")
     }
@@ -119,6 +134,11 @@ impl Entry {
         let unused = self.unused.iter().any(|known| known == property);
         self.beside |= unused;
         unused
+    }
+
+    /// The same, where the entry can do without it.
+    pub(super) fn is_of_unused(&self, property: &str) -> bool {
+        self.unused.iter().any(|known| known == property)
     }
 
     pub(super) fn fault(&mut self, place: &str, message: String) {
@@ -165,8 +185,13 @@ impl Entry {
     }
 
     pub(super) fn names(&mut self, key: &str) -> Vec<String> {
-        let names = match self.object.get(key) {
+        let names = match self.object.get(key).cloned() {
             Some(Json::Array(items)) => {
+                let read = |(index, item): (usize, &Json)| Some((index, item.as_bool()?));
+                if let Some((index, read)) = items.iter().enumerate().find_map(read) {
+                    self.fault(&format!("{key}[{index}]"), unquoted(read));
+                    return Vec::new();
+                }
                 let names = items.iter().map(|item| item.as_str().map(str::to_owned));
                 names.collect::<Option<Vec<_>>>()
             }
@@ -257,13 +282,25 @@ impl Entry {
         &mut self,
         object: &FreeObject,
         key: &str,
-        names: &[&str],
+        names: &Names<'_>,
     ) -> Option<Expression> {
-        match object.get(key)? {
-            Json::String(source) => self.expression(source, key, names),
+        let condition = match object.get(key)? {
+            Json::String(source) => self.expression(source, key, names)?,
             other => {
                 let message = format!("expected an expression of properties, got {}", kind(other));
                 self.fault(key, message);
+                return None;
+            }
+        };
+        match names.infer(&condition) {
+            Ok(Type::Bool | Type::Any) => Some(condition),
+            Ok(other) => {
+                let message = format!("expected a condition, true or false, got {}", other.kind());
+                self.fault(key, message);
+                None
+            }
+            Err(error) => {
+                self.fault(key, error.to_string());
                 None
             }
         }
@@ -275,37 +312,43 @@ impl Entry {
         object: &FreeObject,
         place: &str,
         key: &str,
-        names: &[&str],
+        names: &Names<'_>,
     ) -> Option<Expression> {
         let place = format!("{place}.{key}");
-        match object.get(key) {
+        let formula = match object.get(key) {
             Some(Json::String(source)) => {
                 let source = source.trim();
                 let alone = source
                     .strip_prefix('{')
                     .and_then(|rest| rest.strip_suffix('}'))
                     .map(str::trim);
-                self.expression(alone.unwrap_or(source), &place, names)
+                self.expression(alone.unwrap_or(source), &place, names)?
             }
             Some(value @ (Json::Number(_) | Json::Bool(_))) => {
-                self.expression(&value.to_string(), &place, names)
+                self.expression(&value.to_string(), &place, names)?
             }
             _ => {
                 self.fault(
                     &place,
                     "expected a value: an expression of the parameters".to_owned(),
                 );
-                None
+                return None;
             }
+        };
+        if let Err(error) = names.infer(&formula) {
+            self.fault(&place, error.to_string());
+            return None;
         }
+        Some(formula)
     }
 
-    fn expression(&mut self, source: &str, place: &str, names: &[&str]) -> Option<Expression> {
-        match Expression::parse(source, names) {
+    fn expression(&mut self, source: &str, place: &str, names: &Names<'_>) -> Option<Expression> {
+        let known = names.list();
+        match Expression::parse(source, &known) {
             Ok(expression) => Some(expression),
             Err(error) => {
                 let more = self.unused.iter().map(String::as_str);
-                let all: Vec<&str> = names.iter().copied().chain(more).collect();
+                let all: Vec<&str> = known.into_iter().chain(more).collect();
                 if Expression::parse(source, &all).is_ok() {
                     self.beside = true;
                 } else {
@@ -314,5 +357,25 @@ impl Entry {
                 None
             }
         }
+    }
+}
+
+/// Names that an expression may use, and what they stand for.
+pub(super) struct Names<'a>(pub(super) Vec<(&'a str, Type)>);
+
+impl Names<'_> {
+    fn list(&self) -> Vec<&str> {
+        self.0.iter().map(|(name, _)| *name).collect()
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| *known == name)
+    }
+
+    fn infer(&self, expression: &Expression) -> Result<Type, ExpressionError> {
+        expression.infer(&|name| {
+            let known = self.0.iter().find(|(known, _)| *known == name);
+            known.map_or(Type::Any, |(_, of)| *of)
+        })
     }
 }

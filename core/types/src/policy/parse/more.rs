@@ -12,6 +12,10 @@ use crate::{
 };
 
 const MOST_SHIFT: i64 = 63;
+/// What `report.mode` was called at first.
+pub(super) const OLD_MODE: &str = "on";
+/// What a reader of YAML 1.1, such as kubectl, makes of the key `on`.
+pub(super) const OLD_MODE_OF_YAML: &str = "true";
 
 impl Reader<'_> {
     /// Brings what stands below `report` to the top, where it has the same
@@ -34,13 +38,20 @@ impl Reader<'_> {
                 ));
             }
         }
-        match object.get("on").map(Json::as_str) {
-            None | Some(Some("change")) => false,
-            Some(Some("always")) => true,
-            Some(_) => {
+        let spelt = ["mode", OLD_MODE, OLD_MODE_OF_YAML];
+        let Some((key, mode)) = spelt
+            .into_iter()
+            .find_map(|key| Some((key, object.get(key)?)))
+        else {
+            return false;
+        };
+        match mode.as_str() {
+            Some("change") => false,
+            Some("always") => true,
+            _ => {
                 self.fault(
-                    "report.on",
-                    format!("expected change or always, got {}", kind(&object["on"])),
+                    &format!("report.{key}"),
+                    format!("expected change or always, got {}", kind(mode)),
                 );
                 false
             }
