@@ -8,7 +8,8 @@ use std::{
 use longshore_sdk::{Connection, MethodConfig, RequestError, SampleValue, Samples};
 use tokio::{
     net::TcpStream,
-    time::{Instant, sleep_until, timeout_at},
+    task::yield_now,
+    time::{Instant, error::Elapsed, sleep_until, timeout_at},
 };
 
 use crate::{
@@ -29,6 +30,14 @@ const AFTER_SPOILED: Duration = Duration::from_millis(100);
 const SILENT: u8 = 2;
 /// How long a serial answer that was given up is still expected.
 const LATE: Duration = Duration::from_secs(5);
+
+/// What waits on a line before a request is a late answer or noise. More than
+/// this, or for longer, is a line that never stops: no receive buffer that
+/// nobody has emptied for a while holds as much.
+const MOST_DISCARDED: u64 = 1024 * 1024;
+const LONGEST_DISCARD: Duration = Duration::from_millis(100);
+/// Reads between two pauses in which other lines have their turn.
+const READS_AT_ONCE: usize = 16;
 
 /// An open line.
 pub struct Line {
@@ -99,7 +108,7 @@ impl Line {
         request: &pdu::Request,
     ) -> Result<(usize, usize), RequestError> {
         self.await_turn(unit).await;
-        self.discard_input()?;
+        self.discard_input().await?;
         self.transaction = self.transaction.wrapping_add(1);
         frame::encode(
             self.bus.framing,
@@ -144,22 +153,40 @@ impl Line {
 
     /// What has come since the last answer is late or noise. Over TCP the
     /// transaction id tells, and the stream must stay in step.
-    fn discard_input(&mut self) -> Result<(), RequestError> {
+    async fn discard_input(&mut self) -> Result<(), RequestError> {
         if self.bus.framing == Framing::Mbap {
             return Ok(());
         }
+        let (start, before) = (Instant::now(), self.dropped);
         self.dropped += self.input.len() as u64;
         self.input.clear();
+        while !self.discard_some()? {
+            let (count, taken) = (self.dropped - before, start.elapsed());
+            if count >= MOST_DISCARDED || taken >= LONGEST_DISCARD {
+                self.broken = true;
+                return Err(RequestError::Line(format!(
+                    "the line does not stop talking: {count} bytes in {} ms that belong to no message",
+                    taken.as_millis()
+                )));
+            }
+            yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// Takes some of what has come; `true` when that was all.
+    fn discard_some(&mut self) -> Result<bool, RequestError> {
         let mut rubbish = [0; 512];
-        loop {
+        for _ in 0..READS_AT_ONCE {
             match self.io.try_read(&mut rubbish) {
                 Ok(0) => return Err(self.broke(&io::Error::from(io::ErrorKind::UnexpectedEof))),
                 Ok(count) => self.dropped += count as u64,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.broke(&error)),
             }
         }
+        Ok(false)
     }
 
     async fn await_answer(
@@ -176,8 +203,18 @@ impl Line {
             // The answer before may have left the start of a late one.
             came = true;
         }
+        let mut is_last = false;
         loop {
-            match timeout_at(until, self.io.read(&mut self.input)).await {
+            // What came in time may be read a little late: one read is allowed
+            // after the end, as a line that never stops would have none.
+            let is_over = Instant::now() >= until;
+            let wake = if is_over && is_last {
+                None
+            } else {
+                Some(until)
+            };
+            is_last = is_over;
+            match self.read_until(wake).await {
                 Ok(Ok(0)) => return Err(self.broke(&io::Error::from(io::ErrorKind::UnexpectedEof))),
                 Ok(Ok(_)) => came = true,
                 Ok(Err(error)) => return Err(self.broke(&error)),
@@ -232,6 +269,14 @@ impl Line {
                     }
                 }
             }
+        }
+    }
+
+    /// Reads what comes until then; not at all without a time.
+    async fn read_until(&mut self, until: Option<Instant>) -> Result<io::Result<usize>, Elapsed> {
+        match until {
+            Some(until) => timeout_at(until, self.io.read(&mut self.input)).await,
+            None => timeout_at(Instant::now(), std::future::pending()).await,
         }
     }
 

@@ -3,6 +3,7 @@
 mod bytes;
 mod configuration;
 mod faults;
+mod flood;
 mod more;
 mod network;
 mod peers;

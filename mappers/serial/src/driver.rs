@@ -10,7 +10,10 @@ use longshore_sdk::{
     Connection, MethodConfig, Received, RequestError, SampleValue, Samples, WatchPoint, Watched,
 };
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep, sleep_until, timeout_at},
+};
 
 use crate::{
     bus::{Bus, Link, Unit},
@@ -27,6 +30,14 @@ use crate::{
 const AFTER_SPOILED: Duration = Duration::from_millis(100);
 /// The longest that the line is kept free for a late answer.
 const LATE: Duration = Duration::from_millis(500);
+
+/// What waits on a line before a request is a late answer or noise. More than
+/// this, or for longer, is a line that never stops: no receive buffer that
+/// nobody has emptied for a while holds as much.
+const MOST_DISCARDED: usize = 1024 * 1024;
+const LONGEST_DISCARD: Duration = Duration::from_millis(100);
+/// Reads between two pauses in which other lines have their turn.
+const READS_AT_ONCE: usize = 16;
 
 /// Silent units that are remembered: more than hang on any line.
 const MOST_SILENT: usize = 256;
@@ -48,6 +59,8 @@ pub struct Line {
     silent: Vec<Unit>,
     streams: Streams,
     broken: bool,
+    /// The end of a wait that has had its one read after that end.
+    overdue: Option<Instant>,
     dropped: u64,
     spoiled: u64,
 }
@@ -77,6 +90,7 @@ impl Line {
             silent: Vec::new(),
             streams: Streams::default(),
             broken: false,
+            overdue: None,
             dropped: 0,
             spoiled: 0,
         })
@@ -110,6 +124,7 @@ impl Line {
                 Found::Spoiled(count) => {
                     self.dropped += count as u64;
                     self.spoiled += 1;
+                    self.streams.spoil();
                     self.input.drain(..count);
                     return Some(Step::Spoiled);
                 }
@@ -129,10 +144,16 @@ impl Line {
 
     /// Waits for more bytes; `false` when none came until `until`, `None` when
     /// only the silence within a message ended the waiting.
+    ///
+    /// What came in time may be read a little late, so one read is allowed
+    /// after the end; with more of them a line that never stops would have no end.
     async fn more(&mut self, link: &Link, until: Instant) -> Result<Option<bool>, RequestError> {
         let idle = link.framing.idle().filter(|_| !self.input.is_empty());
         let idle = idle.map(|idle| self.last_byte + idle);
         let wake = idle.map_or(until, |idle| idle.min(until));
+        if Instant::now() >= until && self.overdue.replace(until) == Some(until) {
+            return Ok(Some(false));
+        }
         match timeout_at(wake, self.io.read(&mut self.input)).await {
             Ok(Ok(0)) => Err(self.broke(&io::Error::from(io::ErrorKind::UnexpectedEof))),
             Ok(Ok(_)) => {
@@ -159,7 +180,7 @@ impl Line {
         let link = &unit.link;
         sleep_until(self.rest_until.max(self.last_byte + link.gap)).await;
         self.settle(link).await?;
-        self.discard(link)?;
+        self.discard(link).await?;
         let taken = self.bus.time_of(bytes.len());
         let deadline = Instant::now() + taken + link.timeout;
         match timeout_at(deadline, self.io.write_all(bytes)).await {
@@ -193,19 +214,20 @@ impl Line {
     }
 
     /// What has come before the request is not its answer.
-    fn discard(&mut self, link: &Link) -> Result<(), RequestError> {
-        let mut buffer = [0; 512];
-        loop {
-            match self.io.try_read(&mut buffer) {
-                Ok(0) => return Err(self.broke(&io::Error::from(io::ErrorKind::UnexpectedEof))),
-                Ok(count) => {
-                    self.input.extend_from_slice(&buffer[..count]);
-                    self.pass_on(link);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.broke(&error)),
+    async fn discard(&mut self, link: &Link) -> Result<(), RequestError> {
+        let (start, before) = (Instant::now(), self.dropped);
+        let mut count = 0;
+        while !self.discard_some(link, &mut count)? {
+            let taken = start.elapsed();
+            if count >= MOST_DISCARDED || taken >= LONGEST_DISCARD {
+                self.broken = true;
+                return Err(RequestError::Line(format!(
+                    "the line does not stop talking: {} bytes in {} ms that belong to no message",
+                    self.dropped - before + self.input.len() as u64,
+                    taken.as_millis()
+                )));
             }
+            yield_now().await;
         }
         self.pass_on(link);
         // The beginning of a message that comes by itself is kept.
@@ -214,6 +236,25 @@ impl Line {
             self.input.clear();
         }
         Ok(())
+    }
+
+    /// Takes some of what has come; `true` when that was all.
+    fn discard_some(&mut self, link: &Link, total: &mut usize) -> Result<bool, RequestError> {
+        let mut buffer = [0; 512];
+        for _ in 0..READS_AT_ONCE {
+            match self.io.try_read(&mut buffer) {
+                Ok(0) => return Err(self.broke(&io::Error::from(io::ErrorKind::UnexpectedEof))),
+                Ok(count) => {
+                    *total += count;
+                    self.input.extend_from_slice(&buffer[..count]);
+                    self.pass_on(link);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.broke(&error)),
+            }
+        }
+        Ok(false)
     }
 
     /// Gives the messages in the input to those who listen, and drops the others.
@@ -317,7 +358,7 @@ impl Line {
     ) -> Result<(), RequestError> {
         let link = &unit.link;
         let deadline = Instant::now() + link.silent_after;
-        let mut silent = false;
+        let (before, mut silent) = (self.spoiled, false);
         loop {
             while let Some(step) = self.take(link, silent) {
                 let Step::Frame(message) = step else { continue };
@@ -334,7 +375,7 @@ impl Line {
             match self.more(link, deadline).await? {
                 Some(true) => silent = false,
                 None => silent = true,
-                Some(false) => return Err(silence(link)),
+                Some(false) => return Err(silence(link, self.spoiled - before)),
             }
         }
     }
@@ -433,8 +474,8 @@ impl Connection<Serial> for Line {
             if self.streams.take(samples) {
                 return Ok(Received::Samples);
             }
-            if let Some(unit) = self.streams.lost(Instant::now()) {
-                let error = silence(&unit.link);
+            if let Some((unit, spoiled)) = self.streams.lost(Instant::now()) {
+                let error = silence(&unit.link, spoiled);
                 return Ok(Received::Lost { unit, error });
             }
             // A day is for ever here: all are lost, and only bytes can change that.
@@ -506,11 +547,18 @@ fn is_echo(sent: &[u8], message: &[u8]) -> bool {
     pattern::trim(sent) == pattern::trim(message)
 }
 
-fn silence(link: &Link) -> RequestError {
-    RequestError::Timeout(format!(
-        "the device has said nothing for {} s",
-        link.silent_after.as_secs_f64()
-    ))
+/// Nothing of use came for too long; messages with a wrong checksum may have.
+fn silence(link: &Link, spoiled: u64) -> RequestError {
+    let seconds = link.silent_after.as_secs_f64();
+    match spoiled {
+        0 => RequestError::Timeout(format!("the device has said nothing for {seconds} s")),
+        1 => RequestError::Garbled(format!(
+            "1 message came within {seconds} s and its checksum was wrong"
+        )),
+        count => RequestError::Garbled(format!(
+            "{count} messages came within {seconds} s and their checksum was wrong"
+        )),
+    }
 }
 
 /// A message as people read it: text, or bytes in hexadecimal.

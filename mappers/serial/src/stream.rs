@@ -26,6 +26,8 @@ struct Watch {
     points: Vec<Listener>,
     /// When the device last said something of use.
     heard: Instant,
+    /// Messages with a wrong checksum that came since.
+    spoiled: u64,
     /// It was reported as lost and has said nothing since.
     lost: bool,
 }
@@ -54,6 +56,7 @@ impl Streams {
             unit: unit.clone(),
             points: points.iter().map(listener).collect(),
             heard: now,
+            spoiled: 0,
             lost: false,
         });
     }
@@ -73,6 +76,7 @@ impl Streams {
                 }
                 taken = true;
                 watch.heard = now;
+                watch.spoiled = 0;
                 watch.lost = false;
                 if !listener.is_due(now) {
                     continue;
@@ -86,6 +90,13 @@ impl Streams {
             }
         }
         taken
+    }
+
+    /// A message came whose checksum was wrong: it may be anyone's.
+    pub(crate) fn spoil(&mut self) {
+        for watch in &mut self.watches {
+            watch.spoiled += 1;
+        }
     }
 
     /// Moves what waits into `samples`; `false` if nothing does.
@@ -103,13 +114,13 @@ impl Streams {
         present.map(Watch::deadline).min()
     }
 
-    /// A device that has been silent for too long. It is told once, and is
-    /// still listened to.
-    pub(crate) fn lost(&mut self, now: Instant) -> Option<Unit> {
+    /// A device that has been silent for too long, and how many spoiled messages
+    /// came in that time. It is told once, and is still listened to.
+    pub(crate) fn lost(&mut self, now: Instant) -> Option<(Unit, u64)> {
         let silent = |watch: &&mut Watch| !watch.lost && watch.deadline() <= now;
         let watch = self.watches.iter_mut().find(silent)?;
         watch.lost = true;
-        Some(watch.unit.clone())
+        Some((watch.unit.clone(), watch.spoiled))
     }
 
     /// Samples that were thrown away because nobody took them.

@@ -4,6 +4,7 @@ mod answers;
 mod checksums;
 mod configuration;
 mod faults;
+mod flood;
 mod frames;
 mod patterns;
 mod peers;

@@ -161,3 +161,22 @@ units:
     });
     rig.stop();
 }
+
+/// The wrong checksum is in the profile, or the line is noisy: it is not silent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_whose_checksums_are_all_wrong_is_not_said_to_be_silent() {
+    let (simulator, protocol) = over_tcp(RECEIVER).await;
+    let rig = Rig::new();
+    rig.configure(1, &receiver(&protocol, "300ms"), 40, &points());
+    wait_position(&rig);
+    simulator.fault(Fault::WrongCrc);
+    rig.wait("the checksums to be told", |record| {
+        let state = record.online.get(&1);
+        state.is_some_and(|(online, message)| {
+            !online && message.contains("messages came within 0.3 s and their checksum was wrong")
+        })
+    });
+    simulator.clear_faults();
+    wait_position(&rig);
+    rig.stop();
+}
