@@ -243,13 +243,8 @@ impl Driver {
                     peer.discard();
                 }
             }
-            Effect::Down(reason) => {
-                self.outbox.push_back(MapperEvent::Down {
-                    mapper,
-                    generation: self.generation,
-                    reason,
-                });
-            }
+            Effect::Down(reason) => self.tell_down(reason, false),
+            Effect::HandOver(reason) => self.tell_down(reason, true),
             Effect::SpawnCandidate => self.spawn_candidate(now),
             Effect::DiscardCandidate => self.discard_candidate(),
             Effect::Promote => self.promote(),
@@ -263,6 +258,15 @@ impl Driver {
                 }
             }
         }
+    }
+
+    fn tell_down(&mut self, reason: Arc<str>, planned: bool) {
+        self.outbox.push_back(MapperEvent::Down {
+            mapper: (*self.spec.name).into(),
+            generation: self.generation,
+            reason,
+            planned,
+        });
     }
 
     fn close_inbox(&mut self) {

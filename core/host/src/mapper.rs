@@ -153,6 +153,8 @@ pub enum MapperEvent {
         generation: u64,
         /// Why.
         reason: Arc<str>,
+        /// Another edition takes over at once; this one did not fail.
+        planned: bool,
     },
 }
 

@@ -118,6 +118,8 @@ pub(crate) enum Effect {
     Discard,
     /// Tell the edge that the mapper, which was up, is down.
     Down(Arc<str>),
+    /// The same, but another edition takes over at once: nothing broke.
+    HandOver(Arc<str>),
     /// Start the candidate's process or thread.
     SpawnCandidate,
     /// Get rid of the candidate.
@@ -348,7 +350,7 @@ impl Supervisor {
     fn replaced(&mut self, now: Instant) -> Vec<Effect> {
         let mut effects = vec![Effect::Discard];
         if self.candidate.take() == Some(Candidate::Ready) {
-            effects.push(Effect::Down("makes room for another version".into()));
+            effects.push(Effect::HandOver("makes room for another version".into()));
             self.failures = 0;
             self.on_trial(true);
             self.up(now);

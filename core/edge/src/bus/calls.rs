@@ -43,8 +43,15 @@ pub(super) fn parse(topic: &str, payload: &[u8]) -> Option<Call> {
         Ok(mut body) => {
             call.id = body.remove("id").unwrap_or_default();
             let topic = body.remove("responseTopic");
-            call.respond_to(topic)
-                .map(|()| body.remove("arguments").unwrap_or_default())
+            let arguments = body.remove("arguments").unwrap_or_default();
+            // A misspelt `arguments` would be a call with the defaults.
+            let known = || match body.keys().next() {
+                None => Ok(arguments),
+                Some(field) => Err(format!(
+                    "{field}: unknown field, expected id, arguments or responseTopic"
+                )),
+            };
+            call.respond_to(topic).and_then(|()| known())
         }
         Err(error) => Err(format!(
             "expected {{\"id\": \"…\", \"arguments\": {{…}}}}: {error}"
@@ -134,6 +141,7 @@ mod tests {
             r#"{"responseTopic": "longshore/default/pump/call/fill"}"#,
             r#"{"responseTopic": "longshore/default/pump/batch"}"#,
             r#"{"responseTopic": 7}"#,
+            r#"{"argument": {"to": 4}}"#,
             "[1]",
             "nonsense",
         ] {

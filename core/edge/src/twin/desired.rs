@@ -6,7 +6,8 @@
 //! - again while the line is bad, with growing pauses;
 //! - again when the device, its mapper or the edge comes back and the first
 //!   reading afterwards differs. A value that was confirmed before is not
-//!   written merely because somebody restarted.
+//!   written merely because somebody restarted; and where another version of
+//!   the mapper takes over without an outage, nothing came back at all.
 //!
 //! In between, a change made at the device itself stands: reported and desired
 //! then differ for all to see, and nobody fights the operator at the panel.
@@ -98,6 +99,9 @@ pub(crate) enum Event<'a> {
     Back,
     /// The mapper died or the device is configured anew: what was under way is lost.
     Interrupted,
+    /// Another version of the mapper takes over: the same, but the device was
+    /// there all the time.
+    HandedOver,
 }
 
 /// How a command ended.
@@ -240,7 +244,8 @@ impl DesiredValue {
             } => self.completed(*token, *outcome, seen, context),
             Event::Reading { matches } => self.reading(*matches),
             Event::Back => self.back(),
-            Event::Interrupted => self.interrupted(),
+            Event::Interrupted => self.interrupted(true),
+            Event::HandedOver => self.interrupted(false),
         };
         let shown = self.shown();
         if shown != before.0 {
@@ -371,12 +376,12 @@ impl DesiredValue {
         Action::Nothing
     }
 
-    fn interrupted(&mut self) -> Action {
+    fn interrupted(&mut self, doubtful: bool) -> Action {
         match self.state {
             State::Writing { .. } | State::Confirming { .. } => {
                 self.state = State::Pending { not_before: 0 }
             }
-            State::Confirmed => self.state = State::Checking,
+            State::Confirmed if doubtful => self.state = State::Checking,
             _ => {}
         }
         Action::Nothing

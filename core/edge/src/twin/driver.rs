@@ -279,13 +279,18 @@ impl Driver {
                 mapper,
                 generation,
                 reason,
+                planned,
             } => {
                 let Some(index) = self.parts.mappers.position(&mapper) else {
                     return;
                 };
                 if self.generations[index].is_none_or(|current| current == generation) {
                     self.generations[index] = None;
-                    self.engine.mapper_down(index, &reason, now);
+                    if planned {
+                        self.engine.mapper_hands_over(index, &reason, now);
+                    } else {
+                        self.engine.mapper_down(index, &reason, now);
+                    }
                 }
             }
         }

@@ -118,7 +118,7 @@ impl Model {
                     "up twice"
                 );
             }
-            Effect::Down(_) => {
+            Effect::Down(_) | Effect::HandOver(_) => {
                 assert!(std::mem::replace(&mut self.up, false), "down without up");
             }
             Effect::AskStop(_) => assert!(self.spawned && self.up, "nobody to ask"),
@@ -220,7 +220,7 @@ fn another_edition_takes_over_and_one_that_fails_is_rolled_back() {
             effects.as_slice(),
             [
                 Effect::Discard,
-                Effect::Down(_),
+                Effect::HandOver(_),
                 Effect::Promote,
                 Effect::Up
             ]

@@ -97,6 +97,9 @@ impl Engine {
                 format!("device `{name}` has no method `{method}`, {known}"),
             );
         };
+        if let Some(fault) = self.fault_of_call(id, &method) {
+            return refuse(409, format!("`{}` cannot be called: {fault}", method.name));
+        }
         if running >= CALLS_OF_A_DEVICE {
             return refuse(
                 429,
@@ -128,6 +131,16 @@ impl Engine {
         );
         self.advance(number, now);
         Ok(number)
+    }
+
+    /// What the mapper found wrong with the protocol's part of a method.
+    fn fault_of_call(&self, id: u32, method: &Method) -> Option<&Fault> {
+        method.call.as_ref()?;
+        let mut faults = self.device(id)?.faults.iter();
+        faults.find(|fault| {
+            let rest = fault.path.strip_prefix(&*method.path);
+            fault.is_error() && rest.is_some_and(|rest| rest.starts_with(".call"))
+        })
     }
 
     /// All values that will be written, and all that is wrong with them.

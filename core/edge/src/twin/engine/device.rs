@@ -2,6 +2,7 @@
 
 use longshore_types::{
     DeviceName, EffectiveDevice, Fault, Topic, device::AccessMode, effective::EffectiveProperty,
+    fault::Level,
 };
 
 use super::{Device, Now, Setup};
@@ -48,6 +49,7 @@ impl Device {
     pub(super) fn set_faults(&mut self, faults: &[Fault], now: Now) {
         // What the mapper found stays until it has looked again.
         let of_mapper = self.faults.split_off(self.own_faults);
+        self.log_news(faults, &self.faults);
         self.faults = faults.to_vec();
         self.own_faults = faults.len();
         self.faults.extend(of_mapper);
@@ -56,9 +58,19 @@ impl Device {
 
     /// Faults that the mapper found.
     pub(super) fn set_mapper_faults(&mut self, faults: Vec<Fault>, now: Now) {
-        self.faults.truncate(self.own_faults);
+        let former = self.faults.split_off(self.own_faults);
+        self.log_news(&faults, &former);
         self.faults.extend(faults);
         self.judge_config(now);
+    }
+
+    /// Says each fault once: a node that works alone has no other place for it.
+    fn log_news(&self, faults: &[Fault], former: &[Fault]) {
+        for fault in faults.iter().filter(|fault| !former.contains(fault)) {
+            let Fault { path, message, .. } = fault;
+            let unused = fault.is_error();
+            tracing::warn!(device = %self.name, path, message, unused, "fault in a device's configuration");
+        }
     }
 
     fn judge_config(&mut self, now: Now) {
@@ -77,28 +89,60 @@ impl Device {
     }
 }
 
+/// Where a Device and its model have what its mapper was told of.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// Index of each point's property.
+    pub(super) properties: Vec<usize>,
+    /// Key path of each method with a call.
+    pub(super) methods: Vec<Box<str>>,
+}
+
+impl Places {
+    /// A key path of the mapper's configuration, and what follows it, as people
+    /// know it.
+    pub(super) fn in_manifest(&self, path: &str) -> Option<String> {
+        if let Some(rest) = path.strip_prefix("protocol") {
+            return Some(format!("spec.protocol.configData{rest}"));
+        }
+        let place = |list: &str| {
+            let (index, rest) = path.strip_prefix(list)?.split_once(']')?;
+            Some((index.parse::<usize>().ok()?, rest))
+        };
+        if let Some((index, rest)) = place("methods[") {
+            let method = self.methods.get(index)?;
+            return Some(match rest.strip_prefix(".config") {
+                Some(key) => format!("{method}.call{key}"),
+                None => format!("{method}{rest}"),
+            });
+        }
+        let (index, rest) = place("points[")?;
+        let index = self.properties.get(index)?;
+        Some(match rest.strip_prefix(".config") {
+            Some(key) => format!("spec.properties[{index}].visitors.configData{key}"),
+            None => format!("spec.properties[{index}]{rest}"),
+        })
+    }
+}
+
+/// Whether a text begins with a key path of the mapper's configuration.
+pub(super) fn is_place(text: &str) -> bool {
+    let begins = ["protocol.", "protocol:", "points[", "methods["];
+    begins.iter().any(|begin| text.starts_with(begin))
+}
+
 /// The faults of a completion: a JSON array as the contract has it. Key paths
-/// of the mapper's configuration become those of the Device; `properties` has
-/// the index of each point's property.
-pub(super) fn mapper_faults(message: &str, properties: &[usize]) -> Vec<Fault> {
+/// of the mapper's configuration become those of the Device.
+pub(super) fn mapper_faults(message: &str, places: &Places) -> Vec<Fault> {
     let mut faults: Vec<Fault> = serde_json::from_str(message).unwrap_or_default();
     for fault in &mut faults {
-        if let Some(rest) = fault.path.strip_prefix("protocol") {
-            fault.path = format!("spec.protocol.configData{rest}");
-            continue;
+        // A mapper has one list for what costs no property; a call that it
+        // cannot carry out is an error all the same, an unknown key is none.
+        if fault.path.starts_with("methods[") && !fault.message.starts_with("unknown key") {
+            fault.level = Level::Error;
         }
-        let point = fault
-            .path
-            .strip_prefix("points[")
-            .and_then(|rest| rest.split_once(']'));
-        let place = point
-            .and_then(|(index, rest)| Some((properties.get(index.parse::<usize>().ok()?)?, rest)));
-        if let Some((index, rest)) = place {
-            let rest = rest
-                .strip_prefix(".config")
-                .map(|key| format!(".visitors.configData{key}"))
-                .unwrap_or_else(|| rest.to_owned());
-            fault.path = format!("spec.properties[{index}]{rest}");
+        if let Some(path) = places.in_manifest(&fault.path) {
+            fault.path = path;
         }
     }
     faults

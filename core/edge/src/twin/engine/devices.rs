@@ -186,6 +186,9 @@ impl Engine {
                 effective.protocol
             );
             device
+                .reachable
+                .set(None, "MapperNotFound", message.as_str(), now);
+            device
                 .served
                 .set(Some(false), "MapperNotFound", message, now);
         }
@@ -196,12 +199,22 @@ impl Engine {
             let Some(device) = self.device_mut(id) else {
                 return;
             };
+            // Another mapper comes up with what the former one had.
+            let same = device.config_hash == config_hash && former == mapper;
+            let event = if same {
+                Event::HandedOver
+            } else {
+                Event::Interrupted
+            };
+            if mapper.is_some() && device.reachable.status.is_none() {
+                device.reachable.set(None, "NotReadYet", "", now);
+            }
             device.config = config.into();
             device.config_hash = config_hash;
             device.wants_config = false;
             device.mapper = mapper;
             device.setup = Setup::Idle;
-            self.configure(id, now);
+            self.configure(id, &event, now);
         }
         self.set_all_desired(id, &effective, now);
     }
@@ -218,7 +231,9 @@ impl Engine {
         device.config = Box::default();
         device.config_hash = 0;
         device.wants_config = false;
-        device.config_valid.set(Some(false), reason, message, now);
+        if device.config_valid.set(Some(false), reason, message, now) {
+            tracing::warn!(device = %device.name, reason, message, "a device cannot be used");
+        }
         device.served.set(Some(false), reason, "", now);
         device.faults = Vec::new();
         device.own_faults = 0;
@@ -233,6 +248,9 @@ impl Engine {
             }
         }
         self.set_device_state(id, DeviceState::Unknown, message, now);
+        if let Some(device) = self.device_mut(id) {
+            device.reachable.set(None, reason, message, now);
+        }
     }
 
     /// Gives each property its point: the former one of that name, or a new one.

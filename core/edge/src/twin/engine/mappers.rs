@@ -7,7 +7,7 @@ use longshore_types::Fault;
 
 use super::{
     CONFIGURES_UNDER_WAY, Device, Engine, Now, OUTAGE_MS, Setup, UnderWay, What,
-    device::mapper_faults,
+    device::{Places, is_place, mapper_faults},
 };
 use crate::twin::{desired::Event, handle::DeviceState};
 
@@ -29,8 +29,9 @@ impl Engine {
         })
     }
 
-    /// Queues a device for its mapper, if that is up.
-    pub(super) fn configure(&mut self, id: u32, now: Now) {
+    /// Queues a device for its mapper, if that is up. `event` is what that
+    /// means for the device's desired values.
+    pub(super) fn configure(&mut self, id: u32, event: &Event<'_>, now: Now) {
         let Some(mapper) = self.device(id).and_then(|device| device.mapper) else {
             return;
         };
@@ -47,21 +48,30 @@ impl Engine {
             return;
         };
         device.wants_config = wants_config;
+        if up && device.reachable.status.is_none() && device.reachable.reason == "MapperDown" {
+            device.reachable.set(None, "NotReadYet", "", now);
+        }
         if up && wants_config {
             device.setup = Setup::Idle;
         } else if up {
             device.setup = Setup::Queued { not_before: now.ms };
         } else {
             device.setup = Setup::Idle;
+            if device.reachable.status.is_none() {
+                device
+                    .reachable
+                    .set(None, "MapperDown", reason.as_str(), now);
+            }
             device.served.set(Some(false), "MapperDown", reason, now);
             self.unchecked.insert(id);
         }
-        for point in self
-            .device(id)
-            .map(|device| device.points.clone())
-            .unwrap_or_default()
-        {
-            self.step_desired(point, &Event::Interrupted, now);
+        self.step_all_desired(id, event, now);
+    }
+
+    fn step_all_desired(&mut self, id: u32, event: &Event<'_>, now: Now) {
+        let points = self.device(id).map(|device| device.points.clone());
+        for point in points.unwrap_or_default() {
+            self.step_desired(point, event, now);
         }
     }
 
@@ -166,19 +176,36 @@ impl Engine {
         if !slot.doubtful {
             slot.outage_at = None;
         }
+        let event = match std::mem::take(&mut slot.hands_over) {
+            true => Event::HandedOver,
+            false => Event::Interrupted,
+        };
         for id in self.devices_of(mapper) {
-            self.configure(id, now);
+            self.configure(id, &event, now);
         }
         self.pump(now);
+    }
+
+    /// A mapper makes room for another version of it, which is up in a moment.
+    /// What was under way is lost, but its devices were there all the time: a
+    /// value that somebody set at one of them meanwhile stands.
+    pub(crate) fn mapper_hands_over(&mut self, mapper: usize, reason: &str, now: Now) {
+        self.goes_down(mapper, reason, &Event::HandedOver, now);
+        self.mappers[mapper].hands_over = true;
     }
 
     /// A mapper is gone: what was under way gets no completion. Its devices
     /// keep their state for [`OUTAGE_MS`], since most mappers are back by then.
     pub(crate) fn mapper_down(&mut self, mapper: usize, reason: &str, now: Now) {
+        self.goes_down(mapper, reason, &Event::Interrupted, now);
+    }
+
+    fn goes_down(&mut self, mapper: usize, reason: &str, event: &Event<'_>, now: Now) {
         self.mapper_lost(mapper);
         let slot = &mut self.mappers[mapper];
         slot.down_reason = reason.to_owned();
         slot.doubtful = true;
+        slot.hands_over = false;
         slot.outage_at = slot.outage_at.or(Some(now.ms + OUTAGE_MS));
         for id in self.devices_of(mapper) {
             let Some(device) = self.device_mut(id) else {
@@ -188,13 +215,7 @@ impl Engine {
             device.state_by_mapper = false;
             let mut news = device.served.set(Some(false), "MapperDown", reason, now);
             news |= device.reachable.set(None, "MapperDown", reason, now);
-            for point in self
-                .device(id)
-                .map(|device| device.points.clone())
-                .unwrap_or_default()
-            {
-                self.step_desired(point, &Event::Interrupted, now);
-            }
+            self.step_all_desired(id, event, now);
             if news {
                 self.touch(id, now);
             }
@@ -236,7 +257,7 @@ impl Engine {
             if slot.outage_at.is_none_or(|at| now.ms < at) {
                 continue;
             }
-            slot.outage_at = None;
+            (slot.outage_at, slot.hands_over) = (None, false);
             let why = format!("mapper {}: {}", slot.info.name, slot.down_reason);
             for id in self.devices_of(mapper) {
                 self.lose_sight(id, &why, now);
@@ -361,17 +382,20 @@ impl Engine {
         self.touch(id, now);
     }
 
-    /// Index of the property of each point that the mapper was told of.
-    pub(super) fn places(&self, id: u32) -> Vec<usize> {
-        let points = self
-            .device(id)
-            .map(|device| device.points.as_slice())
-            .unwrap_or_default();
-        let usable = points
-            .iter()
-            .enumerate()
-            .filter(|(_, point)| self.points[**point as usize].rules.broken.is_none());
-        usable.map(|(index, _)| index).collect()
+    /// Where people find what a mapper names.
+    pub(super) fn places(&self, id: u32) -> Places {
+        let Some(device) = self.device(id) else {
+            return Places::default();
+        };
+        let points = device.points.iter().enumerate();
+        let usable =
+            points.filter(|(_, point)| self.points[**point as usize].rules.broken.is_none());
+        let methods = device.behavior.iter().flat_map(|b| &b.methods);
+        let with_call = methods.filter(|method| method.call.is_some());
+        Places {
+            properties: usable.map(|(index, _)| index).collect(),
+            methods: with_call.map(|method| method.path.clone()).collect(),
+        }
     }
 
     /// Commands that were not taken: their turn comes again.
@@ -407,12 +431,37 @@ impl Engine {
         };
         device.state_by_mapper = online.is_some();
         self.mapper_heard(mapper);
+        if let Some(fault) = self.of_configuration(id, online, message) {
+            // Nobody asked the device.
+            self.set_device_state(id, DeviceState::Unknown, "", now);
+            if let Some(device) = self.device_mut(id)
+                && device.reachable.set(None, "Config", fault, now)
+            {
+                self.touch(id, now);
+            }
+            return;
+        }
         let state = match online {
             Some(true) => DeviceState::Online,
             Some(false) => DeviceState::Offline,
             None => DeviceState::Unknown,
         };
         self.set_device_state(id, state, message, now);
+    }
+
+    /// What a mapper says of a device that it did not take, at the places that
+    /// people know. `None` when it says something else.
+    fn of_configuration(&self, id: u32, online: Option<bool>, message: &str) -> Option<String> {
+        if online != Some(false) || !is_place(message) {
+            return None;
+        }
+        let places = self.places(id);
+        let faults = message.split("; ").map(|fault| {
+            places
+                .in_manifest(fault)
+                .unwrap_or_else(|| fault.to_owned())
+        });
+        Some(faults.collect::<Vec<_>>().join("; "))
     }
 
     pub(super) fn set_device_state(
@@ -435,13 +484,7 @@ impl Engine {
             DeviceState::Unknown => device.reachable.set(None, "Unknown", message, now),
         };
         if former != DeviceState::Online && state == DeviceState::Online {
-            for point in self
-                .device(id)
-                .map(|device| device.points.clone())
-                .unwrap_or_default()
-            {
-                self.step_desired(point, &Event::Back, now);
-            }
+            self.step_all_desired(id, &Event::Back, now);
         }
         if former != state || news {
             self.touch(id, now);

@@ -117,6 +117,8 @@ struct MapperSlot {
     /// It died, and nothing was heard of its devices since: being up alone
     /// means little for one that dies again and again.
     doubtful: bool,
+    /// Another version of it takes over.
+    hands_over: bool,
     /// Devices to configure.
     queue: VecDeque<u32>,
     configures: usize,
@@ -259,6 +261,7 @@ impl Engine {
             down_reason: "the mapper is starting".to_owned(),
             outage_at: Some(OUTAGE_MS),
             doubtful: false,
+            hands_over: false,
             queue: VecDeque::new(),
             configures: 0,
             writes: 0,

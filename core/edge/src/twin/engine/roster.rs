@@ -39,6 +39,7 @@ impl Engine {
                 down_reason: "the mapper is starting".to_owned(),
                 outage_at: Some(now.ms + OUTAGE_MS),
                 doubtful: false,
+                hands_over: false,
                 queue: VecDeque::new(),
                 configures: 0,
                 writes: 0,

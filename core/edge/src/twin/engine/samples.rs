@@ -295,7 +295,9 @@ impl Engine {
         let Some(device) = self.device_mut(id) else {
             return;
         };
-        if device.state != DeviceState::Online && !device.state_by_mapper {
+        // Online and yet not known to be reachable: its mapper was down for a moment.
+        let news = device.state != DeviceState::Online || device.reachable.status != Some(true);
+        if news && !device.state_by_mapper {
             self.set_device_state(id, DeviceState::Online, "", now);
         }
     }

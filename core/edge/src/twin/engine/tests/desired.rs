@@ -268,3 +268,49 @@ fn a_device_that_comes_back_gets_its_setpoint_again() {
         "it lost its setpoint with the power"
     );
 }
+
+#[test]
+fn a_takeover_by_another_version_moves_nothing_but_what_was_under_way() {
+    for (planned, writes) in [(true, 0), (false, 1)] {
+        let mut world = World::with_boiler(Some("60"));
+        let token = world.writes()[0].0;
+        world.complete(token, Status::Ok, "");
+        world.read_setpoint(600);
+        let now = world.now();
+        if planned {
+            world.engine.mapper_hands_over(0, "makes room", now);
+        } else {
+            world.engine.mapper_down(0, "killed by signal 9", now);
+        }
+        world.up();
+        world.complete_configures();
+        // Somebody turned the knob meanwhile.
+        world.read_setpoint(700);
+        world.tick(50);
+        assert_eq!(world.writes().len(), writes, "planned: {planned}");
+        assert_eq!(world.condition("boiler", "Reachable").status, Some(true));
+    }
+    let mut world = World::with_boiler(Some("60"));
+    assert_eq!(world.writes().len(), 1, "under way");
+    let now = world.now();
+    world.engine.mapper_hands_over(0, "makes room", now);
+    world.up();
+    world.complete_configures();
+    assert_eq!(world.writes().len(), 1, "tried again");
+}
+
+#[test]
+fn a_takeover_that_takes_too_long_is_an_outage() {
+    let mut world = World::with_boiler(Some("60"));
+    let token = world.writes()[0].0;
+    world.complete(token, Status::Ok, "");
+    world.read_setpoint(600);
+    let now = world.now();
+    world.engine.mapper_hands_over(0, "makes room", now);
+    world.tick(OUTAGE_MS + 1);
+    world.up();
+    world.complete_configures();
+    world.read_setpoint(200);
+    world.tick(50);
+    assert_eq!(world.writes()[0].1, Value::Int(600));
+}

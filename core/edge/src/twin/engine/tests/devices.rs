@@ -407,3 +407,67 @@ fn the_last_error_names_the_devices_own_key() {
         Some("spec.properties[1].visitors.configData.address: unknown table `xx`")
     );
 }
+
+#[test]
+fn reachable_tells_the_present_reason() {
+    let mut world = World::new();
+    let mut foreign = device("foreign", None);
+    foreign.json = foreign.json.replace("modbus", "profibus");
+    world.objects = vec![foreign];
+    world.reconcile();
+    assert_eq!(
+        world.condition("foreign", "Reachable").reason,
+        "ModelNotFound"
+    );
+    world.objects.insert(0, model());
+    world.reconcile();
+    let condition = world.condition("foreign", "Reachable");
+    assert_eq!(
+        (
+            condition.status,
+            condition.reason,
+            condition.message.as_str()
+        ),
+        (
+            None,
+            "MapperNotFound",
+            "no mapper for protocol `profibus` runs on this node"
+        )
+    );
+    world.objects[1].json = world.objects[1].json.replace("profibus", "modbus");
+    world.reconcile();
+    assert_eq!(world.condition("foreign", "Reachable").reason, "MapperDown");
+    world.up();
+    assert_eq!(world.condition("foreign", "Reachable").reason, "NotReadYet");
+}
+
+#[test]
+fn a_device_that_its_mapper_refused_was_not_asked() {
+    let mut world = World::new();
+    world.objects = vec![model(), device("boiler", None)];
+    world.reconcile();
+    world.up();
+    let (id, _, token) = world.configures().remove(0);
+    let why = "protocol.timeoutMs: expected a duration; points[1].config.address: missing";
+    let now = world.now();
+    world.engine.device_state(0, id, Some(false), why, now);
+    let fault = json!([{"path": "protocol.timeoutMs", "message": "expected a duration"}]);
+    world.complete(token, Status::InvalidConfig, &fault.to_string());
+    let condition = world.condition("boiler", "Reachable");
+    assert_eq!(
+        (
+            condition.status,
+            condition.reason,
+            condition.message.as_str()
+        ),
+        (
+            None,
+            "Config",
+            "spec.protocol.configData.timeoutMs: expected a duration; spec.properties[1].visitors.configData.address: missing"
+        )
+    );
+    assert_eq!(
+        world.engine.get(&name("boiler")).unwrap().state,
+        DeviceState::Unknown
+    );
+}

@@ -192,3 +192,27 @@ fn a_device_has_only_so_many_calls_at_a_time() {
             .is_err_and(|e| e.reason == "device `default/d` is gone")
     }));
 }
+
+#[test]
+fn a_call_that_the_mapper_finds_wrong_says_so_at_its_place() {
+    let mut world = World::new();
+    let of_protocol = json!({"methods": [
+        {"name": "set", "parameters": [], "steps": [{"write": "level", "value": 1}]},
+        {"name": "reset", "call": {"function": "reste"}}]});
+    let level = json!([{"name": "level", "type": "INT", "accessMode": "ReadWrite", "visitors": {"configData": {"address": "hr:0"}}}]);
+    world.objects = objects(&level, &of_protocol);
+    world.reconcile();
+    world.up();
+    let token = world.configures()[0].2;
+    // Of the methods the mapper knows the second one only.
+    let fault = json!([{"path": "methods[0].config.function", "message": "unknown", "level": "warning"},
+                       {"path": "methods[0].config.speed", "message": "unknown key", "level": "warning"}]);
+    world.complete(token, Status::Ok, &fault.to_string());
+    let shown = "model.spec.protocolConfigData.methods[1].call.function: unknown";
+    assert_eq!(world.condition("d", "ConfigValid").message, shown);
+    assert_eq!(
+        world.call("reset", json!({})),
+        Err(format!("`reset` cannot be called: {shown}"))
+    );
+    world.call("set", json!({})).unwrap();
+}
