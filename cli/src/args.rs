@@ -108,7 +108,7 @@ pub enum Set {
 /// What to test.
 #[derive(Debug, Subcommand)]
 pub enum Test {
-    /// Check a device profile against a simulated device with given registers
+    /// Check device profiles against simulated devices, through the real mapper and edge core
     Profile(profile::ProfileArgs),
 }
 

@@ -3,19 +3,18 @@
 //! It runs the protocol's mapper inside of this program, asks it, and shows
 //! what it has found or writes a DeviceModel and a Device for each.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
-use longshore_host::{
-    Command, CommandKind, HostOptions, Isolation, Mapper, MapperEvent, MapperSpec, MapperState,
-    Status,
-};
+use longshore_host::{CommandKind, Status};
 use longshore_sdk::{Discovered, FoundDevice};
+use longshore_types::schema_check::{Document, Part};
 use serde_json::{Map, Value as Json, json};
-use tokio::sync::mpsc;
 
 use crate::{
+    conversation::Conversation,
     libraries,
+    near::near,
     output::{advised, say},
     table,
 };
@@ -25,9 +24,9 @@ use crate::{
 pub struct DiscoverArgs {
     /// The protocol
     protocol: String,
-    /// Where to look, short for --set url=URL
-    #[arg(value_name = "URL")]
-    url: Option<String>,
+    /// Where to look, short for url=URL, and what to look for, as with --set
+    #[arg(value_name = "URL|KEY=VALUE")]
+    what: Vec<String>,
     /// What to look for; `longshore explain PROTOCOL.discovery` shows the keys. A value may be JSON
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -69,10 +68,7 @@ enum Format {
 
 /// Runs the command.
 pub(crate) async fn run(args: DiscoverArgs) -> Result<bool> {
-    let mut request = pairs("--set", &args.set)?;
-    if let Some(url) = &args.url {
-        request.insert("url".to_owned(), url.as_str().into());
-    }
+    let request = request(&args.what, &args.set)?;
     let config = Json::Object(pairs("--config", &args.config)?);
     let library = libraries::of_protocol(
         &args.protocol,
@@ -80,14 +76,17 @@ pub(crate) async fn run(args: DiscoverArgs) -> Result<bool> {
         args.mapper_dir.as_deref(),
     )?;
     let protocol = library.descriptor.protocol.clone();
-    let spec = MapperSpec {
-        name: Arc::from(protocol.as_str()),
-        file: library.file,
-        isolation: Isolation::InProcess,
-        config,
-    };
-    let text = Json::Object(request).to_string();
-    let mut found = ask(spec, text, Duration::from_secs(args.timeout)).await?;
+    if let Some(schema) = &library.descriptor.schema {
+        check(&protocol, &Document::parse(schema)?, &request)?;
+    }
+    let place = place(&protocol, &request, &config);
+    let kind = CommandKind::Discover(Json::Object(request).to_string());
+    let budget = Duration::from_secs(args.timeout);
+    let mut mapper = Conversation::start(&protocol, &library.file, config);
+    let asked = mapper.ask(0, kind, budget).await;
+    mapper.end().await;
+    let (status, message) = asked?;
+    let mut found = answer(status, &message, &protocol, &place)?;
     if !args.device.is_empty() {
         found
             .devices
@@ -128,73 +127,105 @@ fn pairs(flag: &str, given: &[String]) -> Result<Map<String, Json>> {
     Ok(map)
 }
 
-/// Starts the mapper, asks it, stops it.
-async fn ask(spec: MapperSpec, request: String, budget: Duration) -> Result<Discovered> {
-    let name = Arc::clone(&spec.name);
-    let (sender, mut events) = mpsc::channel(16);
-    let mapper = Mapper::start(spec, HostOptions::default(), sender);
-    let answer = tokio::time::timeout(
-        budget + Duration::from_secs(5),
-        converse(&mapper, &mut events, request, budget),
-    )
-    .await
-    .unwrap_or_else(|_| {
-        Err(anyhow!(
-            "the mapper `{name}` did not answer within {} s",
-            budget.as_secs()
-        ))
-    });
-    // The rest of what it emits is of no interest, and must not hold it up.
-    events.close();
-    mapper.stop(Duration::from_secs(1)).await;
-    answer
+/// What to look for: a word alone is the URL, and may stand once.
+fn request(what: &[String], set: &[String]) -> Result<Map<String, Json>> {
+    let is_pair = |word: &&String| {
+        word.split_once('=').is_some_and(|(key, _)| {
+            key.starts_with(|c: char| c.is_ascii_alphabetic())
+                && key.chars().all(|c| c.is_ascii_alphanumeric())
+        })
+    };
+    let (given, alone): (Vec<&String>, Vec<&String>) = what.iter().partition(is_pair);
+    let given: Vec<String> = set.iter().chain(given).cloned().collect();
+    let mut request = pairs("--set", &given)?;
+    match alone.as_slice() {
+        [] => {}
+        [url] if !request.contains_key("url") => {
+            request.insert("url".to_owned(), url.as_str().into());
+        }
+        [.., other] => bail!("`{other}`: expected KEY=VALUE, since there is a URL already"),
+    }
+    Ok(request)
 }
 
-async fn converse(
-    mapper: &Mapper,
-    events: &mut mpsc::Receiver<MapperEvent>,
-    request: String,
-    budget: Duration,
-) -> Result<Discovered> {
-    let mut state = mapper.state();
-    let mut request = Some(request);
-    loop {
-        tokio::select! {
-            event = events.recv() => match event.context("the mapper has ended")? {
-                MapperEvent::Up { .. } => {
-                    let text = request.take().context("the mapper failed while it looked")?;
-                    let kind = CommandKind::Discover(text);
-                    mapper.submit(vec![Command { token: 1, device: 0, budget, kind }])?;
-                }
-                MapperEvent::Batch { batch, .. } => {
-                    if let Some(done) = batch.completions().next() {
-                        return answer(done.status, done.message);
-                    }
-                }
-                MapperEvent::Down { reason, .. } => bail!("the mapper failed: {reason}"),
-            },
-            changed = state.changed() => {
-                changed.context("the mapper has ended")?;
-                if let MapperState::Failed { reason, .. } = &*state.borrow_and_update() {
-                    bail!("the mapper cannot start: {reason}");
-                }
-            }
+/// A request against the mapper's schema: a key that it does not know would
+/// look like a device that does not exist.
+fn check(protocol: &str, schema: &Document, request: &Map<String, Json>) -> Result<()> {
+    let keys = |part: Part| -> Vec<&str> {
+        let known = schema
+            .part(part)
+            .and_then(|part| part["properties"].as_object());
+        known
+            .into_iter()
+            .flatten()
+            .map(|(key, _)| key.as_str())
+            .collect()
+    };
+    let asked = keys(Part::Discovery);
+    // Where a bus is named, all that a device says of its bus may stand.
+    let mut known = asked.clone();
+    if known.contains(&"url") {
+        known.extend(keys(Part::Device));
+    }
+    let mut told = Vec::new();
+    for key in request.keys().filter(|key| !known.contains(&key.as_str())) {
+        let meant = near(key, known.iter().copied());
+        told.push(match meant.first() {
+            Some(meant) => format!("{key}: unknown key, did you mean `{meant}`?"),
+            None if asked.is_empty() => format!("{key}: unknown key, there is nothing to say"),
+            None => format!("{key}: unknown key, expected {}", asked.join(", ")),
+        });
+    }
+    // What a value has to be, the mapper itself says.
+    let value = Json::Object(request.clone());
+    for fault in schema.check(Part::Discovery, &value, "request") {
+        let text = fault.to_string();
+        if fault.is_error() && fault.message == "is missing" {
+            told.push(text.strip_prefix("request.").unwrap_or(&text).to_owned());
         }
+    }
+    if told.is_empty() {
+        return Ok(());
+    }
+    Err(advised(
+        told.join("; "),
+        format!("`longshore explain {protocol}.discovery` shows the keys"),
+    ))
+}
+
+/// Where is looked, for errors.
+fn place(protocol: &str, request: &Map<String, Json>, config: &Json) -> String {
+    let named = request.get("url").or_else(|| config.get("bus"));
+    match named.and_then(Json::as_str) {
+        Some(place) => format!("{protocol} at {place}"),
+        None => protocol.to_owned(),
     }
 }
 
-fn answer(status: Status, message: &str) -> Result<Discovered> {
+fn answer(status: Status, message: &str, protocol: &str, place: &str) -> Result<Discovered> {
     match status {
         Status::Ok => serde_json::from_str(message).context("the mapper's answer makes no sense"),
         Status::Unsupported => Err(advised(
             "this mapper cannot look for devices",
-            "write the Device by hand; `longshore explain PROTOCOL` shows its keys",
+            format!("write the Device by hand; `longshore explain {protocol}` shows its keys"),
         )),
         Status::Timeout => Err(advised(
-            format!("not finished in time: {message}"),
+            format!("{place}: not finished in time: {message}"),
             "look for less, or give it more time with --timeout",
         )),
-        _ => bail!("{}", faults(message)),
+        Status::InvalidArgument => Err(advised(
+            faults(message),
+            format!("`longshore explain {protocol}.discovery` shows the keys"),
+        )),
+        _ if protocol == "bluetooth" && message.contains("D-Bus") => Err(advised(
+            format!("{place}: {}", faults(message)),
+            "bluetoothd runs on the system bus; `--config bus=unix:path=…` names another one",
+        )),
+        Status::Line => Err(advised(
+            format!("{place}: {}", faults(message)),
+            "is the address right, and does the device answer there?",
+        )),
+        _ => Err(anyhow!("{place}: {}", faults(message))),
     }
 }
 
@@ -398,6 +429,56 @@ mod tests {
         let effective = longshore_types::EffectiveDevice::build(device, model).unwrap();
         assert_eq!(effective.protocol_config["unit"], 2);
         assert_eq!(effective.properties[0].config["address"], "ir:0");
+    }
+
+    fn schema() -> Document {
+        let text = json!({
+            "device": {"type": "object", "properties": {"serialPort": {"type": "string"}}},
+            "discovery": {"type": "object", "required": ["url"], "properties": {
+                "url": {"type": "string"}, "units": {}, "timeoutMs": {"type": "integer"},
+            }},
+        });
+        Document::parse(&text.to_string()).unwrap()
+    }
+
+    #[test]
+    fn a_request_that_the_mapper_does_not_know_is_refused_before_it_runs() {
+        let words = ["tcp://192.0.2.7?a=b", "units=1-4", "serialPort=/dev/ttyS0"];
+        let good = request(&words.map(str::to_owned), &["timeoutMs=5".to_owned()]).unwrap();
+        assert_eq!(good["url"], "tcp://192.0.2.7?a=b");
+        check("modbus", &schema(), &good).unwrap();
+
+        let bad = ["unitz=1"].map(str::to_owned);
+        let bad = request(&bad, &[]).unwrap();
+        let told = crate::output::explain(&check("modbus", &schema(), &bad).unwrap_err());
+        assert!(
+            told.starts_with("error: unitz: unknown key, did you mean `units`?; "),
+            "{told}"
+        );
+        assert!(told.contains("url: is missing"), "{told}");
+        assert!(
+            told.ends_with("hint: `longshore explain modbus.discovery` shows the keys\n"),
+            "{told}"
+        );
+
+        let twice = ["tcp://a", "tcp://b"].map(str::to_owned);
+        assert!(request(&twice, &[]).is_err());
+    }
+
+    #[test]
+    fn a_line_that_broke_is_told_with_its_place() {
+        let of = |text: &str| serde_json::from_str::<Json>(text).unwrap();
+        let empty = Map::new();
+        let bus = of(r#"{"bus": "unix:path=/no/bus"}"#);
+        let place = place("bluetooth", &empty, &bus);
+        let error =
+            answer(Status::Line, "line broke: D-Bus at …", "bluetooth", &place).unwrap_err();
+        let told = crate::output::explain(&error);
+        assert!(
+            told.starts_with("error: bluetooth at unix:path=/no/bus: line broke"),
+            "{told}"
+        );
+        assert!(told.contains("--config bus="), "{told}");
     }
 
     #[test]

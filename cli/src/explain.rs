@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::{
     libraries::{self, Library},
+    near::near,
     output::{advised, say},
 };
 
@@ -143,16 +144,17 @@ fn vocabulary(of: &str, key: Option<&str>) -> Result<String> {
         }
     }
     if shown == 0 {
-        bail!(
-            "no key `{}`; `longshore explain {of}` shows all",
-            key.unwrap_or_default()
-        );
+        return Err(no_key(
+            of,
+            key.unwrap_or_default(),
+            keys.iter().map(|known| known.path.to_owned()),
+        ));
     }
     Ok(out)
 }
 
 fn list(args: &ExplainArgs) -> Result<bool> {
-    let folders = libraries::folders(args.mapper_dir.as_deref(), &libraries::program_folder()?);
+    let folders = libraries::existing(args.mapper_dir.as_deref())?;
     let rows: Vec<Vec<String>> = libraries::all(&folders)
         .iter()
         .map(|library| {
@@ -217,7 +219,13 @@ fn render(
         let before = out.len();
         keys(&mut out, section, section, 2, key);
         if let Some(key) = key.filter(|_| before == out.len()) {
-            bail!("`{name}` has no key `{key}`");
+            return Err(no_key(
+                &format!("{}.{name}", library.descriptor.protocol),
+                key,
+                rows(section, section, "", 0)
+                    .into_iter()
+                    .map(|[path, ..]| path),
+            ));
         }
         if key.is_none() {
             for example in section["examples"].as_array().into_iter().flatten() {
@@ -229,6 +237,23 @@ fn render(
         out.push_str("\nKeys that every protocol has (scale, enum, deadband, …): longshore explain property\n");
     }
     Ok(out)
+}
+
+/// A key that is not there: those that may be meant, else all of the first level.
+fn no_key(part: &str, key: &str, paths: impl Iterator<Item = String>) -> anyhow::Error {
+    let paths: Vec<String> = paths.collect();
+    let known = || paths.iter().map(String::as_str);
+    let last = key.rsplit('.').next().unwrap_or(key);
+    let mut meant = near(key, known());
+    // The key may be right and stand deeper.
+    meant.extend(known().filter(|path| path.rsplit('.').next() == Some(last)));
+    let hint = if meant.is_empty() {
+        let first: Vec<&str> = known().filter(|path| !path.contains('.')).collect();
+        format!("its keys are {}", first.join(", "))
+    } else {
+        format!("did you mean {}?", meant.join(" or "))
+    };
+    advised(format!("`{part}` has no key `{key}`"), hint)
 }
 
 /// The keys of an object's schema, one below the other.
@@ -418,7 +443,6 @@ fn wrapped(out: &mut String, indent: usize, text: &str) {
 }
 
 /// The keys of a part for a page: key path, type, default, meaning.
-#[cfg(test)]
 pub(crate) fn rows(root: &Json, schema: &Json, prefix: &str, depth: usize) -> Vec<[String; 4]> {
     let schema = resolved(root, schema);
     let required = schema["required"].as_array().cloned().unwrap_or_default();
@@ -454,6 +478,33 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_misspelt_key_gets_its_near_words() {
+        let known = ["address", "bit", "serial", "serial.baud"];
+        let told = |key: &str| {
+            let error = no_key(
+                "modbus.property",
+                key,
+                known.iter().map(|key| (*key).to_owned()),
+            );
+            crate::output::explain(&error)
+        };
+        assert_eq!(
+            told("addres"),
+            "error: `modbus.property` has no key `addres`\n\nhint: did you mean address?\n"
+        );
+        assert!(
+            told("baud").contains("did you mean serial.baud?"),
+            "{}",
+            told("baud")
+        );
+        assert!(
+            told("colour").contains("its keys are address, bit, serial\n"),
+            "{}",
+            told("colour")
+        );
+    }
 
     #[test]
     fn keys_are_shown_with_type_default_and_meaning() {

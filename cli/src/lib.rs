@@ -24,8 +24,10 @@ pub mod validate;
 pub mod watch;
 
 mod api;
+mod conversation;
 mod http;
 mod libraries;
+mod near;
 mod output;
 #[cfg(test)]
 mod reference;

@@ -23,8 +23,23 @@ pub(crate) fn program_folder() -> Result<PathBuf> {
 pub(crate) fn folders(named: Option<&Path>, programs: &Path) -> Vec<PathBuf> {
     match named {
         Some(folder) => vec![folder.to_owned()],
-        None => vec![programs.join("../lib/mappers"), programs.to_owned()],
+        None => {
+            // Without `..`, so that what is printed reads well.
+            let installed = programs.parent().map(|top| top.join("lib/mappers"));
+            installed.into_iter().chain([programs.to_owned()]).collect()
+        }
     }
+}
+
+/// The folders where libraries lie; one that somebody named has to be there.
+pub(crate) fn existing(named: Option<&Path>) -> Result<Vec<PathBuf>> {
+    if let Some(folder) = named.filter(|folder| !folder.is_dir()) {
+        return Err(advised(
+            format!("--mapper-dir {}: there is no such folder", folder.display()),
+            "without it, the libraries near this program are taken",
+        ));
+    }
+    Ok(folders(named, &program_folder()?))
 }
 
 /// All mapper libraries in the folders, by the name of their protocol; what is
@@ -66,8 +81,7 @@ pub(crate) fn of_protocol(
             descriptor,
         });
     }
-    let folders = folders(folder, &program_folder()?);
-    let mut libraries = all(&folders);
+    let mut libraries = all(&existing(folder)?);
     let wanted = protocol.to_ascii_lowercase();
     let place = libraries.iter().position(|library| {
         library.descriptor.protocol == wanted || library.descriptor.name == wanted

@@ -61,6 +61,18 @@ enum Format {
 
 /// Runs `longshore mapper check`.
 pub(crate) async fn check(args: CheckArgs) -> Result<bool> {
+    let file = args.file.display();
+    if !args.file.is_file() {
+        return Err(advised(
+            format!("{file} does not exist, or is no file"),
+            "`cargo build` of a mapper writes target/debug/libmapper_NAME.so; `longshore mapper list` shows those near this program",
+        ));
+    }
+    if let (Err(error), Format::Text) = (inspect(&args.file), args.output) {
+        say(&format!(
+            "{file} is no mapper library that a host can load: {error}\n\n"
+        ));
+    }
     let mut subject = Subject::file(&args.file);
     if let Some(device) = &args.device {
         subject = subject.device_file(device)?;
@@ -84,7 +96,7 @@ pub(crate) async fn check(args: CheckArgs) -> Result<bool> {
 
 /// Runs `longshore mapper list`.
 pub(crate) async fn list(args: ListArgs) -> Result<bool> {
-    let folders = libraries::folders(args.mapper_dir.as_deref(), &libraries::program_folder()?);
+    let folders = libraries::existing(args.mapper_dir.as_deref())?;
     let found = libraries::all(&folders);
     if args.output == Format::Json {
         let all: Vec<_> = found

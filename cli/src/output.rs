@@ -61,15 +61,29 @@ pub(crate) fn explain(error: &anyhow::Error) -> String {
 
 /// A command whose kind was left out, as in `describe boiler`.
 pub(crate) fn misspelt(command: &str, words: &[String]) -> ExitCode {
+    let hint = match words {
+        [kind, names @ ..] if ["model", "models", "node", "nodes"].contains(&kind.as_str()) => {
+            let name = names.first().map_or("", |name| name.as_str());
+            let text = format!(
+                "longshore get {}s {name} -o yaml",
+                kind.trim_end_matches('s')
+            );
+            format!(
+                "{command} is for devices; did you mean: {}",
+                text.replace("  ", " ")
+            )
+        }
+        words => format!(
+            "did you mean: longshore {command} device {}",
+            words.join(" ")
+        ),
+    };
     let error = advised(
         format!(
             "`{}` is not a kind, expected `device`",
             words.first().map_or("", |word| word)
         ),
-        format!(
-            "did you mean: longshore {command} device {}",
-            words.join(" ")
-        ),
+        hint,
     );
     let _ = std::io::stderr().write_all(explain(&error).as_bytes());
     ExitCode::from(2)

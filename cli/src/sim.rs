@@ -7,14 +7,20 @@ use std::{ffi::OsString, os::unix::process::CommandExt, process::Command};
 
 use anyhow::{Context, Result};
 
-use crate::{libraries, output::advised};
+use crate::{
+    libraries,
+    output::{advised, say},
+};
 
 /// Arguments of `longshore sim`.
 #[derive(Debug, clap::Args)]
-#[command(disable_help_flag = true)]
+#[command(
+    disable_help_flag = true,
+    after_help = "The simulator has options of its own: longshore sim PROTOCOL --help"
+)]
 pub struct SimArgs {
     /// Which: modbus, opcua, serial or bluetooth
-    #[arg(value_name = "PROTOCOL")]
+    #[arg(value_name = "PROTOCOL", allow_hyphen_values = true)]
     protocol: String,
     /// The scenario file and the simulator's own arguments; --help shows them
     #[arg(
@@ -27,6 +33,14 @@ pub struct SimArgs {
 
 /// Becomes the simulator; comes back only when there is none.
 pub(crate) async fn run(args: SimArgs) -> Result<bool> {
+    // The flag is the simulator's where one is named, so clap must not take it.
+    if ["--help", "-h"].contains(&args.protocol.as_str()) {
+        let mut command = <crate::args::Args as clap::CommandFactory>::command();
+        command.build();
+        let own = command.find_subcommand_mut("sim");
+        let text = own.map(|own| own.render_help().to_string());
+        return Ok(say(&text.unwrap_or_default()));
+    }
     let folder = libraries::program_folder()?;
     let program = folder.join(format!("sim-{}", args.protocol));
     // A name and no path: nothing else than a sister program is ever run.

@@ -89,14 +89,15 @@ fn a_kind_that_was_left_out_is_named() {
             vec!["set", "boiler", "setpoint=75"],
             "longshore set device boiler setpoint=75",
         ),
+        (
+            vec!["describe", "model", "boiler"],
+            "longshore get models boiler -o yaml",
+        ),
     ] {
         let output = longshore(&given);
         assert_eq!(output.status.code(), Some(2));
         let told = text(&output.stderr);
-        assert!(
-            told.contains(&format!("hint: did you mean: {meant}\n")),
-            "{told}"
-        );
+        assert!(told.contains(&format!("did you mean: {meant}\n")), "{told}");
     }
 }
 
@@ -163,9 +164,196 @@ fn mapper_libraries_are_shown_and_judged() {
 
     let none = longshore(&["mapper", "check", "/no/such/file.so"]);
     assert_eq!(none.status.code(), Some(1));
-    assert!(text(&none.stdout).contains("does not exist"), "{none:?}");
+    assert!(
+        text(&none.stderr).starts_with("error: /no/such/file.so does not exist"),
+        "{none:?}"
+    );
+    let other = longshore(&[
+        "mapper",
+        "check",
+        env!("CARGO_MANIFEST_DIR").to_owned().as_str(),
+    ]);
+    assert!(text(&other.stderr).contains("or is no file"), "{other:?}");
+    let other = longshore(&["mapper", "check", env!("CARGO_BIN_EXE_longshore")]);
+    let told = text(&other.stdout);
+    assert!(
+        told.lines()
+            .next()
+            .unwrap()
+            .contains("is no mapper library that a host can load: "),
+        "{told}"
+    );
+    let nowhere = longshore(&["mapper", "list", "--mapper-dir", "/no/such"]);
+    assert_eq!(nowhere.status.code(), Some(1));
+    assert!(
+        text(&nowhere.stderr).contains("there is no such folder"),
+        "{nowhere:?}"
+    );
     let unknown = longshore(&["mapper", "check", library, "--rule", "be-nice"]);
     assert!(text(&unknown.stderr).starts_with("error: there is no rule `be-nice`\n\nhint: "));
+}
+
+/// The profiles are what people start from: nothing is to be said of them.
+#[test]
+fn the_profiles_are_without_a_warning() {
+    let devices = Path::new(env!("CARGO_MANIFEST_DIR")).join("../devices");
+    let mut arguments = vec!["validate".to_owned(), "--strict".to_owned()];
+    for folder in std::fs::read_dir(devices).unwrap() {
+        arguments.push(folder.unwrap().path().display().to_string());
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let output = longshore(&arguments);
+    assert!(output.status.success(), "{}", text(&output.stdout));
+    assert!(
+        text(&output.stdout).ends_with("devices: 0 errors, 0 warnings\n"),
+        "{output:?}"
+    );
+}
+
+fn validated(arguments: &[&str], manifest: &str) -> (bool, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.yaml");
+    std::fs::write(&file, manifest).unwrap();
+    let mut all = vec!["validate"];
+    all.extend(arguments);
+    all.push(file.to_str().unwrap());
+    let output = longshore(&all);
+    let told = text(&output.stdout) + &text(&output.stderr);
+    (
+        output.status.success(),
+        told.replace(file.to_str().unwrap(), "FILE"),
+    )
+}
+
+const MODEL: &str = "apiVersion: devices.kubeedge.io/v1beta1
+kind: DeviceModel
+metadata: {name: pump}
+spec:
+  protocol: modbus
+  properties:
+    - name: speed
+      type: INT
+      accessMode: ReadOnly
+      visitors: {protocolName: modbus, configData: {address: 'hr:99999', rawType: uint16}}
+";
+
+const DEVICE: &str = "---
+apiVersion: devices.kubeedge.io/v1beta1
+kind: Device
+metadata: {name: pump-1}
+spec:
+  deviceModelRef: {name: pump}
+  nodeName: edge-1
+  protocol: {protocolName: modbus, configData: {url: 'http://foo', unit: 1}}
+  properties: [{name: speed}]
+";
+
+#[test]
+fn the_mapper_tells_what_its_schema_cannot() {
+    let manifest = format!("{MODEL}{DEVICE}");
+    let (passed, told) = validated(&["--ask-mapper"], &manifest);
+    assert!(!passed, "{told}");
+    assert!(
+        told.contains("device `pump-1`: spec.protocol.configData.url: "),
+        "{told}"
+    );
+    // Nothing of a device that cannot be reached is contacted.
+    let (passed, told) = validated(
+        &["--ask-mapper"],
+        &manifest.replace("http://foo", "tcp://127.0.0.1:1"),
+    );
+    assert!(!passed, "{told}");
+    assert!(
+        told.contains("spec.properties[0].visitors.configData.address: "),
+        "{told}"
+    );
+    let sound = manifest
+        .replace("http://foo", "tcp://127.0.0.1:1")
+        .replace("hr:99999", "hr:9");
+    let (passed, told) = validated(&["--ask-mapper", "--strict"], &sound);
+    assert!(passed, "{told}");
+}
+
+#[test]
+fn a_document_that_is_refused_is_looked_at_all_the_same() {
+    let model = MODEL.replace("rawType: uint16", "rawTipe: uint16");
+    let device = DEVICE
+        .replace("nodeName:", "nodeNam:")
+        .replace("unit: 1", "unit: 999");
+    let (passed, told) = validated(&[], &format!("{model}{device}"));
+    assert!(!passed);
+    for fault in [
+        "spec.nodeNam: unknown field",
+        "configData.rawTipe: unknown key",
+        "configData.unit",
+    ] {
+        assert!(told.contains(fault), "{fault}: {told}");
+    }
+}
+
+#[test]
+fn a_model_alone_and_a_device_that_reads_nothing_are_looked_at() {
+    let (passed, told) = validated(
+        &["--strict"],
+        &MODEL.replace("rawType: uint16", "rawTipe: uint16"),
+    );
+    assert!(!passed);
+    assert!(
+        told.contains("model `pump`: spec.properties[0].visitors.configData.rawTipe"),
+        "{told}"
+    );
+    assert!(told.ends_with("1 model: 0 errors, 1 warning\n"), "{told}");
+
+    let (passed, told) = validated(
+        &[],
+        &format!("{MODEL}{}", DEVICE.replace("[{name: speed}]", "[]")),
+    );
+    assert!(passed, "{told}");
+    assert!(
+        told.contains("warning: FILE:12: device `pump-1`: spec.properties: is empty"),
+        "{told}"
+    );
+}
+
+#[test]
+fn help_of_the_simulators_is_there() {
+    let output = longshore(&["sim", "--help"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        text(&output.stdout).contains("longshore sim PROTOCOL --help"),
+        "{output:?}"
+    );
+    let of_one = longshore(&["sim", "modbus", "--help"]);
+    assert!(
+        text(&of_one.stdout).contains("Usage: sim-modbus"),
+        "{of_one:?}"
+    );
+}
+
+/// The simulator knows best what is wrong; its file is gone when people read it.
+#[test]
+fn a_wrong_scenario_is_told_with_the_tests_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let devices = Path::new(env!("CARGO_MANIFEST_DIR")).join("../devices/demo");
+    std::fs::copy(
+        devices.join("supply.yaml"),
+        folder.path().join("supply.yaml"),
+    )
+    .unwrap();
+    let test = folder.path().join("supply.test.yaml");
+    std::fs::write(&test, "given: {scenario: {unitz: []}}\nexpect: {voltage: 1}\n").unwrap();
+    let output = longshore(&["test", "profile", test.to_str().unwrap()]);
+    let told = text(&output.stdout);
+    assert!(!output.status.success());
+    let begin = format!(
+        "error: in {}: given.scenario: sim-serial ended",
+        test.display()
+    );
+    assert!(told.contains(&begin), "{told}");
+    assert!(
+        told.contains("unitz") && !told.contains("longshore-profile-"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -86,8 +86,16 @@ pub(crate) async fn mapper(args: MapperArgs) -> Result<bool> {
     let sdk = Sdk::find(args.sdk.as_deref())?;
     write(&folder, &args.name, &sdk)?;
     let shown = folder.display();
+    // A checkout around this program is taken by itself; otherwise the crates
+    // have to come from somewhere.
+    let assumed = match &sdk {
+        Sdk::Checkout(_) => String::new(),
+        Sdk::Version(version) => format!(
+            "\nlongshore-sdk and longshore-conformance {version} are taken from cargo's registry;\nto take them from a checkout: --sdk PATH\n"
+        ),
+    };
     say(&format!(
-        "wrote {shown}: a mapper that reads and sets a simulated thermometer\n\nnext:\n  cd {shown}\n  cargo test\n  less README.md\n"
+        "wrote {shown}: a mapper that reads and sets a simulated thermometer\n\nnext:\n  cd {shown}\n  cargo test\n  less README.md\n{assumed}"
     ));
     Ok(true)
 }
@@ -280,6 +288,46 @@ mod tests {
         assert!(again.ends_with("exists already"), "{again}");
     }
 
+    /// A crate that is written for a version needs these from the registry.
+    #[test]
+    fn what_a_written_crate_needs_can_be_published() {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let read = |file: &str| fs::read_to_string(top.join(file)).unwrap();
+        let workspace = read("Cargo.toml");
+        let ours = [
+            "plugin-sdk/abi",
+            "plugin-sdk/sdk",
+            "plugin-sdk/conformance",
+            "core/types",
+            "core/host",
+        ];
+        for folder in ours {
+            let manifest = read(&format!("{folder}/Cargo.toml"));
+            for needed in ["publish = true", "description = ", "readme = \"README.md\""] {
+                assert!(manifest.contains(needed), "{folder}: {needed}");
+            }
+            assert!(top.join(folder).join("README.md").is_file(), "{folder}");
+            let dependencies = manifest.split("[dependencies]").nth(1).unwrap();
+            let dependencies = dependencies.split("[dev-dependencies]").next().unwrap();
+            let own = dependencies
+                .lines()
+                .filter(|line| line.starts_with("longshore-"));
+            for line in own.chain([&*format!(
+                "longshore-{}.",
+                folder.rsplit('/').next().unwrap()
+            )]) {
+                let name = line.split('.').next().unwrap();
+                let line = workspace
+                    .lines()
+                    .find(|line| line.starts_with(&format!("{name} = ")));
+                let line =
+                    line.unwrap_or_else(|| panic!("{name} is no dependency of the workspace"));
+                assert!(line.contains("version = "), "{line}");
+                assert!(ours.iter().any(|ours| line.contains(ours)), "{line}");
+            }
+        }
+    }
+
     #[test]
     fn the_sdk_is_a_checkout_or_a_version() {
         let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -290,7 +338,7 @@ mod tests {
             "\"0.1.0\""
         );
         assert!(Sdk::find(Some("no/such/folder")).is_err());
-        // The test itself lies in the checkout's build folder.
+        // This test runs from the build folder, which lies inside of the checkout.
         assert_eq!(Sdk::find(None).unwrap(), Sdk::Checkout(top.to_owned()));
     }
 }

@@ -46,6 +46,8 @@ const AT_ONCE: usize = 4;
 
 /// A profile and its test.
 struct Case {
+    /// The test's file.
+    file: PathBuf,
     line: Line,
     device: Device,
     model: DeviceModel,
@@ -200,6 +202,7 @@ fn load(file: &Path) -> Result<Case> {
         ));
     };
     let case = Case {
+        file: test_file.to_owned(),
         line,
         device,
         model,

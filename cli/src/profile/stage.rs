@@ -38,6 +38,8 @@ const CYCLE_MS: i64 = 100;
 const LOOK: Duration = Duration::from_millis(50);
 /// Time for a program to start, slow machines included.
 const START: Duration = Duration::from_secs(20);
+/// What the simulator says on its standard error.
+const SIMULATOR_LOG: &str = "simulator.log";
 /// The programs that a test runs.
 #[derive(Debug, Clone)]
 pub(super) struct Tools {
@@ -99,11 +101,17 @@ impl Stage {
             .arg(&scenario)
             .args(tools.line.arguments(folder.path()))
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::from(fs::File::create(
+                folder.path().join(SIMULATOR_LOG),
+            )?))
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("failed to start {}", tools.simulator.display()))?;
-        let ready = first_line(&mut simulator).await?;
+        let Some(ready) = first_line(&mut simulator).await? else {
+            let told = fs::read_to_string(folder.path().join(SIMULATOR_LOG)).unwrap_or_default();
+            let whole = scenario.display().to_string();
+            return Err(refused(&case.file, tools.line.simulator, &told, &whole));
+        };
         let control = ready["control"].as_str();
         let control = control.context("the simulator did not tell its `control` address")?;
         let control = control.parse()?;
@@ -336,8 +344,28 @@ fn write_manifest(folder: &Path, device: &Device) -> Result<()> {
     Ok(())
 }
 
-/// The line of JSON that says that the simulator is ready.
-async fn first_line(simulator: &mut Child) -> Result<Json> {
+/// A scenario that the simulator did not take, in its own words. Its path is
+/// that of a file which is gone by now, so the test's stands in its place.
+fn refused(test: &Path, simulator: &str, told: &str, scenario: &str) -> anyhow::Error {
+    let told = told.trim();
+    let told = told.strip_prefix("error: ").unwrap_or(told);
+    let told = told.replace(scenario, "the scenario");
+    advised(
+        format!(
+            "in {}: given.scenario: {simulator} ended before it was ready: {}",
+            test.display(),
+            if told.is_empty() {
+                "it said nothing"
+            } else {
+                &told
+            },
+        ),
+        format!("simulators/README.md shows what a scenario of {simulator} holds"),
+    )
+}
+
+/// The line of JSON that says that the simulator is ready; none if it ended.
+async fn first_line(simulator: &mut Child) -> Result<Option<Json>> {
     let out = simulator
         .stdout
         .take()
@@ -348,7 +376,18 @@ async fn first_line(simulator: &mut Child) -> Result<Json> {
         .await
         .context("the simulator does not start")?
         .context("failed to read from the simulator")?;
-    serde_json::from_str(&line).context("the simulator ended before it was ready")
+    if line.is_empty() {
+        // What it has to say is written once it is gone.
+        simulator
+            .wait()
+            .await
+            .context("failed to wait for the simulator")?;
+        return Ok(None);
+    }
+    let ready = serde_json::from_str(&line);
+    ready
+        .map(Some)
+        .context("the simulator's first line is not JSON")
 }
 
 /// Waits for the edge core's `run.json`.

@@ -72,7 +72,11 @@ pub(crate) async fn discover(
     };
     let mut notes: Vec<String> = unknown.iter().map(ToString::to_string).collect();
     let endpoints = session::endpoints(&shared, &search.bus).await?;
-    notes.push(format!("the server offers {}", offers(&endpoints)));
+    let offered = offers(&endpoints);
+    notes.push(match offered.as_str() {
+        "none" => "the server offers no security (policy none)".to_owned(),
+        offered => format!("the server offers {offered}"),
+    });
     let opened = session::open_new(&shared, &search.bus, &endpoints).await?;
     let server = Server::new(opened.wire, opened.namespaces);
     let browsed = browse(&server, &search, &mut notes).await;
