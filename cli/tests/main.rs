@@ -193,6 +193,39 @@ fn mapper_libraries_are_shown_and_judged() {
     assert!(text(&unknown.stderr).starts_with("error: there is no rule `be-nice`\n\nhint: "));
 }
 
+/// As simulators/README.md has it.
+#[test]
+fn a_server_is_discovered_by_its_url() {
+    let own = Path::new(env!("CARGO_BIN_EXE_longshore")).parent().unwrap();
+    let scenario =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../simulators/opcua/scenarios/demo.yaml");
+    let mut simulator = Command::new(own.join("sim-opcua"))
+        .arg(scenario)
+        .args(["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    let mut lines = std::io::BufReader::new(simulator.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut lines, &mut ready).unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
+    let url = format!("url={}", ready["url"].as_str().unwrap());
+    let found = longshore(&["discover", "opcua", &url, "match=/Objects/**"]);
+    simulator.kill().unwrap();
+    simulator.wait().unwrap();
+    assert!(found.status.success(), "{found:?}");
+    assert!(text(&found.stdout).contains("setpoint"), "{found:?}");
+
+    let gone = longshore(&["discover", "opcua", &url]);
+    let told = text(&gone.stderr);
+    let place = url.trim_start_matches("url=");
+    assert!(
+        told.starts_with(&format!("error: opcua at {place}: ")),
+        "{told}"
+    );
+    assert!(told.contains("\n\nhint: "), "{told}");
+}
+
 /// The profiles are what people start from: nothing is to be said of them.
 #[test]
 fn the_profiles_are_without_a_warning() {
@@ -205,7 +238,7 @@ fn the_profiles_are_without_a_warning() {
     let output = longshore(&arguments);
     assert!(output.status.success(), "{}", text(&output.stdout));
     assert!(
-        text(&output.stdout).ends_with("devices: 0 errors, 0 warnings\n"),
+        text(&output.stdout).contains(" devices: 0 errors, 0 warnings\n"),
         "{output:?}"
     );
 }
@@ -302,7 +335,7 @@ fn a_model_alone_and_a_device_that_reads_nothing_are_looked_at() {
         told.contains("model `pump`: spec.properties[0].visitors.configData.rawTipe"),
         "{told}"
     );
-    assert!(told.ends_with("1 model: 0 errors, 1 warning\n"), "{told}");
+    assert!(told.contains("\n1 model: 0 errors, 1 warning\n"), "{told}");
 
     let (passed, told) = validated(
         &[],
@@ -341,7 +374,11 @@ fn a_wrong_scenario_is_told_with_the_tests_name() {
     )
     .unwrap();
     let test = folder.path().join("supply.test.yaml");
-    std::fs::write(&test, "given: {scenario: {unitz: []}}\nexpect: {voltage: 1}\n").unwrap();
+    std::fs::write(
+        &test,
+        "given: {scenario: {unitz: []}}\nexpect: {voltage: 1}\n",
+    )
+    .unwrap();
     let output = longshore(&["test", "profile", test.to_str().unwrap()]);
     let told = text(&output.stdout);
     assert!(!output.status.success());

@@ -105,6 +105,11 @@ pub(crate) async fn run(args: ValidateArgs) -> Result<bool> {
     }
     mappers.end().await;
     found.tell()?;
+    if !args.ask_mapper && found.errors == 0 {
+        say(
+            "\nhint: --ask-mapper also runs the mapper, which knows what an address or a URL must be; it may connect\n",
+        );
+    }
     Ok(found.errors == 0 && !(args.strict && found.warnings > 0))
 }
 
