@@ -41,10 +41,10 @@ MW|megawatt|MW|
 W.h|watt hour|Wh|Wh wh
 kW.h|kilowatt hour|kWh|kWh KWh kwh KWH
 MW.h|megawatt hour|MWh|MWh
-V.A|volt ampere|VA|VA
-kV.A|kilovolt ampere|kVA|kVA KVA
-V.A.h|volt ampere hour|VAh|VAh
-kV.A.h|kilovolt ampere hour|kVAh|kVAh
+V.A|volt ampere|VA|VA va var VAr VAR Var
+kV.A|kilovolt ampere|kVA|kVA KVA kvar kVAr kVAR kVar Kvar
+V.A.h|volt ampere hour|VAh|VAh varh VArh VARh
+kV.A.h|kilovolt ampere hour|kVAh|kVAh kvarh kVArh kVARh
 Hz|hertz|Hz|hz HZ hertz Hertz
 kHz|kilohertz|kHz|KHz khz
 Ohm|ohm|Ω|Ω ohm ohms Ohms
@@ -96,7 +96,7 @@ rad|radian|rad|radian
 lx|lux|lx|lux Lux
 lm|lumen|lm|lumen
 W/m2|watt per square metre|W/m²|W/m² W/m^2
-dB|decibel|dB|db DB decibel
+dB|decibel|dB|db DB decibel dBm dbm dB[mW]
 uS/cm|microsiemens per centimetre|µS/cm|µS/cm μS/cm
 By|byte|B|byte bytes Byte Bytes
 1|a plain number||
@@ -146,4 +146,25 @@ pub fn symbol(code: &str) -> &str {
     units()
         .find(|unit| unit.code == code.trim())
         .map_or(code, |unit| unit.symbol)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::near_miss;
+
+    /// UCUM has no code for decibels over a milliwatt, nor for the var: the
+    /// description of the property says which it is.
+    #[test]
+    fn what_ucum_has_no_code_for_gets_the_nearest() {
+        for (written, code) in [
+            ("dBm", "dB"),
+            ("dB[mW]", "dB"),
+            ("var", "V.A"),
+            ("kvar", "kV.A"),
+            ("kVAr", "kV.A"),
+            ("kvarh", "kV.A.h"),
+        ] {
+            assert_eq!(near_miss(written), Some(code), "{written}");
+        }
+    }
 }

@@ -13,7 +13,8 @@ use crate::{uuid::Uuid, value::Value};
 /// What was heard of a device at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Advert {
-    /// Strength of the signal in dBm.
+    /// Strength of the signal in dBm: decibels over a milliwatt. UCUM has no code
+    /// for these, so that fields have the unit `dB`.
     pub rssi: Option<i16>,
     /// At which strength it says it sends, in dBm.
     pub tx_power: Option<i16>,
@@ -116,6 +117,17 @@ pub struct Seal<'a> {
 }
 
 impl Advert {
+    /// The word for a format that it is in: of those that are told apart by the
+    /// packets alone the one that fits.
+    pub fn word(&self, format: Format) -> &'static str {
+        let data = self.of_service(Uuid::short(thermometer::SERVICE));
+        if format == Format::Thermometer && data.is_some_and(thermometer::is_pvvx) {
+            return "pvvx";
+        }
+        let word = FORMATS.iter().find(|(_, known)| *known == format);
+        word.map_or("any", |(word, _)| word)
+    }
+
     /// The parts of the advertisement in one format; `None` when it has none of it.
     ///
     /// # Errors
@@ -192,7 +204,7 @@ impl Advert {
         let level = |name, level: Option<i16>| {
             level.map(|level| Field {
                 name,
-                unit: "dB[mW]",
+                unit: "dB",
                 value: Value::Int(i64::from(level)),
             })
         };

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 use tokio::time::Instant;
 
 use crate::{
-    advert::{FORMATS, Format, Seal},
+    advert::{Format, Seal},
     bluez::{Client, Scan, Shared, tree},
     bus::{self, Bus, Target},
     driver::Link,
@@ -143,7 +143,13 @@ fn describe(device: &tree::Device, adapter: Option<&str>) -> FoundDevice {
                     }
                     seen.push(field.name);
                     let index = seen.iter().filter(|name| **name == field.name).count();
-                    properties.push(part(*format, field.name, field.unit, &field.value, index));
+                    properties.push(part(
+                        device.advert.word(*format),
+                        field.name,
+                        field.unit,
+                        &field.value,
+                        index,
+                    ));
                 }
             }
             Ok(None) => {}
@@ -153,7 +159,7 @@ fn describe(device: &tree::Device, adapter: Option<&str>) -> FoundDevice {
     if properties.is_empty() {
         let fields = device.advert.fields(Format::Any, seal).ok().flatten();
         for field in fields.into_iter().flatten() {
-            properties.push(part(Format::Any, field.name, field.unit, &field.value, 1));
+            properties.push(part("any", field.name, field.unit, &field.value, 1));
         }
     }
     let services: Vec<_> = device.services.iter().map(ToString::to_string).collect();
@@ -176,13 +182,9 @@ fn describe(device: &tree::Device, adapter: Option<&str>) -> FoundDevice {
     }
 }
 
-fn part(format: Format, name: &str, unit: &str, value: &Value, index: usize) -> FoundProperty {
-    let word = FORMATS.iter().find(|(_, known)| *known == format);
+fn part(word: &str, name: &str, unit: &str, value: &Value, index: usize) -> FoundProperty {
     let mut config = Map::new();
-    config.insert(
-        "advertisement".to_owned(),
-        word.map_or("any", |(word, _)| word).into(),
-    );
+    config.insert("advertisement".to_owned(), word.into());
     config.insert("field".to_owned(), name.into());
     let mut own = name.to_owned();
     if index > 1 {

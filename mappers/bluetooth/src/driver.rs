@@ -22,6 +22,12 @@ use crate::{
     uuid::Uuid,
 };
 
+/// BlueZ takes the services back a moment before it says that the connection
+/// has ended; that long it is not known which of the two it is.
+const UNRESOLVED: Duration = Duration::from_millis(500);
+
+const DISCONNECTED: &str = "the device has disconnected";
+
 /// One exchange: a characteristic, or what was heard.
 #[derive(Debug)]
 pub struct Request {
@@ -59,6 +65,8 @@ pub struct Link {
     silent_at: Option<Instant>,
     /// Of BTHome: the packet whose events were told.
     packet: Option<crate::value::Value>,
+    /// The services were taken back: until then it may be the end of the connection.
+    unresolved_until: Option<Instant>,
     broken: bool,
     _scan: Option<Scan>,
 }
@@ -262,15 +270,33 @@ impl Link {
                 }
                 return (samples.len() > before).then_some(Ok(Received::Samples));
             }
-            Event::Disconnected if connected => "the device has disconnected",
-            Event::Unresolved if connected => "the device's services have changed",
+            Event::Disconnected if connected => DISCONNECTED,
+            Event::Unresolved if connected => {
+                let until = Instant::now() + UNRESOLVED;
+                self.unresolved_until.get_or_insert(until);
+                return None;
+            }
             Event::Removed if connected => "BlueZ has removed the device",
             Event::Disconnected | Event::Unresolved | Event::Removed => return None,
             Event::AdapterDown => "the adapter was pulled or switched off",
             Event::Gone => "bluetoothd has ended",
         };
+        Some(Err(self.end(line)))
+    }
+
+    fn end(&mut self, why: &str) -> RequestError {
         self.broken = true;
-        Some(Err(RequestError::Line(line.to_owned())))
+        RequestError::Line(why.to_owned())
+    }
+
+    fn is_connected(&self) -> bool {
+        let Some(device) = &self.device else {
+            return false;
+        };
+        self.client.look(|tree| {
+            let found = tree.devices.get(&device.path);
+            found.is_some_and(|device| device.connected)
+        })
     }
 
     fn take_advert(
@@ -533,10 +559,20 @@ impl Connection<Bluetooth> for Link {
                     return result;
                 }
             }
+            if let Some(until) = self.unresolved_until {
+                if !self.is_connected() {
+                    return Err(self.end(DISCONNECTED));
+                }
+                if Instant::now() >= until {
+                    return Err(self.end("the device's services have changed"));
+                }
+            }
             let ready = self.inbox.ready();
-            match self.silent_at {
+            let ends = [self.silent_at, self.unresolved_until];
+            match ends.into_iter().flatten().min() {
                 Some(at) => {
-                    if timeout_at(at, ready).await.is_err() {
+                    let is_over = timeout_at(at, ready).await.is_err();
+                    if is_over && self.silent_at == Some(at) {
                         return Ok(self.silence(samples));
                     }
                 }

@@ -79,7 +79,7 @@ const fn other(number: u16, name: &'static str, unit: &'static str, shape: Shape
 pub const STANDARD: &[Standard] = &[
     other(0x2A00, "deviceName", "", Shape::Text),
     number(0x2A06, "alertLevel", "", (1, false, 0), None),
-    number(0x2A07, "txPower", "dB[mW]", (1, true, 0), None),
+    number(0x2A07, "txPower", "dB", (1, true, 0), None),
     number(0x2A19, "batteryLevel", "%", (1, false, 0), None),
     other(0x2A1C, "temperature", "Cel", Shape::Thermometer),
     other(0x2A24, "modelNumber", "", Shape::Text),

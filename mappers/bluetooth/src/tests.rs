@@ -7,5 +7,6 @@ mod formats;
 mod peers;
 mod rig;
 mod schema;
+mod slow;
 mod stories;
 mod tree;

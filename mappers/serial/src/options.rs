@@ -20,7 +20,7 @@ const SILENT_AFTER: Duration = Duration::from_secs(10);
 /// Longer than this nobody waits for a serial line.
 const LONGEST: Duration = Duration::from_secs(600);
 
-const PARITIES: &[(&str, Parity)] = &[
+pub(crate) const PARITIES: &[(&str, Parity)] = &[
     ("none", Parity::None),
     ("even", Parity::Even),
     ("odd", Parity::Odd),
@@ -28,18 +28,19 @@ const PARITIES: &[(&str, Parity)] = &[
     ("e", Parity::Even),
     ("o", Parity::Odd),
 ];
-const FLOWS: &[(&str, Flow)] = &[
+pub(crate) const FLOWS: &[(&str, Flow)] = &[
     ("none", Flow::None),
     ("software", Flow::Software),
     ("hardware", Flow::Hardware),
 ];
-const FORMATS: &[(&str, Format)] = &[
+pub(crate) const FORMATS: &[(&str, Format)] = &[
     ("binary-le", Format::BinaryLittle),
     ("binary-be", Format::BinaryBig),
     ("hex", Format::Hex),
 ];
-const PLACES: &[(&str, Place)] = &[("end", Place::End), ("before-end", Place::BeforeEnd)];
-const ORDERS: &[(&str, bool)] = &[
+pub(crate) const PLACES: &[(&str, Place)] =
+    &[("end", Place::End), ("before-end", Place::BeforeEnd)];
+pub(crate) const ORDERS: &[(&str, bool)] = &[
     ("ABCD", false),
     ("DCBA", true),
     ("big", false),
@@ -443,6 +444,15 @@ pub(crate) fn parameters(section: &Section<'_>, mut base: Parameters) -> Paramet
         }
     };
     for (name, value) in map {
+        if ["true", "false", "null"].contains(&name.as_str()) {
+            let shown = "`y`, `n`, `yes`, `no`, `on`, `off` and `~`";
+            section.warn(
+                "parameters",
+                format!(
+                    "a parameter is named `{name}`: some readers of YAML take {shown} for that word; if one of these is meant, quote it"
+                ),
+            );
+        }
         let value = match value {
             Value::Bool(truth) => Some(SampleValue::Bool(*truth)),
             Value::Number(number) => number

@@ -10,6 +10,11 @@ use longshore_sdk::{DeviceConfig, Protocol, schema::Document};
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Map, Value, json};
 
+use crate::{
+    checksum::KINDS,
+    options::{FLOWS, FORMATS, ORDERS, PARITIES, PLACES},
+};
+
 /// How a device is reached and how it talks: `protocol.configData` of a
 /// Device, or `protocolConfigData` of its model as the default.
 #[derive(JsonSchema)]
@@ -34,12 +39,12 @@ struct Device {
     #[schemars(extend("minimum" = 5, "maximum" = 8, "default" = 8))]
     data_bits: Option<Number>,
     /// `none` (the default), `even` or `odd`.
-    parity: Option<String>,
+    parity: Option<Parity>,
     /// 1 or 2.
     #[schemars(extend("minimum" = 1, "maximum" = 2, "default" = 1))]
     stop_bits: Option<Number>,
     /// `none` (the default), `software` (XON and XOFF) or `hardware` (RTS and CTS).
-    flow_control: Option<String>,
+    flow_control: Option<Flow>,
     /// RS-485: what the change of direction needs.
     rs485: Option<Rs485>,
     /// Time between the opening of the port and the first request, for devices
@@ -108,7 +113,7 @@ struct Rs485 {
 #[serde(untagged)]
 enum Framing {
     /// `line`
-    Word(String),
+    Word(FramingWord),
     /// One of the two.
     Parts(Box<Parts>),
 }
@@ -160,7 +165,7 @@ struct Length {
     #[schemars(extend("minimum" = 1, "maximum" = 4, "default" = 1))]
     size: Option<Number>,
     /// `ABCD` (the default: highest byte first) or `DCBA`.
-    order: Option<String>,
+    order: Option<Order>,
     /// What is to be added to it to get the length of the whole block.
     #[schemars(extend("minimum" = -4096, "maximum" = 4096, "default" = 0))]
     adds: Option<Number>,
@@ -175,17 +180,17 @@ struct Checksum {
     /// (IBM-3740), `crc16-xmodem`, `crc16-kermit`, `crc16-x25`, `crc16-dnp`,
     /// `crc32`, `crc32c`, `crc32-mpeg2`; the parameters are those of the CRC
     /// RevEng catalogue.
-    kind: String,
+    kind: Kind,
     /// `[from, to]`: the first byte that it covers, and where it ends: above 0
     /// counted from the start of the message, else from the checksum back.
     /// `[1, -1]` leaves out the first byte and the one before the checksum.
     #[schemars(extend("default" = [0, 0]))]
     over: Option<Vec<i64>>,
     /// `hex` (the default of lines), `binary-be` (of blocks) or `binary-le`.
-    format: Option<String>,
+    format: Option<Format>,
     /// `end` (the default): the last bytes of the message, before the delimiter
     /// of a line. `before-end`: before the end mark of a block.
-    at: Option<String>,
+    at: Option<At>,
 }
 
 /// What is sent for a property and how its value is found: `visitors.configData`.
@@ -306,6 +311,46 @@ enum OneOrMore {
     One(String),
     /// Several.
     More(Vec<String>),
+}
+
+/// A parity.
+#[derive(JsonSchema)]
+#[schemars(extend("enum" = words(PARITIES)))]
+struct Parity(String);
+
+/// A flow control.
+#[derive(JsonSchema)]
+#[schemars(extend("enum" = words(FLOWS)))]
+struct Flow(String);
+
+/// The order of the bytes of a length.
+#[derive(JsonSchema)]
+#[schemars(extend("enum" = words(ORDERS)))]
+struct Order(String);
+
+/// A kind of checksum.
+#[derive(JsonSchema)]
+#[schemars(extend("enum" = words(KINDS)))]
+struct Kind(String);
+
+/// How a checksum is written.
+#[derive(JsonSchema)]
+#[schemars(extend("enum" = words(FORMATS)))]
+struct Format(String);
+
+/// Where a checksum stands.
+#[derive(JsonSchema)]
+#[schemars(extend("enum" = words(PLACES)))]
+struct At(String);
+
+/// A framing without settings.
+#[derive(JsonSchema)]
+#[schemars(extend("enum" = ["line"]))]
+struct FramingWord(String);
+
+/// The words that the reader knows.
+fn words<T>(choices: &[(&'static str, T)]) -> Vec<&'static str> {
+    choices.iter().map(|(word, _)| *word).collect()
 }
 
 /// Milliseconds, or a text such as `500ms`, `5s` or `1m30s`.

@@ -31,11 +31,7 @@ pub(super) fn ibeacon(bytes: &[u8]) -> Result<Option<Vec<Field>>, AdvertError> {
         field("uuid", "", Value::Text(uuid)),
         field("major", "", Value::Uint(big(&rest[16..18]))),
         field("minor", "", Value::Uint(big(&rest[18..20]))),
-        field(
-            "measuredPower",
-            "dB[mW]",
-            Value::Int(i64::from(rest[20] as i8)),
-        ),
+        field("measuredPower", "dB", Value::Int(i64::from(rest[20] as i8))),
     ]))
 }
 
@@ -87,10 +83,6 @@ pub(super) fn identity(bytes: &[u8]) -> Result<Option<Vec<Field>>, AdvertError> 
     Ok(Some(vec![
         field("namespace", "", Value::Text(hex(&rest[..10]))),
         field("instance", "", Value::Text(hex(&rest[10..16]))),
-        field(
-            "measuredPower",
-            "dB[mW]",
-            Value::Int(i64::from(*power as i8)),
-        ),
+        field("measuredPower", "dB", Value::Int(i64::from(*power as i8))),
     ]))
 }

@@ -23,6 +23,11 @@ pub(super) const NAMES: &[&str] = &[
     "flags",
 ];
 
+/// Whether it is the "custom" packet of the PVVX firmware.
+pub(super) fn is_pvvx(bytes: &[u8]) -> bool {
+    bytes.len() == 15
+}
+
 /// Both firmwares, told apart by their lengths.
 pub(super) fn decode(bytes: &[u8]) -> Result<Option<Vec<Field>>, AdvertError> {
     let (temperature, humidity, millivolts, level, counter, flags) = match bytes {

@@ -30,12 +30,17 @@ const BUS: &str = "org.freedesktop.DBus";
 const QUEUE: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 /// How long BlueZ may take to say what there is.
 const SNAPSHOT: Duration = Duration::from_secs(5);
+/// How long until it is asked again, when it did not; the pauses grow.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What is known, and who wants to know.
 #[derive(Default)]
 pub(super) struct State {
     /// bluetoothd's unique name, once its objects are known.
     owner: Option<String>,
+    /// It is on the bus, and has not said yet what there is.
+    unanswered: bool,
     pub(super) tree: Tree,
     inboxes: Vec<Weak<Inbox>>,
     /// Devices that are being paired, with their passkeys.
@@ -91,6 +96,8 @@ impl Client {
             client: Arc::downgrade(&client),
             stream,
             kept: VecDeque::new(),
+            again: None,
+            pause: FIRST_PAUSE,
         };
         reader.load(&client).await;
         tokio::spawn(reader.run());
@@ -140,6 +147,11 @@ impl Client {
     /// `Line`: what is missing.
     pub fn adapter(&self, name: Option<&str>) -> Result<String, RequestError> {
         let state = self.state();
+        if state.unanswered {
+            return Err(RequestError::Line(
+                "bluetoothd does not say what there is; it is asked again".to_owned(),
+            ));
+        }
         if state.owner.is_none() {
             return Err(RequestError::Line(
                 "bluetoothd is not on the bus; try `systemctl start bluetooth`".to_owned(),
@@ -258,6 +270,7 @@ impl Client {
     fn lose_bluez(&self) {
         let mut state = self.state();
         state.owner = None;
+        state.unanswered = false;
         state.tree = Tree::default();
         state.scanning.clear();
         for inbox in state.inboxes.iter().filter_map(Weak::upgrade) {
@@ -268,12 +281,25 @@ impl Client {
     }
 }
 
+/// Whether bluetoothd is not on the bus at all.
+fn is_absent(error: &zbus::Error) -> bool {
+    match error {
+        zbus::Error::MethodError(name, ..) => name.ends_with(".NameHasNoOwner"),
+        zbus::Error::FDO(error) => matches!(**error, zbus::fdo::Error::NameHasNoOwner(_)),
+        _ => false,
+    }
+}
+
 /// Reads the bus until it or the client ends.
 struct Reader {
     client: Weak<Client>,
     stream: MessageStream,
     /// Signals that came while BlueZ was saying what there is.
     kept: VecDeque<Message>,
+    /// When BlueZ is asked again for what there is.
+    again: Option<Instant>,
+    /// The pause before the asking after that.
+    pause: Duration,
 }
 
 impl Reader {
@@ -281,7 +307,16 @@ impl Reader {
         loop {
             let next = match self.kept.pop_front() {
                 Some(kept) => Some(Ok(kept)),
-                None => self.stream.next().await,
+                None => match self.next().await {
+                    Some(next) => next,
+                    None => {
+                        let Some(client) = self.client.upgrade() else {
+                            return;
+                        };
+                        self.load(&client).await;
+                        continue;
+                    }
+                },
             };
             let Some(client) = self.client.upgrade() else {
                 return;
@@ -294,6 +329,21 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// The next message; `None` when BlueZ is to be asked again before it comes.
+    async fn next(&mut self) -> Option<Option<zbus::Result<Message>>> {
+        match self.again {
+            Some(at) => timeout_at(at, self.stream.next()).await.ok(),
+            None => Some(self.stream.next().await),
+        }
+    }
+
+    /// Asks again later. Until then devices are told that there is no answer.
+    fn put_off(&mut self, client: &Client) {
+        client.state().unanswered = true;
+        self.again = Some(Instant::now() + self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
     /// Asks BlueZ for all objects. Signals that come meanwhile are kept, so
@@ -332,15 +382,21 @@ impl Reader {
                 },
             }
         };
-        let Ok(Ok((owner, answer))) = found else {
-            return;
+        self.again = None;
+        let (owner, answer) = match found {
+            Ok(Ok(found)) => found,
+            // Its coming will be told.
+            Ok(Err(error)) if is_absent(&error) => return,
+            _ => return self.put_off(client),
         };
+        self.pause = FIRST_PAUSE;
         let objects: HashMap<OwnedObjectPath, Interfaces> =
             answer.body().deserialize().unwrap_or_default();
         let newest = answer.recv_position();
         self.kept.retain(|message| message.recv_position() > newest);
         let mut state = client.state();
         state.owner = Some(owner);
+        state.unanswered = false;
         state.tree = Tree::default();
         for (path, interfaces) in &objects {
             for (interface, properties) in interfaces {

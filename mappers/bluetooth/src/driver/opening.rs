@@ -89,6 +89,7 @@ impl Link {
             latest: HashMap::new(),
             silent_at: None,
             packet: None,
+            unresolved_until: None,
             broken: false,
             _scan: scan,
         }

@@ -40,6 +40,7 @@ fn the_atc_firmware_is_big_endian() {
     assert_eq!(get(&fields, "counter"), Value::Uint(42));
     assert_eq!(get(&fields, "rssi"), Value::Int(-60));
     assert_eq!(get(&fields, "present"), Value::Bool(true));
+    assert_eq!(advert.word(Format::Thermometer), "atc");
 }
 
 #[test]
@@ -53,6 +54,9 @@ fn the_pvvx_firmware_is_little_endian() {
     assert_eq!(get(&fields, "voltage"), Value::Float(3.0));
     assert_eq!(get(&fields, "battery"), Value::Uint(87));
     assert_eq!(get(&fields, "flags"), Value::Uint(4));
+    // What is found is listed under the word of its firmware.
+    assert_eq!(advert.word(Format::Thermometer), "pvvx");
+    assert_eq!(advert.word(Format::Any), "any");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What goes wrong with radios, and what it may cost.
 
-use longshore_sdk::{Reason, SampleValue, Status};
+use longshore_sdk::{Connection, Protocol, Reason, RequestError, SampleValue, Samples, Status};
 use longshore_sim_bluetooth::{Fault, FaultRule, Simulator, bluetooth};
 use serde_json::{Value, json};
 
@@ -8,6 +8,7 @@ use super::{
     rig::Rig,
     stories::{room, thermometer, thermostat},
 };
+use crate::Bluetooth;
 
 const THERMOSTAT: &str = "D0:00:00:00:00:03";
 
@@ -109,6 +110,46 @@ async fn a_device_that_runs_away_is_connected_again() {
     rig.wait_samples(5, 2);
     assert!(radio.counters().connects >= 4);
     rig.stop();
+}
+
+/// What the link of a device that is connected says when it ends.
+async fn end_of(radio: &Simulator, end: impl Future<Output = ()>) -> RequestError {
+    let protocol = Bluetooth::new(&json!({"bus": radio.address()})).expect("a mapper");
+    let device = json!({
+        "device": "default/d", "protocol": {"address": THERMOSTAT},
+        "points": [{"id": 1, "name": "p", "intervalMs": 0, "type": "INT",
+                    "config": {"characteristic": "2a19", "notify": true}}]
+    });
+    let device = serde_json::from_value(device).expect("a device");
+    let parsed = protocol.parse(&device).expect("a sound device");
+    let mut link = protocol.connect(&parsed.bus).await.expect("a link");
+    end.await;
+    let mut samples = Samples::default();
+    loop {
+        if let Err(error) = link.receive(&mut samples).await {
+            assert!(!link.usable());
+            return error;
+        }
+    }
+}
+
+/// BlueZ takes the services back first; that is not what the user is to hear.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disconnect_is_not_called_a_change_of_services() {
+    let radio = room().await;
+    for _ in 0..5 {
+        let error = end_of(&radio, radio.disconnect("thermostat")).await;
+        let expected = RequestError::Line("the device has disconnected".to_owned());
+        assert_eq!(error, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_services_is_told() {
+    let radio = room().await;
+    let error = end_of(&radio, radio.change_services("thermostat")).await;
+    let expected = RequestError::Line("the device's services have changed".to_owned());
+    assert_eq!(error, expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -318,7 +318,7 @@ async fn devices_are_looked_for() {
     };
     assert_eq!(property(1, "temperature").value.as_deref(), Some("21.5"));
     assert_eq!(property(1, "temperature").unit, "Cel");
-    assert_eq!(property(1, "temperature").config["advertisement"], "atc");
+    assert_eq!(property(1, "temperature").config["advertisement"], "pvvx");
     assert_eq!(property(3, "humidity").value.as_deref(), Some("45.15"));
     assert!(property(3, "cf000111104514000b000000000000000").writable);
     assert_eq!(found.devices[1].protocol["address"], "A4:C1:38:00:00:01");
