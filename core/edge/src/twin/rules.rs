@@ -315,6 +315,8 @@ impl Rules {
         };
         if self.single && matches!(raw, ValueRef::Float(_)) && f64::from(narrow) == number {
             result = f64::from(result as f32);
+        } else if !transform.is_identity() && matches!(raw, ValueRef::Int(_) | ValueRef::Uint(_)) {
+            result = as_decimal(result);
         }
         if result.is_finite() {
             Ok(Number::Float(result))
@@ -475,6 +477,24 @@ impl Rules {
 /// 21.700000000000003.
 fn without_dust(number: f64) -> f64 {
     format!("{number:.14e}").parse().unwrap_or(number)
+}
+
+/// The same for a whole raw value that was scaled, without the way over a text
+/// for what has at most six decimals, which is nearly everything. What has more
+/// digits than a double holds for sure stays as it is.
+fn as_decimal(number: f64) -> f64 {
+    /// Below it 15 digits are at least six decimals.
+    const LIMIT: f64 = 1e9;
+    if number.fract() == 0.0 || number.abs() >= LIMIT {
+        return number;
+    }
+    let millionths = number * 1e6;
+    let whole = millionths.round();
+    if (millionths - whole).abs() <= millionths.abs() * 5e-16 {
+        whole / 1e6
+    } else {
+        without_dust(number)
+    }
 }
 
 enum Number<'a> {

@@ -75,6 +75,26 @@ fn raw_values_become_twin_values() {
             ValueRef::Uint(650),
             Value::Float(25.0),
         ),
+        // 3 × 1.1 is 3.3000000000000003 in binary fractions.
+        (
+            T::Float,
+            json!({"scale": 1.1}),
+            ValueRef::Int(3),
+            Value::Float(3.3),
+        ),
+        (
+            T::Double,
+            json!({"scale": 0.000136173}),
+            ValueRef::Int(1_234_567),
+            Value::Float(168.114_692_091),
+        ),
+        // All 16 digits of a whole number stay.
+        (
+            T::Double,
+            json!({"scale": 2}),
+            ValueRef::Int(1_234_567_890_123_457),
+            Value::Float(2_469_135_780_246_914.0),
+        ),
         (
             T::Int,
             json!({}),
@@ -250,7 +270,7 @@ proptest! {
         let mask = ((1_u64 << width) - 1) << low;
         let config = json!({"mask": mask, "shift": low, "scale": 0.1, "offset": offset, "rawType": "uint32"});
         let rules = rules(PropertyType::Float, config, None, None);
-        let twin = rules.policy.transform.apply(part as f64);
+        let twin = (part + i64::from(offset) * 10) as f64 / 10.0;
         let raw = rules.invert(&Value::Float(twin), None).unwrap();
         let raw = rules.among(raw, i64::from(former)).unwrap();
         let mut point = Point::new(0, "p", rules);
