@@ -42,7 +42,7 @@ pub enum Command {
     Discover(discover::DiscoverArgs),
     /// Show what may stand in the configuration of a protocol
     Explain(explain::ExplainArgs),
-    /// Check manifests without a cluster: keys, values, and what the protocol's mapper says
+    /// Check manifests without a cluster: keys, values, and what the protocol's mapper takes
     Validate(validate::ValidateArgs),
     /// Run simulated devices
     Sim(sim::SimArgs),

@@ -52,7 +52,7 @@ const PARTS: [(&str, &str); 5] = [
         "visitors.configData of a property, beside the keys of every protocol",
     ),
     ("method", "call of a method in protocolConfigData.methods"),
-    ("discovery", "--set of longshore discover"),
+    ("discovery", "KEY=VALUE of longshore discover"),
     (
         "mapper",
         "config of the mapper in the edge core's configuration",
