@@ -316,7 +316,7 @@ impl Rules {
         if self.single && matches!(raw, ValueRef::Float(_)) && f64::from(narrow) == number {
             result = f64::from(result as f32);
         } else if !transform.is_identity() && matches!(raw, ValueRef::Int(_) | ValueRef::Uint(_)) {
-            result = as_decimal(result);
+            result = as_decimal(result, transform.offset());
         }
         if result.is_finite() {
             Ok(Number::Float(result))
@@ -482,7 +482,7 @@ fn without_dust(number: f64) -> f64 {
 /// The same for a whole raw value that was scaled, without the way over a text
 /// for what has at most six decimals, which is nearly everything. What has more
 /// digits than a double holds for sure stays as it is.
-fn as_decimal(number: f64) -> f64 {
+fn as_decimal(number: f64, offset: f64) -> f64 {
     /// Below it 15 digits are at least six decimals.
     const LIMIT: f64 = 1e9;
     if number.fract() == 0.0 || number.abs() >= LIMIT {
@@ -490,7 +490,9 @@ fn as_decimal(number: f64) -> f64 {
     }
     let millionths = number * 1e6;
     let whole = millionths.round();
-    if (millionths - whole).abs() <= millionths.abs() * 5e-16 {
+    // A small difference of large numbers has the dust of these.
+    let size = millionths.abs() + 2e6 * offset.abs();
+    if (millionths - whole).abs() <= size * 5e-16 {
         whole / 1e6
     } else {
         without_dust(number)
