@@ -214,7 +214,12 @@ fn a_server_is_discovered_by_its_url() {
     simulator.kill().unwrap();
     simulator.wait().unwrap();
     assert!(found.status.success(), "{found:?}");
-    assert!(text(&found.stdout).contains("setpoint"), "{found:?}");
+    let told = text(&found.stdout);
+    assert!(told.contains("setpoint"), "{told}");
+    assert!(
+        told.contains("note: the server offers no security (policy none)\n"),
+        "{told}"
+    );
 
     let gone = longshore(&["discover", "opcua", &url]);
     let told = text(&gone.stderr);
