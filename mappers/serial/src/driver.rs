@@ -36,6 +36,8 @@ const LATE: Duration = Duration::from_millis(500);
 /// nobody has emptied for a while holds as much.
 const MOST_DISCARDED: usize = 1024 * 1024;
 const LONGEST_DISCARD: Duration = Duration::from_millis(100);
+/// So much at once is no answer of a device: other lines have their turn first.
+const MUCH: usize = 512;
 /// Reads between two pauses in which other lines have their turn.
 const READS_AT_ONCE: usize = 16;
 
@@ -156,8 +158,12 @@ impl Line {
         }
         match timeout_at(wake, self.io.read(&mut self.input)).await {
             Ok(Ok(0)) => Err(self.broke(&io::Error::from(io::ErrorKind::UnexpectedEof))),
-            Ok(Ok(_)) => {
+            Ok(Ok(count)) => {
                 self.last_byte = Instant::now();
+                if count >= MUCH {
+                    // What came is kept, should this be dropped meanwhile.
+                    yield_now().await;
+                }
                 Ok(Some(true))
             }
             Ok(Err(error)) => Err(self.broke(&error)),

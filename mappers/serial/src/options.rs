@@ -439,7 +439,10 @@ pub(crate) fn parameters(section: &Section<'_>, mut base: Parameters) -> Paramet
         None => return base,
         Some(Value::Object(map)) => map,
         Some(_) => {
-            section.fault("parameters", "expected names with their values");
+            section.fault(
+                "parameters",
+                "expected names with their values, like `{channel: 2}`",
+            );
             return base;
         }
     };

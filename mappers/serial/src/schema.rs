@@ -473,3 +473,23 @@ fn the_reader_knows_each_key_of_the_schema() {
         assert!(parsed.points[0].is_ok(), "{:?}", parsed.points[0]);
     }
 }
+
+/// A mistyped word is found where only the schema is at hand.
+#[test]
+fn the_schema_has_the_words() {
+    let schema: Value = serde_json::from_str(crate::SCHEMA).expect("JSON");
+    let words = |name: &str| schema["device"]["$defs"][name]["enum"].clone();
+    assert_eq!(words("FramingWord"), json!(["line"]));
+    assert_eq!(
+        words("Parity"),
+        json!(["none", "even", "odd", "n", "e", "o"])
+    );
+    assert_eq!(words("Format"), json!(["binary-le", "binary-be", "hex"]));
+    let kinds = words("Kind");
+    assert_eq!(kinds.as_array().map(Vec::len), Some(KINDS.len()));
+    assert!(
+        kinds
+            .as_array()
+            .is_some_and(|kinds| kinds.contains(&json!("crc16-modbus")))
+    );
+}

@@ -293,3 +293,28 @@ fn equal_requests_are_one_exchange() {
     assert_eq!(serial.delivery(&parsed.unit, points[0]), Delivery::Polled);
     assert_eq!(serial.delivery(&parsed.unit, points[4]), Delivery::Pushed);
 }
+
+/// YAML 1.1 reads a bare `y` as true, and the field `{y}` would have no value.
+#[test]
+fn a_name_that_yaml_took_for_a_truth_value_is_to_be_quoted() {
+    let protocol = json!({"url": "/dev/x", "parameters": {"true": 1}});
+    let parsed = parse(protocol, json!([])).unwrap_or_else(|faults| panic!("{faults:?}"));
+    let warnings: Vec<_> = parsed.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "protocol.parameters: a parameter is named `true`: some readers of YAML take `y`, `n`, `yes`, `no`, `on`, `off` and `~` for that word; if one of these is meant, quote it"
+        ]
+    );
+    let list = json!({"url": "/dev/x", "parameters": [{"name": "y"}]});
+    let faults: Vec<_> = parse(list, json!([]))
+        .err()
+        .expect("a fault")
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        faults,
+        ["protocol.parameters: expected names with their values, like `{channel: 2}`"]
+    );
+}
