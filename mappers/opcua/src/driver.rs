@@ -4,7 +4,11 @@
 //! for them: a `receive` that is given up loses nothing. What they bring is
 //! taken in without waiting ([`answers`]).
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use longshore_sdk::{
@@ -29,6 +33,7 @@ use crate::{
 
 mod answers;
 mod flight;
+mod silence;
 
 /// Between two notifications of a point that is to come with each change.
 const EACH_CHANGE_MS: u32 = 250;
@@ -57,13 +62,21 @@ pub struct Link {
     publish_most: usize,
     publish_from: Instant,
     building: bool,
+    /// Points that are being read.
+    reading: HashSet<u32>,
     keeping: bool,
+    /// Something is published no more: whether the server still answers is being asked.
+    doubting: bool,
+    /// When somebody last waited for what comes.
+    looked: Arc<Mutex<Instant>>,
     last_heard: Instant,
     /// When to verify next, and behind which point; `None` while it is under way.
     verify_at: Option<Instant>,
     verified: u32,
     silent: u8,
     broken: bool,
+    /// The server answers and publishes nothing: the session is of no use.
+    mute: bool,
     /// An exchange is under way: whoever drops the link then gives it up.
     busy: bool,
     warned: bool,
@@ -89,12 +102,16 @@ impl Link {
             publish_most: PUBLISH_MOST,
             publish_from: now,
             building: false,
+            reading: HashSet::new(),
             keeping: false,
+            doubting: false,
+            looked: Arc::new(Mutex::new(now)),
             last_heard: now,
             verify_at: Some(now + VERIFY),
             verified: 0,
             silent: 0,
             broken: false,
+            mute: false,
             busy: false,
             warned: false,
             shared,
@@ -190,6 +207,10 @@ impl Link {
         if self.broken {
             return Err(closed());
         }
+        let looking = Looking(self.looked.clone());
+        // What waited meanwhile was not silent, and with no request for more
+        // under way the server could not say anything.
+        self.subscriptions.unattended(looking.since());
         loop {
             let now = Instant::now();
             self.start(now);
@@ -204,13 +225,7 @@ impl Link {
                 () = tokio::time::sleep_until(wake) => None,
             };
             let Some(answer) = answer else {
-                if !self.subscriptions.is_empty() && self.last_heard.elapsed() >= self.silence() {
-                    self.broken = true;
-                    return Err(RequestError::Line(format!(
-                        "nothing was heard of the server for {} ms",
-                        self.last_heard.elapsed().as_millis()
-                    )));
-                }
+                self.doubt(Instant::now());
                 continue;
             };
             self.take(answer, samples)?;
@@ -226,6 +241,24 @@ impl Link {
                 return Ok(Received::Samples);
             }
         }
+    }
+}
+
+/// Notes until when somebody waited, also when the wait is given up.
+struct Looking(Arc<Mutex<Instant>>);
+
+impl Looking {
+    fn since(&self) -> Duration {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .elapsed()
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 }
 
@@ -358,7 +391,7 @@ impl Drop for Link {
     /// nobody needs any more is closed, so that the server has room.
     fn drop(&mut self) {
         let subscriptions = std::mem::take(&mut self.subscriptions);
-        if self.broken || self.busy || self.silent > 0 {
+        if !self.mute && (self.broken || self.busy || self.silent > 0) {
             self.shared
                 .keep(&self.bus, self.login.clone(), subscriptions);
             return;

@@ -86,6 +86,7 @@ pub(crate) async fn create(
         endpoint,
         token: answer.authentication_token,
         nonce: answer.server_nonce,
+        started: None,
     })
 }
 

@@ -63,6 +63,9 @@ pub(crate) struct Login {
     pub(crate) token: NodeId,
     /// The server's latest: the next log-on is signed with it.
     pub(crate) nonce: ByteString,
+    /// Since when the server ran as it logged us on, by its own clock in ticks of
+    /// 100 ns; `None` when it does not tell.
+    pub(crate) started: Option<i64>,
 }
 
 /// A session that is logged on.
@@ -118,11 +121,27 @@ pub(crate) async fn open(shared: &Shared, bus: &Bus) -> Result<Opened, RequestEr
     {
         return Ok(opened);
     }
+    let former = shared.login(bus).and_then(|login| login.started);
     let endpoints = endpoints(shared, bus).await?;
     let mut opened = open_new(shared, bus, &endpoints).await?;
     opened.subscriptions = shared.take_subscriptions(bus);
-    transfer(&opened.wire, &mut opened.subscriptions).await?;
+    if is_same_run(former, opened.login.started) {
+        transfer(&opened.wire, &mut opened.subscriptions).await?;
+    } else {
+        for id in opened.subscriptions.server_ids() {
+            opened.subscriptions.drop_subscription(id, Instant::now());
+        }
+    }
     Ok(opened)
+}
+
+/// Whether the server certainly has not been restarted in between. The ids of a
+/// former run mean nothing to this one, or belong to somebody else by now: many
+/// servers begin to count anew.
+fn is_same_run(former: Option<i64>, now: Option<i64>) -> bool {
+    former
+        .zip(now)
+        .is_some_and(|(former, now)| former.abs_diff(now) <= wire::STARTED_SLACK as u64)
 }
 
 /// Comes back to a session; `None` when the server has forgotten it, or is
@@ -133,10 +152,15 @@ async fn resume(shared: &Shared, bus: &Bus, login: Login) -> Result<Option<Opene
         Err(ChannelError::Dial(error)) => return Err(error),
         Err(ChannelError::Open(_)) => return Ok(None),
     };
+    let former = login.started;
     let Ok(login) = log_on(shared, bus, &channel, login).await else {
         return Ok(None);
     };
     let opened = opened(bus, channel, transport, login).await?;
+    if !is_same_run(former, opened.login.started) {
+        // What took the token for its own is another session, perhaps somebody's.
+        return Ok(None);
+    }
     Ok(Some(Opened {
         subscriptions: shared.take_subscriptions(bus),
         ..opened
@@ -203,7 +227,7 @@ async fn opened(
     bus: &Bus,
     channel: Arc<AsyncSecureChannel>,
     transport: Transport,
-    login: Login,
+    mut login: Login,
 ) -> Result<Opened, RequestError> {
     let mut wire = Wire {
         channel,
@@ -211,7 +235,8 @@ async fn opened(
         timeout: bus.timeout,
         limits: Limits::default(),
     };
-    let namespaces = wire.read_capabilities().await?;
+    let (namespaces, started) = wire.read_capabilities().await?;
+    login.started = started;
     Ok(Opened {
         wire: Arc::new(wire),
         transport,
@@ -231,8 +256,9 @@ async fn transfer(wire: &Wire, subscriptions: &mut Subscriptions) -> Result<(), 
     match wire.transfer_subscriptions(ids.clone()).await {
         Ok(results) => {
             for (id, result) in ids.into_iter().zip(results) {
-                if result.status_code.is_bad() {
-                    subscriptions.drop_subscription(id, Instant::now());
+                match result.status_code.is_bad() {
+                    true => subscriptions.drop_subscription(id, Instant::now()),
+                    false => subscriptions.taken_over(id),
                 }
             }
             Ok(())
@@ -266,4 +292,19 @@ pub(crate) async fn close(wire: Arc<Wire>, transport: Transport) {
 
 pub(crate) fn line(error: &PkiError) -> RequestError {
     RequestError::Line(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_that_tells_the_same_start_is_the_same() {
+        let start = 133_000_000_000_000_000;
+        assert!(is_same_run(Some(start), Some(start + 1)));
+        // A second later.
+        assert!(!is_same_run(Some(start), Some(start + 10_000_000)));
+        assert!(!is_same_run(None, None));
+        assert!(!is_same_run(Some(start), None));
+    }
 }

@@ -7,7 +7,8 @@
 //! belongs to nobody.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::RandomState},
+    hash::{BuildHasher, Hasher},
     time::{Duration, Instant},
 };
 
@@ -67,13 +68,19 @@ struct Subscription {
     id: u32,
     publishing_ms: u32,
     keep_alive: Duration,
+    /// When it was last published, if only to say that it is alive. Time in
+    /// which nobody listened does not count.
+    heard: Instant,
+    /// Taken over from a former session, and none of our values has come since:
+    /// perhaps it is somebody else's.
+    unproven: bool,
     /// Of the last notification.
     sequence: u32,
     acknowledge: Vec<u32>,
 }
 
 /// All of one session's.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Subscriptions {
     all: Vec<Subscription>,
     /// By point.
@@ -82,6 +89,8 @@ pub(crate) struct Subscriptions {
     handles: HashMap<u32, u32>,
     timers: BTreeSet<(Instant, u32)>,
     next_handle: u32,
+    /// Publishing intervals whose subscription was made anew because it was silent.
+    renewed: HashSet<u32>,
     /// Points of a session that was picked up again and that nothing was heard of since.
     unheard: HashSet<u32>,
     unheard_until: Option<Instant>,
@@ -92,6 +101,23 @@ pub(crate) struct Subscriptions {
 pub(crate) struct Due {
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) polls: Vec<(u32, Point)>,
+}
+
+impl Default for Subscriptions {
+    /// Handles begin anywhere: a notification that is meant for another session
+    /// finds no point of this one.
+    fn default() -> Self {
+        Self {
+            all: Vec::new(),
+            items: BTreeMap::new(),
+            handles: HashMap::new(),
+            timers: BTreeSet::new(),
+            next_handle: RandomState::new().build_hasher().finish() as u32,
+            renewed: HashSet::new(),
+            unheard: HashSet::new(),
+            unheard_until: None,
+        }
+    }
 }
 
 impl Subscriptions {
@@ -327,11 +353,19 @@ impl Subscriptions {
     }
 
     /// The server has made a subscription.
-    pub(crate) fn add_subscription(&mut self, id: u32, publishing_ms: u32, keep_alive: Duration) {
+    pub(crate) fn add_subscription(
+        &mut self,
+        id: u32,
+        publishing_ms: u32,
+        keep_alive: Duration,
+        now: Instant,
+    ) {
         self.all.push(Subscription {
             id,
             publishing_ms,
             keep_alive,
+            heard: now,
+            unproven: false,
             sequence: 0,
             acknowledge: Vec::new(),
         });
@@ -353,6 +387,7 @@ impl Subscriptions {
                 self.handles.remove(&handle);
                 item.state = State::Waiting(now);
                 self.timers.insert((now, *point));
+                self.unheard.remove(point);
             }
         }
     }
@@ -379,6 +414,11 @@ impl Subscriptions {
     pub(crate) fn keep_alive(&self) -> Duration {
         let longest = self.all.iter().map(|one| one.keep_alive).max();
         longest.unwrap_or_default()
+    }
+
+    /// Whether the server still has this one.
+    pub(crate) fn has(&self, id: u32) -> bool {
+        self.all.iter().any(|one| one.id == id)
     }
 
     /// Notes the sequence number of a notification; gives those that were
@@ -441,6 +481,9 @@ impl Subscriptions {
             }
         }
         self.unheard_until = (!self.unheard.is_empty()).then_some(until);
+        for one in &mut self.all {
+            one.heard = now;
+        }
     }
 
     /// Whoever was silent for so long that it must be read, once.
@@ -460,6 +503,8 @@ impl Subscriptions {
         timer.into_iter().chain(self.unheard_until).min()
     }
 }
+
+mod silence;
 
 #[cfg(test)]
 mod tests;

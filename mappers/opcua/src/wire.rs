@@ -27,6 +27,15 @@ use crate::node::Namespaces;
 const MOST: usize = 1000;
 /// References of one node in one answer.
 const REFERENCES: u32 = 1000;
+/// References of one node at all: more is a server that never comes to an end.
+const REFERENCES_MOST: usize = 200_000;
+/// Answers for one node: a server may give few in each, but not none for ever.
+const PAGES_MOST: usize = 2000;
+
+/// By how many ticks of 100 ns the time of a server's start may differ between
+/// two readings of it: the library moves times by the difference of the clocks,
+/// and to move them back rounds.
+pub(crate) const STARTED_SLACK: i64 = 10_000;
 
 /// An open channel with a session on it.
 pub(crate) struct Wire {
@@ -79,6 +88,15 @@ pub(crate) enum WireError {
         service: &'static str,
         status: StatusCode,
     },
+    /// A node has more references than anybody needs.
+    #[error(
+        "{service}: the references of a node do not end, after {references} of them in {pages} answers"
+    )]
+    Endless {
+        service: &'static str,
+        references: usize,
+        pages: usize,
+    },
     /// The answer is not one to the request.
     #[error("{service}: the answer does not belong to it")]
     Unexpected { service: &'static str },
@@ -90,7 +108,7 @@ impl WireError {
         match self {
             Self::Line { .. } => true,
             Self::Service { status, .. } => is_end(*status),
-            Self::Timeout { .. } | Self::Unexpected { .. } => false,
+            Self::Timeout { .. } | Self::Endless { .. } | Self::Unexpected { .. } => false,
         }
     }
 
@@ -111,7 +129,9 @@ impl From<WireError> for RequestError {
             _ if ends => Self::Line(message),
             WireError::Timeout { .. } => Self::Timeout(message),
             WireError::Service { .. } => Self::Refused(message),
-            WireError::Line { .. } | WireError::Unexpected { .. } => Self::Garbled(message),
+            WireError::Line { .. } | WireError::Endless { .. } | WireError::Unexpected { .. } => {
+                Self::Garbled(message)
+            }
         }
     }
 }
@@ -280,7 +300,10 @@ impl Wire {
     async fn browse_on(&self, first: BrowseResult) -> Result<Vec<ReferenceDescription>, WireError> {
         let mut references = first.references.unwrap_or_default();
         let mut point: ByteString = first.continuation_point;
+        let mut pages = 1;
         while !point.is_null_or_empty() {
+            goes_on(references.len(), pages)?;
+            pages += 1;
             let request = BrowseNextRequest {
                 request_header: self.header(self.timeout),
                 release_continuation_points: false,
@@ -406,9 +429,11 @@ impl Wire {
         self.read(&[ReadValueId::from(state)]).await.map(drop)
     }
 
-    /// The server's namespaces, and what it takes in one request; what it does
-    /// not tell is as much as we ask for at most.
-    pub(crate) async fn read_capabilities(&mut self) -> Result<Namespaces, WireError> {
+    /// The server's namespaces and since when it runs, and what it takes in one
+    /// request; what it does not tell is as much as we ask for at most.
+    pub(crate) async fn read_capabilities(
+        &mut self,
+    ) -> Result<(Namespaces, Option<i64>), WireError> {
         let ids = [
             VariableId::Server_NamespaceArray,
             VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
@@ -416,6 +441,7 @@ impl Wire {
             VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse,
             VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds,
             VariableId::Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
+            VariableId::Server_ServerStatus_StartTime,
         ];
         let nodes = ids.map(|id| ReadValueId::from(NodeId::from(id)));
         let values = self.read(&nodes).await?;
@@ -436,7 +462,14 @@ impl Wire {
             Variant::String(uri) => uri.as_ref().to_owned(),
             _ => String::new(),
         });
-        Ok(Namespaces::new(uris.collect()))
+        let offset = self.clock_offset_ns() / 100;
+        let started = values.get(6).and_then(|value| match &value.value {
+            Some(Variant::DateTime(started)) => Some(started.ticks().saturating_add(offset)),
+            _ => None,
+        });
+        // A server that does not know it leaves it empty.
+        let started = started.filter(|ticks| *ticks > STARTED_SLACK);
+        Ok((Namespaces::new(uris.collect()), started))
     }
 }
 
@@ -483,6 +516,18 @@ pub(crate) async fn ask(
     Ok(answer)
 }
 
+/// Whether the references of one node may have another page.
+fn goes_on(references: usize, pages: usize) -> Result<(), WireError> {
+    if references < REFERENCES_MOST && pages < PAGES_MOST {
+        return Ok(());
+    }
+    Err(WireError::Endless {
+        service: "BrowseNext",
+        references,
+        pages,
+    })
+}
+
 /// One result for each operation, as Part 4 wants it.
 fn complete<T>(
     service: &'static str,
@@ -492,4 +537,22 @@ fn complete<T>(
     results
         .filter(|results| results.len() == wanted)
         .ok_or(WireError::Unexpected { service })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A continuation point that comes with each answer, for ever.
+    #[test]
+    fn a_server_whose_references_do_not_end_is_given_up() {
+        assert_eq!(goes_on(199_999, 1999), Ok(()));
+        assert!(goes_on(200_000, 200).is_err());
+        let endless = goes_on(0, 2000).unwrap_err();
+        assert_eq!(
+            endless.to_string(),
+            "BrowseNext: the references of a node do not end, after 0 of them in 2000 answers"
+        );
+        assert!(!endless.ends_session());
+    }
 }

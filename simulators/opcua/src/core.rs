@@ -83,6 +83,8 @@ pub(crate) struct Core {
     pub(crate) out: Vec<Out>,
     pub(crate) started: Instant,
     next: u32,
+    /// The last subscription's id; a restart begins to count anew.
+    next_subscription: u32,
 }
 
 impl Core {
@@ -104,12 +106,20 @@ impl Core {
             started: now,
             // So that numbers of a former start mean nothing to this one.
             next: fastrand::u32(1000..1 << 30),
+            next_subscription: 0,
         })
     }
 
     pub(crate) fn number(&mut self) -> u32 {
         self.next += 1;
         self.next
+    }
+
+    /// Ids of subscriptions are small and come again after a restart, as those
+    /// of many servers: who believes in an old one gets somebody else's.
+    pub(crate) fn subscription_number(&mut self) -> u32 {
+        self.next_subscription += 1;
+        self.next_subscription
     }
 
     /// Starts anew: sessions and subscriptions are forgotten; values stay, as a
@@ -140,6 +150,7 @@ impl Core {
             }
         }
         self.space = space;
+        self.next_subscription = 0;
         self.forget_sessions();
         Ok(())
     }

@@ -8,8 +8,8 @@ use std::{
 use futures::FutureExt;
 use longshore_sdk::{RequestError, Samples};
 use opcua::types::{
-    DataChangeNotification, NotificationMessage, PublishResponse, StatusChangeNotification,
-    StatusCode,
+    DataChangeNotification, DataValue, NotificationMessage, PublishResponse,
+    StatusChangeNotification, StatusCode,
 };
 
 use super::{
@@ -45,15 +45,8 @@ impl Link {
                 self.building = false;
                 self.built(result, samples)?;
             }
-            Answer::Read(points, Ok(values)) => {
-                self.heard();
-                let all = points.iter().zip(&values);
-                let all = all.map(|((point, field), value)| (*point, field, value));
-                // An id may be another place by now.
-                let all =
-                    all.filter(|(point, field, _)| self.subscriptions.is_still(*point, field));
-                self.server.decode(all, samples);
-            }
+            Answer::Read(points, values) => return self.polled(&points, values, samples),
+            Answer::Doubted(result) => return self.doubted(result, samples),
             Answer::Ready(values, Ok(())) => {
                 let all = values
                     .iter()
@@ -72,9 +65,7 @@ impl Link {
             }
             Answer::Verified(result) => return self.verified(result, samples),
             Answer::Done(Ok(())) => self.heard(),
-            Answer::Read(_, Err(error))
-            | Answer::Ready(_, Err(error))
-            | Answer::Done(Err(error)) => {
+            Answer::Ready(_, Err(error)) | Answer::Done(Err(error)) => {
                 let ends = error.ends_session();
                 let error = self.fail(error);
                 if ends {
@@ -82,6 +73,33 @@ impl Link {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// What the server does not watch was read.
+    fn polled(
+        &mut self,
+        points: &[(u32, Point)],
+        values: Result<Vec<Result<DataValue, Refusal>>, WireError>,
+        samples: &mut Samples,
+    ) -> Result<(), RequestError> {
+        for (point, _) in points {
+            self.reading.remove(point);
+        }
+        let values = match values {
+            Ok(values) => values,
+            Err(error) if error.ends_session() => return Err(self.fail(error)),
+            Err(error) => {
+                self.fail(error);
+                return Ok(());
+            }
+        };
+        self.heard();
+        let all = points.iter().zip(&values);
+        let all = all.map(|((point, field), value)| (*point, field, value));
+        // An id may be another place by now.
+        let all = all.filter(|(point, field, _)| self.subscriptions.is_still(*point, field));
+        self.server.decode(all, samples);
         Ok(())
     }
 
@@ -151,6 +169,7 @@ impl Link {
                     .as_ref()
                     .is_some_and(|data| !data.is_empty());
                 let id = answer.subscription_id;
+                self.subscriptions.published(id, Instant::now());
                 let missed = self
                     .subscriptions
                     .sequence(id, message.sequence_number, has_data);
@@ -192,7 +211,9 @@ impl Link {
         let (mut values, mut is_known) = (Vec::new(), true);
         for data in message.notification_data.into_iter().flatten() {
             if let Some(change) = data.inner_as::<StatusChangeNotification>() {
-                if change.status.is_bad() {
+                // Another session has it now; that is no bad status.
+                let is_taken = change.status == StatusCode::GoodSubscriptionTransferred;
+                if change.status.is_bad() || is_taken {
                     self.subscriptions
                         .drop_subscription(subscription, Instant::now());
                 }
@@ -201,7 +222,13 @@ impl Link {
             let Some(changes) = data.into_inner_as::<DataChangeNotification>() else {
                 continue;
             };
-            for item in changes.monitored_items.into_iter().flatten() {
+            let items = changes.monitored_items.unwrap_or_default();
+            let handles = items.iter().map(|item| item.client_handle);
+            if !items.is_empty() && !self.subscriptions.is_ours(subscription, handles) {
+                self.subscriptions
+                    .drop_subscription(subscription, Instant::now());
+            }
+            for item in items {
                 let Some((point, field)) = self.subscriptions.point_of(item.client_handle) else {
                     continue;
                 };
@@ -261,7 +288,7 @@ impl Link {
                         keep_alive,
                     } = new;
                     self.subscriptions
-                        .add_subscription(id, publishing_ms, keep_alive);
+                        .add_subscription(id, publishing_ms, keep_alive, now);
                 }
                 self.settle(subscription, built, samples);
                 Ok(())
@@ -307,6 +334,10 @@ impl Link {
         let mut orphans = Vec::new();
         for (attempt, result) in built.results {
             match result {
+                Ok(_) if !self.subscriptions.has(subscription) => {
+                    // Dropped while it was being filled.
+                    self.subscriptions.refused(attempt.handle, now);
+                }
                 Ok(created) => {
                     let id = created.monitored_item_id;
                     if !self.subscriptions.watched(attempt.handle, subscription, id) {

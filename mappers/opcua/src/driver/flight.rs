@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How often a subscription says that it is alive: a dead line is noticed
-/// after twice that.
+/// after twice that, at least.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(3);
 /// Publish requests under way at most: enough for a line of 100 ms at 10 ms.
 pub(super) const PUBLISH_MOST: usize = 10;
@@ -41,6 +41,8 @@ pub(super) enum Answer {
         Result<(), WireError>,
     ),
     KeptAlive(Result<(), WireError>),
+    /// Whether a server that publishes no more still answers.
+    Doubted(Result<(), WireError>),
     /// Whether watched nodes are still there: those that are not.
     Verified(Result<Vec<(u32, Point, Refusal)>, WireError>),
     /// Nobody waits for what it did.
@@ -93,6 +95,7 @@ impl Link {
             }
             self.begin_read(due.polls);
         }
+        self.give_up_unproven(now);
         let unheard = self.subscriptions.take_unheard(now);
         self.begin_read(unheard);
         if self.verify_at.is_some_and(|at| at <= now) {
@@ -125,7 +128,10 @@ impl Link {
         self.last_heard + (self.bus.session_timeout / 3).min(Duration::from_secs(20))
     }
 
-    pub(super) fn begin_read(&mut self, points: Vec<(u32, Point)>) {
+    /// Reads those points that are not being read: a slow server is not asked
+    /// again before it has answered.
+    pub(super) fn begin_read(&mut self, mut points: Vec<(u32, Point)>) {
+        points.retain(|(point, _)| self.reading.insert(*point));
         if points.is_empty() {
             return;
         }
@@ -175,9 +181,10 @@ impl Link {
         );
     }
 
-    /// How long a server with subscriptions may be silent.
+    /// How long each subscription may be silent.
     pub(super) fn silence(&self) -> Duration {
-        self.subscriptions.keep_alive() * 2 + self.bus.timeout
+        let keep_alive = self.subscriptions.keep_alive();
+        keep_alive + self.bus.timeout.max(keep_alive)
     }
 
     /// When to look again, should nothing come.
@@ -186,7 +193,12 @@ impl Link {
             // It has a timeout of its own.
             true if self.keeping => Instant::now() + self.bus.session_timeout,
             true => self.keep_from(),
-            false => self.last_heard + self.silence(),
+            // So has the question whether it still answers.
+            false if self.doubting => Instant::now() + self.bus.session_timeout,
+            false => self
+                .subscriptions
+                .silent_at(self.bus.timeout)
+                .unwrap_or_else(|| self.keep_from()),
         };
         let timer = self.subscriptions.next_wake().filter(|_| !self.building);
         let publish = (self.publishing + self.republishing == 0 && !self.subscriptions.is_empty())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use opcua::types::NumericRange;
 use proptest::prelude::*;
 
-use super::*;
+use super::{silence::Silent, *};
 use crate::{
     node::{NodeName, Place},
     point::{Field, VALUE, Watch},
@@ -91,10 +91,11 @@ impl Model {
 
     /// The subscription of an interval; the server keeps it under the interval's number.
     fn subscription(&mut self, publishing_ms: u32) -> u32 {
+        let now = self.now();
         if self.under_test.subscription(publishing_ms).is_none() {
             let keep_alive = Duration::from_secs(3);
             self.under_test
-                .add_subscription(publishing_ms, publishing_ms, keep_alive);
+                .add_subscription(publishing_ms, publishing_ms, keep_alive, now);
         }
         publishing_ms
     }
@@ -230,7 +231,7 @@ fn a_refused_node_waits_alone_and_longer_each_time() {
 #[test]
 fn gaps_in_the_sequence_are_seen_also_by_a_keep_alive() {
     let mut under_test = Subscriptions::default();
-    under_test.add_subscription(7, 200, Duration::from_secs(3));
+    under_test.add_subscription(7, 200, Duration::from_secs(3), Instant::now());
     // A keep-alive before the first notification names its number.
     assert!(under_test.sequence(7, 1, false).is_empty());
     assert!(under_test.sequence(7, 1, true).is_empty());
@@ -246,4 +247,71 @@ fn gaps_in_the_sequence_are_seen_also_by_a_keep_alive() {
         .collect();
     assert_eq!(acknowledged, [(7, 1), (7, 4), (7, 7), (7, 5)]);
     assert!(under_test.take_acknowledgements().is_empty());
+}
+
+/// One watched point in each of the subscriptions 7 (200 ms) and 8 (1 s).
+fn two_watched(now: Instant) -> (Subscriptions, [u32; 2]) {
+    let mut under_test = Subscriptions::default();
+    under_test.replace(
+        [(1, watching(1, 200)), (2, watching(2, 1000))].into_iter(),
+        now,
+    );
+    under_test.add_subscription(7, 200, Duration::from_secs(3), now);
+    under_test.add_subscription(8, 1000, Duration::from_secs(3), now);
+    let handles = [7, 8].map(|id| {
+        let attempt = under_test.due(now).attempts.remove(0);
+        assert!(under_test.watched(attempt.handle, id, id + 100));
+        attempt.handle
+    });
+    (under_test, handles)
+}
+
+#[test]
+fn a_subscription_that_is_not_published_is_made_anew_and_then_given_up() {
+    let margin = Duration::from_secs(4);
+    let after = |seconds| Duration::from_secs(seconds);
+    let start = Instant::now();
+    let (mut under_test, _) = two_watched(start);
+    assert_eq!(under_test.silent_at(margin), Some(start + after(7)));
+    // Only one of them is published.
+    under_test.published(8, start + after(5));
+    let silent = under_test.silent(start + after(7), margin);
+    let seven = |again| Silent {
+        id: 7,
+        time: after(7),
+        again,
+    };
+    assert_eq!(silent, [seven(false)]);
+    let now = start + after(7);
+    assert_eq!(under_test.renew(7, now), [1]);
+    assert!(!under_test.has(7) && under_test.has(8));
+    // Time in which nobody took what came does not count.
+    under_test.add_subscription(7, 200, after(3), now);
+    under_test.unattended(after(10));
+    assert_eq!(under_test.silent(now + after(10), margin), []);
+    let silent = under_test.silent(now + after(17), margin);
+    assert!(silent.contains(&seven(true)), "{silent:?}");
+    // A keep-alive is enough.
+    under_test.published(7, now + after(17));
+    let silent = under_test.silent(now + after(24), margin);
+    assert!(silent.contains(&seven(false)), "{silent:?}");
+}
+
+#[test]
+fn a_foreign_subscription_is_never_taken_for_ours() {
+    let now = Instant::now();
+    let (mut under_test, [first, second]) = two_watched(now);
+    let (other, _) = two_watched(now);
+    assert!(!other.handles.contains_key(&first));
+    // One that we made ourselves is ours, whatever comes late.
+    assert!(under_test.is_ours(7, [first.wrapping_sub(1)]));
+    under_test.resumed(now, now + Duration::from_secs(5));
+    under_test.taken_over(7);
+    under_test.taken_over(8);
+    assert!(!under_test.is_ours(7, [first.wrapping_sub(1)]));
+    assert!(under_test.is_ours(8, [first.wrapping_sub(1), second]));
+    assert!(under_test.take_unproven(now).is_empty());
+    let later = now + Duration::from_secs(5);
+    assert_eq!(under_test.take_unproven(later), vec![7_u32]);
+    assert!(under_test.take_unproven(later).is_empty());
 }

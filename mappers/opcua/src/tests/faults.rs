@@ -253,6 +253,48 @@ async fn node_opcua_bad_nodes_slow_nobody() {
     check_deleted_node(&mut peer).await;
 }
 
+/// Devices with a session each: a setting of the session is another for each.
+async fn with_sessions_of_their_own(url: &str, node: Value, mapper: &TestMapper<Opcua>) {
+    for index in 0..4 {
+        let mut protocol = plain(url);
+        protocol["sessionTimeout"] = json!(format!("{}s", 60 + index));
+        let mut point = node.clone();
+        point["name"] = json!(format!("value{index}"));
+        let device =
+            json!({"device": format!("default/d{index}"), "protocol": protocol, "points": [point]});
+        mapper.configure(device).await;
+    }
+}
+
+/// Ids of subscriptions begin again with a server's restart: what one session
+/// remembers of its own belongs to another one by then.
+#[tokio::test]
+async fn asyncua_sessions_do_not_steal_each_others_values_after_a_restart() {
+    let mut peer = Peer::asyncua(&[]);
+    let mapper = mapper();
+    with_sessions_of_their_own(&peer.url, counter(), &mapper).await;
+    for _ in 0..3 {
+        for index in 0..4 {
+            mapper.wait_samples(&format!("value{index}"), 3).await;
+        }
+        let port = peer.kill();
+        for index in 0..4 {
+            mapper.wait_offline(&format!("default/d{index}")).await;
+        }
+        peer = Peer::asyncua(&["--port", &port]);
+    }
+    for index in 0..4 {
+        mapper.wait_online(&format!("default/d{index}")).await;
+    }
+    // Longer than a stolen one would live on.
+    for _ in 0..3 {
+        for index in 0..4 {
+            mapper.wait_samples(&format!("value{index}"), 10).await;
+        }
+    }
+    mapper.stop();
+}
+
 /// A server that forgets all sessions while its nodes stay.
 #[tokio::test]
 async fn forgotten_sessions_are_made_anew() {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use longshore_sdk::{SampleValue, testing::TestMapper};
-use longshore_sim_opcua::{Fault, Service, Simulator, opcua};
+use longshore_sim_opcua::{Fault, FaultRule, Service, Simulator, opcua};
 use serde_json::{Value, json};
 
 use super::rig::{mapper, plain};
@@ -171,6 +171,88 @@ async fn a_lost_connection_does_not_cost_the_session() {
     sim.restart(Duration::from_millis(200)).await;
     mapper.wait_samples("v0", 5).await;
     mapper.wait_value("steady", 7.5).await;
+    mapper.stop();
+}
+
+/// A restart, at which the server counts its subscriptions from 1 on again.
+#[tokio::test]
+async fn sessions_do_not_steal_each_others_values_after_a_restart() {
+    let sim = bench(4, 100, json!({})).await;
+    let mapper = mapper();
+    for (index, point) in points(4, 200).into_iter().enumerate() {
+        let mut protocol = plain(&sim.url());
+        protocol["sessionTimeout"] = json!(format!("{}s", 60 + index));
+        let device =
+            json!({"device": format!("default/d{index}"), "protocol": protocol, "points": [point]});
+        mapper.configure(device).await;
+    }
+    for _ in 0..5 {
+        for index in 0..4 {
+            mapper.wait_samples(&format!("v{index}"), 5).await;
+        }
+        sim.restart(Duration::from_millis(200)).await;
+    }
+    for index in 0..4 {
+        mapper.wait_samples(&format!("v{index}"), 20).await;
+    }
+    assert_eq!(sim.count(Service::TransferSubscriptions).requests, 0);
+    assert_eq!(sim.totals().subscriptions, 4);
+    mapper.stop();
+}
+
+/// It goes on answering reads: values must not stay good meanwhile, and they
+/// come again when it publishes again.
+#[tokio::test]
+async fn a_server_that_answers_but_publishes_no_more_is_noticed() {
+    let sim = bench(3, 100, json!({})).await;
+    let mut all = points(3, 200);
+    all.push(
+        json!({"name": "read", "sampling": "poll", "intervalMs": 200,
+                    "config": config("Steady")}),
+    );
+    let mapper = start(&sim, all).await;
+    mapper.wait_samples("v0", 3).await;
+    let created = sim.totals().sessions_created;
+    sim.fault(FaultRule::from(Fault::Unresponsive).on(Service::Publish));
+    for index in 0..3 {
+        let (_, why) = mapper.wait_bad(&format!("v{index}")).await;
+        assert!(
+            why.starts_with("the server answers, but has published nothing for"),
+            "{why}"
+        );
+    }
+    mapper.wait_samples("read", 3).await;
+    // A new subscription did not help: a new session is made.
+    let renewed = |sim: &Simulator| match sim.totals().sessions_created {
+        now if now > created => Ok(()),
+        now => Err(format!("{now} sessions were made")),
+    };
+    sim.wait("a new session", renewed).await;
+    let latest = mapper.latest("v0").expect("some");
+    assert!(latest.value.is_err(), "{latest:?}");
+    sim.clear_faults();
+    for index in 0..3 {
+        mapper.wait_samples(&format!("v{index}"), 5).await;
+    }
+    mapper.stop();
+}
+
+/// What the server does not watch is not read again before it has answered.
+#[tokio::test]
+async fn a_slow_server_is_not_flooded_with_reads() {
+    let sim = bench(10, 100, json!({"maxMonitoredItems": 4})).await;
+    let mapper = start(&sim, points(10, 100)).await;
+    for index in 0..10 {
+        mapper.wait_samples(&format!("v{index}"), 2).await;
+    }
+    sim.fault(FaultRule::from(Fault::Slow(1000)).on(Service::Read));
+    let before = sim.count(Service::Read).requests;
+    let begin = Instant::now();
+    mapper.wait_samples("v9", 3).await;
+    // One after the other for the six, and some for what else is asked.
+    let reads = sim.count(Service::Read).requests - before;
+    let most = (begin.elapsed().as_secs() + 1) * 3;
+    assert!(reads <= most, "{reads} reads, {most} at most");
     mapper.stop();
 }
 

@@ -70,7 +70,7 @@ pub(crate) fn create(
     let mut subscription = Subscription::new(from.session, interval, now.instant);
     revise(&mut subscription, r)?;
     subscription.enabled = r.bool()?;
-    let id = core.number();
+    let id = core.subscription_number();
     w.u32(id);
     w.f64(as_milliseconds(interval));
     w.u32(subscription.lifetime);
