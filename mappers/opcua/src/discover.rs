@@ -499,7 +499,8 @@ fn device_name(title: &str) -> String {
 }
 
 /// Whether a path is meant; no glob means each. Globs are written with or
-/// without the indexes of namespaces.
+/// without the indexes of namespaces; one without `/` is a name at any depth,
+/// with all that is below it.
 fn matches(globs: &[String], path: &str) -> bool {
     let bare: Vec<_> = path
         .split('/')
@@ -509,10 +510,14 @@ fn matches(globs: &[String], path: &str) -> bool {
         })
         .collect();
     let bare = bare.join("/");
-    let either = |glob: &String| {
+    let either = |glob: &str| {
         is_match(glob.as_bytes(), path.as_bytes()) || is_match(glob.as_bytes(), bare.as_bytes())
     };
-    globs.is_empty() || globs.iter().any(either)
+    let any = |glob: &String| match glob.contains('/') || glob.starts_with("**") {
+        true => either(glob),
+        false => either(&format!("/**/{glob}")) || either(&format!("/**/{glob}/**")),
+    };
+    globs.is_empty() || globs.iter().any(any)
 }
 
 /// `*` is anything within an element, `**` anything at all, `?` one character.
@@ -520,9 +525,14 @@ fn is_match(glob: &[u8], text: &[u8]) -> bool {
     match glob {
         [] => text.is_empty(),
         [b'*', b'*', rest @ ..] => {
-            // `/**/` may also be nothing.
-            let rest = rest.strip_prefix(b"/").unwrap_or(rest);
-            (0..=text.len()).any(|at| is_match(rest, &text[at..]))
+            let Some(rest) = rest.strip_prefix(b"/") else {
+                return (0..=text.len()).any(|at| is_match(rest, &text[at..]));
+            };
+            // Whole elements; `/**/` may also be nothing.
+            let begins = |at: &usize| *at == 0 || text[*at - 1] == b'/';
+            (0..=text.len())
+                .filter(begins)
+                .any(|at| is_match(rest, &text[at..]))
         }
         [b'*', rest @ ..] => {
             let end = text
@@ -552,12 +562,17 @@ mod tests {
             "**/Position",
             "/Objects/Machine/**/Pos*",
             "/Objects/Machine/Axis?/Position",
+            "Machine",
+            "2:Axis1",
+            "Posi*",
         ] {
             assert!(matches(&[glob.to_owned()], path), "{glob}");
         }
         for glob in [
             "/Objects/*/Position",
-            "Position",
+            "Axis",
+            "osition",
+            "**/osition",
             "/Objects/Machine",
             "**/Speed",
         ] {

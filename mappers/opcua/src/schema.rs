@@ -8,6 +8,29 @@ use longshore_sdk::schema::Document;
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Map, Value, json};
 
+/// The words of a policy. Those of both vocabularies; the reader also takes
+/// them in other letters.
+const POLICIES: &[&str] = &[
+    "auto",
+    "none",
+    "None",
+    "Basic256Sha256",
+    "Aes128Sha256RsaOaep",
+    "Aes256Sha256RsaPss",
+    "Aes128_Sha256_RsaOaep",
+    "Aes256_Sha256_RsaPss",
+];
+/// The words of a mode.
+const MODES: &[&str] = &[
+    "auto",
+    "none",
+    "None",
+    "sign",
+    "Sign",
+    "signAndEncrypt",
+    "SignAndEncrypt",
+];
+
 /// How a server is reached: `protocol.configData` of a Device, or
 /// `protocolConfigData` of its model as the default. Devices that agree in all
 /// but `namespace` and `publishingInterval` share one session.
@@ -47,8 +70,10 @@ struct Device {
     /// KubeEdge's form of `user.password`.
     password: Option<String>,
     /// KubeEdge's form of `security.policy`.
+    #[schemars(extend("enum" = POLICIES))]
     security_policy: Option<String>,
     /// KubeEdge's form of `security.mode`; `None` is the policy none.
+    #[schemars(extend("enum" = MODES))]
     security_mode: Option<String>,
     /// KubeEdge's form of `certificate.key`.
     private_key: Option<String>,
@@ -60,10 +85,10 @@ struct Device {
 struct Security {
     /// `none`, `Basic256Sha256`, `Aes128Sha256RsaOaep`, `Aes256Sha256RsaPss`, or
     /// `auto`: the best that the server offers.
-    #[schemars(extend("default" = "auto"))]
+    #[schemars(extend("default" = "auto", "enum" = POLICIES))]
     policy: Option<String>,
     /// `sign`, `signAndEncrypt`, or `auto`: encrypted where the server can.
-    #[schemars(extend("default" = "auto"))]
+    #[schemars(extend("default" = "auto", "enum" = MODES))]
     mode: Option<String>,
 }
 
@@ -197,7 +222,8 @@ struct Discovery {
     /// folder without the Server object.
     root: Option<String>,
     /// Browse paths that are wanted, with or without the indexes of namespaces;
-    /// `*` is anything in one element, `**` anything at all. One or several.
+    /// `*` is anything in one element, `**` anything at all. A glob without `/` is
+    /// a name at any depth, with all that is below it. One or several.
     #[serde(rename = "match")]
     globs: Option<Globs>,
     /// Levels below the root.
@@ -335,4 +361,21 @@ fn the_reader_knows_the_keys_of_the_schema() {
         .iter()
         .filter(|warning| warning.message.starts_with("unknown"));
     assert_eq!(unknown.count(), 0, "{:?}", parsed.warnings);
+}
+
+/// A word that the schema refuses is one that the reader refuses, and the reverse.
+#[test]
+fn the_words_of_a_choice_are_those_of_the_reader() {
+    use crate::bus::{Mode, Policy};
+    fn same<'a>(words: &[&str], read: impl Iterator<Item = &'a str>) {
+        let lower = |word: &str| word.to_ascii_lowercase();
+        let known: std::collections::BTreeSet<_> = read.map(lower).collect();
+        let told: std::collections::BTreeSet<_> = words.iter().map(|word| lower(word)).collect();
+        assert_eq!(told, known);
+    }
+    same(POLICIES, Policy::NAMES.iter().map(|(word, _)| *word));
+    same(MODES, Mode::NAMES.iter().map(|(word, _)| *word));
+    let device = document().device;
+    let list = device["properties"]["securityPolicy"]["enum"].as_array();
+    assert_eq!(list.map(Vec::len), Some(POLICIES.len()), "{device}");
 }
