@@ -137,18 +137,7 @@ fn method(
     faults: &mut Vec<Fault>,
 ) -> Option<Method> {
     let objects = entry.objects("parameters", "methods[].parameters[]");
-    let mut parameters: Vec<Parameter> = Vec::with_capacity(objects.len());
-    let mut names = Names(Vec::with_capacity(objects.len()));
-    for object in &objects {
-        let read = parameter(&mut entry, object);
-        // One with a fault is a name all the same, or each use would be a fault too.
-        let name = object.1.get("name").and_then(Json::as_str);
-        names.0.extend(name.map(|name| {
-            let of = read.as_ref().map(|read| Type::from(read.value_type));
-            (name, of.unwrap_or(Type::Any))
-        }));
-        parameters.extend(read);
-    }
+    let (parameters, names) = parameters(&mut entry, &objects);
     let mut steps = Vec::new();
     for (place, object) in entry.objects("steps", "methods[].steps[]") {
         let property = target(&mut entry, &place, &object, "write", properties, true);
@@ -192,6 +181,26 @@ fn method(
             .unwrap_or(DEFAULT_CALL_TIMEOUT),
     };
     entry.finish(faults).then_some(method)
+}
+
+/// The parameters, and the names that expressions may use.
+fn parameters<'a>(
+    entry: &mut Entry,
+    objects: &'a [(String, FreeObject)],
+) -> (Vec<Parameter>, Names<'a>) {
+    let mut parameters: Vec<Parameter> = Vec::with_capacity(objects.len());
+    let mut names = Names(Vec::with_capacity(objects.len()));
+    for object in objects {
+        let read = parameter(entry, object);
+        // One with a fault is a name all the same, or each use would be a fault too.
+        let name = object.1.get("name").and_then(Json::as_str);
+        names.0.extend(name.map(|name| {
+            let of = read.as_ref().map(|read| Type::from(read.value_type));
+            (name, of.unwrap_or(Type::Any))
+        }));
+        parameters.extend(read);
+    }
+    (parameters, names)
 }
 
 /// The property that `key` names.

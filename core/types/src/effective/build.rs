@@ -10,7 +10,7 @@ use crate::{
         AccessMode, Device, DeviceModel, DeviceProperty, FreeObject, ModelProperty, PropertyType,
         VisitorConfig,
     },
-    expression::Type,
+    expression::{Expression, Type},
     fault::Fault,
     policy::PropertyPolicy,
     unit,
@@ -78,15 +78,12 @@ pub(super) fn build(device: &Device, model: &DeviceModel) -> Result<EffectiveDev
         seen.insert(&property.name, index);
         let of_model = models.get(property.name.as_str()).copied();
         properties.push(one(index, property, of_model, model, &mut faults));
-        let visitors = [
-            (Some(&property.visitors), path),
-            (
-                of_model.and_then(|(_, of_model)| of_model.visitors.as_ref()),
-                format!("model.spec.properties[{}]", of_model.map_or(0, |m| m.0)),
-            ),
-        ];
-        for (visitors, path) in visitors {
-            faults.extend(visitors.and_then(|visitors| other_protocol(visitors, &protocol, &path)));
+        faults.extend(other_protocol(&property.visitors, &protocol, &path));
+        if let Some((index, of_model)) = of_model
+            && let Some(visitors) = &of_model.visitors
+        {
+            let path = format!("model.spec.properties[{index}]");
+            faults.extend(other_protocol(visitors, &protocol, &path));
         }
     }
     let mut of_model = model.spec.protocol_config_data.clone();
@@ -271,21 +268,34 @@ fn one(
             .unwrap_or_default(),
         broken: broken.first().map(with_key),
     };
-    for mut fault in broken.into_iter().chain(warnings) {
-        let at = |rest: &&str| {
-            let below = of_model.and_then(|of_model| of_model.visitors.as_ref());
-            below.is_some_and(|below| stands(&below.config_data, rest))
-                && !stands(&property.visitors.config_data, rest)
-        };
-        let key = fault.path.strip_prefix(&visitor_path);
-        if let Some(key) = key.and_then(|rest| rest.strip_prefix('.')).filter(at) {
-            fault.path = format!("{in_model}{CONFIG}.{key}");
-            fault.message = format!("property `{}`: {}", property.name, fault.message);
-        }
-        faults.push(fault);
-    }
+    let found = broken.into_iter().chain(warnings);
+    faults.extend(found.map(|fault| at_its_place(fault, property, of_model, &path, &in_model)));
     effective.desired = desired(property, &effective, &path, faults);
     effective
+}
+
+/// A fault of a key that only the model has stands there.
+fn at_its_place(
+    mut fault: Fault,
+    property: &DeviceProperty,
+    of_model: Option<&ModelProperty>,
+    path: &str,
+    in_model: &str,
+) -> Fault {
+    let visitors = of_model.and_then(|of_model| of_model.visitors.as_ref());
+    let of_model = |key: &&str| {
+        visitors.is_some_and(|visitors| stands(&visitors.config_data, key))
+            && !stands(&property.visitors.config_data, key)
+    };
+    let key = fault
+        .path
+        .strip_prefix(path)
+        .and_then(|rest| rest.strip_prefix(CONFIG)?.strip_prefix('.'));
+    if let Some(key) = key.filter(of_model) {
+        fault.path = format!("{in_model}{CONFIG}.{key}");
+        fault.message = format!("property `{}`: {}", property.name, fault.message);
+    }
+    fault
 }
 
 /// Whether a key, such as `write.timeout`, stands in the object. A list counts
@@ -325,14 +335,8 @@ fn check_policy(
             format!("`mask` and `shift` need a whole raw value, not rawType {raw_type}"),
         ));
     }
-    let condition = policy.bad_when.as_ref();
-    match condition.map(|condition| condition.infer(&|_| Type::Any)) {
-        None | Some(Ok(Type::Bool | Type::Any)) => {}
-        Some(Ok(other)) => {
-            let message = format!("expected a condition, true or false, got {}", other.kind());
-            return Some(("badWhen", message));
-        }
-        Some(Err(error)) => return Some(("badWhen", error.to_string())),
+    if let Some(message) = wrong_condition(policy.bad_when.as_ref()) {
+        return Some(("badWhen", message));
     }
     let calculation = policy.calculation.as_ref()?;
     match calculation.expression.infer(&|_| Type::Any) {
@@ -358,6 +362,18 @@ fn check_policy(
         "inverse",
         format!("does not invert `expression`: {example}"),
     ))
+}
+
+/// Why a condition on a raw value is none.
+fn wrong_condition(condition: Option<&Expression>) -> Option<String> {
+    match condition?.infer(&|_| Type::Any) {
+        Ok(Type::Bool | Type::Any) => None,
+        Ok(other) => Some(format!(
+            "expected a condition, true or false, got {}",
+            other.kind()
+        )),
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 /// Whether an expression of this type can be a property's value.

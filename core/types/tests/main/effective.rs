@@ -218,3 +218,35 @@ fn a_schema_is_held_against_what_is_the_mappers() {
         "the model gives the first one its address; what is broken is left out"
     );
 }
+
+#[test]
+fn a_fault_stands_where_its_key_is_written() {
+    let of_model = json!([
+        {"name": "other", "type": "INT"},
+        {"name": "p", "type": "INT", "visitors": {"configData": {"scale": 0, "write": {"retries": -1}}}},
+    ]);
+    let model: DeviceModel = serde_json::from_value(
+        json!({"metadata": {"name": "m"}, "spec": {"protocol": "modbus", "properties": of_model}}),
+    )
+    .unwrap();
+    let found = |config: serde_json::Value| {
+        let device = serde_json::from_value(json!({"metadata": {"name": "d"}, "spec": {
+            "deviceModelRef": {"name": "m"}, "properties": [{"name": "p", "visitors": {"configData": config}}]}}));
+        let built = EffectiveDevice::build(&device.unwrap(), &model).unwrap();
+        (
+            faults(&built).join("\n"),
+            built.properties[0].broken.clone(),
+        )
+    };
+    let (told, broken) = found(json!({}));
+    insta::assert_snapshot!(told, @r"
+    model.spec.properties[1].visitors.configData.scale: property `p`: must not be 0
+    model.spec.properties[1].visitors.configData.write.retries: property `p`: expected a whole number, got `-1`
+    ");
+    assert_eq!(broken.as_deref(), Some("scale: must not be 0"));
+    let (told, _) = found(json!({"scale": 0, "write": {"retries": 2}}));
+    assert_eq!(
+        told,
+        "spec.properties[0].visitors.configData.scale: must not be 0"
+    );
+}
