@@ -30,6 +30,8 @@ const BUS: &str = "org.freedesktop.DBus";
 const QUEUE: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 /// How long BlueZ may take to say what there is.
 const SNAPSHOT: Duration = Duration::from_secs(5);
+/// Signals that are kept meanwhile: more than a busy place has in that time.
+const MOST_KEPT: usize = 4096;
 /// How long until it is asked again, when it did not; the pauses grow.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -377,7 +379,13 @@ impl Reader {
             tokio::select! {
                 found = &mut owner => break found,
                 next = self.stream.next() => match next {
-                    Some(Ok(message)) => self.kept.push_back(message),
+                    Some(Ok(message)) if self.kept.len() < MOST_KEPT => {
+                        self.kept.push_back(message);
+                    }
+                    Some(Ok(_)) => {
+                        self.kept.clear();
+                        return self.put_off(client);
+                    }
                     _ => return,
                 },
             }
