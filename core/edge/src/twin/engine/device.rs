@@ -67,9 +67,11 @@ impl Device {
     /// Says each fault once: a node that works alone has no other place for it.
     fn log_news(&self, faults: &[Fault], former: &[Fault]) {
         for fault in faults.iter().filter(|fault| !former.contains(fault)) {
-            let Fault { path, message, .. } = fault;
-            let unused = fault.is_error();
-            tracing::warn!(device = %self.name, path, message, unused, "fault in a device's configuration");
+            if fault.is_error() {
+                tracing::warn!(device = %self.name, %fault, "fault in a device's configuration");
+            } else {
+                tracing::warn!(device = %self.name, doubt = %fault, "doubt about a device's configuration");
+            }
         }
     }
 

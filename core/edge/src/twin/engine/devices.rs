@@ -232,7 +232,7 @@ impl Engine {
         device.config_hash = 0;
         device.wants_config = false;
         if device.config_valid.set(Some(false), reason, message, now) {
-            tracing::warn!(device = %device.name, reason, message, "a device cannot be used");
+            tracing::warn!(device = %device.name, reason, why = message, "a device cannot be used");
         }
         device.served.set(Some(false), reason, "", now);
         device.faults = Vec::new();
