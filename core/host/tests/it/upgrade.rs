@@ -105,7 +105,13 @@ async fn play(
                 // It may be down again already.
                 let _ = run.mapper.submit(vec![configure]);
             }
-            MapperEvent::Down { reason, .. } => seen.downs.push(reason.to_string()),
+            MapperEvent::Down {
+                reason, planned, ..
+            } => {
+                let makes_room = &*reason == "makes room for another version";
+                assert_eq!(planned, makes_room, "{reason}");
+                seen.downs.push(reason.to_string());
+            }
             MapperEvent::Batch { batch, .. } => {
                 for sample in batch.samples() {
                     let Some(ValueRef::Int(value)) = sample.value else {
