@@ -132,7 +132,7 @@ async fn check_discovery(peer: &Peer) {
         found
             .notes
             .iter()
-            .any(|note| note.contains("the server offers none")),
+            .any(|note| note.contains("the server offers no security (policy none)")),
         "{:?}",
         found.notes
     );
