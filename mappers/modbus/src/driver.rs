@@ -1,5 +1,7 @@
 //! The open line to a bus: one request, one answer. The only file that awaits.
 
+mod discard;
+
 use std::{
     io,
     time::{Duration, SystemTime},
@@ -8,7 +10,6 @@ use std::{
 use longshore_sdk::{Connection, MethodConfig, RequestError, SampleValue, Samples};
 use tokio::{
     net::TcpStream,
-    task::yield_now,
     time::{Instant, error::Elapsed, sleep_until, timeout_at},
 };
 
@@ -30,14 +31,6 @@ const AFTER_SPOILED: Duration = Duration::from_millis(100);
 const SILENT: u8 = 2;
 /// How long a serial answer that was given up is still expected.
 const LATE: Duration = Duration::from_secs(5);
-
-/// What waits on a line before a request is a late answer or noise. More than
-/// this, or for longer, is a line that never stops: no receive buffer that
-/// nobody has emptied for a while holds as much.
-const MOST_DISCARDED: u64 = 1024 * 1024;
-const LONGEST_DISCARD: Duration = Duration::from_millis(100);
-/// Reads between two pauses in which other lines have their turn.
-const READS_AT_ONCE: usize = 16;
 
 /// An open line.
 pub struct Line {
@@ -151,44 +144,6 @@ impl Line {
         }
     }
 
-    /// What has come since the last answer is late or noise. Over TCP the
-    /// transaction id tells, and the stream must stay in step.
-    async fn discard_input(&mut self) -> Result<(), RequestError> {
-        if self.bus.framing == Framing::Mbap {
-            return Ok(());
-        }
-        let (start, before) = (Instant::now(), self.dropped);
-        self.dropped += self.input.len() as u64;
-        self.input.clear();
-        while !self.discard_some()? {
-            let (count, taken) = (self.dropped - before, start.elapsed());
-            if count >= MOST_DISCARDED || taken >= LONGEST_DISCARD {
-                self.broken = true;
-                return Err(RequestError::Line(format!(
-                    "the line does not stop talking: {count} bytes in {} ms that belong to no message",
-                    taken.as_millis()
-                )));
-            }
-            yield_now().await;
-        }
-        Ok(())
-    }
-
-    /// Takes some of what has come; `true` when that was all.
-    fn discard_some(&mut self) -> Result<bool, RequestError> {
-        let mut rubbish = [0; 512];
-        for _ in 0..READS_AT_ONCE {
-            match self.io.try_read(&mut rubbish) {
-                Ok(0) => return Err(self.broke(&io::Error::from(io::ErrorKind::UnexpectedEof))),
-                Ok(count) => self.dropped += count as u64,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.broke(&error)),
-            }
-        }
-        Ok(false)
-    }
-
     async fn await_answer(
         &mut self,
         unit: &Unit,
@@ -204,7 +159,9 @@ impl Line {
             came = true;
         }
         let mut is_last = false;
+        let (start, before) = (Instant::now(), self.dropped);
         loop {
+            self.babbles(before, start)?;
             // What came in time may be read a little late: one read is allowed
             // after the end, as a line that never stops would have none.
             let is_over = Instant::now() >= until;

@@ -1,6 +1,8 @@
 //! The open line to a bus: one request, one answer, and what comes by itself.
 //! The only file that awaits.
 
+mod discard;
+
 use std::{
     io,
     time::{Duration, SystemTime},
@@ -31,15 +33,8 @@ const AFTER_SPOILED: Duration = Duration::from_millis(100);
 /// The longest that the line is kept free for a late answer.
 const LATE: Duration = Duration::from_millis(500);
 
-/// What waits on a line before a request is a late answer or noise. More than
-/// this, or for longer, is a line that never stops: no receive buffer that
-/// nobody has emptied for a while holds as much.
-const MOST_DISCARDED: usize = 1024 * 1024;
-const LONGEST_DISCARD: Duration = Duration::from_millis(100);
 /// So much at once is no answer of a device: other lines have their turn first.
 const MUCH: usize = 512;
-/// Reads between two pauses in which other lines have their turn.
-const READS_AT_ONCE: usize = 16;
 
 /// Silent units that are remembered: more than hang on any line.
 const MOST_SILENT: usize = 256;
@@ -219,50 +214,6 @@ impl Line {
         }
     }
 
-    /// What has come before the request is not its answer.
-    async fn discard(&mut self, link: &Link) -> Result<(), RequestError> {
-        let (start, before) = (Instant::now(), self.dropped);
-        let mut count = 0;
-        while !self.discard_some(link, &mut count)? {
-            let taken = start.elapsed();
-            if count >= MOST_DISCARDED || taken >= LONGEST_DISCARD {
-                self.broken = true;
-                return Err(RequestError::Line(format!(
-                    "the line does not stop talking: {} bytes in {} ms that belong to no message",
-                    self.dropped - before + self.input.len() as u64,
-                    taken.as_millis()
-                )));
-            }
-            yield_now().await;
-        }
-        self.pass_on(link);
-        // The beginning of a message that comes by itself is kept.
-        if self.streams.speaker().is_none() {
-            self.dropped += self.input.len() as u64;
-            self.input.clear();
-        }
-        Ok(())
-    }
-
-    /// Takes some of what has come; `true` when that was all.
-    fn discard_some(&mut self, link: &Link, total: &mut usize) -> Result<bool, RequestError> {
-        let mut buffer = [0; 512];
-        for _ in 0..READS_AT_ONCE {
-            match self.io.try_read(&mut buffer) {
-                Ok(0) => return Err(self.broke(&io::Error::from(io::ErrorKind::UnexpectedEof))),
-                Ok(count) => {
-                    *total += count;
-                    self.input.extend_from_slice(&buffer[..count]);
-                    self.pass_on(link);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.broke(&error)),
-            }
-        }
-        Ok(false)
-    }
-
     /// Gives the messages in the input to those who listen, and drops the others.
     fn pass_on(&mut self, link: &Link) {
         while let Some(step) = self.take(link, false) {
@@ -316,6 +267,7 @@ impl Line {
         let (mut until, mut silent, mut spoiled) = (deadline, false, false);
         let mut echo = link.echo;
         let mut other = None;
+        let (start, before) = (Instant::now(), self.dropped);
         loop {
             while let Some(step) = self.take(link, silent) {
                 match step {
@@ -337,6 +289,7 @@ impl Line {
                     }
                 }
             }
+            self.babbles(before, start)?;
             match self.more(link, until).await? {
                 Some(true) => silent = false,
                 None => silent = true,

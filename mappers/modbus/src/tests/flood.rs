@@ -64,7 +64,7 @@ async fn a_babbling_server_costs_its_neighbours_nothing() {
     let plc = simulator().start().await;
     let point = |id: u32| [(id, "INT", json!({"address": "hr:0"}))];
     let rig = Rig::new();
-    let babbler = json!({"url": flood.url, "timeoutMs": 300});
+    let babbler = json!({"url": flood.url, "timeoutMs": 3000});
     rig.configure(1, &babbler, 40, &point(1));
     let other = json!({"url": format!("tcp://{}", plc.addr())});
     rig.configure(2, &other, 40, &point(2));

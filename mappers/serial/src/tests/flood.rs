@@ -71,7 +71,7 @@ async fn a_flood_of(message: &'static [u8]) {
         [(id, "INT", config)]
     };
     let rig = Rig::new();
-    let babbler = json!({"url": flood.url, "timeout": 300});
+    let babbler = json!({"url": flood.url, "timeout": 3000});
     rig.configure(1, &babbler, 40, &point(1, "A?\r\n"));
     rig.configure(2, &protocol, 40, &point(2, "B?\r\n"));
     rig.wait_samples(2, 3);
