@@ -7,8 +7,15 @@ use crate::house::{Member, assert_none, members, within};
 /// below itself for its tests.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("core/types", &[]),
+    ("core/process", &["core/types"]),
+    ("core/sqlite", &[]),
+    ("core/objects", &["core/sqlite", "core/types"]),
     ("core/link", &["core/types"]),
-    ("core/apiserver", &["core/types"]),
+    (
+        "core/apiserver",
+        &["core/objects", "core/sqlite", "core/process", "core/types"],
+    ),
+    ("core/twin", &["core/types"]),
     ("core/host", &["plugin-sdk/abi", "core/types"]),
     ("core/host/fixtures", &["plugin-sdk"]),
     ("core/cri", &["core/types"]),
@@ -19,6 +26,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "core/cri",
             "core/apiserver",
             "core/link",
+            "core/objects",
+            "core/process",
+            "core/sqlite",
+            "core/twin",
             "core/types",
         ],
     ),
@@ -36,6 +47,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "cloudhub/scheduler",
             "core/types",
+            "core/process",
+            "core/sqlite",
+            "core/objects",
             "core/link",
             "core/apiserver",
         ],
@@ -44,6 +58,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "core/types",
+            "core/process",
             "core/host",
             "plugin-sdk/conformance",
             "plugin-sdk/sdk",
@@ -51,7 +66,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     // Never a mapper nor the core: a simulator that shares the code under test
     // proves nothing.
-    ("simulators", &["simulators/world"]),
+    ("simulators", &["simulators"]),
     (
         "tests",
         &[

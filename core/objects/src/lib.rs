@@ -1,0 +1,1 @@
+//! A revisioned log of objects with watch by kind.

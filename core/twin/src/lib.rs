@@ -1,0 +1,1 @@
+//! The twin engine: what devices are, what they should be, and who hears of it.
