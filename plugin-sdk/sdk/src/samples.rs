@@ -155,14 +155,19 @@ impl Samples {
     }
 
     /// Takes the samples out in parts of about `limit` bytes, in their order.
+    /// What was read as one has one time, and stays together up to a quarter
+    /// of the limit.
     pub(crate) fn split(&mut self, limit: usize) -> Vec<Samples> {
         let mut parts = vec![Samples::default()];
+        let mut time = None;
         let mut texts = self.texts.iter().peekable();
         for (index, sample) in self.samples.iter().enumerate() {
             let text = texts.next_if(|text| text.sample == index);
             let text = text.map(|text| &self.arena[text.offset..text.offset + text.length]);
             let size = size_of::<Sample>() + text.map_or(0, <[u8]>::len);
-            if parts.last().is_none_or(|part| part.bytes() + size > limit) {
+            let is_next = time.replace(sample.source_time_ns) != Some(sample.source_time_ns);
+            let room = if is_next { limit - limit / 4 } else { limit };
+            if parts.last().is_none_or(|part| part.bytes() + size > room) {
                 parts.push(Samples::default());
             }
             if let Some(part) = parts.last_mut() {
@@ -177,6 +182,18 @@ impl Samples {
     /// The source time of the first sample.
     pub(crate) fn first_time(&self) -> Option<i64> {
         self.samples.first().map(|sample| sample.source_time_ns)
+    }
+
+    /// The first bad sample of a point that `of` wants: why, for programs and people.
+    pub(crate) fn first_bad(&self, of: impl Fn(u32) -> bool) -> Option<(Reason, &str)> {
+        let is_bad = |sample: &Sample| sample.quality == QUALITY_BAD && of(sample.point);
+        let index = self.samples.iter().position(is_bad)?;
+        let texts = &self.texts;
+        let text = texts.binary_search_by_key(&index, |text| text.sample).ok();
+        let text = text.map(|at| &self.arena[texts[at].offset..][..texts[at].length]);
+        let message = std::str::from_utf8(text.unwrap_or_default()).unwrap_or_default();
+        let reason = Reason::from_code(self.samples[index].reason);
+        Some((reason.unwrap_or(Reason::Decode), message))
     }
 
     /// Gives all samples one source time.
@@ -428,8 +445,10 @@ mod tests {
     fn parts_hold_all_samples_in_order() {
         let mut samples = Samples::default();
         for point in 0..1000 {
-            samples.push_str(point, &"x".repeat(point as usize % 50), 1);
-            samples.push_f64(point, 1.5, 1);
+            // Four samples were read as one.
+            let time = i64::from(point / 2);
+            samples.push_str(point, &"x".repeat(point as usize % 50), time);
+            samples.push_f64(point, 1.5, time);
         }
         let whole = format!("{samples:?}");
         let parts = samples.split(4096);
@@ -437,6 +456,7 @@ mod tests {
         assert!(parts.len() > 10 && parts.iter().all(|part| part.bytes() <= 4096));
         let mut again = Samples::default();
         for mut part in parts {
+            assert_eq!(part.len() % 4, 0, "nothing is torn apart");
             again.append(&mut part);
         }
         assert_eq!(format!("{again:?}"), whole);

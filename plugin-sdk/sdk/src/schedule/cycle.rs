@@ -114,32 +114,49 @@ impl<P: Protocol> Cycle<P> {
 
     /// Whether a group is half read: the cycle goes on before all else.
     pub(super) fn is_inside(&self) -> bool {
-        self.snapshots.is_inside(&self.plan)
+        self.snapshots.half_read(&self.plan).next().is_some()
     }
 
-    /// A request of a group brought nothing: the group is read from its start
-    /// once more; `false` when it was before.
-    pub(super) fn start_again(&mut self, snapshot: usize) -> bool {
-        let again = self.snapshots.start_again(snapshot);
-        if again {
-            self.pieces.clear();
-            self.next = self.plan.run(snapshot).start;
-        }
-        again
-    }
-
-    /// Leaves a group out.
-    pub(super) fn give_up(&mut self, snapshot: usize, reason: Reason, message: &str) {
-        self.snapshots
-            .give_up(&self.plan, snapshot, reason, message);
+    /// A request of a group that has them for itself brought nothing usable:
+    /// the group is read from its start once more, and left out when that was
+    /// done before.
+    pub(super) fn run_failed(&mut self, snapshot: usize, reason: Reason, message: &str) {
+        let Some(run) = self.plan.run(snapshot) else {
+            return;
+        };
         self.pieces.clear();
-        self.next = self.plan.run(snapshot).end;
+        if self.snapshots.start_again(snapshot) {
+            self.next = run.start;
+        } else {
+            self.snapshots
+                .give_up(&self.plan, snapshot, reason, message);
+            self.next = run.end;
+        }
     }
 
-    /// Puts a request back to be tried once more.
+    /// The connection is another one from now on. What was read on the old one
+    /// and what is still to come are not one reading.
+    pub(super) fn reconnects(&mut self) {
+        let half: Vec<_> = self.snapshots.half_read(&self.plan).collect();
+        for snapshot in half {
+            let message = "the connection was lost while it was read";
+            if self.plan.run(snapshot).is_some() {
+                self.run_failed(snapshot, Reason::Line, message);
+            } else {
+                self.snapshots.spoil(snapshot, Reason::Line, message);
+            }
+        }
+    }
+
+    /// Puts a request back to be tried once more: after all others, but for
+    /// a part of a group, which stays beside the rest of it.
     pub(super) fn put_back(&mut self, mut piece: Piece<P>) {
         piece.again = true;
-        self.later.push_back(piece);
+        if self.plan.tears(&piece.planned.points) {
+            self.pieces.push_front(piece);
+        } else {
+            self.later.push_back(piece);
+        }
     }
 
     /// Replaces a refused request by those of its two halves.

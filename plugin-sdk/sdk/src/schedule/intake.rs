@@ -143,6 +143,8 @@ impl<P: Protocol> Machine<P> {
             // Its only device is another one now: that is tried at once.
             unit.health = Health::Unknown;
             (unit.silent, unit.useless) = (0, 0);
+            // Their readings ended with the outage, without being finished.
+            unit.groups.clear();
         }
         for (point, fault) in &device.broken {
             out.event

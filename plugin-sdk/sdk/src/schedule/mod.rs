@@ -11,7 +11,10 @@
 //!   each other fall together.
 //! - A write goes between two requests, never behind a whole cycle; but the
 //!   requests of a group that is read as one follow each other.
-//! - A group comes in one batch with one source time, or all of it is bad.
+//! - A group comes in one batch with one source time, or all of it is bad: also
+//!   when one of its values is, and when the connection is lost in the middle
+//!   and again when it is read once more. A point that is read on command
+//!   comes alone.
 //! - A unit that does not answer is probed alone with growing pauses; each
 //!   probe costs its neighbours one timeout at most. Its points get one bad
 //!   sample, at the time of the transition.

@@ -114,6 +114,9 @@ impl<P: Protocol> Machine<P> {
 
     /// The connection is gone: opens it anew.
     pub(super) fn redial(&mut self, now: Now) {
+        for cycle in &mut self.cycles {
+            cycle.reconnects();
+        }
         if matches!(self.link, Link::Up) {
             // Devices close idle connections and gateways restart: nobody need
             // know, unless dialling fails. Not too often, for a peer that
@@ -182,19 +185,21 @@ impl<P: Protocol> Machine<P> {
                 self.failed_once(&mut cycle, piece, &error, now, out);
             }
         }
-        let samples = &mut out.event.samples;
-        cycle.snapshots.give(
-            &cycle.plan,
-            cycle.is_done(),
-            now.unix_ns,
-            samples,
-            |point| self.counts(point, cycle.epoch),
-        );
         if cycle.is_done() {
             self.finish_cycle(cycle, now, out);
         } else {
+            self.give_snapshots(&mut cycle, false, now, out);
             self.cycles.push(cycle);
         }
+    }
+
+    /// Gives out the groups that are whole, or at the end `all` of them.
+    fn give_snapshots(&self, cycle: &mut Cycle<P>, all: bool, now: Now, out: &mut Output) {
+        let (epoch, samples) = (cycle.epoch, &mut out.event.samples);
+        let counts = |point| self.counts(point, epoch);
+        cycle
+            .snapshots
+            .give(&cycle.plan, all, now.unix_ns, samples, counts);
     }
 
     /// A request brought nothing usable, but its unit is not given up: it is
@@ -209,10 +214,7 @@ impl<P: Protocol> Machine<P> {
     ) {
         let (reason, message) = (reason_of(error), error.to_string());
         match piece.run {
-            Some(snapshot) if !cycle.start_again(snapshot) => {
-                return cycle.give_up(snapshot, reason, &message);
-            }
-            Some(_) => {}
+            Some(snapshot) => cycle.run_failed(snapshot, reason, &message),
             // In the middle of a group that was split nothing can be put off.
             None if piece.again || cycle.is_inside() => {
                 return self.bad(cycle, &piece, reason, &message, now, out);
@@ -224,7 +226,8 @@ impl<P: Protocol> Machine<P> {
     }
 
     /// All requests of a cycle are done: its groups wait for their next period.
-    pub(super) fn finish_cycle(&mut self, cycle: Cycle<P>, now: Now, out: &mut Output) {
+    pub(super) fn finish_cycle(&mut self, mut cycle: Cycle<P>, now: Now, out: &mut Output) {
+        self.give_snapshots(&mut cycle, true, now, out);
         let Some(unit) = &mut self.units[cycle.unit] else {
             return;
         };
@@ -472,6 +475,7 @@ impl<P: Protocol> Machine<P> {
         for point in &piece.planned.points {
             match cycle.plan.snapshot_of(*point) {
                 Some(snapshot) => cycle.snapshots.fail(snapshot, reason, message),
+                None if self.is_of_a_group(cycle, *point) => {}
                 None if self.counts(*point, cycle.epoch) => {
                     let samples = &mut out.event.samples;
                     samples.push_bad(*point, reason, message, now.unix_ns);
@@ -479,6 +483,17 @@ impl<P: Protocol> Machine<P> {
                 None => {}
             }
         }
+    }
+
+    /// Whether a probe has asked for a point of a group, which does not come
+    /// alone: it is read with the others in a moment.
+    fn is_of_a_group(&self, cycle: &Cycle<P>, point: u32) -> bool {
+        cycle.purpose == Purpose::Probe
+            && self
+                .points
+                .get(&point)
+                .and_then(|place| self.find(place.device, point))
+                .is_some_and(|(device, slot)| device.slots[slot].group.is_some())
     }
 
     /// Whether what was planned at `epoch` still says something about the point.
@@ -491,19 +506,9 @@ impl<P: Protocol> Machine<P> {
     /// Takes over what a request of a cycle has read: at once, or when the
     /// group is whole.
     fn keep_read(&self, cycle: &mut Cycle<P>, piece: &Piece<P>, out: &mut Output) {
-        if cycle.purpose == Purpose::Probe {
-            // A point of a group does not come alone; it is read again in a moment.
-            let is_grouped = |point: &u32| {
-                let place = self.points.get(point);
-                let device = place.and_then(|place| self.devices.get(&place.device));
-                let slot = place
-                    .zip(device)
-                    .map(|(at, of)| &of.slots[at.slot as usize]);
-                slot.is_some_and(|slot| slot.group.is_some())
-            };
-            if piece.planned.points.iter().any(is_grouped) {
-                return out.read.clear();
-            }
+        let mut points = piece.planned.points.iter();
+        if points.any(|point| self.is_of_a_group(cycle, *point)) {
+            return out.read.clear();
         }
         if cycle.plan.snapshots.is_empty() {
             return self.keep_samples(cycle.epoch, out);

@@ -50,7 +50,8 @@ impl<P: Protocol> Planning<P> {
         found.map(|(snapshot, _)| *snapshot)
     }
 
-    fn requests_of(&self, snapshot: usize) -> Option<Range<usize>> {
+    /// Where the run of a snapshot stands that has one.
+    pub(super) fn run(&self, snapshot: usize) -> Option<Range<usize>> {
         let mut runs = self.runs.iter();
         let found = runs.find(|(of, _)| *of == snapshot);
         found.map(|(_, requests)| requests.clone())
@@ -71,6 +72,19 @@ pub(super) struct Held {
     is_told: bool,
 }
 
+impl Held {
+    /// Whether some of its requests are behind it and some before.
+    fn is_half(&self, of: &Snapshot) -> bool {
+        self.done > 0 && self.done < of.points.len()
+    }
+
+    /// The first reason counts.
+    fn spoil(&mut self, reason: Reason, message: &str) {
+        self.failed
+            .get_or_insert_with(|| (reason, message.to_owned()));
+    }
+}
+
 /// The snapshots of one cycle.
 #[derive(Default)]
 pub(super) struct Snapshots(Vec<Held>);
@@ -80,14 +94,8 @@ impl Snapshots {
         Self((0..count).map(|_| Held::default()).collect())
     }
 
-    /// Whether a snapshot has some of its requests behind it and some before.
-    pub(super) fn is_inside<P: Protocol>(&self, plan: &Planning<P>) -> bool {
-        let mut pairs = self.0.iter().zip(&plan.snapshots);
-        pairs.any(|(held, of)| held.done > 0 && held.done < of.points.len())
-    }
-
     /// Takes the samples of a request out of `read`; what belongs to no
-    /// snapshot goes to `free`.
+    /// snapshot goes to `free`. One bad value spoils its snapshot.
     pub(super) fn hold<P: Protocol>(
         &mut self,
         plan: &Planning<P>,
@@ -103,6 +111,9 @@ impl Snapshots {
                 continue;
             }
             held.done += done;
+            if let Some((reason, message)) = read.first_bad(is_member) {
+                held.spoil(reason, message);
+            }
             held.samples.copy_where(read, is_member);
             held.time = held.time.or_else(|| held.samples.first_time());
         }
@@ -115,8 +126,19 @@ impl Snapshots {
     pub(super) fn fail(&mut self, snapshot: usize, reason: Reason, message: &str) {
         let held = &mut self.0[snapshot];
         held.done += 1;
-        held.failed
-            .get_or_insert_with(|| (reason, message.to_owned()));
+        held.spoil(reason, message);
+    }
+
+    /// The snapshots that are half read: one, or those that share a request
+    /// which was split.
+    pub(super) fn half_read<P: Protocol>(&self, plan: &Planning<P>) -> impl Iterator<Item = usize> {
+        let pairs = self.0.iter().zip(&plan.snapshots).enumerate();
+        pairs.filter_map(|(index, (held, of))| held.is_half(of).then_some(index))
+    }
+
+    /// Whatever still comes, the snapshot is bad.
+    pub(super) fn spoil(&mut self, snapshot: usize, reason: Reason, message: &str) {
+        self.0[snapshot].spoil(reason, message);
     }
 
     /// Forgets what there is of a snapshot, for it to be read from its start;
@@ -161,6 +183,9 @@ impl Snapshots {
             }
             held.is_told = true;
             held.done = of.points.len();
+            if held.samples.len() < of.points.len() {
+                held.spoil(Reason::Decode, "the mapper has not read all of it");
+            }
             match &held.failed {
                 Some((reason, message)) => {
                     let message = format!("group `{}`: {message}", of.name);
@@ -275,9 +300,13 @@ impl<P: Protocol> Planning<P> {
         torn
     }
 
-    /// Where a run begins and ends.
-    pub(super) fn run(&self, snapshot: usize) -> Range<usize> {
-        let end = self.requests.len();
-        self.requests_of(snapshot).unwrap_or(end..end)
+    /// Whether these points are some of a snapshot, but not all of it.
+    pub(super) fn tears(&self, points: &[u32]) -> bool {
+        points.iter().any(|point| {
+            self.snapshot_of(*point).is_some_and(|of| {
+                let members = &self.snapshots[of].points;
+                !members.iter().all(|member| points.contains(member))
+            })
+        })
     }
 }

@@ -114,12 +114,12 @@ impl<P: Protocol> Machine<P> {
             return None;
         }
         while let Some(address) = self.unwatches.pop() {
-            let is_watched_anew = self
-                .units
-                .iter()
-                .flatten()
-                .any(|unit| unit.address == address && unit.watch.points > 0);
-            if is_watched_anew {
+            let mut units = self.units.iter_mut().flatten();
+            let anew = units.find(|unit| unit.address == address && unit.watch.points > 0);
+            if let Some(unit) = anew {
+                // It is told its new set. Until then it sends the old one, of
+                // which no point is configured any more.
+                unit.watch.epoch.get_or_insert(0);
                 continue;
             }
             self.flight = Flight::Watch {

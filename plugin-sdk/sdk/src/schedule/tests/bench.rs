@@ -112,6 +112,10 @@ pub(super) struct World {
     pub(super) is_down: bool,
     /// Exchanges, counted from 1, that get no answer.
     pub(super) silent_at: Vec<usize>,
+    /// Points that are answered with nonsense, …
+    pub(super) undecodable: BTreeSet<u32>,
+    /// … and with nothing.
+    pub(super) left_out: BTreeSet<u32>,
     /// Units that refuse to be watched.
     pub(super) unwatchable: BTreeSet<u8>,
     /// What a watch that went well says.
@@ -209,6 +213,8 @@ impl Bench {
                 illegal: BTreeSet::new(),
                 is_down: false,
                 silent_at: Vec::new(),
+                undecodable: BTreeSet::new(),
+                left_out: BTreeSet::new(),
                 unwatchable: BTreeSet::new(),
                 watched: Watched::Answered,
             },
@@ -271,6 +277,11 @@ impl Bench {
             instant: self.start + self.at,
             unix_ns: self.at.as_nanos() as i64,
         }
+    }
+
+    /// When the next reading is due.
+    pub(super) fn next_due(&self) -> Duration {
+        self.machine.next_due.unwrap() - self.start
     }
 
     /// The end; what still waits is recorded.
@@ -462,8 +473,13 @@ impl Bench {
                 if self.world.illegal.range(span).next().is_some() {
                     return Err(RequestError::RefusedTogether("illegal address".to_owned()));
                 }
+                let (read, time) = (&mut self.out.read, self.at.as_nanos() as i64);
                 for point in points {
-                    self.out.read.push_u64(point, 1, self.at.as_nanos() as i64);
+                    if self.world.undecodable.contains(&point) {
+                        read.push_bad(point, Reason::Decode, "nonsense", time);
+                    } else if !self.world.left_out.contains(&point) {
+                        read.push_u64(point, 1, time);
+                    }
                 }
                 Ok(Outcome::Done)
             }

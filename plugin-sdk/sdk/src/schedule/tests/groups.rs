@@ -8,7 +8,7 @@ use crate::{
     Reason, SampleValue, Status,
     schedule::{
         machine::BusCommandKind,
-        tests::bench::{Bench, Registers, device, ms},
+        tests::bench::{Bench, PUSHED, Push, Registers, device, ms},
         unit::Device,
     },
 };
@@ -184,6 +184,112 @@ fn a_unit_that_is_back_does_not_show_half_a_group() {
     );
 }
 
+#[test]
+fn a_probe_that_is_refused_does_not_show_half_a_group() {
+    let mut bench = Bench::new();
+    let points = [(1, 0, 500, "energy"), (2, 100, 500, "energy")];
+    bench.world.dead.insert(1);
+    bench.configure(grouped(1, 1, &points));
+    bench.run_until(ms(4000));
+    bench.world.dead.clear();
+    bench.world.illegal.insert(0);
+    bench.run_until(ms(10_000));
+    assert!(bench.logs.iter().any(|line| line.contains("answers again")));
+    let snapshots = batches(&bench, &[1, 2]);
+    assert!(snapshots.len() > 2);
+    assert!(snapshots.iter().all(|of| *of == (2, 1)), "{snapshots:?}");
+}
+
+/// The bad samples: points and messages.
+fn bad(bench: &Bench) -> Vec<(u32, &str)> {
+    let points = bench.bad.iter().map(|(_, point, _)| *point);
+    points
+        .zip(bench.reasons.iter().map(String::as_str))
+        .collect()
+}
+
+#[test]
+fn one_value_that_is_bad_or_missing_makes_its_group_bad() {
+    // In one request with others, and in several of its own.
+    for far in [2, 200] {
+        let mut bench = Bench::new();
+        let points = [
+            (1, 0, 1000, "energy"),
+            (2, far, 1000, "energy"),
+            (3, 1, 1000, ""),
+        ];
+        bench.world.undecodable.insert(2);
+        bench.configure(grouped(1, 1, &points));
+        bench.run_until(ms(400));
+        let nonsense = "group `energy`: nonsense";
+        assert_eq!(bad(&bench), [(1, nonsense), (2, nonsense)]);
+        assert_eq!(bench.reads_of(3).len(), 1);
+        bench.world.undecodable.clear();
+        bench.world.left_out.insert(1);
+        bench.run_until(ms(1900));
+        let missing = "group `energy`: the mapper has not read all of it";
+        assert_eq!(bad(&bench)[2..], [(1, missing), (2, missing)]);
+        bench.world.left_out.clear();
+        bench.run_until(ms(2900));
+        assert_eq!(batches(&bench, &[1, 2]), [(2, 1); 3]);
+        assert_eq!(bench.reads_of(1).len(), 1);
+    }
+}
+
+#[test]
+fn a_group_is_read_from_its_start_on_a_new_connection() {
+    let mut bench = Bench::new();
+    bench.world.latency = ms(10);
+    bench.configure(device(2, 2, &[(9, PUSHED, 0)]));
+    let points = [
+        (1, 0, 2000, "energy"),
+        (2, 100, 2000, "energy"),
+        (3, 200, 2000, "energy"),
+    ];
+    bench.configure(grouped(1, 1, &points));
+    bench.run_until(ms(1500));
+    let start = bench.exchanges.len();
+    let due = bench.next_due();
+    // During the second request of the next reading the connection is lost.
+    bench.push(due + ms(15), Push::Broken);
+    bench.run_until(ms(3500));
+    let reads = bench.exchanges[start..].iter().filter(|of| of.unit == 1);
+    let order: Vec<_> = reads.map(|of| of.points[0]).collect();
+    assert_eq!(order, [1, 2, 1, 2, 3]);
+    assert_eq!(bench.dials.len(), 2);
+    assert!(bench.bad.is_empty(), "{:?}", bad(&bench));
+    assert_eq!(batches(&bench, &[1, 2, 3]), [(3, 1); 2]);
+}
+
+#[test]
+fn a_group_that_is_configured_anew_while_it_is_read_shows_nothing_of_the_old() {
+    let mut bench = Bench::new();
+    bench.world.latency = ms(10);
+    let points = [(1, 0, 2000, "energy"), (2, 100, 2000, "energy")];
+    bench.configure(grouped(1, 1, &points));
+    // A dial, then two requests: this comes during the second one.
+    let anew = |points| BusCommandKind::Configure {
+        device: grouped(1, 1, points),
+        message: String::new(),
+    };
+    bench.command(ms(25), 50, 1, anew(&points));
+    // Another device on the same unit disturbs nobody.
+    bench.command(
+        ms(45),
+        51,
+        3,
+        BusCommandKind::Configure {
+            device: grouped(3, 1, &[(5, 1, 2000, "energy"), (6, 101, 2000, "energy")]),
+            message: String::new(),
+        },
+    );
+    bench.run_until(ms(500));
+    let reads: Vec<_> = bench.exchanges.iter().map(|of| of.points[0]).collect();
+    assert_eq!(reads, [1, 2, 1, 2, 5, 6]);
+    assert_eq!(batches(&bench, &[1, 2]), [(2, 1)]);
+    assert_eq!(batches(&bench, &[5, 6]), [(2, 1)]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -193,22 +299,33 @@ proptest! {
         illegal in vec(0..150_u16, 0..3),
         silent_at in vec(1..60_usize, 0..6),
         writes in vec(0..5000_u64, 0..40),
+        undecodable in vec(1..20_u32, 0..2),
+        broken in vec(0..4000_u64, 0..4),
+        configured in vec(0..5000_u64, 0..4),
     ) {
         let mut bench = Bench::new();
         bench.world.latency = ms(5);
         bench.world.illegal.extend(illegal);
         bench.world.silent_at = silent_at;
+        bench.world.undecodable.extend(undecodable);
         let points: Vec<_> = points.iter().enumerate()
             .map(|(index, (address, interval, group))| (index as u32 + 1, *address, *interval, ["", "a", "b", "c"][*group]))
             .collect();
         bench.configure(grouped(1, 1, &points));
-        bench.configure(device(2, 2, &[(100, 0, 100)]));
-        let mut writes = writes;
-        writes.sort_unstable();
-        for (index, at) in writes.into_iter().enumerate() {
-            bench.command(ms(at), 1000 + index as u64, 2, write(100));
+        bench.configure(device(2, 2, &[(100, 0, 100), (101, PUSHED, 0)]));
+        let anew = || BusCommandKind::Configure { device: grouped(1, 1, &points), message: String::new() };
+        let writes = writes.into_iter().map(|at| (at, 2, write(100)));
+        let mut commands: Vec<_> = configured.into_iter().map(|at| (at, 1, anew())).chain(writes).collect();
+        commands.sort_by_key(|of| of.0);
+        for (index, (at, device, kind)) in commands.into_iter().enumerate() {
+            bench.command(ms(at), 1000 + index as u64, device, kind);
         }
-        bench.run_until(Duration::from_secs(8));
+        let mut broken = broken;
+        broken.sort_unstable();
+        for at in broken {
+            bench.push(ms(at), Push::Broken);
+        }
+        bench.run_until(Duration::from_secs(10));
         for group in ["a", "b", "c"] {
             for interval in [200, 500] {
                 let members: Vec<u32> = points.iter().filter(|of| of.2 == interval && of.3 == group).map(|of| of.0).collect();
@@ -221,7 +338,7 @@ proptest! {
         }
         for (id, ..) in &points {
             let last = bench.batches.iter().flatten().filter(|(point, _)| point == id).map(|(_, time)| *time).max();
-            prop_assert!(last.is_some_and(|time| time > 6_000_000_000), "point {} is read to the end: {:?}", id, last);
+            prop_assert!(last.is_some_and(|time| time > 8_000_000_000), "point {} is read to the end: {:?}", id, last);
         }
     }
 }

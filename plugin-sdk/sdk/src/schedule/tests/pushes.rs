@@ -104,6 +104,30 @@ fn a_device_that_is_configured_anew_stays_online_and_gets_only_its_new_points() 
 }
 
 #[test]
+fn a_unit_that_changes_hands_quickly_is_told_to_stop() {
+    let mut bench = Bench::new();
+    bench.world.latency = ms(100);
+    bench.configure(device(1, 1, &[(1, 0, 100_000)]));
+    bench.configure(device(2, 2, &[(2, PUSHED, 0)]));
+    bench.run_until(ms(1000));
+    assert_eq!(watches(&bench, 2), [vec![2]]);
+    // Its device is elsewhere now, another one takes its place, …
+    let configure = |device| BusCommandKind::Configure {
+        device,
+        message: String::new(),
+    };
+    bench.command(ms(1000), 10, 1, BusCommandKind::Read { point: 1 });
+    bench.command(ms(1010), 11, 2, configure(device(2, 1, &[(2, 1, 0)])));
+    bench.command(ms(1020), 12, 3, configure(device(3, 2, &[(3, PUSHED, 0)])));
+    // … and that one is gone before the unit, which is lost for a while, has
+    // heard of it.
+    bench.push(ms(1030), Push::Lost(2));
+    bench.command(ms(1200), 13, 3, BusCommandKind::Remove);
+    bench.run_until(ms(3000));
+    assert_eq!(watches(&bench, 2), [vec![2], vec![]]);
+}
+
+#[test]
 fn a_waiting_unit_is_online_at_its_first_good_sample() {
     let mut bench = Bench::new();
     bench.world.watched = Watched::Waiting;

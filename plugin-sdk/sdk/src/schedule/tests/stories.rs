@@ -402,3 +402,19 @@ fn a_command_ends_at_its_deadline_even_when_the_bus_is_held_up() {
     assert_eq!(completion.status, Status::Timeout);
     assert!(*at <= ms(3200), "{at:?}");
 }
+
+#[test]
+fn a_device_that_is_configured_anew_during_an_outage_is_read_on() {
+    let mut bench = Bench::new();
+    bench.configure(device(1, 1, &[(1, 0, 200)]));
+    bench.run_until(ms(1000));
+    bench.world.dead.insert(1);
+    bench.run_until(ms(2500));
+    assert_eq!(bench.bad.len(), 1, "it is offline since a periodic reading");
+    bench.world.dead.clear();
+    bench.configure(device(1, 1, &[(1, 0, 200)]));
+    bench.run_until(ms(4500));
+    let reads = bench.reads_of(1);
+    let after = reads.iter().filter(|at| **at > ms(2500)).count();
+    assert!((9..=11).contains(&after), "{after} readings in two seconds");
+}
