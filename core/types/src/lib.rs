@@ -5,7 +5,6 @@
 //! types are KubeEdge's `devices.kubeedge.io/v1beta1`, field by field; what
 //! Longshore adds lives where that API leaves room (see [`policy`]).
 
-mod base64;
 pub mod crd;
 pub mod device;
 pub mod effective;

@@ -4,7 +4,20 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{base64, device::PropertyType};
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    display::Base64Display,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+
+use crate::device::PropertyType;
+
+/// Base64 (RFC 4648 section 4). Written with padding; people may leave it out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// A typed value, as a device gave it or should get it.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,9 +135,10 @@ impl Value {
                 _ => Err(refuse("expected true or false")),
             },
             PropertyType::String => Ok(Self::String(text.into())),
-            PropertyType::Bytes => base64::decode(trimmed)
+            PropertyType::Bytes => BASE64
+                .decode(trimmed)
                 .map(|v| Self::Bytes(v.into()))
-                .ok_or_else(|| refuse("expected base64")),
+                .map_err(|_| refuse("expected base64")),
             PropertyType::Stream => Err(refuse("a stream cannot be set")),
         }
     }
@@ -158,7 +172,7 @@ impl fmt::Display for ValueRef<'_> {
             Self::Uint(v) => write!(f, "{v}"),
             Self::Float(v) => write_float(v, f),
             Self::String(v) => f.write_str(v),
-            Self::Bytes(v) => base64::encode(v, f),
+            Self::Bytes(v) => Base64Display::new(v, &BASE64).fmt(f),
         }
     }
 }

@@ -123,6 +123,25 @@ fn the_end_to_end_test_binary_has_a_name_of_its_own() {
     }
 }
 
+/// Who reads one of them must not be sent away, or made to wait, by another.
+#[test]
+fn the_rust_version_is_said_the_same_everywhere() {
+    let manifest: toml::Table = read(&root().join("Cargo.toml")).parse().expect("TOML");
+    let version = manifest["workspace"]["package"]["rust-version"]
+        .as_str()
+        .expect("a version");
+    for (file, words) in [
+        ("CONTRIBUTING.md", format!("Rust {version} or newer")),
+        (
+            "cli/src/new/template/Cargo.toml.in",
+            format!("rust-version = \"{version}\""),
+        ),
+    ] {
+        let text = read(&root().join(file));
+        assert!(text.contains(&words), "{file}: should say `{words}`");
+    }
+}
+
 #[test]
 fn a_feature_of_its_own_is_seen() {
     let manifest = r#"

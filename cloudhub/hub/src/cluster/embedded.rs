@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::Client;
 use longshore_apiserver::{ApiServer, Config, Tokens};
 use serde_json::json;
@@ -82,11 +83,11 @@ fn write_kubeconfig(
         "kind": "Config",
         "clusters": [{"name": "longshore", "cluster": {
             "server": format!("https://{host}"),
-            "certificate-authority-data": base64(authority.certificate_pem().as_bytes()),
+            "certificate-authority-data": STANDARD.encode(authority.certificate_pem()),
         }}],
         "users": [{"name": "longshore-admin", "user": {
-            "client-certificate-data": base64(admin.certificate_pem.as_bytes()),
-            "client-key-data": base64(admin.key_pem.as_bytes()),
+            "client-certificate-data": STANDARD.encode(admin.certificate_pem),
+            "client-key-data": STANDARD.encode(admin.key_pem),
         }}],
         "contexts": [{"name": "longshore", "context": {
             "cluster": "longshore", "user": "longshore-admin", "namespace": "default",
@@ -112,44 +113,4 @@ fn write_private(path: &Path, content: &str) -> std::io::Result<()> {
         .open(&temporary)?;
     file.write_all(content.as_bytes())?;
     fs::rename(&temporary, path)
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group = chunk
-            .iter()
-            .chain([0, 0].iter())
-            .take(3)
-            .fold(0u32, |group, byte| group << 8 | u32::from(*byte));
-        for position in 0..4 {
-            if position > chunk.len() {
-                text.push('=');
-            } else {
-                let index = (group >> (18 - 6 * position)) & 63;
-                text.push(char::from(ALPHABET[index as usize]));
-            }
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::base64;
-
-    #[test]
-    fn base64_as_rfc_4648_has_it() {
-        let pairs = [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foobar", "Zm9vYmFy"),
-        ];
-        for (plain, coded) in pairs {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
-    }
 }

@@ -1,6 +1,5 @@
 //! The REST face: from a request to a verb on a resource.
 
-pub(crate) mod base64;
 mod body;
 pub(crate) mod convert;
 pub(crate) mod delete;

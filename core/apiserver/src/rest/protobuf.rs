@@ -3,9 +3,9 @@
 //! A body is `k8s\0` and a `runtime.Unknown` with the object inside. A table of
 //! field numbers turns it into the JSON form; answers are always JSON.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
-use super::base64;
 use crate::time;
 
 /// How a field is read.
@@ -306,7 +306,7 @@ fn pair(bytes: &[u8], blob: bool) -> Result<(String, String), Fault> {
             (1, Wire::Bytes(bytes)) => key = text(bytes)?,
             (2, Wire::Bytes(bytes)) => {
                 value = if blob {
-                    base64::encode(bytes)
+                    STANDARD.encode(bytes)
                 } else {
                     text(bytes)?
                 }

@@ -1,6 +1,7 @@
 //! Get and list.
 
 use axum::response::{IntoResponse, Response};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{StatusCode, header};
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use super::request::{Output, Params};
 use super::selector::{Fields, Labels};
 use super::status::{ApiError, json_response};
-use super::{Call, base64, convert, table};
+use super::{Call, convert, table};
 use crate::registry::Resource;
 use crate::store::{PageRequest, Record};
 
@@ -211,12 +212,12 @@ pub(super) async fn collect(call: &Call, selection: &Selection) -> Result<Listin
 fn write_token(revision: u64, namespace: &str, name: &str) -> String {
     let token =
         json!({"v": "meta.k8s.io/v1", "rv": revision, "start": format!("{namespace}/{name}")});
-    base64::encode_url(token.to_string().as_bytes())
+    URL_SAFE_NO_PAD.encode(token.to_string())
 }
 
 fn read_token(text: &str) -> Result<(u64, (String, String)), ApiError> {
     let fault = || ApiError::bad_request("continue key is not valid");
-    let bytes = base64::decode(text).ok_or_else(fault)?;
+    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| fault())?;
     let token: Value = serde_json::from_slice(&bytes).map_err(|_| fault())?;
     let (namespace, name) = token["start"]
         .as_str()

@@ -3,10 +3,10 @@
 
 use std::sync::LazyLock;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use regex_lite::Regex;
 use serde_json::{Map, Value, json};
 
-use super::base64;
 use super::status::{ApiError, Cause};
 use crate::registry::{self, Class, Resource};
 use crate::schema;
@@ -184,7 +184,7 @@ fn always(resource: &Resource, object: &mut Value) {
                 }
                 for (name, value) in plain {
                     let text = value.as_str().unwrap_or_default();
-                    object["data"][name] = json!(base64::encode(text.as_bytes()));
+                    object["data"][name] = json!(STANDARD.encode(text));
                 }
             }
             if object["type"].as_str().is_none_or(str::is_empty) {
@@ -359,6 +359,15 @@ fn metadata(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<Cau
     faults
 }
 
+/// Like Go's decoder, which Kubernetes uses, this skips line breaks.
+fn is_base64(text: &str) -> bool {
+    let text: Vec<u8> = text
+        .bytes()
+        .filter(|byte| !b"\r\n".contains(byte))
+        .collect();
+    STANDARD.decode(text).is_ok()
+}
+
 /// ConfigMaps and Secrets: keys, base64, and what was declared immutable.
 fn data(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut faults = Vec::new();
@@ -378,11 +387,7 @@ fn data(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<Cause> 
                 ));
             }
             let encoded = field == "binaryData" || resource.class == Class::Secret;
-            if encoded
-                && value
-                    .as_str()
-                    .is_some_and(|text| base64::decode(text).is_none())
-            {
+            if encoded && value.as_str().is_some_and(|text| !is_base64(text)) {
                 faults.push(Cause::invalid(
                     &format!("{field}[{key}]"),
                     value,

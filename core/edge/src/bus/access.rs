@@ -1,6 +1,6 @@
 //! Who may use the embedded broker, and for what.
 
-use std::{future::Future, net::SocketAddr, pin::Pin};
+use std::{fmt, future::Future, net::SocketAddr, pin::Pin};
 
 use mqtt5::{
     broker::auth::{AuthProvider, AuthResult},
@@ -8,12 +8,57 @@ use mqtt5::{
     types::ReasonCode,
 };
 
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
 use super::kubeedge;
 
 /// Checks users, and keeps the edge's own topics to the edge.
 pub(super) struct Access {
-    /// Names and passwords; empty means that anybody may connect.
-    pub(super) users: Vec<(String, String)>,
+    /// Empty means that anybody may connect.
+    pub(super) users: Vec<User>,
+}
+
+/// Somebody who may connect. Of the password only a salted hash is kept, so that
+/// a dump of the memory does not hold it. The hash is a quick one: the password
+/// itself stands in a file of this machine, and each connection pays for it.
+#[derive(Clone)]
+pub struct User {
+    name: String,
+    salt: [u8; 16],
+    digest: [u8; 32],
+}
+
+impl User {
+    /// A user with this password.
+    pub fn new(name: impl Into<String>, password: &str) -> Self {
+        let salt = std::array::from_fn(|_| fastrand::u8(..));
+        Self {
+            name: name.into(),
+            salt,
+            digest: digest(&salt, password.as_bytes()),
+        }
+    }
+
+    fn has_password(&self, password: &[u8]) -> Choice {
+        digest(&self.salt, password).ct_eq(&self.digest)
+    }
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+fn digest(salt: &[u8], password: &[u8]) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(salt)
+        .chain_update(password)
+        .finalize()
+        .into()
 }
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -26,21 +71,12 @@ impl Access {
         }
         let password = connect.password.as_deref().unwrap_or_default();
         // Every user is compared, so that the time tells nothing of who exists.
-        let mut admitted = false;
-        for (user, secret) in &self.users {
-            admitted |= (user == name) & same(secret.as_bytes(), password);
+        let mut admitted = Choice::from(0);
+        for user in &self.users {
+            admitted |= user.name.as_bytes().ct_eq(name.as_bytes()) & user.has_password(password);
         }
-        admitted.then(|| name.to_owned())
+        bool::from(admitted).then(|| name.to_owned())
     }
-}
-
-/// Compares in a time that depends on the length only.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len()
-        && a.iter()
-            .zip(b)
-            .fold(0, |difference, (x, y)| difference | (x ^ y))
-            == 0
 }
 
 impl AuthProvider for Access {
@@ -102,12 +138,14 @@ mod tests {
     #[test]
     fn users_need_their_own_password() {
         let access = Access {
-            users: vec![("ada".into(), "one".into()), ("bob".into(), "two".into())],
+            users: vec![User::new("ada", "one"), User::new("bob", "two")],
         };
         assert!(access.admits(&connect(Some("ada"), Some("one"))).is_some());
         assert!(access.admits(&connect(Some("ada"), Some("two"))).is_none());
         assert!(access.admits(&connect(Some("eve"), Some("one"))).is_none());
         assert!(access.admits(&connect(None, None)).is_none());
+        let told = format!("{:?}", access.users);
+        assert!(told.contains("ada") && !told.contains("one"), "{told}");
         assert!(
             Access { users: vec![] }
                 .admits(&connect(None, None))

@@ -38,6 +38,7 @@ use bytes::Bytes;
 use longshore_types::{DeviceName, NodeName, Topic};
 use tokio::sync::watch;
 
+pub use self::access::User;
 use self::{interest::Interest, outgoing::Outgoing};
 use crate::{
     ports::{BusPort, DeviceChange, MembershipChange},
@@ -66,8 +67,8 @@ pub struct EmbeddedOptions {
     pub listen: SocketAddr,
     /// Folder of retained messages and sessions.
     pub state_dir: PathBuf,
-    /// Users and their passwords; when empty, anybody who reaches the port may use it.
-    pub users: Vec<(String, String)>,
+    /// Who may use it; when empty, anybody who reaches the port.
+    pub users: Vec<User>,
 }
 
 /// The connection to an external broker.

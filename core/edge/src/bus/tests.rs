@@ -10,7 +10,7 @@ use longshore_types::{DeviceName, NodeName, Quality, Reason, Topic, Value, topic
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-use super::{Bus, BusMode, EmbeddedOptions, ExternalOptions, KubeEdgeTopics, kubeedge};
+use super::{Bus, BusMode, EmbeddedOptions, ExternalOptions, KubeEdgeTopics, User, kubeedge};
 use crate::{
     ports::{BusPort, DeviceChange, PropertyChange},
     twin::{self, DesiredTwin, DeviceState, DeviceTwin, PropertyTwin, Request, WriteState},
@@ -131,7 +131,7 @@ async fn embedded_in(users: &[(&str, &str)], state: TempDir) -> Broker {
         state_dir: state.path().join("broker"),
         users: users
             .iter()
-            .map(|(user, password)| ((*user).to_owned(), (*password).to_owned()))
+            .map(|(user, password)| User::new(*user, password))
             .collect(),
     };
     let node = NodeName::new("edge-1").unwrap();

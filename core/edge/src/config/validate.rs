@@ -13,7 +13,7 @@ use super::{
     DEFAULT_OUTBOX_MIB, DEFAULT_STATE_DIR, HubConfig, Isolation, LogConfig, MapperConfig,
     reader::{Faults, Section},
 };
-use crate::bus::{BusMode, EmbeddedOptions, ExternalOptions, KubeEdgeTopics, TlsOptions};
+use crate::bus::{BusMode, EmbeddedOptions, ExternalOptions, KubeEdgeTopics, TlsOptions, User};
 
 pub(super) fn config(text: &str, base: &Path) -> Result<Config, Vec<ConfigFault>> {
     let mut faults = Faults::new(text);
@@ -184,7 +184,7 @@ fn bus(
     (mode, topics)
 }
 
-fn users(section: &mut Section, base: &Path, faults: &mut Faults<'_>) -> Vec<(String, String)> {
+fn users(section: &mut Section, base: &Path, faults: &mut Faults<'_>) -> Vec<User> {
     let mut users = Vec::new();
     for mut user in section.list("users", faults) {
         let name = user.required::<String>("name", faults);
@@ -192,7 +192,10 @@ fn users(section: &mut Section, base: &Path, faults: &mut Faults<'_>) -> Vec<(St
         let password =
             password.and_then(|file| secret(&user.at("passwordFile"), &base.join(file), faults));
         user.finish(faults);
-        users.extend(name.zip(password));
+        users.extend(
+            name.zip(password)
+                .map(|(name, password)| User::new(name, &password)),
+        );
     }
     users
 }
