@@ -7,7 +7,7 @@
 //! TLS, driven by [`longshore_link`]'s session.
 //!
 //! ```text
-//! Device, DeviceModel ─ watch ─► catalog ─► log of each node ─► session ─► edge
+//! kinds that go down ── watch ─► catalog ─► log of each node ─► session ─► edge
 //! DeviceStatus ◄─ bounded rate ◄─ latest reports ◄─ hub.db ◄── session ◄── edge
 //! Node, Lease ◄───────────────── table of nodes ◄───────────── session
 //! ```
@@ -20,12 +20,12 @@
 //!   from its certificate.
 //! - What the hub writes it can compute again: a DeviceStatus or Node that was
 //!   deleted comes back, a hub that was killed goes on.
-//! - Nothing is sent to an edge before the hub knows all devices.
+//! - Nothing is sent to an edge before the hub has listed all that goes to edges.
 
-mod catalog;
 mod cluster;
 pub mod config;
 pub mod identity;
+mod kinds;
 mod metrics;
 mod nodes;
 mod run;
@@ -34,6 +34,7 @@ mod sessions;
 mod state;
 mod status;
 mod store;
+mod tables;
 
 pub use cluster::ClusterError;
 pub use config::{Config, ConfigError};

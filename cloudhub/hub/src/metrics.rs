@@ -11,7 +11,10 @@ use std::{
 use axum::{Router, extract::State, http::StatusCode, http::header::CONTENT_TYPE, routing::get};
 use tokio::net::TcpListener;
 
-use crate::state::Hub;
+use crate::{
+    kinds::{DEVICE, DEVICE_MODEL},
+    state::Hub,
+};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -164,7 +167,11 @@ async fn text(
             "# HELP longshore_hub_{name} {help}\n# TYPE longshore_hub_{name} counter\nlongshore_hub_{name} {value}"
         );
     }
-    let (devices, models) = hub.catalog().len();
+    let (devices, models) = {
+        let catalog = hub.catalog();
+        let count = |kind| catalog.of_kind(kind).count();
+        (count(DEVICE), count(DEVICE_MODEL))
+    };
     let gauges = [
         ("devices", "Devices in the cluster", devices),
         ("device_models", "DeviceModels in the cluster", models),

@@ -21,6 +21,7 @@ use crate::{
     cluster::{self, ClusterError, Embedded},
     config::{ClusterConfig, Config},
     identity::{self, Authority, IdentityError, ServerIdentity},
+    kinds::KINDS,
     metrics, nodes, sessions,
     state::{Hub, Known},
     status,
@@ -153,17 +154,22 @@ impl RunningHub {
             open_cluster(config, &mut ports, &authority, &server).await?;
         cluster::crds::ensure(&client, manage_crds).await?;
 
-        let hub = Arc::new(Hub::new(config, store, contents, Epoch(random())));
+        let hub = Arc::new(Hub::new(config, KINDS, store, contents, Epoch(random())));
         let (stop, stopped) = watch::channel(false);
-        let watchers = vec![
-            tokio::spawn(cluster::watch::devices(client.clone(), Arc::clone(&hub))),
-            tokio::spawn(cluster::watch::models(client.clone(), Arc::clone(&hub))),
+        let mut watchers: Vec<_> = KINDS
+            .iter()
+            .map(|kind| {
+                let objects = cluster::watch::objects(client.clone(), kind, Arc::clone(&hub));
+                tokio::spawn(objects)
+            })
+            .collect();
+        watchers.extend([
             tokio::spawn(cluster::watch::statuses(client.clone(), Arc::clone(&hub))),
             tokio::spawn(cluster::watch::nodes(client.clone(), Arc::clone(&hub))),
             tokio::spawn(nodes::run(client.clone(), Arc::clone(&hub))),
             tokio::spawn(metrics::serve(ports.metrics, Arc::clone(&hub))),
             tokio::spawn(renew(authority, server, state_dir.to_owned())),
-        ];
+        ]);
         let mut workers = JoinSet::new();
         workers.spawn(status::run(
             client.clone(),

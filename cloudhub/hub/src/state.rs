@@ -12,19 +12,23 @@ use longshore_types::{DeviceName, Timestamp, schema_check::Document};
 use tokio::sync::watch;
 
 use crate::{
-    catalog::{Catalog, Touched},
     config::Config,
+    kinds::{self, Kind},
     metrics::Metrics,
     nodes::NodeTable,
     schemas::Schemas,
     status::StatusQueue,
     store::{Contents, Store, StoredReport},
+    tables::{
+        catalog::{Catalog, Touched},
+        logs::Logs,
+    },
 };
 
 /// What was listed completely since the hub started.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Known {
-    /// Devices and models: edges may be served.
+    /// All that goes to edges: they may be served.
     pub(crate) catalog: bool,
     /// Which DeviceStatuses there are.
     pub(crate) statuses: bool,
@@ -45,7 +49,7 @@ impl Known {
 pub(crate) struct Hub {
     catalog: Mutex<Catalog>,
     known: watch::Sender<Known>,
-    logs: Mutex<HashMap<String, watch::Sender<u64>>>,
+    pub(crate) logs: Logs,
     reports: Mutex<HashMap<DeviceName, StoredReport>>,
     pub(crate) nodes: NodeTable,
     pub(crate) status: StatusQueue,
@@ -55,16 +59,22 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(config: &Config, store: Store, contents: Contents, epoch: Epoch) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        kinds: &'static [Kind],
+        store: Store,
+        contents: Contents,
+        epoch: Epoch,
+    ) -> Self {
         let now = Instant::now();
         let nodes = NodeTable::new(config.nodes(), contents.nodes, now);
         let status = StatusQueue::new(config.status());
         // Devices that went while the hub was down are noticed here.
         status.mark(contents.reports.keys().cloned());
         Self {
-            catalog: Mutex::new(Catalog::new(epoch)),
+            catalog: Mutex::new(Catalog::new(kinds)),
             known: watch::Sender::default(),
-            logs: Mutex::default(),
+            logs: Logs::new(epoch),
             reports: Mutex::new(contents.reports),
             nodes,
             status,
@@ -80,21 +90,18 @@ impl Hub {
 
     /// Changes the catalog and tells all that it concerns.
     pub(crate) fn catalog_changed(&self, change: impl FnOnce(&mut Catalog) -> Touched) {
-        let (touched, complete) = {
+        let (statuses, complete) = {
             let mut catalog = self.catalog();
-            (change(&mut catalog), catalog.is_complete())
+            let Touched { statuses, logs } = change(&mut catalog);
+            // Under the catalog's lock, so that the logs see changes in their order.
+            self.logs.apply(logs);
+            (statuses, catalog.is_complete())
         };
         if complete {
             self.learn(|known| &mut known.catalog);
         }
-        let logs = lock(&self.logs);
-        for node in &touched.nodes {
-            if let Some(signal) = logs.get(node) {
-                signal.send_modify(|count| *count += 1);
-            }
-        }
-        drop(logs);
-        self.status.mark(touched.devices);
+        self.status
+            .mark(statuses.iter().filter_map(kinds::device_name));
     }
 
     /// What was listed completely so far.
@@ -115,25 +122,6 @@ impl Hub {
         self.learn(|known| &mut known.statuses);
     }
 
-    /// Counts up when the log of a node changed.
-    pub(crate) fn log_signal(&self, node: &str) -> watch::Receiver<u64> {
-        let mut logs = lock(&self.logs);
-        logs.entry(node.to_owned())
-            .or_insert_with(|| watch::Sender::new(0))
-            .subscribe()
-    }
-
-    /// Nobody listens for the log of a node any more.
-    pub(crate) fn log_signal_dropped(&self, node: &str) {
-        let mut logs = lock(&self.logs);
-        if logs
-            .get(node)
-            .is_some_and(|signal| signal.receiver_count() == 0)
-        {
-            logs.remove(node);
-        }
-    }
-
     /// Remembers what the store holds now.
     pub(crate) fn reported(&self, device: DeviceName, node: &str, payload: Bytes) {
         let report = StoredReport {
@@ -147,8 +135,9 @@ impl Hub {
     /// Keeps a mapper's schema: what was found in the devices may be another.
     pub(crate) fn schema_came(&self, schema: &SchemaReport) {
         if self.schemas.keep(schema) {
-            let devices = self.catalog().devices();
-            self.status.mark(devices);
+            let catalog = self.catalog();
+            let devices = catalog.of_kind(kinds::DEVICE);
+            self.status.mark(devices.filter_map(kinds::device_name));
         }
     }
 
@@ -191,13 +180,14 @@ impl Hub {
 
     /// Whether a node is there changed: its devices' status says so.
     pub(crate) fn mark_devices_of(&self, node: &str) {
-        let devices = self.catalog().devices_of(node);
-        self.status.mark(devices);
+        let catalog = self.catalog();
+        let bound = catalog.bound_to(node);
+        self.status.mark(bound.filter_map(kinds::device_name));
     }
 
     /// Why the hub is not ready yet.
     pub(crate) fn not_ready(&self) -> Option<&'static str> {
-        (!self.known.borrow().catalog).then_some("devices and models are not listed yet")
+        (!self.known.borrow().catalog).then_some("what goes to edges is not listed yet")
     }
 }
 

@@ -13,7 +13,7 @@ use kube::{
 use serde_json::{Value, json};
 use tracing::info;
 
-use super::{ClusterError, kinds};
+use super::{ClusterError, api};
 
 const LABEL: &str = "app.kubernetes.io/managed-by";
 const OWNER: &str = "longshore";
@@ -34,18 +34,18 @@ pub(crate) async fn ensure(client: &Client, manage: bool) -> Result<(), ClusterE
     Ok(())
 }
 
-async fn ensure_one(
+pub(super) async fn ensure_one(
     client: &Client,
     name: &str,
     object: Value,
     manage: bool,
 ) -> Result<(), ClusterError> {
-    let api = kinds::all(client, &kinds::definition());
+    let api = api::all(client, &api::definition());
     let failed = |verb: &'static str| {
         let name = name.to_owned();
         move |source: kube::Error| {
             let (source, forbidden) = (Box::new(source), 403);
-            if kinds::has_code(&source, forbidden) {
+            if api::has_code(&source, forbidden) {
                 ClusterError::CrdForbidden { verb, name, source }
             } else {
                 ClusterError::Crd { verb, name, source }
@@ -56,7 +56,7 @@ async fn ensure_one(
         Ok(present) => present,
         // An account that may use the kinds may still not look at their
         // definitions; then the watches tell whether they are served.
-        Err(error) if !manage && kinds::has_code(&error, 403) => return Ok(()),
+        Err(error) if !manage && api::has_code(&error, 403) => return Ok(()),
         Err(error) => return Err(failed("read")(error)),
     };
     match present {
@@ -68,9 +68,9 @@ async fn ensure_one(
         None => {
             let object: DynamicObject = serde_json::from_value(object)
                 .map_err(|source| failed("make")(kube::Error::SerdeError(source)))?;
-            match api.create(&kinds::post(), &object).await {
+            match api.create(&api::post(), &object).await {
                 Ok(_) => info!(definition = name, "definition created"),
-                Err(error) if kinds::has_code(&error, 409) => {}
+                Err(error) if api::has_code(&error, 409) => {}
                 Err(error) => return Err(failed("create")(error)),
             }
         }
@@ -78,7 +78,7 @@ async fn ensure_one(
             let labels = present.metadata.labels.unwrap_or_default();
             if manage && labels.get(LABEL).is_some_and(|owner| owner == OWNER) {
                 let spec = json!({"spec": object["spec"]});
-                api.patch(name, &kinds::patch(), &Patch::Merge(&spec))
+                api.patch(name, &api::patch(), &Patch::Merge(&spec))
                     .await
                     .map_err(failed("update"))?;
             }

@@ -4,9 +4,9 @@
 //! the embedded API server is opened and reached in this process, through the
 //! same client type. Nothing after [`connect`] knows the difference.
 
+pub(crate) mod api;
 pub(crate) mod crds;
 mod embedded;
-pub(crate) mod kinds;
 pub(crate) mod watch;
 
 use std::path::PathBuf;

@@ -1,8 +1,4 @@
-//! Watches of the kinds that the hub follows, one of each, shared by all.
-//!
-//! Objects go to the edge as the API server has them, without the managed
-//! fields; they are not squeezed through types that might drop what they do
-//! not know.
+//! Watches of what the hub follows, one of each kind, shared by all nodes.
 
 use std::{collections::HashMap, collections::HashSet, sync::Arc};
 
@@ -19,61 +15,28 @@ use kube::{
 use longshore_types::DeviceName;
 use tracing::{debug, warn};
 
-use super::kinds;
-use crate::{
-    catalog::{DeviceEntry, ModelEntry, ModelKey},
-    state::Hub,
-    status::version_of,
-};
+use super::api;
+use crate::{kinds::Kind, state::Hub, status::version_of};
 
-/// Follows devices for ever.
-pub(crate) async fn devices(client: Client, hub: Arc<Hub>) {
-    let stream = watcher(
-        kinds::all(&client, &kinds::device()),
-        watcher::Config::default(),
-    );
+/// Follows a kind that goes to edges, for ever.
+pub(crate) async fn objects(client: Client, kind: &'static Kind, hub: Arc<Hub>) {
+    let objects = api::all(&client, &kind.resource());
+    let stream = watcher(objects, watcher::Config::default());
     let mut buffer = HashMap::new();
-    follow("Device", stream, &hub, |event| match event {
+    follow(kind.name, stream, &hub, |event| match event {
         Event::Init => buffer.clear(),
-        Event::InitApply(object) => buffer.extend(device(object)),
+        Event::InitApply(object) => buffer.extend([kind.take(object)]),
         Event::InitDone => {
-            hub.catalog_changed(|catalog| catalog.replace_devices(std::mem::take(&mut buffer)));
+            let all = std::mem::take(&mut buffer);
+            hub.catalog_changed(|catalog| catalog.replace(kind.name, all));
         }
         Event::Apply(object) => {
-            if let Some((name, entry)) = device(object) {
-                hub.catalog_changed(|catalog| catalog.put_device(name, entry));
-            }
+            let (key, object) = kind.take(object);
+            hub.catalog_changed(|catalog| catalog.put(key, object));
         }
         Event::Delete(object) => {
-            if let Some(name) = device_name(&object) {
-                hub.catalog_changed(|catalog| catalog.delete_device(&name));
-            }
-        }
-    })
-    .await;
-}
-
-/// Follows models for ever.
-pub(crate) async fn models(client: Client, hub: Arc<Hub>) {
-    let stream = watcher(
-        kinds::all(&client, &kinds::device_model()),
-        watcher::Config::default(),
-    );
-    let mut buffer = HashMap::new();
-    follow("DeviceModel", stream, &hub, |event| match event {
-        Event::Init => buffer.clear(),
-        Event::InitApply(object) => buffer.extend(model(object)),
-        Event::InitDone => {
-            hub.catalog_changed(|catalog| catalog.replace_models(std::mem::take(&mut buffer)));
-        }
-        Event::Apply(object) => {
-            if let Some((key, entry)) = model(object) {
-                hub.catalog_changed(|catalog| catalog.put_model(key, entry));
-            }
-        }
-        Event::Delete(object) => {
-            let key = model_key(&object);
-            hub.catalog_changed(|catalog| catalog.delete_model(&key));
+            let key = kind.key(&object);
+            hub.catalog_changed(|catalog| catalog.delete(&key));
         }
     })
     .await;
@@ -81,7 +44,7 @@ pub(crate) async fn models(client: Client, hub: Arc<Hub>) {
 
 /// Follows which DeviceStatuses exist: one that goes comes back.
 pub(crate) async fn statuses(client: Client, hub: Arc<Hub>) {
-    let api = kinds::all_metadata(&client, &kinds::device_status());
+    let api = api::all_metadata(&client, &api::device_status());
     let stream = watcher(api, watcher::Config::default());
     let mut buffer = HashSet::new();
     follow("DeviceStatus", stream, &hub, |event| match event {
@@ -99,7 +62,7 @@ pub(crate) async fn statuses(client: Client, hub: Arc<Hub>) {
 
 /// Follows which Nodes exist.
 pub(crate) async fn nodes(client: Client, hub: Arc<Hub>) {
-    let api = kinds::all_metadata(&client, &kinds::node());
+    let api = api::all_metadata(&client, &api::node());
     let stream = watcher(api, watcher::Config::default());
     let mut buffer = HashSet::new();
     follow("Node", stream, &hub, |event| match event {
@@ -140,49 +103,83 @@ async fn follow<K>(
     }
 }
 
-fn device(mut object: DynamicObject) -> Option<(DeviceName, DeviceEntry)> {
-    let name = device_name(&object)?;
-    object.metadata.managed_fields = None;
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let spec = &object.data["spec"];
-    let entry = DeviceEntry {
-        uid: object.metadata.uid.clone().unwrap_or_default(),
-        resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
-        node: text(&spec["nodeName"]),
-        model: text(&spec["deviceModelRef"]["name"]),
-        json: json(&object),
-    };
-    Some((name, entry))
-}
-
-fn model(mut object: DynamicObject) -> Option<(ModelKey, ModelEntry)> {
-    object.metadata.managed_fields = None;
-    let entry = ModelEntry {
-        uid: object.metadata.uid.clone().unwrap_or_default(),
-        resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
-        json: json(&object),
-    };
-    Some((model_key(&object), entry))
-}
-
-fn json(object: &DynamicObject) -> bytes::Bytes {
-    // What was parsed from JSON can be written as JSON.
-    serde_json::to_vec(object).unwrap_or_default().into()
-}
-
-fn model_key(object: &DynamicObject) -> ModelKey {
-    (object.namespace().unwrap_or_default(), object.name_any())
-}
-
-fn device_name(object: &DynamicObject) -> Option<DeviceName> {
-    parse(object.namespace().as_deref(), &object.name_any())
-}
-
 fn meta_name(object: &PartialObjectMeta<DynamicObject>) -> Option<DeviceName> {
-    parse(object.namespace().as_deref(), &object.name_any())
+    // The API server checks names by the same rules.
+    DeviceName::new(&object.namespace()?, &object.name_any()).ok()
 }
 
-fn parse(namespace: Option<&str>, name: &str) -> Option<DeviceName> {
-    // The API server checks names by the same rules.
-    DeviceName::new(namespace.unwrap_or("default"), name).ok()
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, time::Duration};
+
+    use longshore_link::Epoch;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        cluster::{Embedded, crds},
+        config::Config,
+        kinds::made_up,
+        store::{Contents, Store},
+    };
+
+    async fn define(client: &Client, kind: &Kind) {
+        let name = format!("{}.{}", kind.plural, kind.group);
+        let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": name},
+            "spec": {
+                "group": kind.group, "scope": "Namespaced",
+                "names": {"kind": kind.name, "plural": kind.plural},
+                "versions": [{"name": kind.version, "served": true, "storage": true,
+                    "schema": {"openAPIV3Schema": schema}}],
+            },
+        });
+        let defined = crds::ensure_one(client, &name, definition, true).await;
+        defined.unwrap();
+    }
+
+    async fn create(client: &Client, kind: &str, name: &str, spec: serde_json::Value) {
+        let mut rows = made_up::TABLE.iter();
+        let row = rows.find(|row| row.name == kind).unwrap();
+        let object = DynamicObject::new(name, &row.resource()).data(json!({"spec": spec}));
+        let api = api::within(client, "default", &row.resource());
+        api.create(&api::post(), &object).await.unwrap();
+    }
+
+    /// A row in the table is all that a kind takes in the hub.
+    #[tokio::test]
+    async fn a_made_up_kind_reaches_the_log_of_its_node() {
+        let folder = tempfile::tempdir().unwrap();
+        let client = Embedded::open(folder.path()).unwrap().client;
+        crds::ensure(&client, true).await.unwrap();
+        for kind in &made_up::TABLE[crate::kinds::KINDS.len()..] {
+            define(&client, kind).await;
+        }
+        let config = Config::parse("", folder.path(), Path::new("test")).unwrap();
+        let (store, _) = Store::open(&folder.path().join("hub.db")).unwrap();
+        let contents = Contents::default();
+        let hub = Hub::new(&config, &made_up::TABLE, store, contents, Epoch(1));
+        let hub = Arc::new(hub);
+        for kind in made_up::TABLE.iter() {
+            tokio::spawn(objects(client.clone(), kind, Arc::clone(&hub)));
+        }
+        let mut of_n1 = hub.logs.subscribe("n1");
+        create(&client, "WidgetClass", "round", json!({"radius": 3})).await;
+        create(&client, "WidgetClass", "flat", json!({})).await;
+        let spec = json!({"on": "n1", "classes": ["round"]});
+        create(&client, "Widget", "wheel", spec).await;
+        let held = || {
+            let held = hub.logs.held("n1").into_iter();
+            let names = held.filter_map(|shown| Some(shown.split_once('@')?.0.to_owned()));
+            names.collect::<Vec<_>>()
+        };
+        let reached = tokio::time::timeout(Duration::from_secs(30), async {
+            while held() != ["Widget/wheel", "WidgetClass/round"] {
+                of_n1.changed().await.unwrap();
+            }
+        });
+        assert!(reached.await.is_ok(), "the node holds {:?}", held());
+    }
 }

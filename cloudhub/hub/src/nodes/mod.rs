@@ -21,7 +21,7 @@ use tracing::{info, warn};
 pub(crate) use table::{Attached, NodeTable, Presence, Task};
 
 use crate::{
-    cluster::kinds::{self, has_code},
+    cluster::api::{self, has_code},
     state::Hub,
 };
 
@@ -80,7 +80,7 @@ async fn perform(client: &Client, hub: &Hub, task: Task) {
 }
 
 async fn write_node(client: &Client, hub: &Hub, task: &Task) -> Result<(), kube::Error> {
-    let api = kinds::all(client, &kinds::node());
+    let api = api::all(client, &api::node());
     let node = task.node.as_str();
     let present = match api.get_opt(node).await? {
         Some(present) => present,
@@ -88,7 +88,7 @@ async fn write_node(client: &Client, hub: &Hub, task: &Task) -> Result<(), kube:
         None if task.presence != Presence::Connected => return Ok(()),
         None => match api
             .create(
-                &kinds::post(),
+                &api::post(),
                 &object(document::new_node(node, &task.report)),
             )
             .await
@@ -111,25 +111,22 @@ async fn write_node(client: &Client, hub: &Hub, task: &Task) -> Result<(), kube:
         return Ok(());
     }
     if let Some(labels) = document::labels_patch(&present, &task.report) {
-        api.patch(node, &kinds::patch(), &Patch::Merge(&labels))
+        api.patch(node, &api::patch(), &Patch::Merge(&labels))
             .await?;
     }
     let status = document::status(task, &present, crate::state::now());
-    api.patch_status(node, &kinds::patch(), &Patch::Merge(&status))
+    api.patch_status(node, &api::patch(), &Patch::Merge(&status))
         .await?;
     Ok(())
 }
 
 async fn renew_lease(client: &Client, node: &str) -> Result<(), kube::Error> {
-    let api = kinds::within(client, LEASE_NAMESPACE, &kinds::lease());
+    let api = api::within(client, LEASE_NAMESPACE, &api::lease());
     let patch = document::lease_patch(node, crate::state::now());
-    match api
-        .patch(node, &kinds::patch(), &Patch::Merge(&patch))
-        .await
-    {
+    match api.patch(node, &api::patch(), &Patch::Merge(&patch)).await {
         Err(error) if has_code(&error, 404) => {
             let lease = document::new_lease(node, crate::state::now());
-            match api.create(&kinds::post(), &object(lease)).await {
+            match api.create(&api::post(), &object(lease)).await {
                 Err(error) if !has_code(&error, 409) => Err(error),
                 _ => Ok(()),
             }
@@ -140,5 +137,5 @@ async fn renew_lease(client: &Client, node: &str) -> Result<(), kube::Error> {
 
 fn object(value: Value) -> DynamicObject {
     // The documents of this module are objects; one that is not is empty and refused.
-    serde_json::from_value(value).unwrap_or_else(|_| DynamicObject::new("", &kinds::node()))
+    serde_json::from_value(value).unwrap_or_else(|_| DynamicObject::new("", &api::node()))
 }

@@ -25,6 +25,7 @@ use tracing::{debug, info, warn};
 
 use super::Socket;
 use crate::{
+    kinds::device_key,
     nodes::Attached,
     state::Hub,
     store::{StoreError, Write},
@@ -77,7 +78,7 @@ pub(super) async fn run(hub: &Arc<Hub>, node: &NodeName, socket: Socket, address
     let (sink, stream) = socket.split();
     let (lines, queue) = mpsc::channel(QUEUE);
     let mut writer = tokio::spawn(write(sink, queue));
-    let mut config = HubConfig::new(node.as_str(), hub.catalog().epoch());
+    let mut config = HubConfig::new(node.as_str(), hub.logs.epoch());
     config.schemas = hub.schemas.hashes();
     let mut connection = Connection {
         hub,
@@ -101,7 +102,6 @@ pub(super) async fn run(hub: &Arc<Hub>, node: &NodeName, socket: Socket, address
     }
     let was_connected = connection.connected;
     drop(connection);
-    hub.log_signal_dropped(node.as_str());
     let reason = crate::error_chain(&end);
     match &end {
         _ if was_connected => info!(%node, %address, reason, "edge disconnected"),
@@ -133,7 +133,7 @@ async fn write(
 
 impl Connection<'_> {
     async fn run(&mut self, mut stream: SplitStream<Socket>) -> End {
-        let mut log = self.hub.log_signal(self.node.as_str());
+        let mut log = self.hub.logs.subscribe(self.node.as_str());
         loop {
             self.begin();
             let wake_at = self.session.wake_at();
@@ -178,14 +178,14 @@ impl Connection<'_> {
                         sent.map_err(|_| End::Congested)?;
                     }
                     HubEffect::ReadChanges { after, max_bytes } => {
-                        let mut catalog = self.hub.catalog();
-                        let log = catalog.log(self.node.as_str());
-                        events.push_back(HubEvent::Read(log.read_after(after, max_bytes)));
+                        let logs = &self.hub.logs;
+                        let reading = logs.read_after(self.node.as_str(), after, max_bytes);
+                        events.push_back(HubEvent::Read(reading));
                     }
                     HubEffect::ReadSnapshot { cursor, max_bytes } => {
-                        let mut catalog = self.hub.catalog();
-                        let log = catalog.log(self.node.as_str());
-                        let part = log.read_snapshot(cursor.as_ref(), max_bytes);
+                        let logs = &self.hub.logs;
+                        let node = self.node.as_str();
+                        let part = logs.read_snapshot(node, cursor.as_ref(), max_bytes);
                         events.push_back(HubEvent::Snapshot(part));
                     }
                     HubEffect::Connected => {
@@ -281,8 +281,8 @@ fn write_of(hub: &Hub, node: &NodeName, record: &UpRecord) -> Write {
     match Up::decode(&record.payload) {
         Ok(Up::Reported(reported)) => {
             let catalog = hub.catalog();
-            let entry = catalog.device(&reported.device);
-            if entry.is_some_and(|e| e.node == node.as_str() && e.uid == reported.uid) {
+            let device = catalog.get(&device_key(&reported.device));
+            if device.is_some_and(|d| d.node == node.as_str() && d.content.uid == reported.uid) {
                 return Write::Report(reported.device, record.payload.clone());
             }
             hub.metrics.records_dropped.increment();

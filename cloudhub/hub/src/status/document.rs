@@ -15,22 +15,22 @@ use longshore_types::{
 use serde_json::{Value, json};
 
 use super::judge::Judgement;
-use crate::{catalog::DeviceEntry, nodes::Presence};
+use crate::{kinds::Object, nodes::Presence};
 
 /// Who owns the DeviceStatus: with the Device it goes.
-pub(super) fn owner(device: &DeviceName, entry: &DeviceEntry) -> Value {
+pub(super) fn owner(device: &DeviceName, entry: &Object) -> Value {
     json!({
         "apiVersion": "devices.kubeedge.io/v1beta1",
         "kind": "Device",
         "name": device.name(),
-        "uid": entry.uid,
+        "uid": entry.content.uid,
     })
 }
 
 /// What is known of a device.
 pub(super) struct Known<'a> {
     /// The Device.
-    pub(super) entry: &'a DeviceEntry,
+    pub(super) entry: &'a Object,
     /// What its edge said last.
     pub(super) report: Option<&'a longshore_link::Reported>,
     /// Whether its node is there, and since when.
@@ -195,7 +195,7 @@ fn condition(reported: &Reported) -> Condition {
     }
 }
 
-fn node_condition(entry: &DeviceEntry, (presence, since_ms): (Presence, i64)) -> Condition {
+fn node_condition(entry: &Object, (presence, since_ms): (Presence, i64)) -> Condition {
     let node = &entry.node;
     let (status, reason, message) = match presence {
         _ if node.is_empty() => (
@@ -234,13 +234,13 @@ fn node_condition(entry: &DeviceEntry, (presence, since_ms): (Presence, i64)) ->
 }
 
 /// Only said when something is wrong with it.
-fn model_condition(entry: &DeviceEntry, has_model: bool) -> Option<Condition> {
-    let message = match (has_model, entry.model.is_empty()) {
+fn model_condition(entry: &Object, has_model: bool) -> Option<Condition> {
+    let message = match (has_model, entry.needs.first()) {
         (true, _) => return None,
-        (false, true) => "the device names no model: set spec.deviceModelRef.name".to_owned(),
-        (false, false) => format!(
+        (false, None) => "the device names no model: set spec.deviceModelRef.name".to_owned(),
+        (false, Some(model)) => format!(
             "there is no DeviceModel `{}` in the device's namespace",
-            entry.model
+            model.name
         ),
     };
     Some(Condition {
@@ -255,15 +255,23 @@ fn model_condition(entry: &DeviceEntry, has_model: bool) -> Option<Condition> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::DEVICE_MODEL;
+    use longshore_link::{Content, ObjectKey};
     use longshore_types::{Quality, Value as TwinValue};
 
-    fn entry() -> DeviceEntry {
-        DeviceEntry {
-            uid: "u".to_owned(),
-            resource_version: "1".to_owned(),
+    fn entry() -> Object {
+        Object {
             node: "edge-1".to_owned(),
-            model: "boiler".to_owned(),
-            json: bytes::Bytes::new(),
+            needs: vec![ObjectKey {
+                kind: DEVICE_MODEL.to_owned(),
+                namespace: "default".to_owned(),
+                name: "boiler".to_owned(),
+            }],
+            content: Content {
+                uid: "u".to_owned(),
+                resource_version: "1".to_owned(),
+                json: bytes::Bytes::new(),
+            },
         }
     }
 

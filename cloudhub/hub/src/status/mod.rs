@@ -32,9 +32,9 @@ use tokio::{
 use tracing::{debug, warn};
 
 use crate::{
-    catalog::DeviceEntry,
-    cluster::kinds::{self, has_code},
+    cluster::api::{self, has_code},
     config::StatusConfig,
+    kinds::{Object, device_key},
     state::{Hub, Known, lock},
     store::StoreError,
 };
@@ -245,11 +245,11 @@ async fn sleep_until(at: Option<Instant>) {
 async fn reconcile(client: &Client, hub: &Hub, device: &DeviceName) -> Outcome {
     let (entry, model) = {
         let catalog = hub.catalog();
-        let entry = catalog.device(device).cloned();
+        let entry = catalog.get(&device_key(device)).cloned();
         let model = entry
             .as_ref()
-            .and_then(|entry| catalog.model(device.namespace(), &entry.model))
-            .map(|model| model.json.clone());
+            .and_then(|entry| catalog.get(entry.needs.first()?))
+            .map(|model| model.content.json.clone());
         (entry, model)
     };
     let work = async {
@@ -273,10 +273,10 @@ async fn write(
     client: &Client,
     hub: &Hub,
     device: &DeviceName,
-    entry: &DeviceEntry,
+    entry: &Object,
     model: Option<&Bytes>,
 ) -> Result<Outcome, WriteError> {
-    let report = hub.report_of(device, &entry.uid, &entry.node);
+    let report = hub.report_of(device, &entry.content.uid, &entry.node);
     let presence = hub.nodes.presence(&entry.node);
     let judged = judge_for(hub, device, entry, model, report.as_ref());
     let of_hub = judged.is_some();
@@ -290,13 +290,13 @@ async fn write(
     let mut status = document::status(known);
     let exists = hub.status.exists(device);
     let mut hasher = DefaultHasher::new();
-    (status.to_string(), &entry.uid).hash(&mut hasher);
+    (status.to_string(), &entry.content.uid).hash(&mut hasher);
     let hash = hasher.finish();
     if exists && hub.status.is_written(device, hash) {
         hub.metrics.status_unchanged.increment();
         return Ok(Outcome::Unchanged);
     }
-    let api = kinds::within(client, device.namespace(), &kinds::device_status());
+    let api = api::within(client, device.namespace(), &api::device_status());
     if exists && report.is_none() && belongs_to(&api, device, entry).await? {
         // The hub's database is new, the edge will report what changes: what
         // was known before is better than nothing.
@@ -312,17 +312,21 @@ async fn write(
 fn judge_for(
     hub: &Hub,
     device: &DeviceName,
-    entry: &DeviceEntry,
+    entry: &Object,
     model: Option<&Bytes>,
     report: Option<&Reported>,
 ) -> Option<judge::Judgement> {
-    let now = fingerprint(&entry.json, &entry.uid, model.map(AsRef::as_ref));
+    let now = fingerprint(
+        &entry.content.json,
+        &entry.content.uid,
+        model.map(AsRef::as_ref),
+    );
     // An edge of before does not tell what it saw: its word counts.
     if report.is_some_and(|report| report.fingerprint == now || report.fingerprint == 0) {
         return None;
     }
     let schema = |protocol: &str| hub.schema_of(&entry.node, protocol);
-    judge::judge(device, &entry.json, model?, schema)
+    judge::judge(device, &entry.content.json, model?, schema)
 }
 
 /// Patches or creates, whichever it takes; gives the resource version that came of it.
@@ -335,16 +339,16 @@ async fn put(
 ) -> Result<u64, kube::Error> {
     let patch = json!({"metadata": {"ownerReferences": [owner]}, "status": status});
     let patch = Patch::Merge(&patch);
-    let mut object = DynamicObject::new(device.name(), &kinds::device_status())
+    let mut object = DynamicObject::new(device.name(), &api::device_status())
         .within(device.namespace())
         .data(json!({"status": document::for_creation(status.clone())}));
     object.metadata.owner_references = serde_json::from_value(json!([owner])).ok();
     let mut tries = 2;
     loop {
         let outcome = if exists {
-            api.patch(device.name(), &kinds::patch(), &patch).await
+            api.patch(device.name(), &api::patch(), &patch).await
         } else {
-            api.create(&kinds::post(), &object).await
+            api.create(&api::post(), &object).await
         };
         tries -= 1;
         match outcome {
@@ -369,11 +373,11 @@ pub(crate) fn version_of(version: Option<&str>) -> u64 {
 async fn belongs_to(
     api: &Api<DynamicObject>,
     device: &DeviceName,
-    entry: &DeviceEntry,
+    entry: &Object,
 ) -> Result<bool, kube::Error> {
     let present = api.get_metadata_opt(device.name()).await?;
     let owners = present.and_then(|present| present.metadata.owner_references);
-    Ok(owners.is_some_and(|owners| owners.iter().any(|owner| owner.uid == entry.uid)))
+    Ok(owners.is_some_and(|owners| owners.iter().any(|owner| owner.uid == entry.content.uid)))
 }
 
 /// The device is gone: so is what was known of it. The garbage collector would
@@ -384,7 +388,7 @@ async fn remove(client: &Client, hub: &Hub, device: &DeviceName) -> Result<Outco
         hub.store.forget(device.clone()).await?;
     }
     if hub.status.exists(device) {
-        let api = kinds::within(client, device.namespace(), &kinds::device_status());
+        let api = api::within(client, device.namespace(), &api::device_status());
         match api.delete(device.name(), &DeleteParams::default()).await {
             Ok(_) => {}
             Err(error) if has_code(&error, 404) => {}

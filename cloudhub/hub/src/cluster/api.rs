@@ -1,10 +1,12 @@
-//! The kinds that the hub works on.
+//! What the hub asks of the API server: resources, and who it is when it writes.
 
 use kube::{
     Api, Client,
     api::{PatchParams, PostParams},
     core::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta},
 };
+
+use crate::kinds::{DEVICE_GROUP, DEVICE_VERSION};
 
 /// Who writes, in `managedFields`.
 const MANAGER: &str = "longshore-hub";
@@ -25,23 +27,10 @@ pub(crate) fn patch() -> PatchParams {
     }
 }
 
-pub(crate) fn device() -> ApiResource {
-    resource("devices.kubeedge.io", "v1beta1", "Device", "devices")
-}
-
-pub(crate) fn device_model() -> ApiResource {
-    resource(
-        "devices.kubeedge.io",
-        "v1beta1",
-        "DeviceModel",
-        "devicemodels",
-    )
-}
-
 pub(crate) fn device_status() -> ApiResource {
     resource(
-        "devices.kubeedge.io",
-        "v1beta1",
+        DEVICE_GROUP,
+        DEVICE_VERSION,
         "DeviceStatus",
         "devicestatuses",
     )
