@@ -19,6 +19,10 @@ use tempfile::TempDir;
 
 use crate::edge::{Credentials, Edge};
 
+/// Nothing is waited for longer. Ten thousand statuses take most of a minute on a
+/// machine that does other things beside it.
+const PATIENCE: Duration = Duration::from_secs(180);
+
 pub(crate) struct TestHub {
     pub(crate) folder: TempDir,
     pub(crate) hub: RunningHub,
@@ -137,7 +141,7 @@ pub(crate) async fn wait(
     what: &str,
     holds: impl Fn(Option<&Value>) -> bool,
 ) -> Option<Value> {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let object = api(client, kind).get_opt(name).await.unwrap();
         let value = object.map(|object| serde_json::to_value(object).unwrap());
