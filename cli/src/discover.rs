@@ -8,13 +8,15 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context, Result, anyhow, bail};
 use longshore_host::{CommandKind, Status};
 use longshore_sdk::{Discovered, FoundDevice};
-use longshore_types::schema_check::{Document, Part};
+use longshore_types::{
+    near::near,
+    schema_check::{Document, Part},
+};
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
     conversation::Conversation,
     libraries,
-    near::near,
     output::{advised, say},
     table,
 };

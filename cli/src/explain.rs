@@ -6,12 +6,11 @@
 use std::{fmt::Write as _, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
-use longshore_types::vocabulary;
+use longshore_types::{near::near, vocabulary};
 use serde_json::{Map, Value as Json};
 
 use crate::{
     libraries::{self, Library},
-    near::near,
     output::{advised, say},
 };
 

@@ -27,7 +27,6 @@ mod api;
 mod conversation;
 mod http;
 mod libraries;
-mod near;
 mod output;
 #[cfg(test)]
 mod reference;

@@ -5,6 +5,7 @@
 //! types are KubeEdge's `devices.kubeedge.io/v1beta1`, field by field; what
 //! Longshore adds lives where that API leaves room (see [`policy`]).
 
+pub mod backoff;
 pub mod crd;
 pub mod device;
 pub mod effective;
@@ -14,6 +15,7 @@ pub mod fault;
 pub mod manifest;
 pub mod method;
 pub mod name;
+pub mod near;
 pub mod policy;
 pub mod schema;
 pub mod schema_check;

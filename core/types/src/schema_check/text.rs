@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::Fault;
+use crate::{Fault, near::nearest};
 
 /// The path of a key below `at`.
 pub(super) fn at(at: &str, key: &str) -> String {
@@ -98,29 +98,4 @@ pub(super) fn none_fits(messages: impl Iterator<Item = String>) -> String {
             different.join("; or ")
         ),
     }
-}
-
-/// The known word that a mistyped one is nearest to, if any is near.
-fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let distances = known.map(|known| (distance(word, known), known));
-    let limit = (word.chars().count() / 3).max(1) + 1;
-    distances
-        .filter(|(distance, _)| *distance <= limit && *distance < word.chars().count())
-        .min()
-        .map(|(_, known)| known)
-}
-
-/// Letters to insert, remove or replace; case does not count.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.to_lowercase().chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, a) in a.to_lowercase().chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
