@@ -18,7 +18,7 @@ use tracing_subscriber::{
 pub const DEFAULT_LEVEL: LevelFilter = LevelFilter::INFO;
 
 /// How the log is written. Its filter is checked when the configuration is read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct LogConfig {
     /// JSON lines instead of text.
     pub json: bool,
@@ -44,15 +44,6 @@ impl FromStr for Filter {
 impl Default for Filter {
     fn default() -> Self {
         Self(Targets::new().with_default(DEFAULT_LEVEL))
-    }
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self {
-            json: false,
-            filter: Filter::default(),
-        }
     }
 }
 
