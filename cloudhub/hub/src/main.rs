@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use longshore_hub::{
-    Config, RunningHub, error_chain,
+    Config, RunningHub, StartError, error_chain,
     identity::{self, Authority},
 };
 use longshore_types::NodeName;
@@ -59,7 +59,13 @@ fn main() -> ExitCode {
     match act(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprint_error(&error_chain(error.as_ref()));
+            let mut text = error_chain(error.as_ref());
+            if let Some(StartError::Store(store)) = error.downcast_ref()
+                && let Some(hint) = store.hint()
+            {
+                text.push_str(&format!("\n\nhint: {hint}"));
+            }
+            eprint_error(&text);
             ExitCode::FAILURE
         }
     }

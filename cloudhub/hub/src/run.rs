@@ -218,7 +218,7 @@ impl RunningHub {
         }
         // What the sessions handed over is acknowledged only when it is on the
         // disk, so nothing is lost if this fails.
-        let _ = self.hub.store.flush().await;
+        self.hub.store.close().await;
         if let Some(embedded) = &self.embedded {
             embedded.server.shutdown().await;
         }

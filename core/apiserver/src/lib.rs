@@ -7,11 +7,8 @@
 //!
 //! # Why this shape
 //!
-//! One append-only log numbers every change of every resource; that number is
-//! the `resourceVersion`. Writes go through one thread that commits whatever
-//! waits in one transaction, reads come from a pool of connections, and a
-//! watcher pulls from a bounded window in memory or, when it is behind, from the
-//! log. Nobody who reads slowly can hold up a writer.
+//! This is the REST face of `longshore_objects`: one log numbers every change of
+//! every resource, and that number is the `resourceVersion`.
 //! Resources are data: the built-in ones come from a table, the others from
 //! CustomResourceDefinition objects in the store itself. One structural schema
 //! per resource serves validation, pruning, defaulting, strategic and
@@ -53,8 +50,8 @@ mod rest;
 mod schema;
 mod serve;
 mod server;
-mod store;
 mod time;
 
 pub use identity::{AllowMasters, Attributes, Authorizer, MASTERS, Tokens, User};
-pub use server::{ApiServer, Config, OpenError};
+pub use longshore_sqlite::Error as OpenError;
+pub use server::{ApiServer, Config};

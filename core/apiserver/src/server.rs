@@ -5,20 +5,22 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::Request;
+use longshore_objects::{Expect, Key, Log, MIGRATIONS, Options, Write};
+use longshore_sqlite::Schema;
 use serde_json::json;
 use tokio_util::task::TaskTracker;
 
 use crate::identity::{AllowMasters, Authorizer, Tokens, User};
 use crate::registry::Registry;
 use crate::rest::{self, Api};
-use crate::store::{DatabaseError, Expect, Key, Limits, Store, Write};
 use crate::{control, serve, time};
 
-/// How many revisions stay readable before they are compacted.
-const HISTORY: u64 = 10_000;
-
-/// How many events of each resource stay in memory for watchers.
-const WINDOW: usize = 512;
+static SCHEMA: Schema = Schema {
+    owner: "API server",
+    without: "the API server then starts with no objects",
+    application: 0x4c53_4150, // "LSAP"
+    migrations: MIGRATIONS,
+};
 
 /// How to open an [`ApiServer`].
 #[derive(Clone)]
@@ -38,68 +40,15 @@ pub struct Config {
 impl Config {
     /// The defaults, over the database at `database`.
     pub fn new(database: impl Into<PathBuf>) -> Config {
+        let bounds = Options::default();
         Config {
             database: database.into(),
-            history: HISTORY,
-            window: WINDOW,
-            max_bytes: None,
+            history: bounds.history,
+            window: bounds.window,
+            max_bytes: bounds.max_bytes,
             authorizer: Arc::new(AllowMasters),
         }
     }
-}
-
-/// Why a server could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The file exists and is something else.
-    #[error("`{path}` is not an API database", path = path.display())]
-    NotADatabase {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite said.
-        #[source]
-        source: rusqlite::Error,
-    },
-    /// The file could not be opened or read.
-    #[error("failed to open the API database `{path}`", path = path.display())]
-    Database {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite said.
-        #[source]
-        source: rusqlite::Error,
-    },
-    /// Another server has the file open.
-    #[error("the API database `{path}` is in use by another process", path = path.display())]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Others can read the database, and that cannot be changed.
-    #[error("the database `{}` could not be made private", path.display())]
-    Private {
-        /// The database.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file that keeps others out could not be made beside the database.
-    #[error("failed to lock the API database `{path}`", path = path.display())]
-    Lock {
-        /// The database.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The operating system gave no thread for the writer.
-    #[error("failed to start the writer of the API database")]
-    Thread {
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
 }
 
 /// A running API server. Clones share it.
@@ -117,36 +66,15 @@ impl ApiServer {
     ///
     /// When the file cannot be opened or is no database of this server; it is
     /// then left as it is.
-    pub fn open(config: Config) -> Result<ApiServer, OpenError> {
-        let limits = Limits {
+    pub fn open(config: Config) -> Result<ApiServer, longshore_sqlite::Error> {
+        let options = Options {
             history: config.history,
             window: config.window,
             max_bytes: config.max_bytes,
         };
-        let path = config.database;
-        let named = |error: DatabaseError| match error {
-            DatabaseError::Foreign(source) => OpenError::NotADatabase {
-                path: path.clone(),
-                source,
-            },
-            DatabaseError::Sqlite(source) => OpenError::Database {
-                path: path.clone(),
-                source,
-            },
-            DatabaseError::InUse => OpenError::InUse { path: path.clone() },
-            DatabaseError::Lock(source) => OpenError::Lock {
-                path: path.clone(),
-                source,
-            },
-            DatabaseError::Private(source) => OpenError::Private {
-                path: path.clone(),
-                source,
-            },
-            DatabaseError::Thread(source) => OpenError::Thread { source },
-        };
         let mut registry = Registry::builtin();
         let (store, definitions) =
-            Store::open(&path, limits, seeds(), DEFINITIONS).map_err(named)?;
+            Log::open(&config.database, &SCHEMA, options, seeds(), DEFINITIONS)?;
         for definition in definitions {
             registry.define(&definition.object());
         }

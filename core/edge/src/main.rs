@@ -13,6 +13,7 @@ use arguments::{ArgumentError, Arguments};
 use longshore_edge::{
     app::App,
     config::{Config, LogConfig},
+    store::StoreError,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{
@@ -100,7 +101,7 @@ fn log(config: &LogConfig) {
 }
 
 /// Prints the chain of causes, and what to do at the end.
-fn fail(error: &dyn Error, code: u8) -> ExitCode {
+fn fail(error: &(dyn Error + 'static), code: u8) -> ExitCode {
     let (mut text, mut hints) = (String::from("error: "), String::new());
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -108,6 +109,9 @@ fn fail(error: &dyn Error, code: u8) -> ExitCode {
         let (message, hint) = message.split_once("\n\nhint: ").unwrap_or((&message, ""));
         text.push_str(message);
         if !hint.is_empty() {
+            hints.push_str(&format!("\nhint: {hint}"));
+        }
+        if let Some(hint) = error.downcast_ref().and_then(StoreError::hint) {
             hints.push_str(&format!("\nhint: {hint}"));
         }
         cause = error.source();

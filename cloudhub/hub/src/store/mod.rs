@@ -5,86 +5,41 @@
 //! records said are one transaction; only then is a record acknowledged. So a
 //! hub that is killed finds both or neither, and takes each record once.
 //!
-//! One thread owns the connection and commits in groups: one `fsync` for many
-//! edges. Only this module speaks SQL.
+//! `longshore_sqlite` owns the connection and commits in groups: one `fsync` for
+//! many edges. Only this module speaks SQL.
 
+mod records;
 mod schema;
-mod writer;
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashMap, path::Path};
 
 use bytes::Bytes;
 use longshore_link::{Epoch, Gap, SchemaReport, UpRecord};
+use longshore_sqlite::{Database, Settings, Writer};
 use longshore_types::DeviceName;
-use tokio::sync::{mpsc, oneshot};
-
-use writer::{Job, Writer};
-
-/// Jobs that may wait for the writer; sessions wait when it is full.
-const QUEUE: usize = 256;
 
 /// Why the store refused. All are retried by reconnecting edges.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// The file cannot be opened.
-    #[error("cannot open the hub's database `{path}`")]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Cause.
-        #[source]
-        source: Arc<rusqlite::Error>,
-    },
-    /// The file is something else.
-    #[error(
-        "`{path}` is not the hub's database\n\nhint: move the file away; the hub starts with an empty one and edges send their state again"
-    )]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file was written by a newer hub.
-    #[error(
-        "`{path}` has schema {found}, this hub knows up to {known}\n\nhint: install the newer hub again"
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Schema of the file.
-        found: i64,
-        /// Newest schema of this program.
-        known: i64,
-    },
-    /// Another hub has the file.
-    #[error(
-        "`{path}` is in use by another process\n\nhint: is another hub running with the same `stateDir`"
-    )]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A write failed.
-    #[error("cannot write the hub's database `{path}`")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Cause.
-        #[source]
-        source: Arc<rusqlite::Error>,
-    },
+    /// The database refused.
+    #[error(transparent)]
+    Database(#[from] longshore_sqlite::Error),
     /// Records do not follow what is held.
     #[error(transparent)]
     Gap(#[from] Gap),
     /// The records' epoch is not the one that the node greeted with last.
     #[error("records belong to an outbox that the node no longer has")]
     Superseded,
-    /// The writer is gone.
-    #[error("the hub's database is closed")]
-    Closed,
+}
+
+impl StoreError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Database(error) => error.hint(),
+            Self::Gap(_) | Self::Superseded => None,
+        }
+    }
 }
 
 /// A report of a device, as it was received.
@@ -133,7 +88,7 @@ pub(crate) enum Write {
 /// The store. Cheap to clone; the writer ends with the last one.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
-    jobs: mpsc::Sender<Job>,
+    writer: Writer<()>,
 }
 
 impl Store {
@@ -142,17 +97,10 @@ impl Store {
     /// # Errors
     /// Each kind of unusable file has its own error.
     pub(crate) fn open(path: &Path) -> Result<(Self, Contents), StoreError> {
-        let connection = schema::open(path)?;
-        let contents = schema::read(&connection).map_err(|source| StoreError::Open {
-            path: path.to_owned(),
-            source: Arc::new(source),
-        })?;
-        let (jobs, queue) = mpsc::channel(QUEUE);
-        let writer = Writer::new(connection, path.to_owned());
-        // The thread ends with the last handle; there is nothing to join for,
-        // each answer means that it is on the disk.
-        std::thread::spawn(move || writer.run(queue));
-        Ok((Self { jobs }, contents))
+        let mut database = Database::open(path, &schema::SCHEMA, Settings::default())?;
+        let contents = database.with(schema::read)?;
+        let writer = database.start("hub-store", ())?;
+        Ok((Self { writer }, contents))
     }
 
     /// A node says hello: where to go on with its records.
@@ -166,13 +114,10 @@ impl Store {
         last_sequence: u64,
     ) -> Result<u64, StoreError> {
         let node = node.to_owned();
-        self.ask(|reply| Job::Open {
-            node,
-            epoch,
-            last_sequence,
-            reply,
-        })
-        .await
+        let work = self
+            .writer
+            .run(move |job| records::open(job, &node, epoch, last_sequence));
+        Ok(work.await?)
     }
 
     /// Takes records of a node, each with what is to be written for it. Gives
@@ -189,15 +134,10 @@ impl Store {
         writes: Vec<Write>,
     ) -> Result<(u64, usize), StoreError> {
         let node = node.to_owned();
-        self.ask(|reply| Job::Take {
-            node,
-            epoch,
-            after,
-            records,
-            writes,
-            reply,
-        })
-        .await
+        let work = self
+            .writer
+            .run(move |job| records::take(job, &node, epoch, after, &records, writes));
+        work.await?
     }
 
     /// Forgets a device.
@@ -205,27 +145,13 @@ impl Store {
     /// # Errors
     /// The write failed.
     pub(crate) async fn forget(&self, device: DeviceName) -> Result<(), StoreError> {
-        self.ask(|reply| Job::Forget { device, reply }).await
+        let work = self.writer.run(move |job| records::forget(job, &device));
+        Ok(work.await?)
     }
 
-    /// Waits until all that was asked before is on the disk.
-    ///
-    /// # Errors
-    /// The writer is gone.
-    pub(crate) async fn flush(&self) -> Result<(), StoreError> {
-        self.ask(|reply| Job::Flush { reply }).await
-    }
-
-    async fn ask<T>(
-        &self,
-        job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job,
-    ) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.jobs
-            .send(job(reply))
-            .await
-            .map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
+    /// Waits until all that was asked before is on the disk, and closes it.
+    pub(crate) async fn close(&self) {
+        self.writer.close().await;
     }
 }
 
@@ -272,8 +198,9 @@ mod tests {
                 .take("n", Epoch(6), 0, vec![record(1)], writes(1))
                 .await;
             assert!(matches!(other, Err(StoreError::Superseded)));
+            store.close().await;
         }
-        let (store, contents) = reopen(&path).await;
+        let (store, contents) = Store::open(&path).unwrap();
         assert_eq!(contents.reports[&device].payload.as_ref(), [1]);
         assert_eq!(store.open_node("n", Epoch(5), 10).await.unwrap(), 3);
         assert_eq!(
@@ -303,38 +230,91 @@ mod tests {
             let writes = numbers.into_iter().map(|n| Write::Schema(schema(n)));
             let taken = store.take("n", Epoch(5), 0, records, writes.collect());
             assert_eq!(taken.await.unwrap(), (count as u64, 0));
+            store.close().await;
         }
-        let (_, contents) = reopen(&path).await;
+        let (_, contents) = Store::open(&path).unwrap();
         let schemas = contents.schemas;
         assert_eq!(schemas.len(), SCHEMAS);
         assert_eq!(schemas[SCHEMAS - 1], schema(count - 1));
         assert_eq!(schemas[SCHEMAS - 2], schema(0));
     }
 
-    /// The writer thread of the former handle lets go a moment later.
-    async fn reopen(path: &Path) -> (Store, Contents) {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
-        loop {
-            match Store::open(path) {
-                Ok(opened) => return opened,
-                Err(StoreError::InUse { .. }) if std::time::Instant::now() < deadline => {
-                    tokio::task::yield_now().await;
-                }
-                Err(error) => panic!("{error}"),
-            }
+    #[tokio::test]
+    async fn what_fails_fails_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(&folder.path().join("hub.db")).unwrap();
+        // Stands for any row that SQLite refuses.
+        let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON reports WHEN NEW.node = 'bad'
+            BEGIN SELECT RAISE(ABORT, 'refused'); END";
+        store
+            .writer
+            .run(|job| job.execute_batch(refuse))
+            .await
+            .unwrap();
+        for node in ["before", "bad", "behind"] {
+            store.open_node(node, Epoch(5), 10).await.unwrap();
         }
+        let take = |node| store.take(node, Epoch(5), 0, vec![record(1)], writes(1));
+        let (before, bad, behind) = tokio::join!(take("before"), take("bad"), take("behind"));
+        assert_eq!(before.unwrap(), (1, 0));
+        assert!(
+            matches!(
+                bad,
+                Err(StoreError::Database(longshore_sqlite::Error::Sql { .. }))
+            ),
+            "{bad:?}"
+        );
+        assert_eq!(
+            behind.unwrap(),
+            (1, 0),
+            "it does not hear that all is closed"
+        );
+        assert_eq!(
+            store.open_node("bad", Epoch(5), 10).await.unwrap(),
+            0,
+            "its record is not taken"
+        );
     }
 
-    #[test]
-    fn what_is_not_a_database_is_said() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("hub.db");
-        std::fs::write(
-            &path,
-            "this is a text, and long enough for a header\n".repeat(40),
-        )
-        .unwrap();
-        let error = Store::open(&path).unwrap_err();
-        assert!(matches!(error, StoreError::Foreign { .. }), "{error:?}");
+    /// The schema of the first release, as it was, without and with the table
+    /// that came later.
+    #[tokio::test]
+    async fn a_database_of_the_first_release_is_read() {
+        const OLD: &str = "
+            CREATE TABLE nodes (
+                name TEXT PRIMARY KEY,
+                epoch INTEGER NOT NULL,
+                sequence INTEGER NOT NULL,
+                report BLOB NOT NULL DEFAULT x''
+            ) STRICT, WITHOUT ROWID;
+            CREATE TABLE reports (
+                device TEXT PRIMARY KEY,
+                node TEXT NOT NULL,
+                payload BLOB NOT NULL
+            ) STRICT, WITHOUT ROWID;
+            INSERT INTO nodes VALUES ('n', 5, 3, x'01');
+            INSERT INTO reports VALUES ('default/boiler', 'n', x'02');
+            PRAGMA application_id = 1280526434; PRAGMA user_version = 1;";
+        const LATER: &str = "
+            CREATE TABLE IF NOT EXISTS schemas (
+                id INTEGER PRIMARY KEY AUTOINCREMENT,
+                hash INTEGER NOT NULL UNIQUE,
+                protocol TEXT NOT NULL,
+                text TEXT NOT NULL
+            ) STRICT;
+            INSERT INTO schemas (hash, protocol, text) VALUES (1, 'modbus', '{}');";
+        for (later, schemas) in [("", 0), (LATER, 1)] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("hub.db");
+            let old = longshore_sqlite::Connection::open(&path).unwrap();
+            old.execute_batch(&format!("{OLD}{later}")).unwrap();
+            drop(old);
+            let (store, contents) = Store::open(&path).unwrap();
+            let device = DeviceName::new("default", "boiler").unwrap();
+            assert_eq!(contents.reports[&device].payload.as_ref(), [2]);
+            assert_eq!(contents.nodes["n"].report.as_ref(), [1]);
+            assert_eq!(contents.schemas.len(), schemas);
+            assert_eq!(store.open_node("n", Epoch(5), 10).await.unwrap(), 3);
+        }
     }
 }

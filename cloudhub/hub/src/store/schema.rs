@@ -1,18 +1,19 @@
 //! The tables.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
-
 use longshore_link::SchemaReport;
+use longshore_sqlite::{Connection, Schema, SqlError};
 use longshore_types::DeviceName;
-use rusqlite::{Connection, ErrorCode};
 
-use super::{Contents, StoreError, StoredNode, StoredReport};
+use super::{Contents, StoredNode, StoredReport};
 
-/// `LSHb`: tells the hub's database from any other.
-const APPLICATION: i64 = 0x4c53_4862;
-const SCHEMA: i64 = 1;
+pub(super) static SCHEMA: Schema = Schema {
+    owner: "hub",
+    without: "the hub starts with an empty one and edges send their state again",
+    application: 0x4c53_4862, // "LSHb"
+    migrations: &[FIRST, SCHEMAS],
+};
 
-const TABLES: &str = "
+const FIRST: &str = "
 CREATE TABLE nodes (
     name TEXT PRIMARY KEY,
     epoch INTEGER NOT NULL,
@@ -26,8 +27,8 @@ CREATE TABLE reports (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Came later. A hub of before does not look at it, so it needs no other number.
-const LATER_TABLES: &str = "
+/// Files of version 1 have it or not: it came before it was a version.
+const SCHEMAS: &str = "
 CREATE TABLE IF NOT EXISTS schemas (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     hash INTEGER NOT NULL UNIQUE,
@@ -36,70 +37,8 @@ CREATE TABLE IF NOT EXISTS schemas (
 ) STRICT;
 ";
 
-pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
-    let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreError::Foreign {
-            path: path.to_owned(),
-        },
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::InUse {
-            path: path.to_owned(),
-        },
-        _ => StoreError::Open {
-            path: path.to_owned(),
-            source: Arc::new(source),
-        },
-    };
-    let connection = Connection::open(path).map_err(failed)?;
-    let set_up = || -> rusqlite::Result<(i64, i64)> {
-        // One hub per file: two would take each other's records.
-        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-        let application = connection.pragma_query_value(None, "application_id", |r| r.get(0))?;
-        let schema = connection.pragma_query_value(None, "user_version", |r| r.get(0))?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        // What is acknowledged must survive a power cut.
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.execute_batch("BEGIN EXCLUSIVE; COMMIT")?;
-        Ok((application, schema))
-    };
-    match set_up().map_err(failed)? {
-        (0, 0) => {
-            let tables: i64 = connection
-                .query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0))
-                .map_err(failed)?;
-            if tables > 0 {
-                return Err(StoreError::Foreign {
-                    path: path.to_owned(),
-                });
-            }
-            let create = format!(
-                "BEGIN; {TABLES} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA}; COMMIT"
-            );
-            connection.execute_batch(&create).map_err(failed)?;
-        }
-        (APPLICATION, SCHEMA) => {}
-        (APPLICATION, found) => {
-            return Err(StoreError::Newer {
-                path: path.to_owned(),
-                found,
-                known: SCHEMA,
-            });
-        }
-        _ => {
-            return Err(StoreError::Foreign {
-                path: path.to_owned(),
-            });
-        }
-    }
-    connection.execute_batch(LATER_TABLES).map_err(failed)?;
-    Ok(connection)
-}
-
-pub(super) fn read(connection: &Connection) -> rusqlite::Result<Contents> {
-    let mut contents = Contents {
-        reports: HashMap::new(),
-        nodes: HashMap::new(),
-        schemas: Vec::new(),
-    };
+pub(super) fn read(connection: &Connection) -> Result<Contents, SqlError> {
+    let mut contents = Contents::default();
     let mut statement = connection.prepare("SELECT device, node, payload FROM reports")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {

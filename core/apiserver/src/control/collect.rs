@@ -9,7 +9,7 @@ use crate::registry::Registry;
 use crate::rest::Api;
 use crate::rest::delete::{FOREGROUND, Options, Policy, delete, disown, rewrite};
 use crate::rest::status::ApiError;
-use crate::store::Key;
+use longshore_objects::Key;
 
 /// After a restart: finds the foreground deletions that were under way.
 pub(super) async fn recover(api: &Arc<Api>) {

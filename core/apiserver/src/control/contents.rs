@@ -9,7 +9,7 @@ use crate::rest::Api;
 use crate::rest::delete::{Options, delete, rewrite};
 use crate::rest::rules::CLEANUP;
 use crate::rest::status::ApiError;
-use crate::store::{Key, PageRequest, Record};
+use longshore_objects::{Key, PageRequest, Record};
 
 /// Everything of one resource.
 pub(super) async fn all(api: &Api, storage: &str) -> Result<Vec<Record>, ApiError> {

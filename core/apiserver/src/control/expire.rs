@@ -8,8 +8,8 @@ use super::contents;
 use crate::rest::Api;
 use crate::rest::delete::{Options, delete};
 use crate::rest::status::ApiError;
-use crate::store::Key;
 use crate::time;
+use longshore_objects::Key;
 
 /// How long an event stays, as with the real server.
 const EVENT_SECONDS: i64 = 3600;

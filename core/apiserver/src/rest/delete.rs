@@ -10,8 +10,8 @@ use super::read::{self, Selection};
 use super::status::{ApiError, json_response};
 use super::{Api, Call, body, convert, rules, table};
 use crate::registry::{Class, Resource};
-use crate::store::{Expect, Key, Record, Write, WriteError};
 use crate::time;
+use longshore_objects::{Expect, Key, Record, Write, WriteError};
 
 /// Held by a foreground deletion until the dependents are gone.
 pub(crate) const FOREGROUND: &str = "foregroundDeletion";

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::identity::{Attributes, Authorizer, User};
 use crate::registry::{Class, Registry, Resource};
-use crate::store::{Key, Record, Store, Write, WriteError};
+use longshore_objects::{Key, Log, Record, Write, WriteError};
 use request::{Output, Params, ResourcePath, Target};
 use status::ApiError;
 pub(crate) use write::uid;
@@ -42,7 +42,7 @@ const TURNS: usize = 32;
 
 /// What all requests share.
 pub(crate) struct Api {
-    pub(crate) store: Store,
+    pub(crate) store: Log,
     registry: RwLock<Arc<Registry>>,
     /// Held while a definition is written, so that the registry follows the
     /// store in order.
@@ -59,7 +59,7 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) fn new(store: Store, registry: Registry, authorizer: Arc<dyn Authorizer>) -> Api {
+    pub(crate) fn new(store: Log, registry: Registry, authorizer: Arc<dyn Authorizer>) -> Api {
         Api {
             store,
             registry: RwLock::new(Arc::new(registry)),

@@ -11,7 +11,7 @@ use super::selector::{Fields, Labels};
 use super::status::{ApiError, json_response};
 use super::{Call, convert, table};
 use crate::registry::Resource;
-use crate::store::{PageRequest, Record};
+use longshore_objects::{PageRequest, Record};
 
 /// Objects read at one time while a selector looks for more.
 const CHUNK: usize = 500;

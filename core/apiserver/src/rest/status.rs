@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::patch::{Conflicts, PatchError};
 use crate::registry::Resource;
-use crate::store::{ReadError, WriteError};
+use longshore_objects::{ReadError, WriteError};
 
 /// One fault of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use super::read::{self, Selection};
 use super::request::Output;
 use super::status::ApiError;
 use super::{Call, convert, table};
-use crate::store::{Event, EventKind, ReadError, Watcher};
+use longshore_objects::{Event, EventKind, ReadError, Selector, Watcher};
 
 /// Between bookmarks, as with the real server.
 const BOOKMARK: Duration = Duration::from_secs(60);
@@ -88,10 +88,11 @@ pub(super) async fn start(mut call: Call) -> Result<Response, ApiError> {
         .number("timeoutSeconds")
         .unwrap_or_else(|| DEFAULT_TIMEOUT + fastrand::u64(0..DEFAULT_TIMEOUT));
     let now = Instant::now();
-    let watcher = call
-        .api
-        .store
-        .watch(call.resource.storage.clone(), position);
+    let selector = Selector {
+        kind: call.resource.storage.clone(),
+        namespace: call.namespace.clone(),
+    };
+    let watcher = call.api.store.watch(selector, position);
     let state = Stream {
         selection,
         watcher,
@@ -180,14 +181,6 @@ impl Stream {
     /// selection is deleted for this watcher, one that enters is added.
     fn write(&self, chunk: &mut BytesMut, event: &Event) {
         let resource = &self.call.resource;
-        if self
-            .call
-            .namespace
-            .as_ref()
-            .is_some_and(|namespace| *namespace != event.record.namespace)
-        {
-            return;
-        }
         let json = convert::is_stored_form(resource).then(|| event.record.json.clone());
         if self.selection.is_empty() {
             return write_event(&self.call, chunk, name(event.kind), json, event.object());

@@ -9,8 +9,8 @@ use super::status::ApiError;
 use super::{Call, convert, rules};
 use crate::patch::{self, Manager};
 use crate::registry::{Class, Resource};
-use crate::store::{Expect, Record, Write, WriteError};
 use crate::time;
+use longshore_objects::{Expect, Record, Write, WriteError};
 
 /// How often a write that met another one is tried again.
 const ATTEMPTS: usize = 24;
@@ -154,7 +154,7 @@ async fn check_namespace(call: &Call, object: &mut Value) -> Result<(), ApiError
     let Some(namespaces) = registry.find("", "v1", "namespaces") else {
         return Ok(());
     };
-    let key = crate::store::Key {
+    let key = longshore_objects::Key {
         resource: namespaces.storage.clone(),
         namespace: String::new(),
         name: namespace.clone(),

@@ -507,6 +507,30 @@ async fn a_file_that_is_no_database_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_database_of_a_newer_server_is_refused_with_the_words_that_say_so() {
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("api.db");
+    let server = ApiServer::open(Config::new(&file)).expect("a new one");
+    server.shutdown().await;
+    let newer = longshore_sqlite::Connection::open(&file).expect("is a database");
+    newer
+        .execute_batch("PRAGMA user_version = 99")
+        .expect("written");
+    drop(newer);
+    let error = ApiServer::open(Config::new(&file)).err().expect("refused");
+    let text = error.to_string();
+    assert!(
+        text.contains("has schema 99, this API server knows up to 1"),
+        "{text}"
+    );
+    assert!(
+        error
+            .hint()
+            .is_some_and(|hint| hint.contains("install the newer API server"))
+    );
+}
+
+#[tokio::test]
 async fn a_full_disk_refuses_writes_and_keeps_what_is_there() {
     let server = Server::with(|config| config.max_bytes = Some(300_000));
     let big = "x".repeat(40_000);

@@ -1,22 +1,16 @@
 //! The store, for everybody else: requests to the writer thread, and signals.
 
 use std::{
+    collections::BTreeSet,
     fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use longshore_sqlite::{Answer, Job, SqlError, Writer};
+use tokio::sync::watch;
 
-use super::{
-    error::StoreError,
-    schema,
-    writer::{Job, Writer},
-};
-
-/// Jobs that may wait for the writer. Each is a group of rows, so this is
-/// plenty; callers wait (or keep their things dirty) when it is full.
-const QUEUE: usize = 64;
+use super::{StoreError, StoreHealth, objects, outbox, schema, twins};
 
 /// Who gave an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -153,84 +147,68 @@ pub struct DesiredRow {
     pub json: Option<String>,
 }
 
-/// Whether the store can write.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct StoreHealth {
-    /// Why it cannot; `None` while all is well.
-    pub fault: Option<String>,
-    /// Failed operations since start.
-    pub errors: u64,
+/// Signals of what was committed.
+struct Signals {
+    /// For each reader the kinds that it reads.
+    kinds: Mutex<Vec<(&'static [&'static str], watch::Sender<u64>)>>,
+    outbox: watch::Sender<u64>,
+    position: watch::Sender<Option<HubPosition>>,
+    size: watch::Sender<OutboxSize>,
 }
 
-/// Signals of the writer thread.
-pub(super) struct Signals {
-    pub objects: watch::Sender<u64>,
-    pub outbox: watch::Sender<u64>,
-    pub position: watch::Sender<Option<HubPosition>>,
-    pub size: watch::Sender<OutboxSize>,
-    pub health: watch::Sender<StoreHealth>,
+impl Signals {
+    fn objects(&self, changed: &BTreeSet<String>) {
+        let mut readers = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.retain(|(kinds, sender)| {
+            if kinds.iter().any(|kind| changed.contains(*kind)) {
+                sender.send_modify(|count| *count += 1);
+            }
+            !sender.is_closed()
+        });
+    }
 }
 
 /// The store. Cheap to clone; the writer ends when the last one is dropped.
 #[derive(Clone)]
 pub struct StoreHandle {
-    jobs: mpsc::Sender<Job>,
+    writer: Writer<OutboxSize>,
     signals: Arc<Signals>,
     epoch: u64,
-    path: Arc<PathBuf>,
+    budget: u64,
 }
 
-/// What waits for the writer's answer.
-pub type Answer<T> = oneshot::Receiver<Result<T, StoreError>>;
+type Rows<T> = Result<T, SqlError>;
 
 impl StoreHandle {
     /// Opens (or makes) `edge.db` in `folder` and starts the writer thread.
     ///
     /// # Errors
     ///
-    /// Each kind of unusable file has its own [`StoreError`] that says what to do.
+    /// Each kind of unusable file has its own [`StoreError`].
     pub fn open(folder: &Path, outbox_budget: u64) -> Result<Self, StoreError> {
-        let path = folder.join("edge.db");
-        Self::with_connection(schema::open(folder, &path)?, &path, outbox_budget)
-    }
-
-    /// Takes over a connection that [`schema::open`] gave.
-    pub(super) fn with_connection(
-        connection: rusqlite::Connection,
-        path: &Path,
-        outbox_budget: u64,
-    ) -> Result<Self, StoreError> {
-        let path = path.to_owned();
-        let mut writer = Writer::new(connection, path.clone(), outbox_budget)?;
-        let signals = Arc::new(Signals {
-            objects: watch::Sender::new(0),
-            outbox: watch::Sender::new(0),
-            position: watch::Sender::new(writer.position()?),
-            size: watch::Sender::new(writer.size()),
-            health: watch::Sender::new(StoreHealth::default()),
-        });
-        let epoch = writer.epoch();
-        let (jobs, queue) = mpsc::channel(QUEUE);
-        let for_thread = Arc::clone(&signals);
-        std::thread::Builder::new()
-            .name("store".to_owned())
-            .stack_size(512 * 1024)
-            .spawn(move || writer.run(queue, &for_thread))
-            .map_err(|source| StoreError::Folder {
-                path: path.clone(),
-                source: Arc::new(source),
-            })?;
+        let mut database = schema::open(folder)?;
+        let (epoch, position, size) = database.with(|connection| {
+            let epoch = "SELECT value FROM meta WHERE key = 'epoch'";
+            let epoch: String = connection.query_row(epoch, [], |row| row.get(0))?;
+            let position = objects::position(connection)?;
+            Ok((epoch, position, outbox::size(connection)?))
+        })?;
         Ok(Self {
-            jobs,
-            signals,
-            epoch,
-            path: Arc::new(path),
+            writer: database.start("store", size)?,
+            signals: Arc::new(Signals {
+                kinds: Mutex::default(),
+                outbox: watch::Sender::new(0),
+                position: watch::Sender::new(position),
+                size: watch::Sender::new(size),
+            }),
+            epoch: epoch.parse().unwrap_or(1),
+            budget: outbox_budget,
         })
     }
 
     /// The database file.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.writer.path()
     }
 
     /// Number of this database, random at its creation and never 0. The hub
@@ -244,9 +222,16 @@ impl StoreHandle {
         self.signals.position.borrow().clone()
     }
 
-    /// Counts up whenever objects changed.
-    pub fn objects_changed(&self) -> watch::Receiver<u64> {
-        self.signals.objects.subscribe()
+    /// Counts up whenever objects of these kinds changed.
+    pub fn changed(&self, kinds: &'static [&'static str]) -> watch::Receiver<u64> {
+        let (sender, receiver) = watch::channel(0);
+        let mut readers = self
+            .signals
+            .kinds
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        readers.push((kinds, sender));
+        receiver
     }
 
     /// Counts up whenever records were put.
@@ -261,28 +246,57 @@ impl StoreHandle {
 
     /// Whether the store can write.
     pub fn health(&self) -> StoreHealth {
-        self.signals.health.borrow().clone()
+        self.writer.health()
     }
 
     /// Applies objects and position in one transaction. When it returns, they
     /// are on the disk.
     pub async fn apply(&self, apply: Apply) -> Result<(), StoreError> {
-        self.ask(|reply| Job::Apply { apply, reply }).await
+        let signals = Arc::clone(&self.signals);
+        let work = move |job: &mut Job<'_, OutboxSize>| {
+            let kinds = objects::apply(job, &apply)?;
+            job.after_commit(move || {
+                if let Some(position) = apply.position {
+                    signals.position.send_replace(Some(position));
+                }
+                signals.objects(&kinds);
+            });
+            Ok(())
+        };
+        self.writer.run(work).await
     }
 
-    /// All objects, each name once: the hub's before a manifest's.
-    pub async fn objects(&self) -> Result<Vec<Object>, StoreError> {
-        self.ask(|reply| Job::Objects { reply }).await
+    /// The objects of these kinds, as one state, each name once: the hub's
+    /// before a manifest's.
+    pub async fn objects(&self, kinds: &'static [&'static str]) -> Result<Vec<Object>, StoreError> {
+        self.writer.run(|job| objects::of_kinds(job, kinds)).await
     }
 
     /// Puts records, all or none.
     pub async fn put(&self, records: Vec<NewRecord>) -> Result<(), StoreError> {
-        self.ask(|reply| Job::Put { records, reply }).await
+        self.writer.run(self.putting(records)).await
     }
 
     /// Puts records without waiting for room in the queue; the answer comes later.
     pub fn try_put(&self, records: Vec<NewRecord>) -> Result<Answer<()>, StoreError> {
-        self.try_ask(|reply| Job::Put { records, reply })
+        self.writer.try_run(self.putting(records))
+    }
+
+    fn putting(
+        &self,
+        records: Vec<NewRecord>,
+    ) -> impl FnOnce(&mut Job<'_, OutboxSize>) -> Rows<()> + Send + 'static {
+        let (signals, budget) = (Arc::clone(&self.signals), self.budget);
+        move |job| {
+            let mut size = *job.state;
+            outbox::put(job, &records, budget, &mut size)?;
+            *job.state = size;
+            job.after_commit(move || {
+                signals.size.send_replace(size);
+                signals.outbox.send_modify(|count| *count += 1);
+            });
+            Ok(())
+        }
     }
 
     /// Hands out records with a sequence above `after`, oldest first, at most
@@ -294,80 +308,72 @@ impl StoreHandle {
         max_records: usize,
         max_bytes: usize,
     ) -> Result<Vec<OutboxRecord>, StoreError> {
-        self.ask(|reply| Job::Take {
-            after,
-            max_records,
-            max_bytes,
-            reply,
-        })
-        .await
+        let work = move |job: &mut Job<'_, _>| outbox::take(job, after, max_records, max_bytes);
+        self.writer.run(work).await
     }
 
     /// Forgets all records up to and with `through`: the hub has them.
     pub async fn acknowledge(&self, through: u64) -> Result<(), StoreError> {
-        self.ask(|reply| Job::Acknowledge { through, reply }).await
+        let signals = Arc::clone(&self.signals);
+        let work = move |job: &mut Job<'_, OutboxSize>| {
+            let mut size = *job.state;
+            outbox::acknowledge(job, through, &mut size)?;
+            *job.state = size;
+            job.after_commit(move || {
+                signals.size.send_replace(size);
+            });
+            Ok(())
+        };
+        self.writer.run(work).await
     }
 
     /// The last sequence that was ever handed out; 0 before the first. The hub
     /// notices by it when this database was put back to an older state.
     pub async fn last_sequence(&self) -> Result<u64, StoreError> {
-        self.ask(|reply| Job::LastSequence { reply }).await
+        self.writer.run(|job| outbox::last_sequence(job)).await
     }
 
     /// All saved twins.
     pub async fn twins(&self) -> Result<Vec<TwinBlob>, StoreError> {
-        self.ask(|reply| Job::Twins { reply }).await
+        self.writer.run(|job| twins::all(job)).await
     }
 
     /// Saves twins without waiting; the answer comes later.
     pub fn try_save_twins(&self, twins: Vec<TwinBlob>) -> Result<Answer<()>, StoreError> {
-        self.try_ask(|reply| Job::SaveTwins { twins, reply })
+        self.writer.try_run(move |job| twins::save(job, &twins))
     }
 
     /// All local desired values and write results.
     pub async fn desired(&self) -> Result<Vec<DesiredRow>, StoreError> {
-        self.ask(|reply| Job::Desired { reply }).await
+        self.writer.run(|job| twins::desired(job)).await
     }
 
     /// Saves desired values without waiting; the answer comes later.
     pub fn try_save_desired(&self, rows: Vec<DesiredRow>) -> Result<Answer<()>, StoreError> {
-        self.try_ask(|reply| Job::SaveDesired { rows, reply })
+        self.writer
+            .try_run(move |job| twins::save_desired(job, &rows))
     }
 
     /// Waits until all that was asked before is on the disk.
     pub async fn flush(&self) -> Result<(), StoreError> {
-        self.ask(|reply| Job::Flush { reply }).await
+        self.writer.flush().await
     }
 
-    async fn ask<T>(
-        &self,
-        job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job,
-    ) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.jobs
-            .send(job(reply))
-            .await
-            .map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
+    #[cfg(test)]
+    pub(super) fn writer(&self) -> &Writer<OutboxSize> {
+        &self.writer
     }
 
-    fn try_ask<T>(
-        &self,
-        job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job,
-    ) -> Result<Answer<T>, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        match self.jobs.try_send(job(reply)) {
-            Ok(()) => Ok(answer),
-            Err(mpsc::error::TrySendError::Full(_)) => Err(StoreError::Busy),
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(StoreError::Closed),
-        }
+    /// Does what waits and closes the file; another edgecore may have it then.
+    pub async fn close(&self) {
+        self.writer.close().await;
     }
 }
 
 impl fmt::Debug for StoreHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoreHandle")
-            .field("path", &self.path)
+            .field("path", &self.path())
             .field("epoch", &self.epoch)
             .finish_non_exhaustive()
     }

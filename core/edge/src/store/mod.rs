@@ -1,9 +1,9 @@
 //! What the edge must not forget: objects from the hub, records for the hub,
 //! twins and desired values, in one SQLite file.
 //!
-//! One thread owns the connection. Everything that wants to write queues up
-//! for it (a bounded queue) and is committed in groups, one `fsync` for many;
-//! an answer means that it is on the disk. Only this module speaks SQL.
+//! `longshore_sqlite` owns the connection: everything that wants to write queues
+//! up for its thread and is committed in groups, one `fsync` for many; an answer
+//! means that it is on the disk. Only this module speaks SQL.
 //!
 //! # Guarantees
 //!
@@ -13,20 +13,18 @@
 //!   used twice, and keeps it over restarts until it is acknowledged.
 //! - A record that was handed out is never changed, dropped or coalesced.
 
-mod error;
 mod handle;
 mod objects;
 mod outbox;
 mod private;
 mod schema;
 mod twins;
-mod writer;
 
-pub use error::StoreError;
 pub use handle::{
-    Answer, Apply, Change, DesiredRow, HubPosition, NewRecord, Object, ObjectKey, OutboxRecord,
-    OutboxSize, RecordClass, Source, StoreHandle, StoreHealth, TwinBlob,
+    Apply, Change, DesiredRow, HubPosition, NewRecord, Object, ObjectKey, OutboxRecord, OutboxSize,
+    RecordClass, Source, StoreHandle, TwinBlob,
 };
+pub use longshore_sqlite::{Answer, Error as StoreError, Health as StoreHealth};
 
 #[cfg(test)]
 mod tests;

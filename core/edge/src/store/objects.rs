@@ -1,6 +1,8 @@
 //! Objects and the position in the hub's log.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::BTreeSet;
+
+use longshore_sqlite::{Connection, OptionalExtension, Row, SqlError, params};
 
 use super::handle::{Apply, Change, HubPosition, Object, ObjectKey, Source};
 
@@ -11,9 +13,16 @@ fn number(source: Source) -> i64 {
     }
 }
 
-pub(super) fn apply(connection: &Connection, apply: &Apply) -> Result<(), rusqlite::Error> {
+/// Gives the kinds of which something changed.
+pub(super) fn apply(connection: &Connection, apply: &Apply) -> Result<BTreeSet<String>, SqlError> {
     let source = number(apply.source);
+    let mut kinds = BTreeSet::new();
     if apply.replace {
+        let mut held =
+            connection.prepare_cached("SELECT DISTINCT kind FROM objects WHERE source = ?1")?;
+        for kind in held.query_map([source], |row| row.get(0))? {
+            kinds.insert(kind?);
+        }
         connection.execute("DELETE FROM objects WHERE source = ?1", [source])?;
     }
     let mut put = connection
@@ -22,6 +31,10 @@ pub(super) fn apply(connection: &Connection, apply: &Apply) -> Result<(), rusqli
         "DELETE FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3 AND source = ?4",
     )?;
     for change in &apply.changes {
+        let (Change::Put { key, .. } | Change::Delete(key)) = change;
+        if !kinds.contains(&key.kind) {
+            kinds.insert(key.kind.clone());
+        }
         match change {
             Change::Put {
                 key,
@@ -49,10 +62,10 @@ pub(super) fn apply(connection: &Connection, apply: &Apply) -> Result<(), rusqli
         meta.execute(params!["hub.log", position.log])?;
         meta.execute(params!["hub.revision", position.revision.to_string()])?;
     }
-    Ok(())
+    Ok(kinds)
 }
 
-pub(super) fn position(connection: &Connection) -> Result<Option<HubPosition>, rusqlite::Error> {
+pub(super) fn position(connection: &Connection) -> Result<Option<HubPosition>, SqlError> {
     let mut meta = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
     let log: Option<String> = meta.query_row(["hub.log"], |row| row.get(0)).optional()?;
     let revision: Option<String> = meta
@@ -63,36 +76,40 @@ pub(super) fn position(connection: &Connection) -> Result<Option<HubPosition>, r
         .map(|(log, revision)| HubPosition { log, revision }))
 }
 
-pub(super) fn all(connection: &Connection) -> Result<Vec<Object>, rusqlite::Error> {
+/// The objects of some kinds, each name once, in the order of kinds and names.
+pub(super) fn of_kinds(connection: &Connection, kinds: &[&str]) -> Result<Vec<Object>, SqlError> {
     let mut statement = connection.prepare_cached(
         "SELECT kind, namespace, name, source, uid, resource_version, json FROM objects
-         ORDER BY kind, namespace, name, source",
+         WHERE kind = ?1 ORDER BY namespace, name, source",
     )?;
-    let rows = statement.query_map([], |row| {
-        let source: i64 = row.get(3)?;
-        Ok(Object {
-            key: ObjectKey {
-                kind: row.get(0)?,
-                namespace: row.get(1)?,
-                name: row.get(2)?,
-            },
-            source: if source == 0 {
-                Source::Hub
-            } else {
-                Source::Manifest
-            },
-            uid: row.get(4)?,
-            resource_version: row.get(5)?,
-            json: row.get(6)?,
-        })
-    })?;
     let mut objects: Vec<Object> = Vec::new();
-    for object in rows {
-        let object = object?;
-        // The hub's row comes first; a manifest's of the same name is hidden.
-        if objects.last().is_none_or(|last| last.key != object.key) {
-            objects.push(object);
+    for kind in kinds {
+        for object in statement.query_map([kind], object)? {
+            let object = object?;
+            // The hub's row comes first; a manifest's of the same name is hidden.
+            if objects.last().is_none_or(|last| last.key != object.key) {
+                objects.push(object);
+            }
         }
     }
     Ok(objects)
+}
+
+fn object(row: &Row<'_>) -> Result<Object, SqlError> {
+    let source: i64 = row.get(3)?;
+    Ok(Object {
+        key: ObjectKey {
+            kind: row.get(0)?,
+            namespace: row.get(1)?,
+            name: row.get(2)?,
+        },
+        source: if source == 0 {
+            Source::Hub
+        } else {
+            Source::Manifest
+        },
+        uid: row.get(4)?,
+        resource_version: row.get(5)?,
+        json: row.get(6)?,
+    })
 }

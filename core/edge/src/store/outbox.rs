@@ -4,7 +4,7 @@
 //! dropped. It gets its sequence when it is first handed out; from then on it
 //! stays as it is until the hub acknowledges it. So sequences have no gaps.
 
-use rusqlite::{Connection, params};
+use longshore_sqlite::{Connection, SqlError, params};
 
 use super::handle::{NewRecord, OutboxRecord, OutboxSize, RecordClass};
 
@@ -12,7 +12,7 @@ const LATEST: i64 = 0;
 const TELEMETRY: i64 = 1;
 const CONFIRMATION: i64 = 2;
 
-pub(super) fn size(connection: &Connection) -> Result<OutboxSize, rusqlite::Error> {
+pub(super) fn size(connection: &Connection) -> Result<OutboxSize, SqlError> {
     connection.query_row(
         "SELECT count(*), coalesce(sum(length(payload)), 0) FROM outbox",
         [],
@@ -31,7 +31,7 @@ pub(super) fn put(
     records: &[NewRecord],
     budget: u64,
     size: &mut OutboxSize,
-) -> Result<(), rusqlite::Error> {
+) -> Result<(), SqlError> {
     let mut replace = connection.prepare_cached(
         "DELETE FROM outbox WHERE key = ?1 AND sequence IS NULL RETURNING length(payload)",
     )?;
@@ -57,7 +57,7 @@ pub(super) fn put(
 }
 
 /// Drops the oldest telemetry that was not handed out; false when there is none.
-fn drop_oldest(connection: &Connection, size: &mut OutboxSize) -> Result<bool, rusqlite::Error> {
+fn drop_oldest(connection: &Connection, size: &mut OutboxSize) -> Result<bool, SqlError> {
     let mut statement = connection.prepare_cached(
         "DELETE FROM outbox WHERE id IN
            (SELECT id FROM outbox WHERE sequence IS NULL AND class = ?1 ORDER BY id LIMIT 64)
@@ -77,7 +77,7 @@ pub(super) fn take(
     after: u64,
     max_records: usize,
     max_bytes: usize,
-) -> Result<Vec<OutboxRecord>, rusqlite::Error> {
+) -> Result<Vec<OutboxRecord>, SqlError> {
     let mut records = Vec::new();
     let mut bytes = 0;
     let mut fits = |payload: &Vec<u8>, count: usize| {
@@ -131,7 +131,7 @@ pub(super) fn take(
 }
 
 /// The last sequence that was ever handed out.
-pub(super) fn last_sequence(connection: &Connection) -> Result<u64, rusqlite::Error> {
+pub(super) fn last_sequence(connection: &Connection) -> Result<u64, SqlError> {
     connection
         .prepare_cached("SELECT value FROM meta WHERE key = 'sequence'")?
         .query_row([], |row| Ok(row.get::<_, String>(0)?.parse().unwrap_or(0)))
@@ -141,7 +141,7 @@ pub(super) fn acknowledge(
     connection: &Connection,
     through: u64,
     size: &mut OutboxSize,
-) -> Result<(), rusqlite::Error> {
+) -> Result<(), SqlError> {
     let mut statement = connection
         .prepare_cached("DELETE FROM outbox WHERE sequence <= ?1 RETURNING length(payload)")?;
     for length in statement.query_map([through as i64], |row| row.get::<_, i64>(0))? {

@@ -23,15 +23,8 @@ pub(super) fn folder(path: &Path) -> io::Result<()> {
             .mode(0o700)
             .create(path)?;
     }
-    for name in ["edge.db-wal", "edge.db-shm", "bus"] {
-        tree(&path.join(name));
-    }
+    tree(&path.join("bus"));
     Ok(())
-}
-
-/// SQLite gives its other files the mode of this one.
-pub(super) fn file(path: &Path) {
-    tighten(path);
 }
 
 fn tree(path: &Path) {

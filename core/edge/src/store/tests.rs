@@ -1,5 +1,6 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
+use longshore_sqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
@@ -10,15 +11,12 @@ fn open(folder: &Path) -> StoreHandle {
     StoreHandle::open(folder, BUDGET).unwrap()
 }
 
-/// Waits until the writer of dropped handles has closed the file.
-async fn reopen(folder: &Path) -> StoreHandle {
-    for _ in 0..500 {
-        match StoreHandle::open(folder, BUDGET) {
-            Err(StoreError::InUse { .. }) => tokio::task::yield_now().await,
-            other => return other.unwrap(),
-        }
-    }
-    panic!("the former writer does not end");
+const DEVICES: &[&str] = &["Device"];
+const ALL: &[&str] = &["Device", "DeviceModel"];
+
+async fn reopen(store: StoreHandle, folder: &Path) -> StoreHandle {
+    store.close().await;
+    open(folder)
 }
 
 fn key(kind: &str, name: &str) -> ObjectKey {
@@ -71,7 +69,7 @@ async fn objects_and_position_come_together_and_stay() {
     let folder = TempDir::new().unwrap();
     let store = open(folder.path());
     assert_eq!(store.position(), None);
-    let mut changed = store.objects_changed();
+    let mut changed = store.changed(DEVICES);
     store
         .apply(apply(
             Source::Hub,
@@ -93,8 +91,7 @@ async fn objects_and_position_come_together_and_stay() {
         .await
         .unwrap();
     let epoch = store.epoch();
-    drop(store);
-    let store = reopen(folder.path()).await;
+    let store = reopen(store, folder.path()).await;
     assert_eq!(
         store.position(),
         Some(HubPosition {
@@ -103,7 +100,7 @@ async fn objects_and_position_come_together_and_stay() {
         })
     );
     assert_eq!(store.epoch(), epoch);
-    let objects = store.objects().await.unwrap();
+    let objects = store.objects(ALL).await.unwrap();
     assert_eq!(
         objects
             .iter()
@@ -139,7 +136,7 @@ async fn the_hub_wins_over_a_manifest_and_a_snapshot_replaces_only_its_own() {
         .apply(apply(Source::Hub, 2, true, vec![put("a", "snapshot")]))
         .await
         .unwrap();
-    let objects = store.objects().await.unwrap();
+    let objects = store.objects(ALL).await.unwrap();
     let seen: Vec<_> = objects
         .iter()
         .map(|o| (o.key.name.as_str(), o.json.as_str()))
@@ -149,7 +146,7 @@ async fn the_hub_wins_over_a_manifest_and_a_snapshot_replaces_only_its_own() {
         .apply(apply(Source::Hub, 3, true, vec![]))
         .await
         .unwrap();
-    let objects = store.objects().await.unwrap();
+    let objects = store.objects(ALL).await.unwrap();
     assert_eq!(
         objects[0].json, "manifest",
         "the manifest shows again when the hub's object goes"
@@ -179,8 +176,7 @@ async fn sequences_are_gapless_and_what_was_handed_out_stays_as_it_is() {
         .put(vec![latest("x", "x3"), latest("x", "x4")])
         .await
         .unwrap();
-    drop(store);
-    let store = reopen(folder.path()).await;
+    let store = reopen(store, folder.path()).await;
     let again = store.take(0, 10, 1 << 20).await.unwrap();
     assert_eq!(
         texts(&again),
@@ -196,8 +192,7 @@ async fn sequences_are_gapless_and_what_was_handed_out_stays_as_it_is() {
         [(3, "x4".to_owned())]
     );
     store.acknowledge(3).await.unwrap();
-    drop(store);
-    let store = reopen(folder.path()).await;
+    let store = reopen(store, folder.path()).await;
     store.put(vec![latest("z", "z1")]).await.unwrap();
     assert_eq!(
         texts(&store.take(3, 10, 1 << 20).await.unwrap()),
@@ -289,8 +284,7 @@ async fn twins_and_desired_values_stay() {
         .await
         .unwrap()
         .unwrap();
-    drop(store);
-    let store = reopen(folder.path()).await;
+    let store = reopen(store, folder.path()).await;
     assert_eq!(store.twins().await.unwrap(), [blob("a", b"3")]);
     assert_eq!(store.desired().await.unwrap(), [row(Some("{}"))]);
     store
@@ -340,7 +334,7 @@ async fn a_power_cut_at_any_time_leaves_whole_transactions() {
         }
         if let Ok(cut) = StoreHandle::open(copy.path(), BUDGET) {
             let revision = cut.position().map_or(0, |p| p.revision);
-            let objects = cut.objects().await.unwrap();
+            let objects = cut.objects(ALL).await.unwrap();
             let prefix = format!("{revision}:");
             assert!(
                 objects.iter().all(|o| o.json.starts_with(&prefix)),
@@ -354,86 +348,140 @@ async fn a_power_cut_at_any_time_leaves_whole_transactions() {
     assert!(cuts > 0);
 }
 
-#[test]
-fn each_unusable_file_has_its_own_error() {
-    let text = |error: StoreError| error.to_string();
+#[tokio::test]
+async fn a_change_of_one_kind_wakes_only_who_reads_that_kind() {
     let folder = TempDir::new().unwrap();
-    let file = folder.path().join("edge.db");
+    let store = open(folder.path());
+    let (mut devices, mut pods) = (store.changed(ALL), store.changed(&["Pod"]));
+    let pod = Change::Put {
+        key: key("Pod", "web"),
+        uid: String::new(),
+        resource_version: String::new(),
+        json: "{}".to_owned(),
+    };
+    let mut apply_and_see = async |revision, replace, changes| {
+        store
+            .apply(apply(Source::Hub, revision, replace, changes))
+            .await
+            .unwrap();
+        let woken = (devices.has_changed().unwrap(), pods.has_changed().unwrap());
+        devices.mark_unchanged();
+        pods.mark_unchanged();
+        woken
+    };
+    assert_eq!(
+        apply_and_see(1, false, vec![put("a", "1")]).await,
+        (true, false)
+    );
+    assert_eq!(apply_and_see(2, false, vec![pod]).await, (false, true));
+    assert_eq!(apply_and_see(3, false, vec![]).await, (false, false));
+    assert_eq!(
+        apply_and_see(4, false, vec![Change::Delete(key("Pod", "web"))]).await,
+        (false, true)
+    );
+    assert_eq!(
+        apply_and_see(5, true, vec![]).await,
+        (true, false),
+        "a snapshot takes away what it does not name"
+    );
+    drop(pods);
+    store
+        .apply(apply(Source::Hub, 6, false, vec![put("b", "1")]))
+        .await
+        .unwrap();
+    assert!(devices.has_changed().unwrap());
+    let pods = store.objects(&["Pod"]).await.unwrap();
+    assert!(pods.is_empty());
+    assert_eq!(store.objects(DEVICES).await.unwrap()[0].key.name, "b");
+}
 
-    fs::write(
-        &file,
-        "this is certainly not a database, but a text of some length",
+#[tokio::test]
+async fn a_failed_apply_leaves_signals_and_the_rest_as_they_were() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    // Stands for any row that SQLite refuses.
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON objects WHEN NEW.name = 'bad'
+        BEGIN SELECT RAISE(ABORT, 'refused'); END";
+    store
+        .writer()
+        .run(|job| job.execute_batch(refuse))
+        .await
+        .unwrap();
+    let changed = store.changed(DEVICES);
+    let changes = vec![put("a", "1"), put("bad", "1")];
+    let (failed, kept) = tokio::join!(
+        store.apply(apply(Source::Hub, 1, false, changes)),
+        store.put(vec![latest("x", "x1")]),
+    );
+    assert!(matches!(failed, Err(StoreError::Sql { .. })), "{failed:?}");
+    kept.unwrap();
+    assert!(!changed.has_changed().unwrap());
+    assert_eq!(store.position(), None);
+    assert_eq!(store.objects(ALL).await.unwrap(), []);
+    assert_eq!(store.outbox_size().records, 1);
+}
+
+/// The schema of the first release, as it was, with rows.
+#[tokio::test]
+async fn a_database_of_the_first_release_is_read() {
+    let folder = TempDir::new().unwrap();
+    let old = Connection::open(folder.path().join("edge.db")).unwrap();
+    old.execute_batch(
+        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+         CREATE TABLE objects (
+             kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+             source INTEGER NOT NULL, uid TEXT NOT NULL, resource_version TEXT NOT NULL, json TEXT NOT NULL,
+             PRIMARY KEY (kind, namespace, name, source)
+         ) WITHOUT ROWID;
+         CREATE TABLE outbox (
+             id INTEGER PRIMARY KEY AUTOINCREMENT,
+             sequence INTEGER UNIQUE,
+             class INTEGER NOT NULL,
+             key TEXT,
+             payload BLOB NOT NULL
+         );
+         CREATE UNIQUE INDEX outbox_waiting ON outbox (key) WHERE sequence IS NULL AND key IS NOT NULL;
+         CREATE TABLE twins (device TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+         CREATE TABLE desired (
+             device TEXT NOT NULL, property TEXT NOT NULL, json TEXT NOT NULL,
+             PRIMARY KEY (device, property)
+         ) WITHOUT ROWID;
+         INSERT INTO meta VALUES ('epoch', '77'), ('sequence', '4'), ('hub.log', 'l'), ('hub.revision', '9');
+         INSERT INTO objects VALUES ('Device', 'default', 'a', 0, 'u', '1', '{}');
+         INSERT INTO outbox (sequence, class, key, payload) VALUES (4, 0, 'k', x'31'), (NULL, 0, 'k', x'32');
+         INSERT INTO twins VALUES ('default/a', x'01');
+         INSERT INTO desired VALUES ('default/a', 'p', '1');
+         PRAGMA application_id = 1280526385; PRAGMA user_version = 1",
     )
     .unwrap();
-    let error = StoreHandle::open(folder.path(), BUDGET).unwrap_err();
-    assert!(
-        matches!(error, StoreError::NotADatabase { .. }),
-        "{error:?}"
+    drop(old);
+    let store = open(folder.path());
+    assert_eq!(store.epoch(), 77);
+    assert_eq!(
+        store.position().map(|p| (p.log, p.revision)),
+        Some(("l".to_owned(), 9))
     );
-    assert!(text(error).contains("edge.db"));
+    assert_eq!(store.objects(ALL).await.unwrap()[0].uid, "u");
+    let taken = store.take(3, 10, 1 << 20).await.unwrap();
+    assert_eq!(texts(&taken), [(4, "1".to_owned()), (5, "2".to_owned())]);
+    assert_eq!(store.twins().await.unwrap()[0].data, [1]);
+    assert_eq!(store.desired().await.unwrap()[0].property, "p");
+}
 
-    fs::remove_file(&file).unwrap();
-    let other = rusqlite::Connection::open(&file).unwrap();
-    other.execute_batch("CREATE TABLE t (x)").unwrap();
-    drop(other);
-    assert!(matches!(
-        StoreHandle::open(folder.path(), BUDGET).unwrap_err(),
-        StoreError::Foreign { .. }
-    ));
-
-    fs::remove_file(&file).unwrap();
-    drop(schema::open(folder.path(), &file).unwrap());
-    let newer = rusqlite::Connection::open(&file).unwrap();
-    newer.pragma_update(None, "user_version", 99).unwrap();
-    drop(newer);
-    let error = StoreHandle::open(folder.path(), BUDGET).unwrap_err();
-    assert!(text(error).contains("schema 99, this edgecore knows up to 1"));
-
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let folder = TempDir::new().unwrap();
     let blocked = folder.path().join("file");
     fs::write(&blocked, "").unwrap();
-    assert!(matches!(
-        StoreHandle::open(&blocked.join("state"), BUDGET).unwrap_err(),
-        StoreError::Folder { .. }
-    ));
-}
-
-#[test]
-fn a_second_process_is_refused() {
-    let folder = TempDir::new().unwrap();
-    let _first = open(folder.path());
-    let error = StoreHandle::open(folder.path(), BUDGET).unwrap_err();
-    assert!(matches!(error, StoreError::InUse { .. }), "{error:?}");
-}
-
-#[test]
-fn damage_in_the_middle_is_noticed_at_start() {
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("edge.db");
-    let connection = schema::open(folder.path(), &file).unwrap();
-    for i in 0..200 {
-        connection
-            .execute(
-                "INSERT INTO twins VALUES (?1, randomblob(2000))",
-                [format!("d{i}")],
-            )
-            .unwrap();
-    }
-    drop(connection);
-    let mut bytes = fs::read(&file).unwrap();
-    bytes[20_000..24_096].fill(0xa5);
-    fs::write(&file, bytes).unwrap();
-    let error = StoreHandle::open(folder.path(), BUDGET).unwrap_err();
-    assert!(
-        matches!(error, StoreError::NotADatabase { .. }),
-        "{error:?}"
-    );
+    let error = StoreHandle::open(&blocked.join("state"), BUDGET).unwrap_err();
+    assert!(matches!(error, StoreError::Folder { .. }), "{error:?}");
 }
 
 #[test]
 fn a_read_only_file_is_refused() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("edge.db");
-    drop(schema::open(folder.path(), &file).unwrap());
+    drop(schema::open(folder.path()).unwrap());
     fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
     // Root may write everything, so there is nothing to see for it.
@@ -444,63 +492,6 @@ fn a_read_only_file_is_refused() {
         root || matches!(result, Err(StoreError::ReadOnly { .. })),
         "{result:?}"
     );
-}
-
-#[tokio::test]
-async fn a_full_disk_applies_nothing_and_ends_when_there_is_room() {
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("edge.db");
-    let connection = schema::open(folder.path(), &file).unwrap();
-    let pages: i64 = connection
-        .pragma_query_value(None, "page_count", |row| row.get(0))
-        .unwrap();
-    // SQLite's own limit of pages says SQLITE_FULL, as a full disk does.
-    connection
-        .query_row(
-            &format!("PRAGMA max_page_count = {}", pages + 20),
-            [],
-            |_| Ok(()),
-        )
-        .unwrap();
-    let store = StoreHandle::with_connection(connection, &file, BUDGET).unwrap();
-    store
-        .apply(apply(Source::Hub, 1, false, vec![put("a", "small")]))
-        .await
-        .unwrap();
-    let big = "x".repeat(200_000);
-    let error = store
-        .apply(apply(
-            Source::Hub,
-            2,
-            false,
-            vec![put("a", "new"), put("b", &big)],
-        ))
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, StoreError::Full { .. }) && error.is_retryable(),
-        "{error:?}"
-    );
-    assert!(
-        store
-            .health()
-            .fault
-            .is_some_and(|fault| fault.contains("full"))
-    );
-    assert_eq!(
-        store.position().map(|p| p.revision),
-        Some(1),
-        "nothing half-applied"
-    );
-    let objects = store.objects().await.unwrap();
-    assert_eq!((objects.len(), objects[0].json.as_str()), (1, "small"));
-    store
-        .apply(apply(Source::Hub, 3, false, vec![put("a", "fits")]))
-        .await
-        .unwrap();
-    store.flush().await.unwrap();
-    assert_eq!(store.health().fault, None, "well again");
-    assert!(store.health().errors > 0);
 }
 
 #[test]

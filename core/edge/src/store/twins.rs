@@ -1,10 +1,10 @@
 //! Twins, and desired values with their outcome.
 
-use rusqlite::{Connection, params};
+use longshore_sqlite::{Connection, SqlError, params};
 
 use super::handle::{DesiredRow, TwinBlob};
 
-pub(super) fn all(connection: &Connection) -> Result<Vec<TwinBlob>, rusqlite::Error> {
+pub(super) fn all(connection: &Connection) -> Result<Vec<TwinBlob>, SqlError> {
     let mut statement = connection.prepare_cached("SELECT device, data FROM twins")?;
     let rows = statement.query_map([], |row| {
         Ok(TwinBlob {
@@ -15,7 +15,7 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<TwinBlob>, rusqlite::Er
     rows.collect()
 }
 
-pub(super) fn save(connection: &Connection, twins: &[TwinBlob]) -> Result<(), rusqlite::Error> {
+pub(super) fn save(connection: &Connection, twins: &[TwinBlob]) -> Result<(), SqlError> {
     let mut put = connection.prepare_cached("INSERT OR REPLACE INTO twins VALUES (?1, ?2)")?;
     let mut delete = connection.prepare_cached("DELETE FROM twins WHERE device = ?1")?;
     for twin in twins {
@@ -28,7 +28,7 @@ pub(super) fn save(connection: &Connection, twins: &[TwinBlob]) -> Result<(), ru
     Ok(())
 }
 
-pub(super) fn desired(connection: &Connection) -> Result<Vec<DesiredRow>, rusqlite::Error> {
+pub(super) fn desired(connection: &Connection) -> Result<Vec<DesiredRow>, SqlError> {
     let mut statement = connection.prepare_cached("SELECT device, property, json FROM desired")?;
     let rows = statement.query_map([], |row| {
         Ok(DesiredRow {
@@ -40,10 +40,7 @@ pub(super) fn desired(connection: &Connection) -> Result<Vec<DesiredRow>, rusqli
     rows.collect()
 }
 
-pub(super) fn save_desired(
-    connection: &Connection,
-    rows: &[DesiredRow],
-) -> Result<(), rusqlite::Error> {
+pub(super) fn save_desired(connection: &Connection, rows: &[DesiredRow]) -> Result<(), SqlError> {
     let mut put =
         connection.prepare_cached("INSERT OR REPLACE INTO desired VALUES (?1, ?2, ?3)")?;
     let mut delete =

@@ -156,7 +156,7 @@ impl Rig {
     async fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = self
             .store
-            .objects()
+            .objects(&["Device", "DeviceModel"])
             .await
             .unwrap()
             .into_iter()

@@ -17,7 +17,7 @@ use super::{
     engine::{Engine, MapperInfo, Now},
     handle::{EngineStats, Request, TwinInbox, UpdateError},
     point::Reading,
-    reconcile::Reconciliation,
+    reconcile::{KINDS, Reconciliation},
     saver::Saver,
 };
 use crate::{
@@ -88,7 +88,7 @@ pub async fn run(parts: Parts) {
     let mut driver = Driver {
         engine: Engine::new(parts.bus.clone(), infos, reports),
         saver: Saver::new(parts.store.clone()),
-        objects: parts.store.objects_changed(),
+        objects: parts.store.changed(KINDS),
         began: Instant::now(),
         generations: vec![None; mappers.len()],
         changed: true,
@@ -331,7 +331,7 @@ impl Driver {
             return;
         }
         self.objects.mark_unchanged();
-        let rest = match self.parts.store.objects().await {
+        let rest = match self.parts.store.objects(KINDS).await {
             Ok(objects) => {
                 self.changed = false;
                 self.apply(&objects);

@@ -15,6 +15,9 @@ use longshore_types::{Device, DeviceModel, DeviceName, EffectiveDevice, NodeName
 use super::engine::{Engine, Now};
 use crate::store::{Object, Source};
 
+/// The kinds that the engine acts on; a change of another one does not wake it.
+pub(crate) const KINDS: &[&str] = &["Device", "DeviceModel"];
+
 /// What a Device object comes to.
 #[derive(Debug)]
 pub(crate) enum Planned {

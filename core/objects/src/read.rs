@@ -1,101 +1,49 @@
-//! Reads: a pool of connections and the queries they run.
+//! The queries.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, Row, params};
-use tokio::sync::Semaphore;
+use longshore_sqlite::{CachedStatement, Connection, OptionalExtension, Row, SqlError, params};
 
-use super::{Key, ReadError, Record, database};
+use crate::{Key, ReadError, Record};
 
-/// Reads at one time. Each holds a thread and a page cache, so few.
-const READERS: usize = 4;
-
-impl From<rusqlite::Error> for ReadError {
-    fn from(source: rusqlite::Error) -> ReadError {
-        ReadError::Database(source)
-    }
-}
-
-/// Connections that only read, opened when first needed.
-pub(super) struct Readers {
-    path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
-    permits: Arc<Semaphore>,
-}
-
-impl Readers {
-    pub(super) fn new(path: &Path) -> Readers {
-        Readers {
-            path: path.to_owned(),
-            idle: Mutex::default(),
-            permits: Arc::new(Semaphore::new(READERS)),
-        }
-    }
-
-    /// Runs `read` on a thread that may block.
-    pub(super) async fn run<T: Send + 'static>(
-        self: &Arc<Self>,
-        read: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
-    ) -> Result<T, ReadError> {
-        let permit = self
-            .permits
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|_| ReadError::Closed)?;
-        let readers = self.clone();
-        let task = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            let idle = readers.idle.lock().map_err(|_| ReadError::Closed)?.pop();
-            let connection = match idle {
-                Some(connection) => connection,
-                None => database::open_reader(&readers.path)?,
-            };
-            let result = read(&connection);
-            if let Ok(mut idle) = readers.idle.lock() {
-                idle.push(connection);
-            }
-            result
-        });
-        task.await.map_err(|_| ReadError::Closed)?
-    }
-
-    pub(super) fn close(&self) {
-        self.permits.close();
-        if let Ok(mut idle) = self.idle.lock() {
-            idle.clear();
-        }
-    }
+/// The newest revision and the newest one that was compacted.
+pub(crate) fn revisions(db: &Connection) -> Result<(u64, u64), SqlError> {
+    let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let current = number("SELECT coalesce(max(revision), 0) FROM log")?;
+    let compacted = number("SELECT coalesce(max(value), 0) FROM meta WHERE key = 'compacted'")?;
+    Ok((current as u64, compacted as u64))
 }
 
 /// Which part of a list to read.
 #[derive(Clone, Debug)]
-pub(crate) struct PageRequest {
-    pub(crate) resource: Arc<str>,
+pub struct PageRequest {
+    /// Of which resource.
+    pub resource: Arc<str>,
     /// `None` for all namespaces.
-    pub(crate) namespace: Option<String>,
+    pub namespace: Option<String>,
     /// Only this name.
-    pub(crate) name: Option<String>,
+    pub name: Option<String>,
     /// The state to read; `None` for the newest.
-    pub(crate) revision: Option<u64>,
+    pub revision: Option<u64>,
     /// Begin after this (namespace, name).
-    pub(crate) after: Option<(String, String)>,
-    pub(crate) limit: usize,
+    pub after: Option<(String, String)>,
+    /// So many at most.
+    pub limit: usize,
 }
 
 /// A part of a list.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub struct Page {
     /// The state that was read.
-    pub(crate) revision: u64,
-    pub(crate) records: Vec<Record>,
+    pub revision: u64,
+    /// In the order of namespace and name.
+    pub records: Vec<Record>,
     /// How many follow.
-    pub(crate) remaining: usize,
+    pub remaining: usize,
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+fn record(row: &Row<'_>) -> Result<Record, SqlError> {
     Ok(Record {
         revision: row.get::<_, i64>(0)? as u64,
         namespace: row.get(1)?,
@@ -104,18 +52,18 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     })
 }
 
-pub(super) fn get(db: &Connection, key: &Key) -> Result<Option<Record>, ReadError> {
+pub(crate) fn get(db: &Connection, key: &Key) -> Result<Option<Record>, SqlError> {
     let mut query = db.prepare_cached(
         "SELECT log.revision, log.namespace, log.name, log.value FROM live JOIN log ON log.revision = live.revision
          WHERE live.resource = ?1 AND live.namespace = ?2 AND live.name = ?3",
     )?;
-    Ok(query
+    query
         .query_row(params![&*key.resource, key.namespace, key.name], record)
-        .optional()?)
+        .optional()
 }
 
 /// Everything of one resource.
-pub(super) fn all(db: &Connection, resource: &str) -> rusqlite::Result<Vec<Record>> {
+pub(crate) fn all(db: &Connection, resource: &str) -> Result<Vec<Record>, SqlError> {
     let mut query = db.prepare_cached(
         "SELECT log.revision, log.namespace, log.name, log.value FROM live JOIN log ON log.revision = live.revision
          WHERE live.resource = ?1",
@@ -135,25 +83,26 @@ const AS_OF: &str =
      AND (?3 IS NULL OR name = ?3) AND (namespace, name) > (?4, ?5) AND revision <= ?6
      GROUP BY namespace, name ORDER BY namespace, name";
 
-pub(super) fn page(db: &Connection, request: &PageRequest) -> Result<Page, ReadError> {
-    // One transaction, so that revision and rows are of the same state.
-    let tx = db.unchecked_transaction()?;
-    let (current, compacted) = database::revisions(&tx)?;
+pub(crate) fn page(
+    db: &Connection,
+    request: &PageRequest,
+) -> Result<Result<Page, ReadError>, SqlError> {
+    let (current, compacted) = revisions(db)?;
     let wanted = request.revision.unwrap_or(current);
     if wanted > current {
-        return Err(ReadError::TooNew { wanted, current });
+        return Ok(Err(ReadError::TooNew { wanted, current }));
     }
     if wanted < compacted {
-        return Err(ReadError::Expired {
+        return Ok(Err(ReadError::Expired {
             wanted,
             oldest: compacted,
-        });
+        }));
     }
     let (namespace, name) = request.after.clone().unwrap_or_default();
     let newest = wanted == current;
     let mut revisions: Vec<i64> = Vec::new();
     {
-        let mut query = tx.prepare_cached(if newest { NEWEST } else { AS_OF })?;
+        let mut query = db.prepare_cached(if newest { NEWEST } else { AS_OF })?;
         let resource = &*request.resource;
         let mut rows = if newest {
             query.query(params![
@@ -179,7 +128,7 @@ pub(super) fn page(db: &Connection, request: &PageRequest) -> Result<Page, ReadE
     }
     let mut records = Vec::with_capacity(revisions.len().min(request.limit));
     let mut used = 0;
-    let mut fetch = tx.prepare_cached(
+    let mut fetch = db.prepare_cached(
         "SELECT revision, namespace, name, value, kind FROM log WHERE revision = ?1",
     )?;
     for revision in &revisions {
@@ -196,29 +145,31 @@ pub(super) fn page(db: &Connection, request: &PageRequest) -> Result<Page, ReadE
             records.push(found.0);
         }
     }
-    Ok(Page {
+    Ok(Ok(Page {
         revision: wanted,
         records,
         remaining: revisions.len() - used,
-    })
+    }))
 }
 
+/// A change, its kind as a number, and the object before it.
+type Change = (Record, i64, Option<Bytes>);
+
 /// Changes of one resource after `position`, oldest first, with the state before.
-pub(super) fn changes(
+pub(crate) fn changes(
     db: &Connection,
     resource: &str,
     position: u64,
     limit: usize,
-) -> Result<Vec<(Record, i64, Option<Bytes>)>, ReadError> {
-    let tx = db.unchecked_transaction()?;
-    let (_, compacted) = database::revisions(&tx)?;
+) -> Result<Result<Vec<Change>, ReadError>, SqlError> {
+    let (_, compacted) = revisions(db)?;
     if position < compacted {
-        return Err(ReadError::Expired {
+        return Ok(Err(ReadError::Expired {
             wanted: position,
             oldest: compacted,
-        });
+        }));
     }
-    let mut query = tx.prepare_cached(
+    let mut query = db.prepare_cached(
         "SELECT revision, namespace, name, value, kind,
             (SELECT old.value FROM log old WHERE old.resource = log.resource AND old.namespace = log.namespace
              AND old.name = log.name AND old.revision < log.revision AND log.kind = 1
@@ -229,10 +180,10 @@ pub(super) fn changes(
         let before: Option<Vec<u8>> = row.get(5)?;
         Ok((record(row)?, row.get(4)?, before.map(Bytes::from)))
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    rows.collect::<Result<_, _>>().map(Ok)
 }
 
-fn keys(query: &mut rusqlite::CachedStatement<'_>, argument: &str) -> Result<Vec<Key>, ReadError> {
+fn keys(query: &mut CachedStatement<'_>, argument: &str) -> Result<Vec<Key>, SqlError> {
     let rows = query.query_map([argument], |row| {
         Ok(Key {
             resource: row.get::<_, String>(0)?.into(),
@@ -240,10 +191,10 @@ fn keys(query: &mut rusqlite::CachedStatement<'_>, argument: &str) -> Result<Vec
             name: row.get(2)?,
         })
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    rows.collect()
 }
 
-pub(super) fn keys_in_namespace(db: &Connection, namespace: &str) -> Result<Vec<Key>, ReadError> {
+pub(crate) fn keys_in_namespace(db: &Connection, namespace: &str) -> Result<Vec<Key>, SqlError> {
     keys(
         &mut db
             .prepare_cached("SELECT resource, namespace, name FROM live WHERE namespace = ?1")?,
@@ -251,14 +202,14 @@ pub(super) fn keys_in_namespace(db: &Connection, namespace: &str) -> Result<Vec<
     )
 }
 
-pub(super) fn dependents(db: &Connection, uid: &str) -> Result<Vec<Key>, ReadError> {
+pub(crate) fn dependents(db: &Connection, uid: &str) -> Result<Vec<Key>, SqlError> {
     keys(
         &mut db.prepare_cached("SELECT resource, namespace, name FROM owners WHERE uid = ?1")?,
         uid,
     )
 }
 
-pub(super) fn mentioning(db: &Connection, text: &str) -> Result<Vec<Key>, ReadError> {
+pub(crate) fn mentioning(db: &Connection, text: &str) -> Result<Vec<Key>, SqlError> {
     let sql = "SELECT live.resource, live.namespace, live.name FROM live JOIN log ON log.revision = live.revision
          WHERE instr(log.value, CAST(?1 AS BLOB)) > 0";
     keys(&mut db.prepare_cached(sql)?, text)
@@ -266,13 +217,14 @@ pub(super) fn mentioning(db: &Connection, text: &str) -> Result<Vec<Key>, ReadEr
 
 /// An owner reference that leads nowhere.
 #[derive(Debug)]
-pub(crate) struct Dangling {
-    pub(crate) dependent: Key,
+pub struct Dangling {
+    /// Who refers.
+    pub dependent: Key,
     /// The uid that no object has.
-    pub(crate) uid: String,
+    pub uid: String,
 }
 
-pub(super) fn dangling(db: &Connection) -> Result<Vec<Dangling>, ReadError> {
+pub(crate) fn dangling(db: &Connection) -> Result<Vec<Dangling>, SqlError> {
     let mut query = db.prepare_cached(
         "SELECT resource, namespace, name, uid FROM owners
          WHERE NOT EXISTS (SELECT 1 FROM live WHERE live.uid = owners.uid)",
@@ -288,5 +240,5 @@ pub(super) fn dangling(db: &Connection) -> Result<Vec<Dangling>, ReadError> {
             uid: row.get(3)?,
         })
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    rows.collect()
 }

@@ -1,0 +1,258 @@
+use std::{path::Path, time::Duration};
+
+use longshore_sqlite::{Connection, Error, Schema};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+
+static SCHEMA: Schema = Schema {
+    owner: "tester",
+    without: "it starts with no objects",
+    application: 0x4c53_5454,
+    migrations: MIGRATIONS,
+};
+
+fn open(path: &Path, options: Options) -> Log {
+    Log::open(path, &SCHEMA, options, Vec::new(), "").unwrap().0
+}
+
+fn key(resource: &str, name: &str) -> Key {
+    Key {
+        resource: resource.into(),
+        namespace: "default".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+fn create(resource: &str, name: &str) -> Write {
+    Write {
+        key: key(resource, name),
+        expect: Expect::Absent,
+        object: json!({"metadata": {"name": name}}),
+        delete: false,
+    }
+}
+
+fn names(events: &[std::sync::Arc<Event>]) -> Vec<&str> {
+    events
+        .iter()
+        .map(|event| event.record.name.as_str())
+        .collect()
+}
+
+/// What does not come within a moment does not come.
+async fn is_quiet(watcher: &mut Watcher) -> bool {
+    let wait = tokio::time::timeout(Duration::from_millis(50), watcher.next());
+    wait.await.is_err()
+}
+
+#[tokio::test]
+async fn one_write_that_the_database_refuses_costs_no_other() {
+    let folder = TempDir::new().unwrap();
+    let log = open(&folder.path().join("objects.db"), Options::default());
+    // Stands for any row that SQLite refuses.
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON live WHEN NEW.name = 'bad'
+        BEGIN SELECT RAISE(ABORT, 'refused'); END";
+    log.writer()
+        .run(|job| job.execute_batch(refuse))
+        .await
+        .unwrap();
+    let mut watcher = log.watch(Selector::kind("pods"), 0);
+    let (first, bad, exists, last) = tokio::join!(
+        log.write(create("pods", "first")),
+        log.write(create("pods", "bad")),
+        log.write(create("pods", "first")),
+        log.write(create("pods", "last")),
+    );
+    assert_eq!(first.unwrap().revision, 1);
+    assert!(
+        matches!(bad, Err(WriteError::Database(Error::Sql { .. }))),
+        "{bad:?}"
+    );
+    assert!(matches!(exists, Err(WriteError::Exists)), "{exists:?}");
+    assert_eq!(last.unwrap().revision, 2, "no revision is left out");
+    assert_eq!(log.current(), 2);
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        seen.extend(watcher.next().await.unwrap());
+    }
+    assert_eq!(names(&seen), ["first", "last"]);
+    assert!(log.get(key("pods", "bad")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_watcher_is_woken_by_its_kind_and_namespace_and_yet_keeps_up() {
+    let folder = TempDir::new().unwrap();
+    let log = open(&folder.path().join("objects.db"), Options::default());
+    let mut pods = log.watch(Selector::kind("pods"), 0);
+    let mut here = log.watch(
+        Selector {
+            kind: "pods".into(),
+            namespace: Some("default".to_owned()),
+        },
+        0,
+    );
+    log.write(create("leases", "l")).await.unwrap();
+    assert!(is_quiet(&mut pods).await);
+    assert_eq!(pods.position(), 1, "what is of no interest is seen too");
+    let mut elsewhere = create("pods", "p");
+    elsewhere.key.namespace = "other".to_owned();
+    log.write(elsewhere).await.unwrap();
+    assert_eq!(names(&pods.next().await.unwrap()), ["p"]);
+    assert!(is_quiet(&mut here).await);
+    log.write(create("pods", "q")).await.unwrap();
+    assert_eq!(names(&here.next().await.unwrap()), ["q"]);
+    assert_eq!(here.position(), 3);
+}
+
+#[tokio::test]
+async fn what_is_superseded_is_dropped_and_said_to_be() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("objects.db");
+    let options = Options {
+        history: 5,
+        window: 2,
+        max_bytes: None,
+    };
+    let log = open(&path, options);
+    let mut revision = log.write(create("pods", "p")).await.unwrap().revision;
+    for n in 0..20 {
+        let write = Write {
+            expect: Expect::At(revision),
+            object: json!({"n": n}),
+            ..create("pods", "p")
+        };
+        revision = log.write(write).await.unwrap().revision;
+    }
+    // Behind what waits for the writer.
+    log.writer().flush().await.unwrap();
+    let old = log.watch(Selector::kind("pods"), 3).next().await;
+    assert!(
+        matches!(old, Err(ReadError::Expired { wanted: 3, .. })),
+        "{old:?}"
+    );
+    let mut recent = log.watch(Selector::kind("pods"), 17);
+    let events = recent.next().await.unwrap();
+    let revisions: Vec<_> = events.iter().map(|event| event.record.revision).collect();
+    assert_eq!(
+        revisions,
+        [18, 19, 20, 21],
+        "from the file, as the window has two"
+    );
+    assert_eq!(
+        events[0].previous().map(|object| object["n"].clone()),
+        Some(json!(15))
+    );
+    log.close().await;
+    assert!(matches!(
+        log.write(create("pods", "late")).await,
+        Err(WriteError::Closed)
+    ));
+    let again = open(&path, options);
+    assert_eq!(again.current(), 21);
+    let record = again.get(key("pods", "p")).await.unwrap().unwrap();
+    assert_eq!(record.object()["n"], json!(19));
+}
+
+/// As the API server made it before its file had a version, with rows.
+#[tokio::test]
+async fn a_file_without_a_version_is_taken_over() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("objects.db");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(
+        r#"
+        PRAGMA journal_mode = wal;
+        PRAGMA application_id = 0x4c535454;
+        CREATE TABLE IF NOT EXISTS log (
+            revision  INTEGER PRIMARY KEY,
+            resource  TEXT NOT NULL,
+            namespace TEXT NOT NULL,
+            name      TEXT NOT NULL,
+            kind      INTEGER NOT NULL,
+            value     BLOB NOT NULL
+        );
+        CREATE INDEX IF NOT EXISTS log_by_key ON log (resource, namespace, name, revision);
+        CREATE INDEX IF NOT EXISTS log_by_resource ON log (resource, revision);
+        CREATE TABLE IF NOT EXISTS live (
+            resource  TEXT NOT NULL,
+            namespace TEXT NOT NULL,
+            name      TEXT NOT NULL,
+            revision  INTEGER NOT NULL,
+            uid       TEXT NOT NULL,
+            PRIMARY KEY (resource, namespace, name)
+        ) WITHOUT ROWID;
+        CREATE INDEX IF NOT EXISTS live_by_namespace ON live (namespace);
+        CREATE INDEX IF NOT EXISTS live_by_uid ON live (uid);
+        CREATE TABLE IF NOT EXISTS owners (
+            resource  TEXT NOT NULL,
+            namespace TEXT NOT NULL,
+            name      TEXT NOT NULL,
+            uid       TEXT NOT NULL,
+            PRIMARY KEY (resource, namespace, name, uid)
+        ) WITHOUT ROWID;
+        CREATE INDEX IF NOT EXISTS owners_by_uid ON owners (uid);
+        CREATE TABLE IF NOT EXISTS meta (
+            key   TEXT PRIMARY KEY,
+            value INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        INSERT INTO log VALUES (1, 'pods', 'default', 'gone', 0, x'7b7d'), (2, 'pods', 'default', 'p', 0, CAST('{"n":7}' AS BLOB)),
+            (3, 'pods', 'default', 'gone', 2, x'7b7d');
+        INSERT INTO live VALUES ('pods', 'default', 'p', 2, 'u');
+        INSERT INTO owners VALUES ('pods', 'default', 'p', 'owner');
+        INSERT INTO meta VALUES ('compacted', 1);
+        "#,
+    )
+    .unwrap();
+    drop(old);
+    let seed = vec![create("pods", "seed")];
+    let (log, listed) = Log::open(&path, &SCHEMA, Options::default(), seed, "pods").unwrap();
+    assert_eq!(listed.len(), 1, "it is not seeded again");
+    assert_eq!(listed[0].object(), json!({"n": 7}));
+    assert_eq!(log.current(), 3);
+    assert_eq!(
+        log.dependents("owner".to_owned()).await.unwrap(),
+        [key("pods", "p")]
+    );
+    let early = log.watch(Selector::kind("pods"), 0).next().await;
+    assert!(
+        matches!(early, Err(ReadError::Expired { oldest: 1, .. })),
+        "{early:?}"
+    );
+    assert_eq!(log.write(create("pods", "q")).await.unwrap().revision, 4);
+    log.close().await;
+    let file = Connection::open(&path).unwrap();
+    let version = |row: &longshore_sqlite::Row<'_>| row.get::<_, i64>(0);
+    assert_eq!(
+        file.query_row("PRAGMA user_version", [], version).unwrap(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn garbage_is_a_query() {
+    let folder = TempDir::new().unwrap();
+    let log = open(&folder.path().join("objects.db"), Options::default());
+    let mut ownership = log.ownership();
+    let mut owned = create("pods", "p");
+    owned.object = json!({"metadata": {"name": "p", "uid": "child",
+        "ownerReferences": [{"uid": "nobody"}]}});
+    log.write(owned).await.unwrap();
+    assert!(ownership.has_changed().unwrap());
+    ownership.mark_unchanged();
+    let dangling = log.dangling().await.unwrap();
+    assert_eq!((dangling.len(), dangling[0].uid.as_str()), (1, "nobody"));
+    log.write(create("pods", "free")).await.unwrap();
+    assert!(!ownership.has_changed().unwrap());
+    let keys = log.resources_in("default".to_owned()).await.unwrap();
+    assert_eq!(keys.len(), 2);
+    let delete = Write {
+        expect: Expect::At(1),
+        object: json!({}),
+        delete: true,
+        ..create("pods", "p")
+    };
+    log.write(delete).await.unwrap();
+    assert!(log.dangling().await.unwrap().is_empty());
+}

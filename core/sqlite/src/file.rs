@@ -1,0 +1,297 @@
+//! The file: opening it, its settings, its version.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
+    io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::{Error, Readers, Writer};
+
+/// A former process that is just ending may hold the file for a moment.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Rights of the group and of others.
+const FOREIGN: u32 = 0o077;
+
+/// What a file holds, and whose it is.
+#[derive(Debug)]
+pub struct Schema {
+    /// The program, as people call it.
+    pub owner: &'static str,
+    /// What happens when the file is moved away, for a hint.
+    pub without: &'static str,
+    /// `PRAGMA application_id`: tells the program's files from all others.
+    pub application: i32,
+    /// How a file comes from each version to the next one. The number of a
+    /// version (`PRAGMA user_version`) is its place here, from 1 on; a new file
+    /// takes all steps. What was released is never changed, only appended to.
+    pub migrations: &'static [&'static str],
+}
+
+impl Schema {
+    /// The newest version.
+    pub fn version(&self) -> i64 {
+        self.migrations.len() as i64
+    }
+}
+
+/// How a file is used.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Page cache of the writer. What is only written needs little.
+    pub cache_kib: u32,
+    /// The log is folded into the file every so many pages (4 KiB each), which
+    /// bounds it on the disk.
+    pub checkpoint_pages: u32,
+    /// Other connections of this process read while the writer writes. Without,
+    /// there is no shared memory, and SQLite itself keeps other processes out.
+    pub readers: bool,
+    /// It holds secrets: better no file than one that others can read.
+    pub secret: bool,
+    /// It may not grow beyond this; writes then fail as on a full disk.
+    pub max_bytes: Option<u64>,
+    /// Jobs that may wait for the writer, which are also the most that it
+    /// commits together. Callers wait when it is full.
+    pub queue: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            cache_kib: 2048,
+            checkpoint_pages: 1000,
+            readers: false,
+            secret: false,
+            max_bytes: None,
+            queue: 256,
+        }
+    }
+}
+
+/// An open file that nobody else writes to, of the newest version.
+#[derive(Debug)]
+pub struct Database {
+    pub(crate) connection: Connection,
+    pub(crate) path: Arc<Path>,
+    pub(crate) schema: &'static Schema,
+    pub(crate) settings: Settings,
+    /// Held as long as the connection; released by the system with the process.
+    pub(crate) _lock: Option<File>,
+}
+
+impl Database {
+    /// Opens the file, makes it when it is absent, for its owner alone, and
+    /// brings it to the newest version.
+    ///
+    /// # Errors
+    ///
+    /// Each kind of unusable file has its own error; the file is then as before.
+    pub fn open(path: &Path, schema: &'static Schema, settings: Settings) -> Result<Self, Error> {
+        let lock = settings.readers.then(|| lock(path, schema)).transpose()?;
+        make_private(path, settings.secret)?;
+        let explain = |error| Error::explain(path, schema, error);
+        let mut connection = Connection::open(path).map_err(explain)?;
+        connection.busy_timeout(PATIENCE).map_err(explain)?;
+        check(&connection, path, schema, settings)?;
+        prepare(&mut connection, schema, settings).map_err(explain)?;
+        // The files beside it may be older than the rule that they are private.
+        make_private(path, settings.secret)?;
+        Ok(Self {
+            connection,
+            path: path.into(),
+            schema,
+            settings,
+            _lock: lock,
+        })
+    }
+
+    /// Reads, or writes in one transaction, before the writer starts.
+    ///
+    /// # Errors
+    ///
+    /// What SQLite said; nothing is written then.
+    pub fn with<T>(
+        &mut self,
+        work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, Error> {
+        let run = || {
+            let transaction = self.connection.transaction()?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run().map_err(|error| Error::explain(&self.path, self.schema, error))
+    }
+
+    /// Connections that read beside the writer; needs [`Settings::readers`].
+    pub fn readers(&self, count: usize) -> Readers {
+        Readers::new(Arc::clone(&self.path), self.schema, count)
+    }
+
+    /// Starts the writer, on a thread of its own. `state` is what it keeps in
+    /// step with the file.
+    ///
+    /// # Errors
+    ///
+    /// There is no thread to be had.
+    pub fn start<S: Clone + Send + 'static>(
+        self,
+        thread: &str,
+        state: S,
+    ) -> Result<Writer<S>, Error> {
+        Writer::start(self, thread, state)
+    }
+}
+
+/// Refuses what is not ours, before anything is changed.
+fn check(
+    connection: &Connection,
+    path: &Path,
+    schema: &'static Schema,
+    settings: Settings,
+) -> Result<(), Error> {
+    let read = || {
+        if !settings.readers {
+            connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        }
+        let application: i32 = pragma(connection, "application_id")?;
+        let tables: i64 =
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        Ok((application, tables, version(connection)?))
+    };
+    let (application, tables, found) =
+        read().map_err(|error| Error::explain(path, schema, error))?;
+    if application != schema.application && (application != 0 || tables > 0) {
+        return Err(Error::Foreign {
+            path: path.to_owned(),
+            owner: schema.owner,
+        });
+    }
+    if found > schema.version() {
+        return Err(Error::Newer {
+            path: path.to_owned(),
+            owner: schema.owner,
+            found,
+            known: schema.version(),
+        });
+    }
+    Ok(())
+}
+
+fn prepare(
+    connection: &mut Connection,
+    schema: &Schema,
+    settings: Settings,
+) -> Result<(), rusqlite::Error> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // What is answered survives a power cut; committing in groups pays for it.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -i64::from(settings.cache_kib))?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "wal_autocheckpoint", settings.checkpoint_pages)?;
+    let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if sound != "ok" {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        return Err(rusqlite::Error::SqliteFailure(code, Some(sound)));
+    }
+    // Also where there is nothing to migrate the lock is taken and a page
+    // written, so that a read-only file and a second process are refused at
+    // start and not at the first change.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = usize::try_from(version(&transaction)?).unwrap_or_default();
+    for step in schema.migrations.iter().skip(found) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "application_id", schema.application)?;
+    transaction.pragma_update(None, "user_version", schema.version())?;
+    transaction.commit()?;
+    if let Some(bytes) = settings.max_bytes {
+        let page: i64 = pragma(connection, "page_size")?;
+        let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(1);
+        connection.pragma_update(None, "max_page_count", pages.max(1))?;
+    }
+    Ok(())
+}
+
+fn version(connection: &Connection) -> Result<i64, rusqlite::Error> {
+    pragma(connection, "user_version")
+}
+
+fn pragma<T: rusqlite::types::FromSql>(
+    connection: &Connection,
+    name: &str,
+) -> Result<T, rusqlite::Error> {
+    connection.pragma_query_value(None, name, |row| row.get(0))
+}
+
+/// Keeps other processes out where SQLite cannot, as readers share the file.
+fn lock(path: &Path, schema: &Schema) -> Result<File, Error> {
+    let name = beside(path, ".lock");
+    let failed = |source| Error::Lock {
+        path: name.clone(),
+        source: Arc::new(source),
+    };
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&name)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse {
+            path: path.to_owned(),
+            owner: schema.owner,
+        }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// SQLite gives the files beside it the mode of this one, so it is made here;
+/// what is there already is taken from others.
+fn make_private(path: &Path, must: bool) -> Result<(), Error> {
+    // If that fails, SQLite says why.
+    let _ = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path);
+    for path in ["", "-wal", "-shm"].map(|suffix| beside(path, suffix)) {
+        match tighten(&path) {
+            Err(source) if must => {
+                let source = Arc::new(source);
+                return Err(Error::Private { path, source });
+            }
+            // Somebody else's file, or a disk that knows no owners.
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "others can read this and it cannot be changed");
+            }
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}
+
+fn tighten(path: &Path) -> io::Result<()> {
+    let Ok(metadata) = path.metadata() else {
+        return Ok(());
+    };
+    let mode = metadata.permissions().mode();
+    if mode & FOREIGN == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(path, Permissions::from_mode(mode & 0o7777 & !FOREIGN))
+}
