@@ -6,16 +6,17 @@
 //! # Why this shape
 //! The judge asks for what a good host never does: commands that nobody knows,
 //! longer and shorter structs, a host that takes nothing. So an [`Order`] can
-//! say all of that in safe terms, and the [`Recorder`] keeps everything that
-//! came out, also what came too late.
+//! say all of that in safe terms, and a [`BareHost`] hears everything that
+//! comes out, also what comes too late. Only what needs `unsafe` is here; the
+//! judge keeps its own record.
 //!
 //! # Caveats
-//! A mapper that crashes takes the process with it, and a [`Recorder`] is never
-//! freed: threads that a mapper left behind may call it for ever. Use it in a
-//! process that ends soon.
+//! A mapper that crashes takes the process with it, and the host's table is
+//! never freed: threads that a mapper left behind may call it for ever. Use it
+//! in a process that ends soon.
 
 mod order;
-mod recorder;
+mod table;
 
 use std::{
     ffi::c_void,
@@ -28,7 +29,7 @@ use longshore_abi as abi;
 
 pub use self::{
     order::{Layout, Order, OrderValue},
-    recorder::{Gate, Line, Malformed, MalformedKind, Phase, Record, Recorder},
+    table::{BareHost, Malformed, MalformedKind},
 };
 use crate::{library::Library, wire};
 
@@ -65,7 +66,6 @@ pub struct CreateRefused {
 pub struct BareInstance {
     api: &'static abi::MapperApi,
     instance: *mut c_void,
-    recorder: &'static Recorder,
     layout: Layout,
 }
 
@@ -104,19 +104,14 @@ impl Bare {
         (self.api.abi_major, self.api.abi_minor)
     }
 
-    /// The size of the table of functions, as the mapper states it.
-    pub fn table_size(&self) -> u32 {
-        self.api.size
-    }
-
-    /// Makes an instance that emits into `recorder`.
+    /// Makes an instance that emits to `host`.
     ///
     /// # Errors
     /// The mapper made none, or said so.
     pub fn create(
         &self,
         config: &[u8],
-        recorder: &'static Recorder,
+        host: &'static dyn BareHost,
         layout: Layout,
     ) -> Result<BareInstance, CreateRefused> {
         let room = layout
@@ -132,9 +127,8 @@ impl Bare {
             },
             behind: [UNTOUCHED; 64],
         };
-        let host = recorder::host_table(recorder, layout);
+        let host = table::leaked(host, layout);
         let mut instance = ptr::null_mut();
-        recorder.enter(Phase::Creating);
         let status = match self.api.create {
             // SAFETY: all pointers are to locals, and the host's table lives for ever.
             Some(create) => unsafe {
@@ -148,15 +142,12 @@ impl Bare {
             None => abi::STATUS_UNSUPPORTED,
         };
         if status == abi::STATUS_OK && !instance.is_null() {
-            recorder.enter(Phase::Running);
             return Ok(BareInstance {
                 api: self.api,
                 instance,
-                recorder,
                 layout,
             });
         }
-        recorder.enter(Phase::Destroyed);
         Err(refusal(status, room, &error, !instance.is_null()))
     }
 }
@@ -181,11 +172,6 @@ fn refusal(status: i32, room: usize, error: &GuardedText, made_one: bool) -> Cre
 }
 
 impl BareInstance {
-    /// Where it emits to.
-    pub fn recorder(&self) -> &'static Recorder {
-        self.recorder
-    }
-
     /// Hands orders over; answers what the mapper answered.
     pub fn submit(&self, orders: &[Order]) -> i32 {
         let packed = order::Packed::new(orders, self.layout);
@@ -199,13 +185,11 @@ impl BareInstance {
 
     /// Ends the instance's work.
     pub fn stop(&self, budget: Duration) -> i32 {
-        let status = match self.api.stop {
+        match self.api.stop {
             // SAFETY: the instance is alive until `destroy` takes `self`.
             Some(stop) => unsafe { stop(self.instance, wire::nanoseconds(budget) as i64) },
             None => abi::STATUS_UNSUPPORTED,
-        };
-        self.recorder.enter(Phase::Stopped);
-        status
+        }
     }
 
     /// Frees the instance.
@@ -214,12 +198,5 @@ impl BareInstance {
             // SAFETY: `self` is consumed, so this is the last call.
             unsafe { destroy(self.instance) };
         }
-        self.recorder.enter(Phase::Destroyed);
     }
-}
-
-/// Gives memory that was freed back to the system, so that a measurement sees
-/// what is in use.
-pub fn settle_memory() {
-    crate::sys::release_free_memory();
 }

@@ -82,7 +82,7 @@ mod wire;
 
 pub use batch::{Batch, CompletionRef, SampleRef, StateRef};
 pub use command::{Command, CommandKind, Status};
-pub use inspect::{Descriptor, InspectError, MAX_SCHEMA_BYTES, inspect, schema};
+pub use inspect::{Descriptor, InspectError, inspect};
 pub use mapper::{
     HostOptions, Isolation, Mapper, MapperEvent, MapperSpec, MapperState, Refused, SubmitError,
 };

@@ -13,7 +13,9 @@
 //!
 //! # Guarantees
 //! - Nothing of the library runs in the calling process.
-//! - Verdicts do not depend on chance: random input comes from a fixed seed.
+//! - Verdicts do not depend on chance: random input comes from a fixed seed,
+//!   what shall come is awaited with patience, and where a time is the matter,
+//!   what the machine kept the mapper waiting for a processor does not count.
 //! - A rule that could not be judged says so, and does not count as kept.
 //!
 //! # Example
@@ -36,9 +38,11 @@
 //! ```
 
 mod child;
+mod clock;
 mod devices;
 mod garbage;
 mod process;
+mod recorder;
 mod report;
 mod rules;
 mod session;

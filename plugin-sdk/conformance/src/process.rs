@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::{
     child::{Answer, Request, VARIABLE},
+    clock::Stopwatch,
     report::{Judged, Report, Verdict},
     rules::{self, Rule},
     subject::{Source, Subject},
@@ -189,12 +190,12 @@ fn run(
 
 /// The child's end; nothing if it had to be killed.
 fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
-    let end = Instant::now() + limit;
+    let watch = Stopwatch::of_process(child.id());
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        if Instant::now() >= end {
+        if watch.has_passed(limit) {
             child.kill()?;
             child.wait()?;
             return Ok(None);

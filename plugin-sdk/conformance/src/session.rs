@@ -5,20 +5,28 @@ use std::time::{Duration, Instant};
 use longshore_abi as abi;
 use longshore_host::{
     Status,
-    bare::{BareInstance, Layout, Order, OrderValue, Record, Recorder},
+    bare::{Layout, Order, OrderValue},
 };
 use serde_json::json;
 
-use crate::{child::Context, devices::Device, rules::Finding};
+use crate::{
+    child::Context,
+    clock::Stopwatch,
+    devices::Device,
+    recorder::{Instance, Record, Recorder},
+    rules::Finding,
+};
 
 /// Time that a command gets where the time is not the matter.
 pub(crate) const BUDGET: Duration = Duration::from_secs(5);
 /// What a completion may be late before it counts as lost.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
-/// Time in which a device that answers has given a first value.
-const FIRST_VALUE: Duration = Duration::from_secs(5);
+/// Time in which a device that was given has shown a first value, …
+const FIRST_VALUE: Duration = Duration::from_secs(30);
+/// … and one that the schema shows, which is hardly there.
+const FIRST_SHOWN: Duration = Duration::from_secs(5);
 /// Time for which a busy mapper is asked again.
-const BUSY: Duration = Duration::from_secs(2);
+const BUSY: Duration = Duration::from_secs(10);
 /// Commands in one batch, so that a queue of moderate size takes it.
 pub(crate) const BATCH: usize = 16;
 
@@ -41,7 +49,7 @@ impl Done {
 }
 
 pub(crate) struct Session {
-    pub(crate) instance: BareInstance,
+    pub(crate) instance: Instance,
     pub(crate) recorder: &'static Recorder,
     next_token: u64,
 }
@@ -54,7 +62,7 @@ impl Session {
 
     pub(crate) fn start_with(context: &Context, layout: Layout) -> Result<Self, Finding> {
         let recorder = Recorder::new();
-        let made = context.mapper.create(b"{}", recorder, layout);
+        let made = Instance::create(&context.mapper, b"{}", recorder, layout);
         let instance = made.map_err(|refused| {
             Finding::NotJudged(format!(
                 "the mapper could not be started with the configuration {{}}: {} (status {})",
@@ -92,10 +100,10 @@ impl Session {
 
     /// Hands orders over, again while the mapper says that it is busy.
     pub(crate) fn submit(&mut self, orders: &[Order]) -> i32 {
-        let end = Instant::now() + BUSY;
+        let watch = Stopwatch::start();
         loop {
             let status = self.instance.submit(orders);
-            if status != abi::STATUS_BUSY || Instant::now() >= end {
+            if status != abi::STATUS_BUSY || watch.has_passed(BUSY) {
                 return status;
             }
             // Nobody tells when a mapper is less busy.
@@ -113,10 +121,26 @@ impl Session {
         }
     }
 
+    /// Waits until the records give something, for so much time that counts.
+    pub(crate) fn wait<T>(
+        &self,
+        patience: Duration,
+        mut wanted: impl FnMut(&[Record]) -> Option<T>,
+    ) -> Option<T> {
+        let watch = Stopwatch::start();
+        loop {
+            let left = patience.saturating_sub(watch.elapsed());
+            let found = self.recorder.wait(left, &mut wanted);
+            if found.is_some() || watch.has_passed(patience) {
+                return found;
+            }
+        }
+    }
+
     /// The first completion of a command.
     pub(crate) fn done(&self, token: u64, patience: Duration) -> Option<Done> {
         let mut seen = 0;
-        self.recorder.wait(patience, |records| {
+        self.wait(patience, |records| {
             let found = completions(&records[seen..], |found| found == token).pop();
             seen = records.len();
             found.map(|(_, done)| done)
@@ -127,7 +151,7 @@ impl Session {
     pub(crate) fn all_done(&self, tokens: &[u64], patience: Duration) -> usize {
         let mut left: std::collections::BTreeSet<u64> = tokens.iter().copied().collect();
         let mut seen = 0;
-        self.recorder.wait(patience, |records| {
+        self.wait(patience, |records| {
             for record in &records[seen..] {
                 for completion in record.batch.completions() {
                     left.remove(&completion.token);
@@ -178,8 +202,10 @@ impl Session {
         let done = self.configure(device)?;
         let points = device.points();
         let interval = &device.config["points"][0]["intervalMs"];
-        let end = Instant::now() + FIRST_VALUE;
-        while Instant::now() < end {
+        let was_given = context.devices.was_given();
+        let patience = if was_given { FIRST_VALUE } else { FIRST_SHOWN };
+        let watch = Stopwatch::start();
+        while !watch.has_passed(patience) {
             let polled = interval.as_u64() > Some(0)
                 && self
                     .wait_good(&points, Duration::from_millis(300))
@@ -188,14 +214,28 @@ impl Session {
                 return Ok(done);
             }
         }
-        let whose = if context.devices.was_given() {
+        let whose = if was_given {
             "the device that was given"
         } else {
             "no device was given, and what the mapper's schema shows"
         };
         Err(Finding::NotJudged(format!(
-            "judged without a device: {whose} does not answer with a good value"
+            "judged without a device: {whose} does not answer with a good value within {} s{}",
+            patience.as_secs(),
+            self.latest_fault()
         )))
+    }
+
+    /// What the mapper said last of a value that it does not have.
+    fn latest_fault(&self) -> String {
+        let records = self.recorder.records();
+        let samples = records
+            .iter()
+            .rev()
+            .flat_map(|record| record.batch.samples());
+        let mut messages = samples.map(|sample| sample.message);
+        let message = messages.find(|message| !message.is_empty());
+        message.map_or_else(String::new, |message| format!(": {message}"))
     }
 
     /// Asks for the first point, and says whether a good value came.
@@ -211,7 +251,7 @@ impl Session {
     }
 
     fn wait_good(&self, points: &[u32], patience: Duration) -> Option<()> {
-        self.recorder.wait(patience, |records| {
+        self.wait(patience, |records| {
             records
                 .iter()
                 .flat_map(|record| record.batch.samples())
@@ -234,7 +274,7 @@ impl Session {
         count: usize,
         patience: Duration,
     ) -> Vec<Instant> {
-        self.recorder.wait(patience, |records| {
+        self.wait(patience, |records| {
             (samples_of(records, point, since).len() >= count).then_some(())
         });
         self.samples_since(point, since)
@@ -267,7 +307,7 @@ impl Session {
     }
 }
 
-fn samples_of(records: &[Record], point: u32, since: Instant) -> Vec<Instant> {
+pub(crate) fn samples_of(records: &[Record], point: u32, since: Instant) -> Vec<Instant> {
     let records = records.iter().filter(|record| record.at >= since);
     let mut times = Vec::new();
     for record in records {

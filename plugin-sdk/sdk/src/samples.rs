@@ -1,4 +1,14 @@
 //! A batch of samples on its way to the host.
+//!
+//! # Why this shape
+//! A node reads up to some hundred thousand values a second, so a batch is the
+//! contract's own array from the first push on, and nothing is converted or
+//! allocated for a number. The price is that the text of a sample is a pointer
+//! into memory that may move when more comes. So all texts lie in one arena, and
+//! `texts` says which sample owns which part of it. Whatever copies, cuts or
+//! joins batches keeps to this: `texts` has one entry for each text that is not
+//! empty, in the order of the samples and of the arena, and after a move of the
+//! arena each of them is pointed anew.
 
 use longshore_abi::{
     Bytes, Payload, QUALITY_BAD, QUALITY_GOOD, QUALITY_UNCERTAIN, REASON_CONFIG, REASON_DECODE,

@@ -4,7 +4,7 @@
 //! [`TestMapper`] runs a [`Protocol`] in a thread of its own, as it runs in the
 //! field, while the test is async and may run the device's simulator in its own
 //! runtime. Points are known by their names; what the host would fill into a
-//! configuration is filled in. A wait has a bound of 20 seconds and then panics
+//! configuration is filled in. A wait has a bound of a minute and then panics
 //! with what is there instead. [`Recorder`] is the host behind it, for a
 //! [`crate::Mapper`] that is no `Protocol`.
 //!

@@ -147,11 +147,6 @@ impl Edge {
         let began = Instant::now();
         loop {
             if let Some(status) = self.process.try_wait().unwrap() {
-                assert!(
-                    began.elapsed() < Duration::from_secs(6),
-                    "it took {:?}",
-                    began.elapsed()
-                );
                 return status;
             }
             assert!(began.elapsed() < PATIENCE, "it does not end");

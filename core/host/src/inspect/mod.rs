@@ -11,7 +11,7 @@ use std::{
 use longshore_abi as abi;
 
 /// The most that a mapper's schema may have.
-pub const MAX_SCHEMA_BYTES: usize = 1 << 20;
+const MAX_SCHEMA_BYTES: usize = 1 << 20;
 
 /// What a mapper library says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,15 +139,6 @@ pub fn inspect(path: &Path) -> Result<Descriptor, InspectError> {
         .map(|section| schema_text(section, path))
         .transpose()?;
     Ok(descriptor)
-}
-
-/// Reads the schema of the mapper library at `path`; `None` when it has none.
-///
-/// # Errors
-/// As [`inspect`]: the file is no mapper that this host can use, or its schema
-/// is not a JSON object of at most [`MAX_SCHEMA_BYTES`].
-pub fn schema(path: &Path) -> Result<Option<String>, InspectError> {
-    inspect(path).map(|descriptor| descriptor.schema)
 }
 
 /// The text of the schema's section, checked as far as being a JSON object.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use longshore_abi::{ABI_MAJOR, Descriptor, FLAG_PANIC_ABORTS, MAGIC};
-use longshore_host::{InspectError, Isolation, inspect, schema};
+use longshore_host::{InspectError, Isolation, inspect};
 use serde_json::json;
 
 use super::{
@@ -78,14 +78,9 @@ fn a_schema_is_read_out_of_any_library_and_a_wrong_one_is_named() {
     let folder = folder.path();
     // C puts a NUL behind it.
     let good = "{\"device\": {\"type\": \"object\"}}";
-    assert_eq!(
-        schema(&with_schema(folder, good)).expect("a mapper"),
-        Some(good.to_owned())
-    );
-    assert_eq!(
-        schema(&super::support::minimal_c(folder)).expect("a mapper"),
-        None
-    );
+    let schema = |file: &Path| inspect(file).expect("a mapper").schema;
+    assert_eq!(schema(&with_schema(folder, good)), Some(good.to_owned()));
+    assert_eq!(schema(&super::support::minimal_c(folder)), None);
     for (text, fault) in [
         ("{\"device\": ", "it is not JSON: EOF"),
         ("[]", "it is not a JSON object"),

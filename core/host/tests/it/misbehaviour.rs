@@ -23,13 +23,14 @@ fn bad_once(
     )
 }
 
+/// For those that do hang. A mapper that is well answers in this time too.
 fn quick() -> HostOptions {
-    let (short, grace) = (Duration::from_millis(300), Duration::from_millis(100));
+    let short = Duration::from_secs(2);
     HostOptions {
         answer_timeout: short,
-        completion_grace: grace,
+        completion_grace: short,
         stop_grace: short,
-        ping_interval: grace,
+        ping_interval: Duration::from_millis(100),
         ..options()
     }
 }
@@ -116,11 +117,11 @@ async fn a_refused_configuration_is_final() {
 async fn a_hang_is_noticed_and_killed() {
     let (long, short) = (Duration::from_secs(20), Duration::from_millis(100));
     for (what, budget, reason) in [
-        ("hang in submit", long, "hangs: no answer within 0.3 s"),
+        ("hang in submit", long, "hangs: no answer within 2 s"),
         (
             "never complete",
             short,
-            "hangs: command 1 is overdue by 0.1 s",
+            "hangs: command 1 is overdue by 2 s",
         ),
     ] {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -138,7 +139,7 @@ async fn a_hang_is_noticed_and_killed() {
 async fn a_start_that_hangs_is_killed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let options = HostOptions {
-        start_timeout: Duration::from_millis(700),
+        start_timeout: Duration::from_secs(3),
         ..options()
     };
     let mut run = bad_once(Isolation::Process, "hang in create", &folder, options);
@@ -150,7 +151,7 @@ async fn a_start_that_hangs_is_killed() {
     assert_eq!(
         state,
         MapperState::Restarting {
-            reason: "did not start within 0.7 s".into(),
+            reason: "did not start within 3 s".into(),
             failures: 1
         }
     );
@@ -167,7 +168,7 @@ async fn a_hang_in_process_is_given_up_and_said() {
     );
     run.up().await;
     run.submit(1, CommandKind::Remove);
-    let reason = "hangs: no answer within 0.3 s; it runs in-process and cannot be killed";
+    let reason = "hangs: no answer within 2 s; it runs in-process and cannot be killed";
     assert_eq!(&*run.down().await, reason);
     assert_eq!(&*run.failed().await, reason);
 }

@@ -16,7 +16,7 @@ use longshore_host::{
 use tokio::sync::mpsc;
 
 /// Longer than anything here takes, even on a machine that is busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const BOTH: [Isolation; 2] = [Isolation::Process, Isolation::InProcess];
 
@@ -110,9 +110,14 @@ pub(crate) fn minimal_c(folder: &Path) -> PathBuf {
 }
 
 /// The host's options for tests: the child is this package's own program.
+/// With time enough for a mapper that is well, also on a machine that is busy.
 pub(crate) fn options() -> HostOptions {
     HostOptions {
         program: Some(env!("CARGO_BIN_EXE_longshore-mapper-host").into()),
+        start_timeout: PATIENCE,
+        answer_timeout: PATIENCE,
+        completion_grace: PATIENCE,
+        stop_grace: PATIENCE,
         ..HostOptions::default()
     }
 }

@@ -61,7 +61,9 @@ impl Place {
         HostOptions {
             copies: Some(self.folder.path().join("copies")),
             look_interval: Duration::from_millis(200),
-            trial: Duration::from_secs(2),
+            // What hangs on trial does so within it.
+            trial: Duration::from_secs(4),
+            answer_timeout: Duration::from_secs(2),
             ..options()
         }
     }
@@ -247,7 +249,7 @@ async fn a_version_that_does_not_come_to_stand_disturbs_nobody() {
     fs::write(&foreign, bytes).expect("it can be written");
     place.put(&one);
     let options = HostOptions {
-        start_timeout: Duration::from_secs(1),
+        start_timeout: Duration::from_secs(3),
         ..place.options()
     };
     let mut run = Run::start(place.file(), Isolation::Process, json!({}), options);
@@ -255,7 +257,7 @@ async fn a_version_that_does_not_come_to_stand_disturbs_nobody() {
     let first = run.mapper.stats().process_id;
     for (file, version, why) in [
         (failing, "2.0.0", "told to fail"),
-        (hanging, "3.0.0", "did not start within 1 s"),
+        (hanging, "3.0.0", "did not start within 3 s"),
         (foreign, "", "is built for arm"),
     ] {
         place.put(&file);

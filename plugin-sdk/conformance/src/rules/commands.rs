@@ -1,9 +1,6 @@
 //! `submit`, and how commands end.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use longshore_abi as abi;
 use longshore_host::{
@@ -14,6 +11,7 @@ use longshore_host::{
 use super::{Finding, Found, broken};
 use crate::{
     child::Context,
+    clock::Stopwatch,
     devices::Device,
     session::{BATCH, BUDGET, GRACE, Session, completions, watch_for},
 };
@@ -33,9 +31,9 @@ pub(super) fn submit_does_not_wait(context: &Context) -> Found {
     for _ in 0..5 {
         let orders = session.mix(&device);
         for chunk in orders.chunks(BATCH) {
-            let begun = Instant::now();
+            let watch = Stopwatch::start();
             session.instance.submit(chunk);
-            let took = begun.elapsed();
+            let took = watch.elapsed();
             if took > COPYING {
                 return broken(format!(
                     "a call with {} commands took {} ms",
@@ -142,16 +140,16 @@ pub(super) fn completions_in_time(context: &Context) -> Found {
         for order in &mut orders {
             order.budget = budget;
         }
-        let begun = Instant::now();
+        let watch = Stopwatch::start();
         session.give(&orders)?;
         let patience = budget + GRACE;
         for order in &orders {
-            let left = (begun + patience).saturating_duration_since(Instant::now());
+            let left = patience.saturating_sub(watch.elapsed());
             if session.done(order.token, left).is_none() {
                 return broken(format!(
                     "a command of kind {} with a budget of {milliseconds} ms had no completion {} ms after it was taken",
                     order.kind,
-                    begun.elapsed().as_millis()
+                    watch.elapsed().as_millis()
                 ));
             }
         }
@@ -197,12 +195,12 @@ pub(super) fn discovery_in_time(context: &Context) -> Found {
         order.text = text.as_bytes().to_vec();
         order.budget = Duration::from_millis(500);
         let (token, patience) = (order.token, order.budget + GRACE);
-        let begun = Instant::now();
+        let watch = Stopwatch::start();
         session.give(&[order])?;
         if session.done(token, patience).is_none() {
             return broken(format!(
                 "with a budget of 500 ms the request `{text}` had no completion after {} ms",
-                begun.elapsed().as_millis()
+                watch.elapsed().as_millis()
             ));
         }
     }

@@ -9,15 +9,19 @@ use serde_json::Value;
 use super::{Finding, Found, broken, create::show, emitting::wrong};
 use crate::{
     child::Context,
+    clock::Stopwatch,
     devices::Device,
     garbage,
-    session::{Done, Session, watch_for},
+    session::{Done, Session, samples_of, watch_for},
 };
 
 /// An interval that is short and yet many ticks of a scheduler.
 const INTERVAL_MS: u64 = 100;
-/// So long polling is watched.
-const WATCHED: Duration = Duration::from_secs(3);
+/// Samples that show how often a point is polled, and the time for them.
+const POLLS: usize = 13;
+const POLLS_TIME: Duration = Duration::from_secs(15);
+/// A device that sends by itself has done so in this time.
+const BY_ITSELF: Duration = Duration::from_secs(5);
 /// A read that was under way may still end.
 const UNDER_WAY: Duration = Duration::from_millis(500);
 /// A neighbour that is quick may pause for so long, and what must be silent is
@@ -25,7 +29,9 @@ const UNDER_WAY: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Samples that show how often a device gives one, and the time for them.
 const RHYTHM: usize = 4;
-const RHYTHM_TIME: Duration = Duration::from_secs(6);
+const RHYTHM_TIME: Duration = Duration::from_secs(30);
+/// What else a machine or a device does may disturb a rhythm once.
+const TRIES: usize = 3;
 
 pub(super) fn not_judged<T>(why: impl Into<String>) -> Result<T, Finding> {
     Err(Finding::NotJudged(why.into()))
@@ -68,48 +74,75 @@ pub(super) fn must_not_come_by_itself(context: &Context, session: &mut Session) 
     }
     let device = to_poll(context, 0);
     session.configure(&device)?;
-    watch_for(UNDER_WAY);
-    let since = Instant::now();
-    watch_for(WATCHED);
-    let sent = |point: &u32| !session.samples_since(*point, since).is_empty();
-    if device.points().iter().any(sent) {
+    if comes_unasked(session, &device) {
         return not_judged("the device's values come by themselves");
     }
     Ok(())
+}
+
+/// Whether a value comes of a device whose points are not to be polled.
+fn comes_unasked(session: &Session, device: &Device) -> bool {
+    watch_for(UNDER_WAY);
+    let since = Instant::now();
+    let points = device.points();
+    let came = session.wait(BY_ITSELF, |records| {
+        let mut sent = points
+            .iter()
+            .map(|point| samples_of(records, *point, since));
+        sent.any(|times| !times.is_empty()).then_some(())
+    });
+    came.is_some()
 }
 
 pub(super) fn polls(context: &Context) -> Found {
     must_poll(context)?;
     let mut session = Session::start(context)?;
     must_not_come_by_itself(context, &mut session)?;
-    let (_, point) = polled(context, &mut session, INTERVAL_MS)?;
-    let since = Instant::now();
-    watch_for(WATCHED);
-    let count = session.samples_since(point, since).len();
-    let wanted = (WATCHED.as_millis() as u64 / INTERVAL_MS) as usize;
-    // A busy machine takes its share; a mapper that polls at all is near.
-    if (wanted / 3..=wanted + wanted / 2).contains(&count) {
+    let (device, point) = polled(context, &mut session, INTERVAL_MS)?;
+    let times = session.wait_samples(point, Instant::now(), POLLS, POLLS_TIME);
+    let pauses = times.windows(2).map(|pair| pair[1].duration_since(pair[0]));
+    let mut pauses: Vec<Duration> = pauses.collect();
+    pauses.sort_unstable();
+    let interval = Duration::from_millis(INTERVAL_MS);
+    let count = u32::try_from(pauses.len()).unwrap_or(u32::MAX);
+    let is_often = pauses.iter().sum::<Duration>() < interval * count * 2 / 3;
+    // A busy machine makes some of the pauses longer, but not all of them.
+    let usual = pauses.get(pauses.len() / 4).copied();
+    if !is_often && usual.is_some_and(|usual| usual <= 3 * interval) {
         return Ok(());
     }
+    if let Some(usual) = usual.filter(|_| !is_often)
+        && usual <= 2 * time_of_reads(&mut session, &device)?
+    {
+        return not_judged("the device is too slow to be polled so often");
+    }
     broken(format!(
-        "{count} samples within {} ms of a point with an interval of {INTERVAL_MS} ms",
-        WATCHED.as_millis()
+        "{} samples, usually {} ms apart, came of a point with an interval of {INTERVAL_MS} ms",
+        times.len(),
+        usual.unwrap_or_default().as_millis()
     ))
+}
+
+/// How long it takes to read all points, one after the other.
+fn time_of_reads(session: &mut Session, device: &Device) -> Result<Duration, Finding> {
+    let begun = Instant::now();
+    for point in device.points() {
+        let order = session.order(abi::COMMAND_READ, device.id, point);
+        session.carry_out(order)?;
+    }
+    Ok(begun.elapsed())
 }
 
 pub(super) fn zero(context: &Context) -> Found {
     let mut session = Session::start(context)?;
-    let (_, point) = polled(context, &mut session, 0)?;
-    must_not_come_by_itself(context, &mut session)?;
-    watch_for(UNDER_WAY);
-    let since = Instant::now();
-    watch_for(PAUSE);
-    match session.samples_since(point, since).len() {
-        0 => Ok(()),
-        count => broken(format!(
-            "{count} samples came within {} ms that nobody had asked for",
-            PAUSE.as_millis()
-        )),
+    let (device, _) = polled(context, &mut session, 0)?;
+    match (
+        comes_unasked(&session, &device),
+        context.states(abi::CAPABILITY_PUSH),
+    ) {
+        (false, _) => Ok(()),
+        (true, Some(false)) => broken("samples came that nobody had asked for"),
+        (true, _) => not_judged("the device's values come by themselves"),
     }
 }
 
@@ -170,12 +203,23 @@ pub(super) fn unknown_keys(context: &Context) -> Found {
 }
 
 pub(super) fn neighbours(context: &Context) -> Found {
+    let mut found = neighbours_once(context);
+    for _ in 1..TRIES {
+        if !matches!(found, Err(Finding::Broken(_))) {
+            break;
+        }
+        found = neighbours_once(context);
+    }
+    found
+}
+
+fn neighbours_once(context: &Context) -> Found {
     let mut session = Session::start(context)?;
     let (_, point) = polled(context, &mut session, INTERVAL_MS / 2)?;
     let longest = longest_pause(&session, point)?;
-    let since = Instant::now();
+    let (since, watch) = (Instant::now(), Stopwatch::start());
     let mut round = 0;
-    while since.elapsed() < 2 * longest {
+    while !watch.has_passed(2 * longest) {
         round += 1;
         if round % 3 == 0 {
             let order = session.order(abi::COMMAND_REMOVE, 1, 0);
@@ -187,6 +231,7 @@ pub(super) fn neighbours(context: &Context) -> Found {
         watch_for(Duration::from_millis(INTERVAL_MS * 2));
     }
     let end = Instant::now();
+    let longest = longest + watch.lost();
     let mut last = since;
     let times = session.samples_since(point, since);
     for at in times.into_iter().chain([end]) {

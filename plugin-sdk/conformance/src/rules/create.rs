@@ -1,12 +1,19 @@
 //! `create`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use longshore_abi as abi;
-use longshore_host::bare::{CreateRefused, Layout, Phase, Recorder};
+use longshore_host::bare::{CreateRefused, Layout};
 
 use super::{Found, broken};
-use crate::{child::Context, devices::Device, garbage, session::Session};
+use crate::{
+    child::Context,
+    clock::Stopwatch,
+    devices::Device,
+    garbage,
+    recorder::{Instance, Phase, Recorder},
+    session::Session,
+};
 
 /// The contract's time for `create`.
 const TIME: Duration = Duration::from_secs(10);
@@ -35,15 +42,13 @@ fn configurations(context: &Context) -> Vec<Vec<u8>> {
 
 pub(super) fn works_or_says_why(context: &Context) -> Found {
     for config in configurations(context) {
-        let begun = Instant::now();
-        let made = context
-            .mapper
-            .create(&config, Recorder::new(), Layout::default());
+        let watch = Stopwatch::start();
+        let made = Instance::create(&context.mapper, &config, Recorder::new(), Layout::default());
         let shown = show(&config);
-        if begun.elapsed() > TIME {
+        if watch.has_passed(TIME) {
             return broken(format!(
                 "it took {} s with {shown}",
-                begun.elapsed().as_secs()
+                watch.elapsed().as_secs()
             ));
         }
         match made {
@@ -90,9 +95,7 @@ pub(super) fn emits_nothing(context: &Context) -> Found {
 pub(super) fn beside_another(context: &Context) -> Found {
     let mut session = Session::start(context)?;
     session.configure(&Device::new(&context.devices.any(), 0, 50))?;
-    let made = context
-        .mapper
-        .create(b"{}", Recorder::new(), Layout::default());
+    let made = Instance::create(&context.mapper, b"{}", Recorder::new(), Layout::default());
     match made {
         Ok(_) => Ok(()),
         Err(refused) => broken(format!(
@@ -109,7 +112,7 @@ pub(super) fn error_text(context: &Context) -> Found {
             error_room: Some(SMALL),
             ..Layout::default()
         };
-        match context.mapper.create(&config, Recorder::new(), layout) {
+        match Instance::create(&context.mapper, &config, Recorder::new(), layout) {
             Ok(instance) => instance.destroy(),
             Err(refused) if refused.within_room => {}
             Err(_) => {

@@ -1,17 +1,19 @@
 //! What a mapper emits, and what it does when nobody takes it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use longshore_abi as abi;
 use longshore_host::{
     Status,
-    bare::{Gate, Layout, MalformedKind, Recorder},
+    bare::{Layout, MalformedKind},
 };
 
 use super::{Found, broken, ending::memory_kib};
 use crate::{
     child::Context,
+    clock::Stopwatch,
     devices::Device,
+    recorder::{Gate, Instance, Recorder},
     session::{BATCH, BUDGET, GRACE, Session, completions, watch_for},
 };
 
@@ -71,9 +73,7 @@ pub(super) fn reserved(context: &Context) -> Found {
 
 pub(super) fn texts(context: &Context) -> Found {
     for config in [&b"no JSON"[..], b"{\"a\": \"\xFF\"}"] {
-        let made = context
-            .mapper
-            .create(config, Recorder::new(), Layout::default());
+        let made = Instance::create(&context.mapper, config, Recorder::new(), Layout::default());
         match made {
             Ok(instance) => instance.destroy(),
             Err(refused) if refused.message.is_none() => {
@@ -163,9 +163,9 @@ pub(super) fn closed(context: &Context) -> Found {
             "it called emit {again} times within a second after it had been told STATUS_STOPPED"
         ));
     }
-    let begun = Instant::now();
+    let watch = Stopwatch::start();
     session.instance.stop(BUDGET);
-    if begun.elapsed() > BUDGET + GRACE {
+    if watch.has_passed(BUDGET + GRACE) {
         return broken("stop did not return within its budget any more");
     }
     Ok(())

@@ -6,12 +6,14 @@ use std::{
 };
 
 use longshore_abi as abi;
-use longshore_host::bare::{Phase, settle_memory};
+use longshore_host::release_memory;
 
 use super::{Finding, Found, broken};
 use crate::{
     child::Context,
+    clock::Stopwatch,
     devices::Device,
+    recorder::Phase,
     session::{BUDGET, GRACE, Session, completions, watch_for},
 };
 
@@ -35,9 +37,9 @@ fn busy(context: &Context) -> Result<Session, Finding> {
 
 pub(super) fn stop_keeps_its_budget(context: &Context) -> Found {
     let session = busy(context)?;
-    let begun = Instant::now();
+    let watch = Stopwatch::start();
     let status = session.instance.stop(STOP);
-    let took = begun.elapsed();
+    let took = watch.elapsed();
     if took > STOP + GRACE / 2 {
         return broken(format!(
             "with a budget of {} ms it took {} ms",
@@ -109,7 +111,7 @@ pub(super) fn threads_end(context: &Context) -> Found {
         live_once(context)?;
     }
     // The kernel takes a moment to forget a thread that was joined.
-    let end = Instant::now() + Duration::from_secs(2);
+    let end = Instant::now() + Duration::from_secs(10);
     loop {
         let now = threads()?;
         if now <= before {
@@ -150,7 +152,7 @@ pub(super) fn memory_is_given_back(context: &Context) -> Found {
 
 /// Memory that is this process's own, without the pages of files.
 pub(super) fn memory_kib() -> Result<u64, Finding> {
-    settle_memory();
+    release_memory();
     let smaps = fs::read_to_string("/proc/self/smaps_rollup")
         .map_err(|error| Finding::NotJudged(format!("failed to read the memory: {error}")))?;
     let line = smaps

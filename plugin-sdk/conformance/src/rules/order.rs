@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use longshore_abi as abi;
 use longshore_host::{
     Status,
-    bare::{Order, OrderValue, Record},
+    bare::{Order, OrderValue},
 };
 use longshore_types::ValueRef;
 use serde_json::Value;
@@ -17,12 +17,16 @@ use super::{
 use crate::{
     child::Context,
     devices::Device,
-    session::{BUDGET, GRACE, Session, watch_for},
+    recorder::Record,
+    session::{BUDGET, GRACE, Session},
 };
 
-/// How often a group is read, and for how long this is watched.
+/// How often a group is read.
 const INTERVAL_MS: u64 = 100;
-const WATCHED: Duration = Duration::from_secs(1);
+/// Readings that are looked at, and the time for them: there are devices that
+/// talk once in some seconds.
+const SNAPSHOTS: usize = 3;
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Writes that wait before the urgent one. All of them are one batch.
 const WAITING: usize = 12;
 /// So many of them may have been under way already.
@@ -45,24 +49,29 @@ pub(super) fn groups(context: &Context) -> Found {
         return Ok(());
     }
     let since = Instant::now();
-    watch_for(WATCHED);
-    let records = session.recorder.records();
-    let mut snapshots = 0;
-    for record in records.iter().filter(|record| record.at >= since) {
-        match snapshot(record, &points) {
-            Ok(false) => {}
-            Ok(true) => snapshots += 1,
-            Err(why) => {
-                // What is sent cannot be read as one.
-                must_not_come_by_itself(context, &mut session)?;
-                return broken(why);
+    let seen = session.wait(PATIENCE, |records| {
+        let records = records.iter().filter(|record| record.at >= since);
+        let mut whole = 0;
+        for record in records {
+            match snapshot(record, &points) {
+                Ok(is_there) => whole += usize::from(is_there),
+                Err(why) => return Some(Err(why)),
             }
         }
+        (whole >= SNAPSHOTS).then_some(Ok(()))
+    });
+    match seen {
+        Some(Ok(())) => Ok(()),
+        Some(Err(why)) => {
+            // What is sent cannot be read as one.
+            must_not_come_by_itself(context, &mut session)?;
+            broken(why)
+        }
+        None => not_judged(format!(
+            "the points of a group were not read {SNAPSHOTS} times within {} s",
+            PATIENCE.as_secs()
+        )),
     }
-    if snapshots == 0 {
-        return not_judged("the points of a group were not read at all");
-    }
-    Ok(())
 }
 
 /// Whether a batch holds the group, if it is whole and of one time.

@@ -9,13 +9,16 @@ use super::{Finding, Found, broken, configuration::not_judged};
 use crate::{
     child::Context,
     devices::Device,
-    session::{Session, watch_for},
+    session::{Session, samples_of, watch_for},
 };
 
 /// So many values show that a point is sent again and again.
 const SENT: usize = 3;
-/// Time for them: devices that talk once a second are usual.
-const TIME: Duration = Duration::from_secs(6);
+/// Time in which a device that sends has sent twice: once in some seconds is
+/// usual. …
+const TALKS: Duration = Duration::from_secs(10);
+/// … One that does is heard out.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// So long nothing may come that should not.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -42,24 +45,24 @@ fn sending(context: &Context, session: &mut Session) -> Result<Sending, Finding>
     }
     let begun = Instant::now();
     let points = device.points();
-    let sends = |point: &&u32| session.samples_since(**point, begun).len() >= SENT;
-    while begun.elapsed() < TIME {
-        let Some(point) = points.iter().find(sends) else {
-            watch_for(Duration::from_millis(50));
-            continue;
-        };
-        let times = session.wait_samples(*point, Instant::now(), SENT, TIME);
-        let pauses = times.windows(2).map(|pair| pair[1].duration_since(pair[0]));
-        if let Some(pause) = pauses.max() {
-            return Ok(Sending {
-                point: *point,
-                pause: 3 * pause + SILENCE,
-                device,
-            });
-        }
-        break;
-    }
-    not_judged("no value of the device keeps coming by itself")
+    let sender = |count: usize, patience: Duration| {
+        session.wait(patience, |records| {
+            let sends = |point: &&u32| samples_of(records, **point, begun).len() >= count;
+            points.iter().find(sends).copied()
+        })
+    };
+    let talks = sender(2, TALKS);
+    let Some(point) = talks.and_then(|_| sender(2 * SENT, PATIENCE)) else {
+        return not_judged("no value of the device keeps coming by itself");
+    };
+    // The first ones may be what it has kept.
+    let times = session.samples_since(point, begun).split_off(SENT - 1);
+    let pauses = times.windows(2).map(|pair| pair[1].duration_since(pair[0]));
+    Ok(Sending {
+        point,
+        pause: 5 * pauses.max().unwrap_or_default() + TALKS,
+        device,
+    })
 }
 
 pub(super) fn come_again(context: &Context) -> Found {
@@ -79,14 +82,9 @@ pub(super) fn come_again(context: &Context) -> Found {
     let order = session.order(abi::COMMAND_REMOVE, 0, 0);
     session.carry_out(order)?;
     session.configure(&device)?;
+    let why = "it was removed and configured again";
     // It may have to be connected anew.
-    let pause = pause + TIME;
-    awaited(
-        &session,
-        point,
-        pause,
-        "it was removed and configured again",
-    )
+    awaited(&session, point, 2 * pause, why)
 }
 
 fn awaited(session: &Session, point: u32, pause: Duration, why: &str) -> Found {

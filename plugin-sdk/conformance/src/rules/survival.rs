@@ -1,6 +1,6 @@
 //! What a mapper must live through.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use longshore_abi as abi;
 use longshore_host::bare::{Order, OrderValue};
@@ -8,6 +8,7 @@ use longshore_host::bare::{Order, OrderValue};
 use super::{Found, broken, create::show};
 use crate::{
     child::Context,
+    clock::Stopwatch,
     devices::Device,
     garbage,
     session::{BUDGET, GRACE, Session},
@@ -139,9 +140,9 @@ pub(super) fn stopped_while_reading(context: &Context) -> Found {
             reads.push(session.order(abi::COMMAND_READ, 0, point));
         }
         session.give(&reads)?;
-        let begun = Instant::now();
+        let watch = Stopwatch::start();
         session.instance.stop(BUDGET);
-        let took = begun.elapsed();
+        let took = watch.elapsed();
         if took > BUDGET + GRACE {
             return broken(format!("it took {} ms", took.as_millis()));
         }

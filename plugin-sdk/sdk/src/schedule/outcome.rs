@@ -1,4 +1,21 @@
 //! What the end of a dial or an exchange means for the line, the unit and its points.
+//!
+//! # Why this shape
+//! A failed exchange says little by itself: the wire lost a bit, the unit is
+//! switched off, a gateway closed the connection, or the device minds one
+//! address. Each end is taken for the smallest thing that explains it. A refusal
+//! is an answer, so the unit is well; a request that is refused as a whole is
+//! halved until the point that the device minds stands alone, and that is
+//! remembered for the next plan (`alone` and `cuts` of the unit). An answer that
+//! is missing or garbled is asked for once more, behind all else that is due,
+//! before its points are bad. Only silence in a row makes a unit offline: it is
+//! then probed alone with growing pauses, and its points are told to be bad once,
+//! not at each period. A lost connection is nobody's fault until dialling fails.
+//!
+//! What was read is taken over last, because a configuration may have come while
+//! the request was under way: a sample counts only if its point was configured
+//! before the request was planned (`born` and `epoch`), and a sample of a group
+//! only with all others of it ([`super::snapshot`]).
 
 use std::time::Duration;
 

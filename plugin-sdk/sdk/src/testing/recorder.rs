@@ -16,7 +16,7 @@ use crate::{
 
 /// How long something may take to happen. A machine that is busy with other
 /// tests is slow; a wait ends as soon as what it waits for is there.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// A wait looks again when something was emitted, and after this time.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Samples kept of each point.
@@ -203,7 +203,7 @@ impl Recorder {
     /// not in the record.
     ///
     /// # Panics
-    /// It gives nothing for 20 seconds. The message tells what is there.
+    /// It gives nothing for a minute. The message tells what is there.
     pub async fn wait<T>(&self, what: &str, mut wanted: impl FnMut(&Record) -> Option<T>) -> T {
         let mut changes = self.0.changed.subscribe();
         let waiting = async {

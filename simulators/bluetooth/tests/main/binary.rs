@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Process {
     ready: Value,

@@ -167,7 +167,7 @@ async fn values_are_read_written_and_sent_while_connected() {
     call(&client, LEVEL, (gatt, "StartNotify"), &())
         .await
         .expect("it notifies");
-    let value = tokio::time::timeout(Duration::from_secs(10), async {
+    let value = tokio::time::timeout(Duration::from_secs(60), async {
         loop {
             let message = signals.next().await.expect("the bus").expect("a signal");
             let body = message.body();

@@ -91,7 +91,8 @@ async fn a_slow_answer_holds_up_only_those_behind_it() {
         .register(40_001, 2)
         .start()
         .await;
-    let late = Duration::from_millis(600);
+    // Longer than the other answer takes on a machine that is busy.
+    let late = Duration::from_secs(4);
     plc.fault(FaultRule::from(Fault::Slow(late)).on_unit(1));
     let mut slow = Client::connect(plc.addr()).await;
     let mut other = Client::connect(plc.addr()).await;
@@ -111,7 +112,8 @@ async fn a_slow_answer_holds_up_only_those_behind_it() {
 
 #[tokio::test]
 async fn delays_run_beside_each_other() {
-    let delay = Duration::from_millis(100);
+    // One after the other they would take ten seconds.
+    let delay = Duration::from_millis(500);
     let plc = modbus().register(40_001, 215).delay(delay).start().await;
     let mut client = Client::connect(plc.addr()).await;
     let start = Instant::now();

@@ -7,6 +7,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::process::PATIENCE;
+
+/// What does not come in this time does not come.
+const QUIET: Duration = Duration::from_millis(100);
+
 const TWO: &str = "
 world: {signals: {a: {setpoint: {initial: 1, min: 0, max: 9}}, t: {setpoint: {initial: -20.5}}}}
 units:
@@ -25,29 +30,31 @@ async fn start(scenario: &str) -> (Simulator, TcpStream) {
     (simulator, stream.expect("connected"))
 }
 
-/// What comes until `quiet` has passed without anything.
-async fn ask(stream: &mut TcpStream, request: &[u8], quiet: u64) -> Vec<u8> {
+/// Sends a request and compares what comes, however slow the machine is. What
+/// comes beyond it would stand in the way of the next one.
+async fn ask(stream: &mut TcpStream, request: &[u8], wanted: impl AsRef<[u8]>) {
+    let wanted = wanted.as_ref();
     stream.write_all(request).await.expect("sent");
-    let mut answer = Vec::new();
-    while let Ok(Ok(count)) =
-        timeout(Duration::from_millis(quiet), stream.read_buf(&mut answer)).await
-    {
-        if count == 0 {
-            break;
-        }
+    let mut answer = vec![0; wanted.len()];
+    let reading = timeout(PATIENCE, stream.read_exact(&mut answer)).await;
+    let end = reading.unwrap_or_else(|_| panic!("waited in vain for {wanted:02x?}"));
+    end.unwrap_or_else(|error| panic!("{error} in place of {wanted:02x?}"));
+    assert_eq!(answer, wanted, "the answer to {request:02x?}");
+    if wanted.is_empty() {
+        let nothing = timeout(QUIET, stream.read_u8()).await;
+        assert!(!matches!(nothing, Ok(Ok(_))), "an answer to {request:02x?}");
     }
-    answer
 }
 
 #[tokio::test]
 async fn requests_set_and_refuse() {
     let (simulator, mut stream) = start(TWO).await;
-    assert_eq!(ask(&mut stream, b"a?\r\n", 100).await, b"A=1\r\n");
-    assert_eq!(ask(&mut stream, b"A 7\nA?\n", 100).await, b"OK\r\nA=7\r\n");
-    assert_eq!(ask(&mut stream, b"A 10\n", 100).await, b"NO\r\n");
-    assert_eq!(ask(&mut stream, b"A?\n", 100).await, b"A=7\r\n");
-    assert_eq!(ask(&mut stream, b"what\n", 100).await, b"");
-    assert_eq!(ask(&mut stream, b"RESET\n", 100).await, b"OK\r\n");
+    ask(&mut stream, b"a?\r\n", b"A=1\r\n").await;
+    ask(&mut stream, b"A 7\nA?\n", b"OK\r\nA=7\r\n").await;
+    ask(&mut stream, b"A 10\n", b"NO\r\n").await;
+    ask(&mut stream, b"A?\n", b"A=7\r\n").await;
+    ask(&mut stream, b"what\n", b"").await;
+    ask(&mut stream, b"RESET\n", b"OK\r\n").await;
     assert_eq!(simulator.world().value("a"), Some(1.0));
     assert_eq!(simulator.count(1).requests, 6);
     assert_eq!(simulator.requests().len(), 7);
@@ -58,14 +65,14 @@ async fn faults_are_what_they_say() {
     let (simulator, mut stream) = start(TWO).await;
     let one = |fault: Fault| simulator.fault(FaultRule::from(fault).for_requests(1));
     one(Fault::Unresponsive);
-    assert_eq!(ask(&mut stream, b"A?\n", 100).await, b"");
+    ask(&mut stream, b"A?\n", b"").await;
     one(Fault::HalfFrame);
-    assert_eq!(ask(&mut stream, b"A?\n", 100).await, b"A=");
+    ask(&mut stream, b"A?\n", b"A=").await;
     one(Fault::WrongCrc);
     // The byte in the middle, `1`, with its lowest bit turned over.
-    assert_eq!(ask(&mut stream, b"A?\n", 100).await, b"A=0\r\n");
+    ask(&mut stream, b"A?\n", b"A=0\r\n").await;
     one(Fault::Exception(0));
-    assert_eq!(ask(&mut stream, b"A 5\n", 100).await, b"NO\r\n");
+    ask(&mut stream, b"A 5\n", b"NO\r\n").await;
     one(Fault::Slow(Duration::from_millis(120)));
     let start = Instant::now();
     stream.write_all(b"A?\n").await.expect("sent");
@@ -74,9 +81,9 @@ async fn faults_are_what_they_say() {
     assert!(start.elapsed() >= Duration::from_millis(120));
     assert_eq!(&answer, b"A=1\r\n");
     simulator.noise(&[0xFF, 0x00]);
-    assert_eq!(ask(&mut stream, b"", 200).await, [0xFF, 0x00]);
+    ask(&mut stream, b"", [0xFF, 0x00]).await;
     one(Fault::DropConnection);
-    assert_eq!(ask(&mut stream, b"A?\n", 200).await, b"");
+    ask(&mut stream, b"A?\n", b"").await;
     assert_eq!(stream.read(&mut answer).await.expect("the end"), 0);
     assert_eq!(simulator.count(1).faults, 6);
 }
@@ -122,15 +129,15 @@ units:
     // -205 is FF33.
     let read = message(&[0x05, 0x52]);
     let answer = message(&[0x05, 0xD2, 0xFF, 0x33]);
-    assert_eq!(ask(&mut stream, &read, 100).await, answer);
+    ask(&mut stream, &read, &answer).await;
     // Rubbish before it, and the message in two pieces.
-    assert_eq!(ask(&mut stream, &[0x02, 0x99, 0x02, 0x05], 50).await, b"");
-    assert_eq!(ask(&mut stream, &read[2..], 100).await, answer);
+    ask(&mut stream, &[0x02, 0x99, 0x02, 0x05], b"").await;
+    ask(&mut stream, &read[2..], &answer).await;
     let write = message(&[0x05, 0x57, 0x00, 0xFF]);
-    assert_eq!(ask(&mut stream, &write, 100).await, message(&[0x05, 0xD7]));
+    ask(&mut stream, &write, message(&[0x05, 0xD7])).await;
     assert_eq!(simulator.world().value("t"), Some(25.5));
     let mut wrong = read.clone();
     wrong[3] ^= 1;
-    assert_eq!(ask(&mut stream, &wrong, 100).await, b"");
+    ask(&mut stream, &wrong, b"").await;
     assert_eq!(simulator.count(5).requests, 3);
 }
