@@ -12,6 +12,10 @@
 //! Node, Lease ◄───────────────── table of nodes ◄───────────── session
 //! ```
 //!
+//! What the hub knows stands in tables; workers watch, serve and write, and each
+//! is handed the tables that it uses and no other. Tables know no worker, and
+//! workers meet in the tables only.
+//!
 //! # Guarantees
 //!
 //! - A record is acknowledged when the hub's database holds it, not before, and
@@ -20,6 +24,7 @@
 //!   from its certificate.
 //! - What the hub writes it can compute again: a DeviceStatus or Node that was
 //!   deleted comes back, a hub that was killed goes on.
+//! - A task that ends unasked ends the hub, or stands in `/readyz`.
 //! - Nothing is sent to an edge before the hub has listed all that goes to edges.
 
 mod cluster;
@@ -29,30 +34,12 @@ mod kinds;
 mod metrics;
 mod nodes;
 mod run;
-mod schemas;
 mod sessions;
-mod state;
 mod status;
 mod store;
 mod tables;
 
 pub use cluster::ClusterError;
-pub use config::{Config, ConfigError};
+pub use config::{Config, Environment};
 pub use run::{Addresses, RunningHub, StartError};
 pub use store::StoreError;
-
-/// An error with its causes, in one line.
-pub fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        // Some libraries repeat the cause in their own message.
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
-}

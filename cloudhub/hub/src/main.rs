@@ -1,4 +1,4 @@
-//! `cloudhub`: parse, build, run, wait, drain.
+//! `cloudhub`: parse, build, spawn, wait, drain.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,12 +7,11 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use longshore_hub::{
-    Config, RunningHub, StartError, error_chain,
+    Config, Environment, RunningHub,
     identity::{self, Authority},
 };
+use longshore_process::{Exit, Explain, Failure, Signals, conclude};
 use longshore_types::NodeName;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// Where the configuration is looked for.
 const DEFAULT_CONFIG: &str = "/etc/longshore/cloudhub.yaml";
@@ -54,24 +53,26 @@ enum Action {
     },
 }
 
-fn main() -> ExitCode {
-    let command = Command::parse();
-    match act(command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let mut text = error_chain(error.as_ref());
-            if let Some(StartError::Store(store)) = error.downcast_ref()
-                && let Some(hint) = store.hint()
-            {
-                text.push_str(&format!("\n\nhint: {hint}"));
-            }
-            eprint_error(&text);
-            ExitCode::FAILURE
-        }
+/// There is no file, and none was named.
+#[derive(Debug, thiserror::Error)]
+#[error("no configuration at `{DEFAULT_CONFIG}`")]
+struct NoConfig;
+
+impl Explain for NoConfig {
+    fn hint(&self) -> Option<String> {
+        Some("name one with --config FILE; an empty file takes all defaults".to_owned())
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Configuration
     }
 }
 
-fn act(command: Command) -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    conclude(act(Command::parse()))
+}
+
+fn act(command: Command) -> Result<(), Failure> {
     match command.action {
         Some(Action::IssueNode {
             node,
@@ -97,49 +98,31 @@ fn act(command: Command) -> anyhow::Result<()> {
     }
 }
 
-fn load(location: &Location) -> anyhow::Result<Config> {
-    Ok(match &location.config {
-        Some(file) => Config::load(file)?,
-        None if Path::new(DEFAULT_CONFIG).exists() => Config::load(DEFAULT_CONFIG.as_ref())?,
-        None => anyhow::bail!(
-            "no configuration at `{DEFAULT_CONFIG}`\n\nhint: name one with --config FILE; an empty file takes all defaults"
-        ),
-    })
+fn load(location: &Location) -> Result<Config, Failure> {
+    let file = match &location.config {
+        Some(file) => file.as_path(),
+        None if Path::new(DEFAULT_CONFIG).exists() => DEFAULT_CONFIG.as_ref(),
+        None => return Err(NoConfig.into()),
+    };
+    Ok(Config::load(file, Environment::of_process())?)
 }
 
-fn serve(config: &Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.log().level)?;
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    if config.log().json {
-        logs.json().init();
-    } else {
-        logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .init();
-    }
+fn serve(config: &Config) -> Result<(), Failure> {
+    config.log().init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let hub = tokio::select! {
+        let mut signals = Signals::listen()?;
+        let mut hub = tokio::select! {
             hub = RunningHub::start(config) => hub?,
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+            _ = signals.asked() => return Ok(()),
         };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        let end = tokio::select! {
+            _ = signals.asked() => Ok(()),
+            lost = hub.lost() => Err(lost),
+        };
         hub.stop().await;
-        Ok(())
+        Ok(end?)
     })
-}
-
-/// The one thing that is said outside of the log: why there is none.
-#[allow(clippy::print_stderr)]
-fn eprint_error(text: &str) {
-    eprintln!("error: {text}");
 }

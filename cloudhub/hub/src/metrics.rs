@@ -3,17 +3,22 @@
 use std::{
     fmt::Write as _,
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use axum::{Router, extract::State, http::StatusCode, http::header::CONTENT_TYPE, routing::get};
+use longshore_process::{
+    Health, Stop,
+    http::{self, Request, Response},
+};
 use tokio::net::TcpListener;
 
 use crate::{
     kinds::{DEVICE, DEVICE_MODEL},
-    state::Hub,
+    tables::{
+        catalog::Catalog, listed::Listed, lock, nodes::Nodes, schemas::Schemas, statuses::Statuses,
+    },
 };
 
 /// A number that only grows.
@@ -136,66 +141,85 @@ impl Metrics {
     }
 }
 
-/// Serves `/healthz`, `/readyz` and `/metrics` for ever.
-pub(crate) async fn serve(listener: TcpListener, hub: Arc<Hub>) {
-    let router = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(text))
-        .with_state(hub);
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "metrics are no longer served");
+/// What the pages show.
+pub(crate) struct Pages {
+    pub(crate) catalog: Arc<Mutex<Catalog>>,
+    pub(crate) listed: Arc<Listed>,
+    pub(crate) nodes: Arc<Nodes>,
+    pub(crate) schemas: Arc<Schemas>,
+    pub(crate) statuses: Arc<Statuses>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The tasks of the hub, once they run.
+    pub(crate) health: Arc<OnceLock<Health>>,
+}
+
+impl Pages {
+    /// Serves them until the end is asked for.
+    pub(crate) async fn serve(self, listener: TcpListener, stop: Stop) {
+        let pages = Arc::new(self);
+        let answer = move |request: Request| {
+            let pages = Arc::clone(&pages);
+            async move { pages.answer(request.path()) }
+        };
+        http::serve(listener, answer, stop).await;
+    }
+
+    fn answer(&self, path: &str) -> Response {
+        match path {
+            "/healthz" => Response::text(200, "ok\n"),
+            "/readyz" => Response::ready(&self.faults(), ""),
+            "/metrics" => Response::metrics(self.text()),
+            _ => Response::not_found(&["/healthz", "/readyz", "/metrics"]),
+        }
+    }
+
+    /// Why the hub is not ready, or no longer.
+    fn faults(&self) -> Vec<String> {
+        let lost = self.health.get().map(Health::faults).unwrap_or_default();
+        let missing = self.listed.missing().map(str::to_owned);
+        missing.into_iter().chain(lost).collect()
+    }
+
+    fn text(&self) -> String {
+        let mut out = String::new();
+        for (name, help, counter) in self.metrics.counters() {
+            write_metric(&mut out, "counter", name, help, counter.get());
+        }
+        let (devices, models) = {
+            let catalog = lock(&self.catalog);
+            let count = |kind| catalog.of_kind(kind).count();
+            (count(DEVICE), count(DEVICE_MODEL))
+        };
+        let gauges = [
+            ("devices", "Devices in the cluster", devices),
+            ("device_models", "DeviceModels in the cluster", models),
+            (
+                "nodes_connected",
+                "Nodes with a live session",
+                self.nodes.connected_count(),
+            ),
+            (
+                "schemas",
+                "Schemas of mappers that are held",
+                self.schemas.hashes().len(),
+            ),
+            (
+                "status_pending",
+                "DeviceStatuses that wait to be written",
+                self.statuses.pending(),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            write_metric(&mut out, "gauge", name, help, value as u64);
+        }
+        out
     }
 }
 
-async fn ready(State(hub): State<Arc<Hub>>) -> (StatusCode, String) {
-    match hub.not_ready() {
-        None => (StatusCode::OK, "ok\n".to_owned()),
-        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
-    }
-}
-
-async fn text(
-    State(hub): State<Arc<Hub>>,
-) -> ([(axum::http::HeaderName, &'static str); 1], String) {
-    let mut out = String::new();
-    for (name, help, counter) in hub.metrics.counters() {
-        let value = counter.get();
-        // Writing to a String does not fail.
-        let _ = writeln!(
-            out,
-            "# HELP longshore_hub_{name} {help}\n# TYPE longshore_hub_{name} counter\nlongshore_hub_{name} {value}"
-        );
-    }
-    let (devices, models) = {
-        let catalog = hub.catalog();
-        let count = |kind| catalog.of_kind(kind).count();
-        (count(DEVICE), count(DEVICE_MODEL))
-    };
-    let gauges = [
-        ("devices", "Devices in the cluster", devices),
-        ("device_models", "DeviceModels in the cluster", models),
-        (
-            "nodes_connected",
-            "Nodes with a live session",
-            hub.nodes.connected_count(),
-        ),
-        (
-            "schemas",
-            "Schemas of mappers that are held",
-            hub.schemas.hashes().len(),
-        ),
-        (
-            "status_pending",
-            "DeviceStatuses that wait to be written",
-            hub.status.pending(),
-        ),
-    ];
-    for (name, help, value) in gauges {
-        let _ = writeln!(
-            out,
-            "# HELP longshore_hub_{name} {help}\n# TYPE longshore_hub_{name} gauge\nlongshore_hub_{name} {value}"
-        );
-    }
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], out)
+fn write_metric(out: &mut String, kind: &str, name: &str, help: &str, value: u64) {
+    // Writing to a String does not fail.
+    let _ = writeln!(
+        out,
+        "# HELP longshore_hub_{name} {help}\n# TYPE longshore_hub_{name} {kind}\nlongshore_hub_{name} {value}"
+    );
 }

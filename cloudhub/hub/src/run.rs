@@ -1,35 +1,54 @@
-//! The hub as a whole: opened, bound, running, stopped.
+//! The hub as a whole: built, running, drained.
 
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, SystemTime},
+    sync::{Arc, Mutex, OnceLock},
+    time::{Duration, Instant, SystemTime},
 };
 
 use kube::Client;
 use longshore_link::Epoch;
-use serde_json::json;
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::{JoinHandle, JoinSet},
+use longshore_process::{
+    Explain, Loss, Lost, RunFile, Running, Stage, Tasks,
+    http::{ListenError, listen},
+    private,
+    run_file::RunFileError,
 };
+use serde_json::json;
+use tokio::net::TcpListener;
 use tracing::info;
 
 use crate::{
-    cluster::{self, ClusterError, Embedded},
+    cluster::{
+        self, ClusterError, Embedded,
+        watch::{NodeObjects, Objects},
+    },
     config::{ClusterConfig, Config},
     identity::{self, Authority, IdentityError, ServerIdentity},
     kinds::KINDS,
-    metrics, nodes, sessions,
-    state::{Hub, Known},
-    status,
+    metrics::{Metrics, Pages},
+    nodes::NodeWriter,
+    sessions,
+    status::StatusWriter,
     store::{Store, StoreError},
+    tables::{
+        catalog::Catalog,
+        listed::{Listed, Progress},
+        logs::Logs,
+        nodes::Nodes,
+        reports::Reports,
+        schemas::Schemas,
+        statuses::Statuses,
+    },
 };
 
 /// The server's certificate is looked at so often.
 const RENEWAL_CHECK: Duration = Duration::from_secs(12 * 3600);
+
+/// The end takes no longer. Requests under way have most of it; sessions say
+/// goodbye within 3 s.
+const DRAIN: Duration = Duration::from_secs(15);
 
 /// Why the hub could not start.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +62,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// Nobody could find the hub.
+    #[error(transparent)]
+    RunFile(#[from] RunFileError),
     /// The hub's database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -53,20 +75,25 @@ pub enum StartError {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// A port is taken or not allowed.
-    #[error(
-        "cannot listen on {address} for {what}\n\nhint: another process may have the port; set `{key}` to another one, port 0 takes a free one"
-    )]
-    Bind {
-        /// What for.
-        what: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// Key of the configuration.
-        key: &'static str,
-        /// Cause.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A task ended before the hub was ready.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+}
+
+impl Explain for StartError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::StateDir { .. } => None,
+            Self::RunFile(source) => source.hint(),
+            Self::Store(source) => source.hint(),
+            Self::Identity(source) => source.hint(),
+            Self::Cluster(source) => source.hint(),
+            Self::Listen(source) => source.hint(),
+            Self::Lost(source) => source.hint(),
+        }
+    }
 }
 
 /// Where a running hub can be reached.
@@ -82,18 +109,13 @@ pub struct Addresses {
     pub kubeconfig: Option<PathBuf>,
 }
 
-/// A hub that is running.
+/// A hub that is running. Dropping it cuts everything off.
 pub struct RunningHub {
     addresses: Addresses,
     client: Client,
-    hub: Arc<Hub>,
-    embedded: Option<Embedded>,
-    stop: watch::Sender<bool>,
-    /// End by themselves when told to stop.
-    workers: JoinSet<()>,
-    /// Are cut.
-    watchers: Vec<JoinHandle<()>>,
-    state_dir: PathBuf,
+    running: Running,
+    /// Goes with the hub.
+    _run_file: RunFile,
 }
 
 struct Ports {
@@ -101,32 +123,6 @@ struct Ports {
     metrics: TcpListener,
     api: Option<TcpListener>,
     addresses: Addresses,
-}
-
-/// The state folder holds secrets: it, and what former versions left readable
-/// in it, is for its owner alone. SQLite gives new files the mode of the database.
-fn make_private(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
-    let private =
-        |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
-    private(folder, 0o700)?;
-    let database = folder.join("hub.db");
-    std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(database)?;
-    for name in ["hub.db", "hub.db-wal", "hub.db-shm"] {
-        let path = folder.join(name);
-        if path.exists() {
-            private(&path, 0o600)?;
-        }
-    }
-    Ok(())
 }
 
 impl RunningHub {
@@ -139,63 +135,27 @@ impl RunningHub {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         // Another part of the process may have chosen a provider: all is well then.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let state_dir = config.state_dir();
-        make_private(state_dir).map_err(|source| StartError::StateDir {
-            path: state_dir.to_owned(),
-            source,
-        })?;
-        let authority = Arc::new(Authority::open(state_dir)?);
-        let (store, contents) = Store::open(&state_dir.join("hub.db"))?;
-        let mut ports = bind(config).await?;
-        let server = ServerIdentity::open(&authority, state_dir, names(config, &ports.addresses))?;
-        let link_tls = identity::server_config(&authority, Arc::clone(&server), true)?;
-
-        let (client, embedded, manage_crds) =
-            open_cluster(config, &mut ports, &authority, &server).await?;
-        cluster::crds::ensure(&client, manage_crds).await?;
-
-        let hub = Arc::new(Hub::new(config, KINDS, store, contents, Epoch(random())));
-        let (stop, stopped) = watch::channel(false);
-        let mut watchers: Vec<_> = KINDS
-            .iter()
-            .map(|kind| {
-                let objects = cluster::watch::objects(client.clone(), kind, Arc::clone(&hub));
-                tokio::spawn(objects)
-            })
-            .collect();
-        watchers.extend([
-            tokio::spawn(cluster::watch::statuses(client.clone(), Arc::clone(&hub))),
-            tokio::spawn(cluster::watch::nodes(client.clone(), Arc::clone(&hub))),
-            tokio::spawn(nodes::run(client.clone(), Arc::clone(&hub))),
-            tokio::spawn(metrics::serve(ports.metrics, Arc::clone(&hub))),
-            tokio::spawn(renew(authority, server, state_dir.to_owned())),
-        ]);
-        let mut workers = JoinSet::new();
-        workers.spawn(status::run(
-            client.clone(),
-            Arc::clone(&hub),
-            stopped.clone(),
-        ));
-        workers.spawn(sessions::serve(
-            ports.link,
-            link_tls,
-            Arc::clone(&hub),
-            stopped,
-        ));
-        // An error would mean that the hub just made is gone.
-        let _ = hub.known().wait_for(Known::all).await;
-        write_run_file(state_dir, &ports.addresses)?;
-        let addresses = ports.addresses;
+        let (built, listed) = build(config).await?;
+        let Built {
+            addresses,
+            client,
+            tasks,
+            health,
+        } = built;
+        let mut running = tasks.spawn();
+        // Nobody else sets it.
+        let _ = health.set(running.health());
+        tokio::select! {
+            () = listed.wait(Progress::is_whole) => {}
+            lost = running.lost() => return Err(lost.into()),
+        }
+        let run_file = write_run_file(config.state_dir(), &addresses)?;
         info!(link = %addresses.link, metrics = %addresses.metrics, "hub is ready");
         Ok(Self {
             addresses,
             client,
-            hub,
-            embedded,
-            stop,
-            workers,
-            watchers,
-            state_dir: state_dir.to_owned(),
+            running,
+            _run_file: run_file,
         })
     }
 
@@ -209,35 +169,180 @@ impl RunningHub {
         self.client.clone()
     }
 
+    /// Names of its tasks.
+    pub fn tasks(&self) -> Vec<String> {
+        self.running.health().names().to_vec()
+    }
+
+    /// Watches over the tasks; ends with the first that the hub is of no use
+    /// without.
+    pub async fn lost(&mut self) -> Lost {
+        self.running.lost().await
+    }
+
+    /// Makes a task panic, so that a test can see what is left without it.
+    pub fn kill(&self, task: &str) {
+        self.running.kill(task);
+    }
+
     /// Ends the sessions, finishes what is being written, closes the databases.
-    pub async fn stop(mut self) {
-        self.stop.send_replace(true);
-        while self.workers.join_next().await.is_some() {}
-        for watcher in &self.watchers {
-            watcher.abort();
-        }
-        // What the sessions handed over is acknowledged only when it is on the
-        // disk, so nothing is lost if this fails.
-        self.hub.store.close().await;
-        if let Some(embedded) = &self.embedded {
-            embedded.server.shutdown().await;
-        }
-        // The next start writes it anew.
-        let _ = std::fs::remove_file(self.state_dir.join("run.json"));
+    pub async fn stop(self) {
+        self.running.drain(DRAIN).await;
         info!("hub stopped");
     }
 }
 
+/// A hub of which nothing runs yet.
+struct Built {
+    addresses: Addresses,
+    client: Client,
+    tasks: Tasks,
+    health: Arc<OnceLock<longshore_process::Health>>,
+}
+
+/// Opens files, binds ports, makes the tables, and hands each worker those that
+/// it uses.
+async fn build(config: &Config) -> Result<(Built, Arc<Listed>), StartError> {
+    let state_dir = config.state_dir();
+    private::folder(state_dir).map_err(|source| StartError::StateDir {
+        path: state_dir.to_owned(),
+        source,
+    })?;
+    let authority = Arc::new(Authority::open(state_dir)?);
+    let (store, contents) = Store::open(&state_dir.join("hub.db"))?;
+    let mut ports = bind(config).await?;
+    let server = ServerIdentity::open(&authority, state_dir, names(config, &ports.addresses))?;
+    let link_tls = identity::server_config(&authority, Arc::clone(&server), true)?;
+    let mut tasks = Tasks::new();
+    let cluster = open_cluster(config, &mut ports, &authority, &server, &mut tasks).await?;
+    let (client, manage_crds) = cluster;
+    cluster::crds::ensure(&client, manage_crds).await?;
+
+    let catalog = Arc::new(Mutex::new(Catalog::new(KINDS)));
+    let listed = Arc::new(Listed::default());
+    let logs = Arc::new(Logs::new(Epoch(random())));
+    let metrics = Arc::new(Metrics::default());
+    let nodes = Nodes::new(config.nodes(), contents.nodes, Instant::now());
+    let nodes = Arc::new(nodes);
+    let schemas = Arc::new(Schemas::new(contents.schemas));
+    let statuses = Arc::new(Statuses::new(config.status().interval));
+    // Devices that went while the hub was down are noticed here.
+    statuses.mark(contents.reports.keys().cloned());
+    let reports = Arc::new(Reports::new(contents.reports));
+
+    let objects = Objects {
+        client: client.clone(),
+        catalog: Arc::clone(&catalog),
+        logs: Arc::clone(&logs),
+        listed: Arc::clone(&listed),
+        statuses: Arc::clone(&statuses),
+        metrics: Arc::clone(&metrics),
+    };
+    for kind in KINDS {
+        let name = format!("watch of {}", kind.name);
+        tasks.add(name, Stage::Workers, Loss::EndsProcess, |stop| {
+            stop.cut(objects.clone().follow(kind))
+        });
+    }
+    let existing = cluster::watch::statuses(
+        client.clone(),
+        Arc::clone(&listed),
+        Arc::clone(&statuses),
+        Arc::clone(&metrics),
+    );
+    let work = Stage::Workers;
+    tasks.add("watch of DeviceStatus", work, Loss::EndsProcess, |stop| {
+        stop.cut(existing)
+    });
+    let node_objects = NodeObjects {
+        client: client.clone(),
+        catalog: Arc::clone(&catalog),
+        listed: Arc::clone(&listed),
+        nodes: Arc::clone(&nodes),
+        statuses: Arc::clone(&statuses),
+        metrics: Arc::clone(&metrics),
+    };
+    tasks.add("watch of Node", work, Loss::EndsProcess, |stop| {
+        stop.cut(node_objects.follow())
+    });
+    let status_writer = StatusWriter {
+        client: client.clone(),
+        catalog: Arc::clone(&catalog),
+        listed: Arc::clone(&listed),
+        nodes: Arc::clone(&nodes),
+        reports: Arc::clone(&reports),
+        schemas: Arc::clone(&schemas),
+        statuses: Arc::clone(&statuses),
+        store: store.clone(),
+        metrics: Arc::clone(&metrics),
+        concurrency: config.status().concurrency,
+    };
+    tasks.add("status writer", work, Loss::EndsProcess, |stop| {
+        status_writer.run(stop)
+    });
+    let node_writer = NodeWriter {
+        client: client.clone(),
+        catalog: Arc::clone(&catalog),
+        nodes: Arc::clone(&nodes),
+        statuses: Arc::clone(&statuses),
+        metrics: Arc::clone(&metrics),
+    };
+    tasks.add("node writer", work, Loss::EndsProcess, |stop| {
+        stop.cut(node_writer.run())
+    });
+    let renewal = renew(authority, server, state_dir.to_owned());
+    tasks.add("certificate renewal", work, Loss::IsFault, |stop| {
+        stop.cut(renewal)
+    });
+    let of_sessions = sessions::Tables {
+        catalog: Arc::clone(&catalog),
+        listed: Arc::clone(&listed),
+        logs,
+        nodes: Arc::clone(&nodes),
+        reports,
+        schemas: Arc::clone(&schemas),
+        statuses: Arc::clone(&statuses),
+        store: store.clone(),
+        metrics: Arc::clone(&metrics),
+    };
+    tasks.add("link", Stage::Links, Loss::EndsProcess, |stop| {
+        sessions::serve(ports.link, link_tls, Arc::new(of_sessions), stop)
+    });
+    let health = Arc::new(OnceLock::new());
+    let pages = Pages {
+        catalog,
+        listed: Arc::clone(&listed),
+        nodes,
+        schemas,
+        statuses,
+        metrics,
+        health: Arc::clone(&health),
+    };
+    tasks.add("pages", Stage::Pages, Loss::EndsProcess, |stop| {
+        pages.serve(ports.metrics, stop)
+    });
+    tasks.add("store", Stage::Stores, Loss::EndsProcess, |stop| {
+        store.attend(stop)
+    });
+    let built = Built {
+        addresses: ports.addresses,
+        client,
+        tasks,
+        health,
+    };
+    Ok((built, listed))
+}
+
 async fn bind(config: &Config) -> Result<Ports, StartError> {
-    let link = listen("the link", "link.listen", config.link().listen).await?;
-    let metrics = listen("metrics", "metrics.listen", config.metrics_listen()).await?;
+    let link = listen(config.link().listen, "link.listen").await?;
+    let metrics = listen(config.metrics_listen(), "metrics.listen").await?;
     let (api, kubeconfig) = match config.cluster() {
         ClusterConfig::Embedded {
             listen: address,
             kubeconfig,
             ..
         } => {
-            let api = listen("the API server", "apiServer.listen", *address).await?;
+            let api = listen(*address, "apiServer.listen").await?;
             (Some(api), Some(kubeconfig.clone()))
         }
         ClusterConfig::Kubeconfig { path, .. } => (None, Some(path.clone())),
@@ -257,35 +362,22 @@ async fn bind(config: &Config) -> Result<Ports, StartError> {
     })
 }
 
-async fn listen(
-    what: &'static str,
-    key: &'static str,
-    address: SocketAddr,
-) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source| StartError::Bind {
-        what,
-        address,
-        key,
-        source,
-    };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
-}
-
+/// A client, and whether the hub may apply its CRDs. An embedded server becomes
+/// one of the tasks.
 async fn open_cluster(
     config: &Config,
     ports: &mut Ports,
     authority: &Authority,
     server: &Arc<ServerIdentity>,
-) -> Result<(Client, Option<Embedded>, bool), StartError> {
+    tasks: &mut Tasks,
+) -> Result<(Client, bool), StartError> {
     let manage_crds = match config.cluster() {
         ClusterConfig::Kubeconfig { manage_crds, .. }
         | ClusterConfig::InCluster { manage_crds } => *manage_crds,
         ClusterConfig::Embedded { .. } => true,
     };
     if let Some(client) = cluster::connect(config.cluster()).await? {
-        return Ok((client, None, manage_crds));
+        return Ok((client, manage_crds));
     }
     let embedded = Embedded::open(config.state_dir())?;
     if let (ClusterConfig::Embedded { kubeconfig, .. }, Some(listener), Some(address)) = (
@@ -293,11 +385,12 @@ async fn open_cluster(
         ports.api.take(),
         ports.addresses.api_server,
     ) {
-        let served =
-            embedded.serve(listener, address, authority, Arc::clone(server), kubeconfig)?;
-        info!(address = %served.address, kubeconfig = %served.kubeconfig.display(), "embedded API server is up");
+        let server = Arc::clone(server);
+        let serve = embedded.serve(listener, address, authority, server, kubeconfig)?;
+        tasks.add("API server", Stage::Stores, Loss::EndsProcess, serve);
+        info!(%address, kubeconfig = %kubeconfig.display(), "embedded API server");
     }
-    Ok((embedded.client.clone(), Some(embedded), manage_crds))
+    Ok((embedded.client, manage_crds))
 }
 
 /// Names of the server's certificate: those of the configuration, and the
@@ -330,25 +423,20 @@ async fn renew(authority: Arc<Authority>, server: Arc<ServerIdentity>, state_dir
     loop {
         tokio::time::sleep(RENEWAL_CHECK).await;
         if let Err(error) = server.renew(&authority, &state_dir) {
-            let error = crate::error_chain(&error);
+            let error = longshore_process::chain(&error);
             tracing::error!(error, "the server's certificate could not be renewed");
         }
     }
 }
 
-fn write_run_file(state_dir: &Path, addresses: &Addresses) -> Result<(), StartError> {
+fn write_run_file(state_dir: &Path, addresses: &Addresses) -> Result<RunFile, RunFileError> {
     let content = json!({
-        "pid": std::process::id(),
         "link": addresses.link.to_string(),
         "metrics": addresses.metrics.to_string(),
         "apiServer": addresses.api_server.map(|address| address.to_string()),
         "kubeconfig": addresses.kubeconfig,
     });
-    let path = state_dir.join("run.json");
-    let temporary = state_dir.join("run.json.tmp");
-    std::fs::write(&temporary, format!("{content:#}\n"))
-        .and_then(|()| std::fs::rename(&temporary, &path))
-        .map_err(|source| StartError::StateDir { path, source })
+    RunFile::write(state_dir, content)
 }
 
 /// Not guessable by chance is enough: it tells two lives of the hub apart.

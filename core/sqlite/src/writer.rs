@@ -136,6 +136,11 @@ impl<S: Clone + Send + 'static> Writer<S> {
         answer.await.map_err(|_| Error::Closed)?
     }
 
+    /// Waits for the end of the thread, asked for or not.
+    pub async fn ended(&self) {
+        self.orders.closed().await;
+    }
+
     /// Does a job without waiting for room in the queue; the answer comes later.
     ///
     /// # Errors

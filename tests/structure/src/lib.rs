@@ -14,6 +14,8 @@
 //!   are switched off.
 
 #[cfg(test)]
+mod circles;
+#[cfg(test)]
 mod code;
 #[cfg(test)]
 mod complaints;

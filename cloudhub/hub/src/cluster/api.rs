@@ -83,3 +83,11 @@ fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource
 pub(crate) fn has_code(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
 }
+
+/// A resource version as a number, which it is on every API server that
+/// Kubernetes has; 0 elsewhere, and then foreign writes go unnoticed.
+pub(crate) fn version_of(version: Option<&str>) -> u64 {
+    version
+        .and_then(|version| version.parse().ok())
+        .unwrap_or_default()
+}

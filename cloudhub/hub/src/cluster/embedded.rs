@@ -1,17 +1,12 @@
 //! The embedded API server: opened here, and served to kubectl.
 
-use std::{
-    fs,
-    io::Write,
-    net::SocketAddr,
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use futures::future::BoxFuture;
 use kube::Client;
 use longshore_apiserver::{ApiServer, Config, Tokens};
+use longshore_process::{Stop, private};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -24,12 +19,6 @@ pub(crate) struct Embedded {
     pub(crate) client: Client,
 }
 
-/// The embedded server on its port.
-pub(crate) struct ServedApi {
-    pub(crate) address: SocketAddr,
-    pub(crate) kubeconfig: PathBuf,
-}
-
 impl Embedded {
     /// Opens the database; binds nothing.
     pub(crate) fn open(state_dir: &Path) -> Result<Self, ClusterError> {
@@ -39,7 +28,8 @@ impl Embedded {
         Ok(Self { server, client })
     }
 
-    /// Serves kubectl, and writes the kubeconfig that it needs.
+    /// Writes the kubeconfig that kubectl needs, and gives what serves it until
+    /// the end is asked for and then closes the database.
     pub(crate) fn serve(
         &self,
         listener: TcpListener,
@@ -47,22 +37,21 @@ impl Embedded {
         authority: &Authority,
         identity: Arc<ServerIdentity>,
         kubeconfig: &Path,
-    ) -> Result<ServedApi, ClusterError> {
+    ) -> Result<impl FnOnce(Stop) -> BoxFuture<'static, io::Result<()>> + use<>, ClusterError> {
         let mut tls = identity::server_config(authority, identity, false)?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         write_kubeconfig(authority, address, kubeconfig)?;
         let server = self.server.clone();
-        tokio::spawn(async move {
-            if let Err(error) = server
-                .serve_tls(listener, Arc::new(tls), Tokens::none())
-                .await
-            {
-                tracing::error!(%error, "embedded API server stopped serving");
-            }
-        });
-        Ok(ServedApi {
-            address,
-            kubeconfig: kubeconfig.to_owned(),
+        Ok(|mut stop: Stop| {
+            Box::pin(async move {
+                tokio::select! {
+                    () = stop.asked() => {
+                        server.shutdown().await;
+                        Ok(())
+                    }
+                    ended = server.serve_tls(listener, Arc::new(tls), Tokens::none()) => ended,
+                }
+            }) as BoxFuture<'static, _>
         })
     }
 }
@@ -86,31 +75,19 @@ fn write_kubeconfig(
             "certificate-authority-data": STANDARD.encode(authority.certificate_pem()),
         }}],
         "users": [{"name": "longshore-admin", "user": {
-            "client-certificate-data": STANDARD.encode(admin.certificate_pem),
-            "client-key-data": STANDARD.encode(admin.key_pem),
+            "client-certificate-data": STANDARD.encode(&admin.certificate_pem),
+            "client-key-data": STANDARD.encode(&admin.key_pem),
         }}],
         "contexts": [{"name": "longshore", "context": {
             "cluster": "longshore", "user": "longshore-admin", "namespace": "default",
         }}],
         "current-context": "longshore",
     });
-    write_private(path, &format!("{content:#}\n")).map_err(|source| ClusterError::Write {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn write_private(path: &Path, content: &str) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let temporary = path.with_extension("tmp");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    file.write_all(content.as_bytes())?;
-    fs::rename(&temporary, path)
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)
+        .and_then(|()| private::replace(path, &format!("{content:#}\n"), private::SECRET))
+        .map_err(|source| ClusterError::Write {
+            path: path.to_owned(),
+            source,
+        })
 }

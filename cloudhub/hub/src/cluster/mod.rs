@@ -16,6 +16,8 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
+use longshore_process::Explain;
+
 use crate::{config::ClusterConfig, identity::IdentityError};
 
 pub(crate) use embedded::Embedded;
@@ -54,9 +56,7 @@ pub enum ClusterError {
         source: std::io::Error,
     },
     /// The hub may not apply its CRDs.
-    #[error(
-        "not allowed to {verb} the definition `{name}`\n\nhint: apply deploy/crds with an account that may, and set `kubernetes.manageCrds: false`"
-    )]
+    #[error("not allowed to {verb} the definition `{name}`")]
     CrdForbidden {
         /// What was tried.
         verb: &'static str,
@@ -67,9 +67,7 @@ pub enum ClusterError {
         source: Box<kube::Error>,
     },
     /// A definition is missing and the hub must not apply it.
-    #[error(
-        "the definition `{name}` is missing\n\nhint: apply deploy/crds, or set `kubernetes.manageCrds: true`"
-    )]
+    #[error("the definition `{name}` is missing")]
     CrdMissing {
         /// The definition.
         name: String,
@@ -93,6 +91,20 @@ pub enum ClusterError {
         /// How long it was waited.
         seconds: u64,
     },
+}
+
+impl Explain for ClusterError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::CrdForbidden { .. } => {
+                "apply deploy/crds with an account that may, and set `kubernetes.manageCrds: false`"
+            }
+            Self::CrdMissing { .. } => "apply deploy/crds, or set `kubernetes.manageCrds: true`",
+            Self::Identity(source) => return source.hint(),
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
 }
 
 /// A client of a cluster that is not the embedded one.

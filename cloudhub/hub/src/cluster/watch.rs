@@ -1,6 +1,9 @@
 //! Watches of what the hub follows, one of each kind, shared by all nodes.
 
-use std::{collections::HashMap, collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex},
+};
 
 use futures::{Stream, StreamExt};
 use kube::{
@@ -12,73 +15,148 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
+use longshore_process::chain;
 use longshore_types::DeviceName;
 use tracing::{debug, warn};
 
-use super::api;
-use crate::{kinds::Kind, state::Hub, status::version_of};
+use super::api::{self, version_of};
+use crate::{
+    kinds::Kind,
+    metrics::Metrics,
+    tables::{
+        catalog::{Catalog, Touched},
+        listed::Listed,
+        lock,
+        logs::Logs,
+        nodes::Nodes,
+        statuses::Statuses,
+    },
+};
 
-/// Follows a kind that goes to edges, for ever.
-pub(crate) async fn objects(client: Client, kind: &'static Kind, hub: Arc<Hub>) {
-    let objects = api::all(&client, &kind.resource());
-    let stream = watcher(objects, watcher::Config::default());
-    let mut buffer = HashMap::new();
-    follow(kind.name, stream, &hub, |event| match event {
-        Event::Init => buffer.clear(),
-        Event::InitApply(object) => buffer.extend([kind.take(object)]),
-        Event::InitDone => {
-            let all = std::mem::take(&mut buffer);
-            hub.catalog_changed(|catalog| catalog.replace(kind.name, all));
+/// What follows from changes of objects that go to edges.
+#[derive(Clone)]
+pub(crate) struct Objects {
+    pub(crate) client: Client,
+    pub(crate) catalog: Arc<Mutex<Catalog>>,
+    pub(crate) logs: Arc<Logs>,
+    pub(crate) listed: Arc<Listed>,
+    pub(crate) statuses: Arc<Statuses>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Objects {
+    /// Follows a kind that goes to edges, for ever.
+    pub(crate) async fn follow(self, kind: &'static Kind) {
+        let objects = api::all(&self.client, &kind.resource());
+        let stream = watcher(objects, watcher::Config::default());
+        let mut buffer = HashMap::new();
+        follow(kind.name, stream, &self.metrics, |event| match event {
+            Event::Init => buffer.clear(),
+            Event::InitApply(object) => buffer.extend([kind.take(object)]),
+            Event::InitDone => {
+                let all = std::mem::take(&mut buffer);
+                self.change(|catalog| catalog.replace(kind.name, all));
+            }
+            Event::Apply(object) => {
+                let (key, object) = kind.take(object);
+                self.change(|catalog| catalog.put(key, object));
+            }
+            Event::Delete(object) => {
+                let key = kind.key(&object);
+                self.change(|catalog| catalog.delete(&key));
+            }
+        })
+        .await;
+    }
+
+    /// Changes the catalog and tells all that it concerns.
+    fn change(&self, change: impl FnOnce(&mut Catalog) -> Touched) {
+        let (statuses, complete) = {
+            let mut catalog = lock(&self.catalog);
+            let Touched { statuses, logs } = change(&mut catalog);
+            // Under the catalog's lock, so that the logs see changes in their order.
+            self.logs.apply(logs);
+            (statuses, catalog.is_complete())
+        };
+        if complete {
+            self.listed.learn(|listed| &mut listed.catalog);
         }
-        Event::Apply(object) => {
-            let (key, object) = kind.take(object);
-            hub.catalog_changed(|catalog| catalog.put(key, object));
-        }
-        Event::Delete(object) => {
-            let key = kind.key(&object);
-            hub.catalog_changed(|catalog| catalog.delete(&key));
-        }
-    })
-    .await;
+        self.statuses.mark_objects(&statuses);
+    }
 }
 
 /// Follows which DeviceStatuses exist: one that goes comes back.
-pub(crate) async fn statuses(client: Client, hub: Arc<Hub>) {
+pub(crate) async fn statuses(
+    client: Client,
+    listed: Arc<Listed>,
+    statuses: Arc<Statuses>,
+    metrics: Arc<Metrics>,
+) {
     let api = api::all_metadata(&client, &api::device_status());
     let stream = watcher(api, watcher::Config::default());
     let mut buffer = HashSet::new();
-    follow("DeviceStatus", stream, &hub, |event| match event {
+    follow("DeviceStatus", stream, &metrics, |event| match event {
         Event::Init => buffer.clear(),
         Event::InitApply(object) => buffer.extend(meta_name(&object)),
-        Event::InitDone => hub.statuses_exist(std::mem::take(&mut buffer)),
+        Event::InitDone => {
+            statuses.existing(std::mem::take(&mut buffer));
+            listed.learn(|listed| &mut listed.statuses);
+        }
         Event::Apply(object) => {
             let version = version_of(object.metadata.resource_version.as_deref());
-            hub.status.appeared(meta_name(&object), version);
+            statuses.appeared(meta_name(&object), version);
         }
-        Event::Delete(object) => hub.status.vanished(meta_name(&object)),
+        Event::Delete(object) => statuses.vanished(meta_name(&object)),
     })
     .await;
 }
 
-/// Follows which Nodes exist.
-pub(crate) async fn nodes(client: Client, hub: Arc<Hub>) {
-    let api = api::all_metadata(&client, &api::node());
-    let stream = watcher(api, watcher::Config::default());
-    let mut buffer = HashSet::new();
-    follow("Node", stream, &hub, |event| match event {
-        Event::Init => buffer.clear(),
-        Event::InitApply(object) => drop(buffer.insert(object.name_any())),
-        Event::InitDone => hub.nodes_exist(std::mem::take(&mut buffer)),
-        Event::Apply(object) => hub.node_exists(&object.name_any(), true),
-        Event::Delete(object) => hub.node_exists(&object.name_any(), false),
-    })
-    .await;
+/// What follows from which Nodes exist.
+pub(crate) struct NodeObjects {
+    pub(crate) client: Client,
+    pub(crate) catalog: Arc<Mutex<Catalog>>,
+    pub(crate) listed: Arc<Listed>,
+    pub(crate) nodes: Arc<Nodes>,
+    pub(crate) statuses: Arc<Statuses>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl NodeObjects {
+    /// Follows them, for ever.
+    pub(crate) async fn follow(self) {
+        let api = api::all_metadata(&self.client, &api::node());
+        let stream = watcher(api, watcher::Config::default());
+        let mut buffer = HashSet::new();
+        follow("Node", stream, &self.metrics, |event| match event {
+            Event::Init => buffer.clear(),
+            Event::InitApply(object) => drop(buffer.insert(object.name_any())),
+            Event::InitDone => {
+                let news = self.nodes.set_existing(std::mem::take(&mut buffer));
+                news.iter().for_each(|node| self.mark_devices_of(node));
+                self.listed.learn(|listed| &mut listed.nodes);
+            }
+            Event::Apply(object) => self.exists(&object.name_any(), true),
+            Event::Delete(object) => self.exists(&object.name_any(), false),
+        })
+        .await;
+    }
+
+    fn exists(&self, node: &str, exists: bool) {
+        if self.nodes.set_exists(node, exists) {
+            self.mark_devices_of(node);
+        }
+    }
+
+    fn mark_devices_of(&self, node: &str) {
+        let catalog = lock(&self.catalog);
+        self.statuses.mark_objects(catalog.bound_to(node));
+    }
 }
 
 async fn follow<K>(
     kind: &'static str,
     stream: impl Stream<Item = watcher::Result<Event<K>>> + Send,
-    hub: &Hub,
+    metrics: &Metrics,
     mut take: impl FnMut(Event<K>),
 ) {
     let mut stream = Box::pin(stream.default_backoff());
@@ -92,10 +170,10 @@ async fn follow<K>(
                 take(event);
             }
             Err(error) => {
-                hub.metrics.watch_errors.increment();
+                metrics.watch_errors.increment();
                 // The library backs off and starts again.
                 if std::mem::replace(&mut healthy, false) {
-                    let error = crate::error_chain(&error);
+                    let error = chain(&error);
                     warn!(kind, error, "watch failed, trying again");
                 }
             }
@@ -110,7 +188,7 @@ fn meta_name(object: &PartialObjectMeta<DynamicObject>) -> Option<DeviceName> {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, time::Duration};
+    use std::time::Duration;
 
     use longshore_link::Epoch;
     use serde_json::json;
@@ -118,9 +196,7 @@ mod tests {
     use super::*;
     use crate::{
         cluster::{Embedded, crds},
-        config::Config,
         kinds::made_up,
-        store::{Contents, Store},
     };
 
     async fn define(client: &Client, kind: &Kind) {
@@ -157,21 +233,25 @@ mod tests {
         for kind in &made_up::TABLE[crate::kinds::KINDS.len()..] {
             define(&client, kind).await;
         }
-        let config = Config::parse("", folder.path(), Path::new("test")).unwrap();
-        let (store, _) = Store::open(&folder.path().join("hub.db")).unwrap();
-        let contents = Contents::default();
-        let hub = Hub::new(&config, &made_up::TABLE, store, contents, Epoch(1));
-        let hub = Arc::new(hub);
+        let objects = Objects {
+            client: client.clone(),
+            catalog: Arc::new(Mutex::new(Catalog::new(&made_up::TABLE))),
+            logs: Arc::new(Logs::new(Epoch(1))),
+            listed: Arc::default(),
+            statuses: Arc::new(Statuses::new(Duration::ZERO)),
+            metrics: Arc::default(),
+        };
+        let mut watches = tokio::task::JoinSet::new();
         for kind in made_up::TABLE.iter() {
-            tokio::spawn(objects(client.clone(), kind, Arc::clone(&hub)));
+            watches.spawn(objects.clone().follow(kind));
         }
-        let mut of_n1 = hub.logs.subscribe("n1");
+        let mut of_n1 = objects.logs.subscribe("n1");
         create(&client, "WidgetClass", "round", json!({"radius": 3})).await;
         create(&client, "WidgetClass", "flat", json!({})).await;
         let spec = json!({"on": "n1", "classes": ["round"]});
         create(&client, "Widget", "wheel", spec).await;
         let held = || {
-            let held = hub.logs.held("n1").into_iter();
+            let held = objects.logs.held("n1").into_iter();
             let names = held.filter_map(|shown| Some(shown.split_once('@')?.0.to_owned()));
             names.collect::<Vec<_>>()
         };

@@ -1,18 +1,19 @@
 //! The hub's configuration: a YAML file, checked as a whole.
 //!
-//! All faults are reported at once, each with its key path. Reading it binds
-//! no port and makes no file.
-
-mod reader;
+//! All faults are reported at once, each with its line. Reading it binds no port,
+//! makes no file, and looks at nothing but the text and the [`Environment`] that
+//! it is given.
 
 use std::{
-    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use reader::Section;
+use longshore_process::{
+    ConfigError, ConfigFault, LogConfig,
+    config::{self, Section},
+};
 
 /// Where the state lives when the file does not say: as the systemd unit makes it.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/longshore-hub";
@@ -31,8 +32,22 @@ pub const DEFAULT_STATUS_CONCURRENCY: u64 = 8;
 pub const DEFAULT_NODE_GRACE_MS: u64 = 40_000;
 /// The lease of a connected node is renewed so often, as a kubelet does.
 pub const DEFAULT_LEASE_INTERVAL_MS: u64 = 10_000;
-/// Reported level of logs.
-pub const DEFAULT_LOG_LEVEL: &str = "info";
+
+/// What else than the file decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Environment {
+    /// Whether the hub runs in a pod of a cluster.
+    pub in_pod: bool,
+}
+
+impl Environment {
+    /// That of this process.
+    pub fn of_process() -> Self {
+        Self {
+            in_pod: std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
+        }
+    }
+}
 
 /// The configuration, checked.
 #[derive(Debug, Clone)]
@@ -99,103 +114,25 @@ pub struct NodesConfig {
     pub lease_interval: Duration,
 }
 
-/// How logs look.
-#[derive(Debug, Clone)]
-pub struct LogConfig {
-    /// JSON instead of text.
-    pub json: bool,
-    /// A filter such as `info` or `longshore_hub=debug`.
-    pub level: String,
-}
-
-/// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigFault {
-    /// Key path.
-    pub path: String,
-    /// What is wrong.
-    pub message: String,
-}
-
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read `{path}`")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file is not YAML.
-    #[error("`{path}` is not YAML")]
-    Yaml {
-        /// The file.
-        path: PathBuf,
-        /// Cause, with the line.
-        #[source]
-        source: Box<serde_saphyr::Error>,
-    },
-    /// Keys or values are wrong.
-    #[error("`{path}` has faults:{list}", list = Faults(faults))]
-    Faults {
-        /// The file.
-        path: PathBuf,
-        /// All of them.
-        faults: Vec<ConfigFault>,
-    },
-}
-
-struct Faults<'a>(&'a [ConfigFault]);
-
-impl fmt::Display for Faults<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for fault in self.0 {
-            write!(f, "\n  {}: {}", fault.path, fault.message)?;
-        }
-        Ok(())
-    }
-}
-
 impl Config {
     /// Reads a file. Relative paths in it are relative to its folder.
     ///
     /// # Errors
     /// The file cannot be read, is not YAML, or has faults: all of them.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        let base = path.parent().unwrap_or(Path::new("."));
-        Self::parse(&text, base, path)
+    pub fn load(file: &Path, environment: Environment) -> Result<Self, ConfigError> {
+        config::load(file, |root| Some(read(root, environment)))
     }
 
-    /// Reads a text; `path` is for the errors.
+    /// Reads a text; relative paths in it are relative to `base`.
     ///
     /// # Errors
-    /// As [`Config::load`].
-    pub fn parse(text: &str, base: &Path, path: &Path) -> Result<Self, ConfigError> {
-        let value = if text.trim().is_empty() {
-            serde_json::Value::Null
-        } else {
-            serde_saphyr::from_str(text).map_err(|source| ConfigError::Yaml {
-                path: path.to_owned(),
-                source: Box::new(source),
-            })?
-        };
-        let mut faults = Vec::new();
-        let config = read(Section::new(value, &mut faults), base);
-        if faults.is_empty() {
-            Ok(config)
-        } else {
-            Err(ConfigError::Faults {
-                path: path.to_owned(),
-                faults,
-            })
-        }
+    /// All that is wrong.
+    pub fn parse(
+        text: &str,
+        base: &Path,
+        environment: Environment,
+    ) -> Result<Self, Vec<ConfigFault>> {
+        config::parse(text, base, |root| Some(read(root, environment)))
     }
 
     /// Where the state lives.
@@ -234,116 +171,82 @@ impl Config {
     }
 }
 
-fn read(mut root: Section<'_>, base: &Path) -> Config {
-    let state_dir = base.join(
-        root.path("stateDir")
-            .unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIR)),
-    );
-    let cluster = cluster(&mut root, base, &state_dir);
-    let (mut link, _) = root.section("link");
-    let link_config = LinkConfig {
+fn read(root: &mut Section, environment: Environment) -> Config {
+    let state_dir = root.path("stateDir");
+    let state_dir = state_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIR));
+    let cluster = cluster(root, &state_dir, environment);
+    let mut link = root.section("link");
+    let link = LinkConfig {
         listen: link.address("listen", DEFAULT_LINK_LISTEN),
         names: names(&mut link),
     };
-    link.finish();
-    let (mut metrics, _) = root.section("metrics");
+    let mut metrics = root.section("metrics");
     let metrics_listen = metrics.address("listen", DEFAULT_METRICS_LISTEN);
-    metrics.finish();
-    let (mut section, _) = root.section("deviceStatus");
-    let status = StatusConfig {
-        interval: Duration::from_millis(section.number(
-            "intervalMs",
-            DEFAULT_STATUS_INTERVAL_MS,
-            (0, 3_600_000),
-        )),
-        concurrency: section.number("concurrency", DEFAULT_STATUS_CONCURRENCY, (1, 256)) as usize,
-    };
-    section.finish();
-    let (mut section, _) = root.section("nodes");
-    let nodes = NodesConfig {
-        grace: Duration::from_millis(section.number(
-            "graceMs",
-            DEFAULT_NODE_GRACE_MS,
-            (100, 3_600_000),
-        )),
-        lease_interval: Duration::from_millis(section.number(
-            "leaseIntervalMs",
-            DEFAULT_LEASE_INTERVAL_MS,
-            (50, 600_000),
-        )),
-    };
-    section.finish();
-    let (mut log, _) = root.section("log");
-    let log_config = LogConfig {
-        json: log.word("format", &["text", "json"]) == "json",
-        level: log
-            .text("level")
-            .unwrap_or_else(|| DEFAULT_LOG_LEVEL.to_owned()),
-    };
-    log.finish();
-    root.finish();
+    let mut status = root.section("deviceStatus");
+    let interval = status.number("intervalMs", DEFAULT_STATUS_INTERVAL_MS, 0..=3_600_000);
+    let concurrency = status.number("concurrency", DEFAULT_STATUS_CONCURRENCY, 1..=256);
+    let mut nodes = root.section("nodes");
+    let grace = nodes.number("graceMs", DEFAULT_NODE_GRACE_MS, 100..=3_600_000);
+    let lease = nodes.number("leaseIntervalMs", DEFAULT_LEASE_INTERVAL_MS, 50..=600_000);
     Config {
         state_dir,
         cluster,
-        link: link_config,
+        link,
         metrics_listen,
-        status,
-        nodes,
-        log: log_config,
+        status: StatusConfig {
+            interval: Duration::from_millis(interval),
+            concurrency: concurrency as usize,
+        },
+        nodes: NodesConfig {
+            grace: Duration::from_millis(grace),
+            lease_interval: Duration::from_millis(lease),
+        },
+        log: root.section("log").log(),
     }
 }
 
 /// `kubernetes:` names a cluster; without it the environment of a pod does;
 /// without that the embedded server is started.
-fn cluster(root: &mut Section<'_>, base: &Path, state_dir: &Path) -> ClusterConfig {
-    let (mut kubernetes, present) = root.section("kubernetes");
+fn cluster(root: &mut Section, state_dir: &Path, environment: Environment) -> ClusterConfig {
+    let mut kubernetes = root.section("kubernetes");
     let path = kubernetes.path("kubeconfig");
     let in_cluster = kubernetes.flag("inCluster", false);
     let manage_crds = kubernetes.flag("manageCrds", true);
-    if present && path.is_some() && in_cluster {
+    if path.is_some() && in_cluster {
         kubernetes.fault("inCluster", "stands beside `kubeconfig`: choose one");
     }
-    if present && path.is_none() && !in_cluster {
+    if kubernetes.is_present() && path.is_none() && !in_cluster {
         kubernetes.fault(
             "kubeconfig",
             "missing: name a kubeconfig, or set `inCluster: true`, or leave `kubernetes` out for the embedded server",
         );
     }
-    kubernetes.finish();
 
-    let (mut api, api_present) = root.section("apiServer");
+    let mut api = root.section("apiServer");
     let listen = api.address("listen", DEFAULT_API_LISTEN);
     let names = names(&mut api);
-    let kubeconfig = api.path("kubeconfig").map_or_else(
-        || state_dir.join("admin.kubeconfig"),
-        |path| base.join(path),
-    );
-    api.finish();
-    if present && api_present {
+    let kubeconfig = api.path("kubeconfig");
+    if kubernetes.is_present() && api.is_present() {
         root.fault(
             "apiServer",
             "is the embedded server, but `kubernetes` names another one: choose one",
         );
     }
     match path {
-        Some(path) => ClusterConfig::Kubeconfig {
-            path: base.join(path),
-            manage_crds,
-        },
-        None if in_cluster => ClusterConfig::InCluster { manage_crds },
-        None if !api_present && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
+        Some(path) => ClusterConfig::Kubeconfig { path, manage_crds },
+        None if in_cluster || (environment.in_pod && !api.is_present()) => {
             ClusterConfig::InCluster { manage_crds }
         }
         None => ClusterConfig::Embedded {
             listen,
             names,
-            kubeconfig,
+            kubeconfig: kubeconfig.unwrap_or_else(|| state_dir.join("admin.kubeconfig")),
         },
     }
 }
 
-fn names(section: &mut Section<'_>) -> Vec<String> {
-    let names = section.texts("names").unwrap_or_default();
+fn names(section: &mut Section) -> Vec<String> {
+    let names: Vec<String> = section.optional("names").unwrap_or_default();
     for (index, name) in names.iter().enumerate() {
         let valid = name.parse::<std::net::IpAddr>().is_ok()
             || longshore_types::NodeName::new(name.trim_start_matches("*.")).is_ok();
@@ -361,8 +264,8 @@ fn names(section: &mut Section<'_>) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Config, ConfigError> {
-        Config::parse(text, Path::new("/base"), Path::new("/base/hub.yaml"))
+    fn parse(text: &str) -> Result<Config, Vec<ConfigFault>> {
+        Config::parse(text, Path::new("/base"), Environment::default())
     }
 
     #[test]
@@ -374,28 +277,63 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_come_at_once() {
-        let text = "stateDir: hub\nlink: {listen: here, names: ['-x'], nams: []}\n\
-                    kubernetes: {manageCrds: perhaps}\napiServer: {}\n\
-                    deviceStatus: {concurrency: 0}\nlog: {format: xml}\nextra: 1\n";
-        let Err(ConfigError::Faults { faults, .. }) = parse(text) else {
-            panic!("there are faults");
+    fn a_pod_s_cluster_is_taken_unless_the_file_says_otherwise() {
+        let in_pod = |text: &str| {
+            let environment = Environment { in_pod: true };
+            Config::parse(text, Path::new("/base"), environment).unwrap()
         };
-        let paths: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
+        for text in ["", "apiServer:\n", "kubernetes: null\n"] {
+            let config = in_pod(text);
+            assert!(
+                matches!(
+                    config.cluster(),
+                    ClusterConfig::InCluster { manage_crds: true }
+                ),
+                "{text}"
+            );
+        }
+        let config = in_pod("apiServer: {}");
+        assert!(matches!(config.cluster(), ClusterConfig::Embedded { .. }));
+        let config = in_pod("kubernetes: {kubeconfig: k}");
+        assert!(matches!(config.cluster(), ClusterConfig::Kubeconfig { .. }));
+    }
+
+    #[test]
+    fn all_faults_come_at_once_each_with_its_line() {
+        let text = "stateDir: hub
+link:
+  listen: here
+  names: ['-x']
+  lisetn: 1
+kubernetes: {manageCrds: perhaps}
+apiServer: {}
+deviceStatus: {concurrency: 0}
+log:
+  format: xml
+  level: 'info,x=loud'
+extra: 1
+";
+        let faults = parse(text).unwrap_err();
+        let places: Vec<_> = faults
+            .iter()
+            .map(|fault| (fault.line.unwrap(), fault.path.as_str()))
+            .collect();
         assert_eq!(
-            paths,
+            places,
             [
-                "kubernetes.manageCrds",
-                "kubernetes.kubeconfig",
-                "apiServer",
-                "link.listen",
-                "link.names[0]",
-                "link.nams",
-                "deviceStatus.concurrency",
-                "log.format",
-                "extra"
+                (3, "link.listen"),
+                (4, "link.names[0]"),
+                (5, "link.lisetn"),
+                (6, "kubernetes.manageCrds"),
+                (6, "kubernetes.kubeconfig"),
+                (7, "apiServer"),
+                (8, "deviceStatus.concurrency"),
+                (10, "log.format"),
+                (11, "log.level"),
+                (12, "extra"),
             ]
         );
+        assert_eq!(faults[2].message, "unknown key, did you mean `listen`");
     }
 
     #[test]

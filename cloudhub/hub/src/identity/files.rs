@@ -1,11 +1,8 @@
-//! Files that must never be half there, nor readable by others.
+//! The files of identities, with errors that name them.
 
-use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
+
+use longshore_process::private;
 
 use super::IdentityError;
 
@@ -26,42 +23,12 @@ pub(super) fn read_if_there(path: &Path) -> Result<Option<String>, IdentityError
 
 /// Makes the file if nobody else did meanwhile; gives what stands in it.
 pub(super) fn create_once(path: &Path, content: &str, mode: u32) -> Result<String, IdentityError> {
-    let temporary = write_temporary(path, content, mode)?;
-    let linked = fs::hard_link(&temporary, path);
-    let _ = fs::remove_file(&temporary);
-    match linked {
-        Ok(()) => Ok(content.to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::read_to_string(path)
-            .map_err(|source| IdentityError::Read {
-                path: path.to_owned(),
-                source,
-            }),
-        Err(source) => Err(write_error(path, source)),
-    }
+    private::create_once(path, content, mode).map_err(|source| write_error(path, source))
 }
 
 /// Replaces the file as a whole.
 pub(super) fn replace(path: &Path, content: &str, mode: u32) -> Result<(), IdentityError> {
-    let temporary = write_temporary(path, content, mode)?;
-    fs::rename(&temporary, path).map_err(|source| write_error(path, source))
-}
-
-fn write_temporary(path: &Path, content: &str, mode: u32) -> Result<PathBuf, IdentityError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = PathBuf::from(name);
-    let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(mode)
-            .open(&temporary)?;
-        file.write_all(content.as_bytes())?;
-        file.sync_all()
-    };
-    write().map_err(|source| write_error(&temporary, source))?;
-    Ok(temporary)
+    private::replace(path, content, mode).map_err(|source| write_error(path, source))
 }
 
 fn write_error(path: &Path, source: io::Error) -> IdentityError {

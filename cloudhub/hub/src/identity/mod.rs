@@ -14,6 +14,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use longshore_process::{
+    Explain,
+    private::{PUBLIC, SECRET},
+};
 use longshore_types::NodeName;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -59,9 +63,7 @@ pub enum IdentityError {
         source: io::Error,
     },
     /// A file does not hold what it should.
-    #[error(
-        "`{path}` holds no usable certificate or key\n\nhint: restore it from a backup; if you remove ca.key and ca.crt a new CA is made, and every node needs a new certificate"
-    )]
+    #[error("`{path}` holds no usable certificate or key")]
     Content {
         /// The file.
         path: PathBuf,
@@ -79,9 +81,7 @@ pub enum IdentityError {
         source: rcgen::Error,
     },
     /// The folder holds what another node needs.
-    #[error(
-        "`{path}` is the certificate of node `{holder}`, not of `{node}`\n\nhint: choose another folder"
-    )]
+    #[error("`{path}` is the certificate of node `{holder}`, not of `{node}`")]
     OtherNode {
         /// The certificate.
         path: PathBuf,
@@ -96,6 +96,19 @@ pub enum IdentityError {
     /// TLS cannot verify clients.
     #[error("cannot set up the check of certificates")]
     Verifier(#[source] rustls::server::VerifierBuilderError),
+}
+
+impl Explain for IdentityError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Content { .. } => {
+                "restore it from a backup; if you remove ca.key and ca.crt a new CA is made, and every node needs a new certificate"
+            }
+            Self::OtherNode { .. } => "choose another folder",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
 }
 
 /// The hub's CA.
@@ -126,7 +139,7 @@ impl Authority {
             Some(pem) => pem,
             None => {
                 let key = KeyPair::generate().map_err(|source| make_error("the CA", source))?;
-                files::create_once(&key_path, &key.serialize_pem(), 0o600)?
+                files::create_once(&key_path, &key.serialize_pem(), SECRET)?
             }
         };
         let key = KeyPair::from_pem(&key_pem).map_err(|source| IdentityError::Content {
@@ -137,7 +150,7 @@ impl Authority {
         // that were made at once trust the same.
         let certificate_pem = match files::read_if_there(&certificate_path)? {
             Some(pem) => pem,
-            None => files::create_once(&certificate_path, &ca_certificate(&key)?, 0o644)?,
+            None => files::create_once(&certificate_path, &ca_certificate(&key)?, PUBLIC)?,
         };
         let certificate =
             CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(|_| {
@@ -235,8 +248,8 @@ impl Issued {
     /// # Errors
     /// A file cannot be written.
     pub fn write(&self, certificate: &Path, key: &Path) -> Result<(), IdentityError> {
-        files::replace(key, &self.key_pem, 0o600)?;
-        files::replace(certificate, &self.certificate_pem, 0o644)
+        files::replace(key, &self.key_pem, SECRET)?;
+        files::replace(certificate, &self.certificate_pem, PUBLIC)
     }
 }
 
@@ -265,7 +278,7 @@ pub fn write_node(
             node: node.clone(),
         });
     }
-    files::replace(&folder.join("ca.crt"), authority.certificate_pem(), 0o644)?;
+    files::replace(&folder.join("ca.crt"), authority.certificate_pem(), PUBLIC)?;
     authority
         .issue_node(node)?
         .write(&path, &folder.join("node.key"))

@@ -5,7 +5,7 @@ use longshore_link::NodeReport;
 use longshore_types::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Presence, Task};
+use crate::tables::nodes::{Presence, Task};
 
 /// Marks a Node as the hub's.
 pub(super) const LABEL: &str = "longshore.dev/edge";

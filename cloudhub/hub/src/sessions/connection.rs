@@ -23,12 +23,10 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::{debug, info, warn};
 
-use super::Socket;
+use super::{Socket, tables::Tables};
 use crate::{
-    kinds::device_key,
-    nodes::Attached,
-    state::Hub,
     store::{StoreError, Write},
+    tables::nodes::Attached,
 };
 
 /// Messages that may wait for the line. The windows of the link keep far fewer
@@ -62,7 +60,7 @@ enum Done {
 }
 
 struct Connection<'a> {
-    hub: &'a Arc<Hub>,
+    hub: &'a Arc<Tables>,
     node: &'a NodeName,
     session: HubSession,
     lines: mpsc::Sender<Bytes>,
@@ -74,7 +72,7 @@ struct Connection<'a> {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn run(hub: &Arc<Hub>, node: &NodeName, socket: Socket, address: SocketAddr) {
+pub(super) async fn run(hub: &Arc<Tables>, node: &NodeName, socket: Socket, address: SocketAddr) {
     let (sink, stream) = socket.split();
     let (lines, queue) = mpsc::channel(QUEUE);
     let mut writer = tokio::spawn(write(sink, queue));
@@ -102,7 +100,7 @@ pub(super) async fn run(hub: &Arc<Hub>, node: &NodeName, socket: Socket, address
     }
     let was_connected = connection.connected;
     drop(connection);
-    let reason = crate::error_chain(&end);
+    let reason = longshore_process::chain(&end);
     match &end {
         _ if was_connected => info!(%node, %address, reason, "edge disconnected"),
         End::Session(_) => {
@@ -225,9 +223,8 @@ impl Connection<'_> {
 
 /// Waits until the node's log is whole, takes the node's place, and looks up
 /// where its records go on.
-async fn open(hub: Arc<Hub>, node: NodeName, hello: Hello) -> Result<Done, StoreError> {
-    // An error means that the hub is gone, and this task with it.
-    let _ = hub.known().wait_for(|known| known.catalog).await;
+async fn open(hub: Arc<Tables>, node: NodeName, hello: Hello) -> Result<Done, StoreError> {
+    hub.listed.wait(|listed| listed.catalog).await;
     let attached = hub.nodes.attach(node.as_str(), Instant::now());
     let taken = hub
         .store
@@ -243,7 +240,7 @@ async fn open(hub: Arc<Hub>, node: NodeName, hello: Hello) -> Result<Done, Store
 /// and in itself; all else is dropped and counted, but taken, or it would
 /// block what comes after it.
 async fn handle(
-    hub: Arc<Hub>,
+    hub: Arc<Tables>,
     node: NodeName,
     epoch: Epoch,
     after: u64,
@@ -277,12 +274,10 @@ async fn handle(
     Ok(Done::Handled(through))
 }
 
-fn write_of(hub: &Hub, node: &NodeName, record: &UpRecord) -> Write {
+fn write_of(hub: &Tables, node: &NodeName, record: &UpRecord) -> Write {
     match Up::decode(&record.payload) {
         Ok(Up::Reported(reported)) => {
-            let catalog = hub.catalog();
-            let device = catalog.get(&device_key(&reported.device));
-            if device.is_some_and(|d| d.node == node.as_str() && d.content.uid == reported.uid) {
+            if hub.is_of(&reported.device, &reported.uid, node) {
                 return Write::Report(reported.device, record.payload.clone());
             }
             hub.metrics.records_dropped.increment();
@@ -294,7 +289,7 @@ fn write_of(hub: &Hub, node: &NodeName, record: &UpRecord) -> Write {
             Ok(_) => Write::Schema(schema),
             Err(error) => {
                 hub.metrics.records_unknown.increment();
-                let error = crate::error_chain(&error);
+                let error = longshore_process::chain(&error);
                 warn!(%node, protocol = schema.protocol, error, "a mapper's schema cannot be used");
                 Write::Nothing
             }
@@ -305,7 +300,7 @@ fn write_of(hub: &Hub, node: &NodeName, record: &UpRecord) -> Write {
         }
         Err(error) => {
             hub.metrics.records_unknown.increment();
-            let error = crate::error_chain(&error);
+            let error = longshore_process::chain(&error);
             warn!(%node, sequence = record.sequence, error, "record cannot be understood");
             Write::Nothing
         }

@@ -5,15 +5,17 @@
 //! is logged with its reason and the address, and counted.
 
 mod connection;
+mod tables;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use longshore_link::{LINK_PATH, MAX_FRAME_BYTES, SUBPROTOCOL};
+use longshore_process::Stop;
 use longshore_types::NodeName;
 use rustls::{CertificateError, ServerConfig};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::Semaphore,
     task::JoinSet,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -27,10 +29,8 @@ use tokio_tungstenite::{
 };
 use tracing::{info, warn};
 
-use crate::{
-    identity::{Peer, peer_of},
-    state::Hub,
-};
+pub(crate) use self::tables::Tables;
+use crate::identity::{Peer, peer_of};
 
 /// So many handshakes are under way at once, silent strangers included; each
 /// ends within the timeout. The others wait in the
@@ -71,8 +71,8 @@ enum Refusal {
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: ServerConfig,
-    hub: Arc<Hub>,
-    mut stop: watch::Receiver<bool>,
+    hub: Arc<Tables>,
+    mut stop: Stop,
 ) {
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
@@ -80,7 +80,7 @@ pub(crate) async fn serve(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stop.asked() => break,
         };
         while sessions.try_join_next().is_some() {}
         let (tcp, address) = match accepted {
@@ -116,9 +116,9 @@ pub(crate) async fn serve(
     }
 }
 
-fn refused(hub: &Hub, address: SocketAddr, refusal: &Refusal) {
+fn refused(hub: &Tables, address: SocketAddr, refusal: &Refusal) {
     hub.metrics.link_refused.increment();
-    let reason = crate::error_chain(refusal);
+    let reason = longshore_process::chain(refusal);
     warn!(%address, reason, "connection refused");
 }
 

@@ -15,7 +15,7 @@ use longshore_types::{
 use serde_json::{Value, json};
 
 use super::judge::Judgement;
-use crate::{kinds::Object, nodes::Presence};
+use crate::{kinds::Object, tables::nodes::Presence};
 
 /// Who owns the DeviceStatus: with the Device it goes.
 pub(super) fn owner(device: &DeviceName, entry: &Object) -> Value {

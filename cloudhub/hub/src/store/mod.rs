@@ -15,6 +15,7 @@ use std::{collections::HashMap, path::Path};
 
 use bytes::Bytes;
 use longshore_link::{Epoch, Gap, SchemaReport, UpRecord};
+use longshore_process::{Explain, Stop};
 use longshore_sqlite::{Database, Settings, Writer};
 use longshore_types::DeviceName;
 
@@ -32,9 +33,8 @@ pub enum StoreError {
     Superseded,
 }
 
-impl StoreError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Explain for StoreError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Database(error) => error.hint(),
             Self::Gap(_) | Self::Superseded => None,
@@ -149,9 +149,18 @@ impl Store {
         Ok(work.await?)
     }
 
-    /// Waits until all that was asked before is on the disk, and closes it.
-    pub(crate) async fn close(&self) {
+    /// Keeps watch over the writer until the end is asked for; then waits until all
+    /// that was asked before is on the disk, and closes it.
+    ///
+    /// # Errors
+    /// The writer is gone.
+    pub(crate) async fn attend(self, mut stop: Stop) -> Result<(), StoreError> {
+        tokio::select! {
+            () = stop.asked() => {}
+            () = self.writer.ended() => return Err(longshore_sqlite::Error::Closed.into()),
+        }
         self.writer.close().await;
+        Ok(())
     }
 }
 
@@ -198,7 +207,7 @@ mod tests {
                 .take("n", Epoch(6), 0, vec![record(1)], writes(1))
                 .await;
             assert!(matches!(other, Err(StoreError::Superseded)));
-            store.close().await;
+            store.writer.close().await;
         }
         let (store, contents) = Store::open(&path).unwrap();
         assert_eq!(contents.reports[&device].payload.as_ref(), [1]);
@@ -230,7 +239,7 @@ mod tests {
             let writes = numbers.into_iter().map(|n| Write::Schema(schema(n)));
             let taken = store.take("n", Epoch(5), 0, records, writes.collect());
             assert_eq!(taken.await.unwrap(), (count as u64, 0));
-            store.close().await;
+            store.writer.close().await;
         }
         let (_, contents) = Store::open(&path).unwrap();
         let schemas = contents.schemas;

@@ -21,13 +21,12 @@
 //! - After a change that changed something, whoever [subscribed](Logs::subscribe)
 //!   hears of it, once or more.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
+use std::{collections::HashMap, sync::Mutex};
 
 use longshore_link::{ChangeLog, Content, Epoch, LogConfig, ObjectKey, Reading, SnapshotPart};
 use tokio::sync::watch;
 
-use crate::state::lock;
+use super::lock;
 
 /// A change of what nodes should hold.
 #[derive(Debug, PartialEq, Eq)]

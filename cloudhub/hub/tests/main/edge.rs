@@ -135,7 +135,7 @@ async fn serve(
     store: &Mutex<Store>,
     changed: &Notify,
 ) -> Result<(), String> {
-    let text = |error: &dyn std::error::Error| longshore_hub::error_chain(error);
+    let text = |error: &dyn std::error::Error| longshore_process::chain(error);
     let tcp = TcpStream::connect(hub).await.map_err(|e| text(&e))?;
     let name = ServerName::try_from("localhost").unwrap();
     let tls = tokio_rustls::TlsConnector::from(Arc::new(client_config(credentials)))

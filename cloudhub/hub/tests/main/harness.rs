@@ -11,8 +11,9 @@ use kube::{
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
     core::{ApiResource, GroupVersionKind},
 };
-use longshore_hub::{Config, RunningHub, identity::Authority};
+use longshore_hub::{Config, Environment, RunningHub, identity::Authority};
 use longshore_link::{PropertyReport, Reported, Up};
+use longshore_process::http;
 use longshore_types::{DeviceName, NodeName, Quality, Value as Twin};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -46,7 +47,7 @@ impl TestHub {
 
     /// A hub that goes on with what another one left.
     pub(crate) async fn start_in(folder: TempDir) -> Self {
-        let config = Config::parse(config_text(), folder.path(), Path::new("test")).unwrap();
+        let config = Config::parse(config_text(), folder.path(), Environment::default()).unwrap();
         let hub = RunningHub::start(&config).await.expect("the hub starts");
         let client = hub.client();
         Self {
@@ -102,17 +103,14 @@ impl TestHub {
     }
 
     pub(crate) async fn metrics(&self) -> String {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut stream = tokio::net::TcpStream::connect(self.hub.addresses().metrics)
-            .await
-            .unwrap();
-        stream
-            .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            .await
-            .unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.unwrap();
-        text
+        self.page("/metrics").await.1
+    }
+
+    /// Status and text of a page.
+    pub(crate) async fn page(&self, path: &str) -> (u16, String) {
+        let address = self.hub.addresses().metrics;
+        let answer = http::get(address, path).await.unwrap();
+        (answer.status, answer.text())
     }
 }
 

@@ -8,3 +8,4 @@ mod identity;
 mod nodes;
 mod restart;
 mod schemas;
+mod tasks;

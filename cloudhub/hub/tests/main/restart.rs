@@ -159,9 +159,10 @@ async fn sigterm_ends_it_cleanly_and_a_taken_port_is_named() {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success());
+    assert_eq!(output.status.code(), Some(1));
+    let said = format!("error: failed to listen on {}", program.link());
     assert!(
-        text.contains(&format!("cannot listen on {} for the link", program.link())),
+        text.contains(&said) && text.contains("set `link.listen`"),
         "{text}"
     );
 

@@ -4,6 +4,9 @@
 //! A text is known by its hash. Each node says which one each of its mappers
 //! has, so that nodes may run different versions; a node that never said
 //! anything gets the newest text of the protocol.
+//!
+//! Written by the sessions; read by the status writer, and by the sessions, which
+//! tell the edges what need not be sent again.
 
 use std::{
     collections::VecDeque,
@@ -13,7 +16,8 @@ use std::{
 use longshore_link::{SchemaReport, schema_hash};
 use longshore_types::schema_check::Document;
 
-use crate::{state::lock, store::SCHEMAS};
+use super::lock;
+use crate::store::SCHEMAS;
 
 /// One schema, ready to be held against devices.
 #[derive(Debug)]

@@ -1,6 +1,11 @@
 //! The nodes that the hub knows: who is connected, who was, who never.
 //!
-//! Pure but for its lock: time is an argument.
+//! Written by the sessions (who is here, what the node says of itself) and the
+//! watch of Nodes (which there are); read by the status writer and the metrics.
+//! The node writer carries out what is due.
+//!
+//! Pure but for its lock: the time that decides is an argument, the clock on
+//! the wall is only shown.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,13 +14,11 @@ use std::{
 };
 
 use longshore_link::{NodeReport, RefuseReason, Up};
+use longshore_process::clock::now_ms;
 use tokio::sync::{Notify, oneshot};
 
-use crate::{
-    config::NodesConfig,
-    state::{lock, now},
-    store::StoredNode,
-};
+use super::lock;
+use crate::{config::NodesConfig, store::StoredNode};
 
 /// A connected node's status is written so often even if nothing changed, in
 /// units of the lease's interval: enough for people, little for etcd.
@@ -71,7 +74,7 @@ pub(crate) struct Attached {
 }
 
 #[derive(Debug)]
-pub(crate) struct NodeTable {
+pub(crate) struct Nodes {
     config: NodesConfig,
     inner: Mutex<Inner>,
     wake: Notify,
@@ -100,7 +103,7 @@ struct Entry {
     not_before: Instant,
 }
 
-impl NodeTable {
+impl Nodes {
     pub(crate) fn new(
         config: NodesConfig,
         known: HashMap<String, StoredNode>,
@@ -278,7 +281,7 @@ impl NodeTable {
             let presence = entry.presence_at(at, self.config.grace);
             if presence != entry.presence {
                 entry.presence = presence;
-                entry.since_ms = now().as_millis();
+                entry.since_ms = now_ms();
                 entry.dirty = true;
                 due.changed.push(node.clone());
             }
@@ -347,7 +350,7 @@ impl Entry {
             last_seen: at,
             left: None,
             presence: Presence::Connected,
-            since_ms: now().as_millis(),
+            since_ms: now_ms(),
             dirty: true,
             next_lease: at,
             next_status: at,
@@ -360,7 +363,7 @@ impl Entry {
 mod tests {
     use super::*;
 
-    fn table(known: &[&str], at: Instant) -> NodeTable {
+    fn table(known: &[&str], at: Instant) -> Nodes {
         let config = NodesConfig {
             grace: Duration::from_secs(40),
             lease_interval: Duration::from_secs(10),
@@ -369,7 +372,7 @@ mod tests {
             .iter()
             .map(|name| ((*name).to_owned(), StoredNode::default()))
             .collect();
-        NodeTable::new(config, known, at)
+        Nodes::new(config, known, at)
     }
 
     #[test]
