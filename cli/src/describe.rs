@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anyhow::Result;
 use longshore_types::{
     Timestamp,
-    device::{DeviceProperty, Extensions, PropertyReport},
+    device::{DeviceProperty, Extensions, PropertyStatus},
     effective::EffectiveProperty,
     method::Method,
 };
@@ -208,7 +208,7 @@ fn one(
     view: &DeviceView,
     property: &DeviceProperty,
     merged: Option<&EffectiveProperty>,
-    report: Option<&PropertyReport>,
+    report: Option<&PropertyStatus>,
     now: Timestamp,
 ) -> std::fmt::Result {
     let unit = view
@@ -270,7 +270,7 @@ fn one(
 }
 
 /// The desired value in force, and where it came from when it is not the Device's.
-fn desired(property: &DeviceProperty, report: Option<&PropertyReport>, unit: &str) -> String {
+fn desired(property: &DeviceProperty, report: Option<&PropertyStatus>, unit: &str) -> String {
     let wanted = property.desired_value();
     let in_force = report
         .and_then(|report| report.desired.as_deref())

@@ -8,7 +8,7 @@ use kube::runtime::{
     WatchStreamExt,
     watcher::{self, Event},
 };
-use longshore_types::{DeviceModel, DeviceStatus, Timestamp, device::WriteReport};
+use longshore_types::{DeviceModel, DeviceStatus, Timestamp, device::WriteStatus};
 
 use crate::{
     api::{Connection, Kind, typed},
@@ -37,7 +37,7 @@ struct Seen {
 struct Shown {
     value: String,
     quality: String,
-    write: Option<WriteReport>,
+    write: Option<WriteStatus>,
     error: Option<String>,
 }
 

@@ -7,9 +7,10 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use longshore_types::DeviceName;
-
-use crate::twin::{DeviceTwin, PropertyTwin};
+use longshore_types::{
+    DeviceName,
+    report::{DeviceReport, PropertyReport},
+};
 
 /// The bus as the twin engine sees it. No call blocks or waits.
 pub trait BusPort: Send + Sync + 'static {
@@ -64,16 +65,16 @@ pub struct DeviceChange {
 #[derive(Debug, Clone)]
 pub struct PropertyChange {
     /// Before. Only the value, its time and the desired value are kept of it.
-    pub last: PropertyTwin,
+    pub last: PropertyReport,
     /// Now.
-    pub current: PropertyTwin,
+    pub current: PropertyReport,
 }
 
 /// A device came to the node or left it.
 #[derive(Debug, Clone)]
 pub enum MembershipChange {
     /// The device is served from now on.
-    Added(Box<DeviceTwin>),
+    Added(Box<DeviceReport>),
     /// The device is not served any more.
     Removed(DeviceName),
 }

@@ -59,8 +59,7 @@ pub use hub::{HubConfig, HubEffect, HubEvent, HubSession, HubState, Reading, Sna
 pub use log::{ChangeLog, LogConfig};
 pub use position::{Admitted, Gap, UpPosition};
 pub use up::{
-    Condition, ConditionStatus, EventReport, MAX_SCHEMA_BYTES, MapperReport, NodeAddress,
-    NodeReport, PropertyReport, Reported, SCHEMAS, SchemaReport, Up, WritePhase, WriteReport,
+    MAX_SCHEMA_BYTES, MapperReport, NodeAddress, NodeReport, SCHEMAS, SchemaReport, Up,
     fingerprint, schema_hash,
 };
 

@@ -3,45 +3,20 @@
 //! Latest-only records have a [`Up::key`]: while they wait, a newer one
 //! replaces the older one.
 
-use longshore_types::{DeviceName, Fault, Quality, Reason, Value, event::Severity};
+use longshore_types::{DeviceName, report::DeviceReport};
 
 /// One report of an edge.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Up {
     /// The twins of one device.
-    Reported(Reported),
+    Reported(DeviceReport),
     /// The node itself.
     Node(NodeReport),
     /// What may stand in the configurations of a protocol.
     Schema(SchemaReport),
     /// A kind that this version does not know; it is acknowledged and counted.
     Unknown,
-}
-
-/// All that is known of one device. Always whole, so that only the latest counts.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reported {
-    /// The device.
-    pub device: DeviceName,
-    /// Its uid, so that a report of a former device of the same name is told apart.
-    pub uid: String,
-    /// `online`, `offline`, `unknown`, or what the mapper or user says.
-    pub state: String,
-    /// When it was last heard of, in milliseconds since 1970.
-    pub last_online_ms: Option<i64>,
-    /// Its properties.
-    pub properties: Vec<PropertyReport>,
-    /// Reachable, ConfigValid and the like.
-    pub conditions: Vec<Condition>,
-    /// What is wrong or doubtful in its configuration, such as unknown keys.
-    pub warnings: Vec<Fault>,
-    /// Events that are active, and those that were.
-    pub events: Vec<EventReport>,
-    /// [`fingerprint`] of the objects that the edge and its mapper have looked
-    /// at; 0 where it does not tell. Another one than the hub's: what the report
-    /// says of the configuration is not about the latest change.
-    pub fingerprint: u64,
 }
 
 /// The schema that a mapper's library carries.
@@ -58,98 +33,6 @@ pub const MAX_SCHEMA_BYTES: usize = 1024 * 1024;
 
 /// Capability of a hub that keeps schemas: edges send those that it does not list.
 pub const SCHEMAS: &str = "schemas";
-
-/// An event of a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventReport {
-    /// Its name.
-    pub name: String,
-    /// Whether it is active.
-    pub active: bool,
-    /// How bad it is.
-    pub severity: Severity,
-    /// For people.
-    pub message: String,
-    /// When it became active, or was over, in milliseconds since 1970.
-    pub since_ms: i64,
-}
-
-/// One property of a device.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct PropertyReport {
-    /// Its name.
-    pub name: String,
-    /// The last value, if there ever was one.
-    pub value: Option<Value>,
-    /// The same as text, as it stands in the API.
-    pub text: String,
-    /// The model's type as the twin's metadata has it, such as `float`.
-    pub data_type: String,
-    /// How far it can be trusted.
-    pub quality: Quality,
-    /// Why not, if not.
-    pub reason: Reason,
-    /// When the value was true, in milliseconds since 1970.
-    pub source_time_ms: Option<i64>,
-    /// When it was last read without error.
-    pub last_read_ms: Option<i64>,
-    /// The last error, if it has not gone since.
-    pub last_error: Option<String>,
-    /// The desired value as the edge knows it, as text.
-    pub desired: Option<String>,
-    /// A client of the node's bus gave it, not the Device.
-    pub desired_local: bool,
-    /// How far the desired value has come.
-    pub write: Option<WriteReport>,
-}
-
-/// How far a desired value has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WriteReport {
-    /// The phase.
-    pub phase: WritePhase,
-    /// Why it failed or waits.
-    pub message: String,
-    /// Since when, in milliseconds since 1970.
-    pub time_ms: i64,
-}
-
-/// Phases of a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum WritePhase {
-    /// Not yet written, or not yet read back.
-    Pending,
-    /// Read back as desired.
-    Confirmed,
-    /// Refused, or given up until something changes.
-    Failed,
-}
-
-/// A condition as Kubernetes knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Condition {
-    /// Such as `Reachable`.
-    pub kind: String,
-    /// Whether it holds.
-    pub status: ConditionStatus,
-    /// One word in CamelCase.
-    pub reason: String,
-    /// For people.
-    pub message: String,
-    /// Since when, in milliseconds since 1970.
-    pub since_ms: i64,
-}
-
-/// Whether a condition holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ConditionStatus {
-    /// It holds.
-    True,
-    /// It does not.
-    False,
-    /// Nobody can tell.
-    Unknown,
-}
 
 /// What a node says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -237,7 +120,7 @@ impl Up {
     /// Key under which only the latest counts; none for records that all count.
     pub fn key(&self) -> Option<String> {
         match self {
-            Self::Reported(reported) => Some(Self::twin_key(&reported.device)),
+            Self::Reported(reported) => Some(Self::twin_key(&reported.name)),
             Self::Node(_) => Some(Self::NODE_KEY.to_owned()),
             Self::Schema(schema) => Some(format!("schema/{}", schema.protocol)),
             Self::Unknown => None,
@@ -250,27 +133,5 @@ impl Up {
     /// Key of a device's report: `twin/namespace/name`.
     pub fn twin_key(device: &DeviceName) -> String {
         format!("twin/{device}")
-    }
-}
-
-impl ConditionStatus {
-    /// As Kubernetes spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::True => "True",
-            Self::False => "False",
-            Self::Unknown => "Unknown",
-        }
-    }
-}
-
-impl WritePhase {
-    /// As it stands in `status.extensions`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Confirmed => "confirmed",
-            Self::Failed => "failed",
-        }
     }
 }

@@ -17,6 +17,7 @@ pub mod method;
 pub mod name;
 pub mod near;
 pub mod policy;
+pub mod report;
 pub mod schema;
 pub mod schema_check;
 pub mod time;

@@ -277,11 +277,11 @@ async fn handle(
 fn write_of(hub: &Tables, node: &NodeName, record: &UpRecord) -> Write {
     match Up::decode(&record.payload) {
         Ok(Up::Reported(reported)) => {
-            if hub.is_of(&reported.device, &reported.uid, node) {
-                return Write::Report(reported.device, record.payload.clone());
+            if hub.is_of(&reported.name, &reported.uid, node) {
+                return Write::Report(reported.name, record.payload.clone());
             }
             hub.metrics.records_dropped.increment();
-            debug!(%node, device = %reported.device, "report of a device that is not this node's");
+            debug!(%node, device = %reported.name, "report of a device that is not this node's");
             Write::Nothing
         }
         Ok(Up::Node(_)) => Write::Node(record.payload.clone()),

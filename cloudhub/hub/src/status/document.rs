@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use longshore_link::{
-    Condition as Reported, ConditionStatus as Status, PropertyReport, WritePhase,
-};
 use longshore_types::{
     DeviceName, Timestamp,
     device::{
-        Condition, ConditionStatus, DeviceStatusStatus, EventReport, Extensions,
-        PropertyReport as Property, Twin, TwinProperty, WriteReport, WriteState,
+        Condition, ConditionStatus, DeviceStatusStatus, Extensions, PropertyStatus, Twin,
+        TwinProperty, WriteStatus,
     },
+    report::{DeviceReport, PropertyReport},
 };
 use serde_json::{Value, json};
 
@@ -32,7 +30,7 @@ pub(super) struct Known<'a> {
     /// The Device.
     pub(super) entry: &'a Object,
     /// What its edge said last.
-    pub(super) report: Option<&'a longshore_link::Reported>,
+    pub(super) report: Option<&'a DeviceReport>,
     /// Whether its node is there, and since when.
     pub(super) presence: (Presence, i64),
     /// Whether its model exists.
@@ -53,15 +51,15 @@ pub(super) fn status(known: Known<'_>) -> Value {
     let mut status = DeviceStatusStatus::default();
     let mut extensions = Extensions::default();
     if let Some(report) = report {
-        status.state.clone_from(&report.state);
+        report.state.as_str().clone_into(&mut status.state);
         status.twins = report.properties.iter().map(twin).collect();
         if let Some(time) = report.last_online_ms {
             status.last_online_time = Timestamp::from_millis(time).to_seconds_string();
         }
-        extensions.conditions = report.conditions.iter().map(condition).collect();
+        extensions.conditions.clone_from(&report.conditions);
         extensions.properties = report.properties.iter().map(property).collect();
         extensions.warnings.clone_from(&report.warnings);
-        extensions.events = report.events.iter().map(event).collect();
+        extensions.events.clone_from(&report.events);
     }
     if presence.0 != Presence::Connected || report.is_none() {
         // Nobody is there who would know.
@@ -124,74 +122,43 @@ fn twin(report: &PropertyReport) -> Twin {
         if let Some(time) = time {
             metadata.insert("timestamp".to_owned(), time.to_string());
         }
-        if !report.data_type.is_empty() {
-            metadata.insert("type".to_owned(), report.data_type.to_ascii_lowercase());
+        if let Some(kind) = report.value_type {
+            metadata.insert("type".to_owned(), kind.metadata_name().to_owned());
         }
         metadata
     };
     Twin {
-        property_name: report.name.clone(),
-        reported: report.value.as_ref().map(|_| TwinProperty {
-            value: report.text.clone(),
+        property_name: report.name.to_string(),
+        reported: report.value.as_ref().map(|value| TwinProperty {
+            value: value.to_string(),
             metadata: metadata(report.source_time_ms),
         }),
         observed_desired: report.desired.as_ref().map(|desired| TwinProperty {
-            value: desired.clone(),
-            metadata: metadata(report.write.as_ref().map(|write| write.time_ms)),
+            value: desired.value.clone(),
+            metadata: metadata(Some(desired.since_ms)),
         }),
     }
 }
 
-fn property(report: &PropertyReport) -> Property {
-    Property {
-        name: report.name.clone(),
+fn property(report: &PropertyReport) -> PropertyStatus {
+    let desired = report.desired.as_ref();
+    PropertyStatus {
+        name: report.name.to_string(),
         quality: report.quality,
         reason: report.reason,
         source_time: report.source_time_ms.map(Timestamp::from_millis),
         last_read: report.last_read_ms.map(Timestamp::from_millis),
         last_error: report.last_error.clone(),
-        desired: report.desired.clone(),
-        desired_by: report.desired.as_ref().map(|_| {
-            if report.desired_local {
-                "local"
-            } else {
-                "device"
-            }
-            .to_owned()
+        desired: desired.map(|desired| desired.value.clone()),
+        desired_by: desired.map(|desired| {
+            let by = if desired.local { "local" } else { "device" };
+            by.to_owned()
         }),
-        write: report.write.as_ref().map(|write| WriteReport {
-            state: match write.phase {
-                WritePhase::Pending => WriteState::Pending,
-                WritePhase::Confirmed => WriteState::Confirmed,
-                WritePhase::Failed => WriteState::Failed,
-            },
-            message: write.message.clone(),
-            time: Some(Timestamp::from_millis(write.time_ms)),
+        write: desired.map(|desired| WriteStatus {
+            state: desired.write,
+            message: desired.message.clone(),
+            time: Some(Timestamp::from_millis(desired.since_ms)),
         }),
-    }
-}
-
-fn event(reported: &longshore_link::EventReport) -> EventReport {
-    EventReport {
-        name: reported.name.clone(),
-        active: reported.active,
-        severity: reported.severity,
-        message: reported.message.clone(),
-        since: Some(Timestamp::from_millis(reported.since_ms)),
-    }
-}
-
-fn condition(reported: &Reported) -> Condition {
-    Condition {
-        condition: reported.kind.clone(),
-        status: match reported.status {
-            Status::True => ConditionStatus::True,
-            Status::False => ConditionStatus::False,
-            Status::Unknown => ConditionStatus::Unknown,
-        },
-        reason: reported.reason.clone(),
-        message: reported.message.clone(),
-        last_transition_time: Some(Timestamp::from_millis(reported.since_ms)),
     }
 }
 
@@ -257,7 +224,11 @@ mod tests {
     use super::*;
     use crate::kinds::DEVICE_MODEL;
     use longshore_link::{Content, ObjectKey};
-    use longshore_types::{Quality, Value as TwinValue};
+    use longshore_types::{
+        Quality, Value as TwinValue,
+        device::{EventReport, PropertyType},
+        report::{DesiredReport, DeviceState},
+    };
 
     fn entry() -> Object {
         Object {
@@ -275,11 +246,7 @@ mod tests {
         }
     }
 
-    fn shown(
-        report: Option<&longshore_link::Reported>,
-        presence: (Presence, i64),
-        has_model: bool,
-    ) -> Value {
+    fn shown(report: Option<&DeviceReport>, presence: (Presence, i64), has_model: bool) -> Value {
         status(Known {
             entry: &entry(),
             report,
@@ -301,30 +268,32 @@ mod tests {
 
     #[test]
     fn twins_are_as_kubeedge_has_them() {
-        let report = longshore_link::Reported {
-            device: DeviceName::new("default", "boiler").unwrap(),
+        let report = DeviceReport {
+            name: DeviceName::new("default", "boiler").unwrap(),
             uid: "u".to_owned(),
-            state: "online".to_owned(),
+            state: DeviceState::Online,
             last_online_ms: Some(1_732_000_000_123),
             properties: vec![PropertyReport {
-                name: "temperature".to_owned(),
                 value: Some(TwinValue::Float(21.5)),
-                text: "21.5".to_owned(),
-                data_type: "float".to_owned(),
+                value_type: Some(PropertyType::Float),
                 quality: Quality::Good,
                 source_time_ms: Some(1_732_000_000_000),
-                desired: Some("22".to_owned()),
-                desired_local: true,
-                ..PropertyReport::default()
+                desired: Some(DesiredReport {
+                    value: "22".to_owned(),
+                    local: true,
+                    since_ms: 1_732_000_000_001,
+                    ..DesiredReport::default()
+                }),
+                ..PropertyReport::new("temperature")
             }],
             conditions: Vec::new(),
             warnings: Vec::new(),
-            events: vec![longshore_link::EventReport {
+            events: vec![EventReport {
                 name: "hot".to_owned(),
                 active: true,
                 severity: longshore_types::event::Severity::Major,
                 message: "21.5 °C".to_owned(),
-                since_ms: 1_732_000_000_000,
+                since: Some(Timestamp::from_millis(1_732_000_000_000)),
             }],
             fingerprint: 0,
         };
@@ -336,7 +305,7 @@ mod tests {
             json!({
                 "propertyName": "temperature",
                 "reported": {"value": "21.5", "metadata": {"timestamp": "1732000000000", "type": "float"}},
-                "observedDesired": {"value": "22", "metadata": {"type": "float"}},
+                "observedDesired": {"value": "22", "metadata": {"timestamp": "1732000000001", "type": "float"}},
             })
         );
         assert_eq!(value["extensions"]["properties"][0]["quality"], "good");

@@ -20,9 +20,9 @@ use kube::{
     Api, Client,
     api::{DeleteParams, DynamicObject, Patch},
 };
-use longshore_link::{Content, Reported, fingerprint};
+use longshore_link::{Content, fingerprint};
 use longshore_process::{Group, Stop, chain};
-use longshore_types::DeviceName;
+use longshore_types::{DeviceName, report::DeviceReport};
 use serde_json::{Value, json};
 use tracing::{debug, warn};
 
@@ -175,7 +175,7 @@ impl StatusWriter {
         device: &DeviceName,
         entry: &Object,
         model: Option<&Bytes>,
-        report: Option<&Reported>,
+        report: Option<&DeviceReport>,
     ) -> Option<judge::Judgement> {
         let Content { uid, json, .. } = &entry.content;
         let now = fingerprint(json, uid, model.map(AsRef::as_ref));

@@ -6,8 +6,8 @@
 use std::{collections::HashMap, sync::Mutex};
 
 use bytes::Bytes;
-use longshore_link::{Reported, Up};
-use longshore_types::DeviceName;
+use longshore_link::Up;
+use longshore_types::{DeviceName, report::DeviceReport};
 
 use super::lock;
 use crate::store::StoredReport;
@@ -29,7 +29,7 @@ impl Reports {
     }
 
     /// The last report of a device, if it is one of this very device by its node.
-    pub(crate) fn find(&self, device: &DeviceName, uid: &str, node: &str) -> Option<Reported> {
+    pub(crate) fn find(&self, device: &DeviceName, uid: &str, node: &str) -> Option<DeviceReport> {
         let stored = lock(&self.0).get(device).cloned()?;
         match Up::decode(&stored.payload) {
             Ok(Up::Reported(reported)) if reported.uid == uid && stored.node == node => {

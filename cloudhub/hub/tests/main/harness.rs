@@ -12,9 +12,13 @@ use kube::{
     core::{ApiResource, GroupVersionKind},
 };
 use longshore_hub::{Config, Environment, RunningHub, identity::Authority};
-use longshore_link::{PropertyReport, Reported, Up};
+use longshore_link::Up;
 use longshore_process::http;
-use longshore_types::{DeviceName, NodeName, Quality, Value as Twin};
+use longshore_types::{
+    DeviceName, NodeName, Quality, Value as Twin,
+    device::PropertyType,
+    report::{DeviceReport, DeviceState, PropertyReport},
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -193,19 +197,17 @@ pub(crate) fn device(name: &str, model: &str, node: &str) -> Value {
 }
 
 pub(crate) fn reading(device: &str, uid: &str, value: f64) -> Up {
-    Up::Reported(Reported {
-        device: DeviceName::new("default", device).unwrap(),
+    Up::Reported(DeviceReport {
+        name: DeviceName::new("default", device).unwrap(),
         uid: uid.to_owned(),
-        state: "online".to_owned(),
+        state: DeviceState::Online,
         last_online_ms: Some(1_732_000_000_123),
         properties: vec![PropertyReport {
-            name: "temperature".to_owned(),
             value: Some(Twin::Float(value)),
-            text: value.to_string(),
-            data_type: "float".to_owned(),
+            value_type: Some(PropertyType::Float),
             quality: Quality::Good,
             source_time_ms: Some(1_732_000_000_000),
-            ..PropertyReport::default()
+            ..PropertyReport::new("temperature")
         }],
         conditions: Vec::new(),
         warnings: Vec::new(),

@@ -1,8 +1,10 @@
 //! What is wrong with a device shows while its node is away.
 
-use longshore_link::{
-    Condition, ConditionStatus, MapperReport, NodeReport, Reported, SchemaReport, Up, fingerprint,
-    schema_hash,
+use longshore_link::{MapperReport, NodeReport, SchemaReport, Up, fingerprint, schema_hash};
+use longshore_types::{
+    Timestamp,
+    device::{Condition, ConditionStatus},
+    report::DeviceReport,
 };
 use serde_json::{Value, json};
 
@@ -123,11 +125,11 @@ async fn the_word_of_the_edge_counts_once_it_saw_the_device_as_it_is() {
         };
         reported.fingerprint = fingerprint(object, uid, Some(model));
         reported.conditions = vec![Condition {
-            kind: "ConfigValid".to_owned(),
+            condition: "ConfigValid".to_owned(),
             status: ConditionStatus::False,
             reason: reason.to_owned(),
             message: "the edge says so".to_owned(),
-            since_ms: 1,
+            last_transition_time: Some(Timestamp::from_millis(1)),
         }];
         reported
     };
@@ -149,7 +151,7 @@ async fn the_word_of_the_edge_counts_once_it_saw_the_device_as_it_is() {
     let status = wait_for(&hub, "boiler", "Valid").await;
     assert_eq!(crate::harness::reported(Some(&status)), "21.5");
     // So does the model alone.
-    let late = Reported {
+    let late = DeviceReport {
         fingerprint: 0,
         ..of_edge(object, model, "OfAnOldEdge")
     };

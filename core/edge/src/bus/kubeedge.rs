@@ -10,7 +10,9 @@
 //! of the Device.
 
 use longshore_types::{
-    DeviceName, NodeName, Quality, Topic, Value,
+    DeviceName, NodeName, Quality, Topic,
+    device::PropertyType,
+    report::{DesiredReport, DeviceReport, DeviceState, PropertyReport},
     topic::{DeviceEvent, NodeEvent},
 };
 use serde::Deserialize;
@@ -18,7 +20,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::{
     ports::{DeviceChange, MembershipChange},
-    twin::{DesiredTwin, DeviceState, DeviceTwin, LocalUpdate, PropertyTwin},
+    twin::LocalUpdate,
 };
 
 /// The topics that are published when something changes.
@@ -234,7 +236,7 @@ fn state(state: Option<&str>) -> Result<DeviceState, String> {
 /// `twin/get/result` and `twin/update/result`.
 pub(super) fn twin_result(
     event_id: &str,
-    device: &DeviceTwin,
+    device: &DeviceReport,
     only: Option<&[String]>,
     now_ms: i64,
 ) -> Vec<u8> {
@@ -257,7 +259,7 @@ pub(super) fn failure(event_id: &str, failure: &Failure, now_ms: i64) -> Vec<u8>
 }
 
 /// `state/update/result`.
-pub(super) fn state_result(event_id: &str, device: &DeviceTwin, now_ms: i64) -> Vec<u8> {
+pub(super) fn state_result(event_id: &str, device: &DeviceReport, now_ms: i64) -> Vec<u8> {
     bytes(&json!({
         "event_id": event_id, "timestamp": now_ms,
         "device": {"name": device.name.name(), "state": device.state.as_str(), "last_online": last_online(device)},
@@ -265,7 +267,7 @@ pub(super) fn state_result(event_id: &str, device: &DeviceTwin, now_ms: i64) -> 
 }
 
 /// `membership/get/result`.
-pub(super) fn membership(event_id: &str, devices: &[DeviceTwin], now_ms: i64) -> Vec<u8> {
+pub(super) fn membership(event_id: &str, devices: &[DeviceReport], now_ms: i64) -> Vec<u8> {
     let devices: Vec<Json> = devices.iter().map(member).collect();
     bytes(&json!({"event_id": event_id, "timestamp": now_ms, "devices": devices}))
 }
@@ -310,7 +312,7 @@ pub(super) fn delta(change: &DeviceChange, now_ms: i64) -> Option<Vec<u8>> {
         if property
             .value
             .as_ref()
-            .is_none_or(|value| value_text(value) != desired.value)
+            .is_none_or(|value| value.to_string() != desired.value)
         {
             delta.insert(property.name.to_string(), desired.value.clone().into());
             twins.insert(property.name.to_string(), twin(property));
@@ -321,7 +323,7 @@ pub(super) fn delta(change: &DeviceChange, now_ms: i64) -> Option<Vec<u8>> {
     })
 }
 
-fn member(device: &DeviceTwin) -> Json {
+fn member(device: &DeviceReport) -> Json {
     json!({
         "id": device.name.as_str(), "name": device.name.name(), "description": "",
         "state": device.state.as_str(), "last_online": last_online(device), "attributes": {},
@@ -329,7 +331,7 @@ fn member(device: &DeviceTwin) -> Json {
     })
 }
 
-fn last_online(device: &DeviceTwin) -> String {
+fn last_online(device: &DeviceReport) -> String {
     device
         .last_online_ms
         .map(|ms| ms.to_string())
@@ -337,7 +339,7 @@ fn last_online(device: &DeviceTwin) -> String {
 }
 
 /// One twin. Quality and reason stand in `actual.metadata`, where KubeEdge leaves room.
-fn twin(property: &PropertyTwin) -> Json {
+fn twin(property: &PropertyReport) -> Json {
     let mut twin = Map::new();
     if let Some(desired) = &property.desired {
         twin.insert(
@@ -357,13 +359,13 @@ fn twin(property: &PropertyTwin) -> Json {
         }
         twin.insert(
             "actual".into(),
-            json!({"value": value_text(value), "metadata": metadata}),
+            json!({"value": value.to_string(), "metadata": metadata}),
         );
     }
     twin.insert("optional".into(), false.into());
     twin.insert(
         "metadata".into(),
-        json!({"type": property.kind.to_lowercase()}),
+        json!({"type": property.value_type.map_or("", PropertyType::metadata_name)}),
     );
     if let Some(desired) = &property.desired {
         twin.insert("expected_version".into(), version(desired));
@@ -375,17 +377,13 @@ fn twin(property: &PropertyTwin) -> Json {
     Json::Object(twin)
 }
 
-fn version(desired: &DesiredTwin) -> Json {
+fn version(desired: &DesiredReport) -> Json {
     let (cloud, edge) = if desired.local {
         (0, desired.version)
     } else {
         (desired.version, 0)
     };
     json!({"cloud": cloud, "edge": edge})
-}
-
-fn value_text(value: &Value) -> String {
-    value.to_string()
 }
 
 fn bytes(json: &Json) -> Vec<u8> {

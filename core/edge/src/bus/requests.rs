@@ -220,7 +220,7 @@ impl Responder {
     async fn set_state(
         &self,
         device: DeviceName,
-        state: Result<crate::twin::DeviceState, String>,
+        state: Result<longshore_types::report::DeviceState, String>,
         event_id: &str,
         now_ms: i64,
     ) -> Result<Vec<u8>, Failure> {

@@ -6,14 +6,19 @@ use std::{
     time::Duration,
 };
 
-use longshore_types::{DeviceName, NodeName, Quality, Reason, Topic, Value, topic::DeviceEvent};
+use longshore_types::{
+    DeviceName, NodeName, Quality, Topic, Value,
+    device::PropertyType,
+    report::{DesiredReport, DeviceReport, DeviceState, PropertyReport},
+    topic::DeviceEvent,
+};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use super::{Bus, BusMode, EmbeddedOptions, ExternalOptions, KubeEdgeTopics, User, kubeedge};
 use crate::{
     ports::{BusPort, DeviceChange, PropertyChange},
-    twin::{self, DesiredTwin, DeviceState, DeviceTwin, PropertyTwin, Request, WriteState},
+    twin::{self, Request},
 };
 
 const INSTALL: &str = "apt-get install mosquitto mosquitto-clients";
@@ -25,33 +30,27 @@ fn boiler() -> DeviceName {
     DeviceName::new("default", "boiler").unwrap()
 }
 
-fn property(value: f64, desired: Option<&str>) -> PropertyTwin {
-    PropertyTwin {
-        name: "temperature".into(),
-        kind: "FLOAT",
+fn property(value: f64, desired: Option<&str>) -> PropertyReport {
+    PropertyReport {
+        value_type: Some(PropertyType::Float),
         writable: true,
-        report_to_cloud: true,
         value: Some(Value::Float(value)),
         quality: Quality::Good,
-        reason: Reason::None,
         source_time_ms: Some(1_598_251_320_123),
         last_read_ms: Some(1_598_251_320_123),
-        last_error: None,
-        desired: desired.map(|value| DesiredTwin {
+        desired: desired.map(|value| DesiredReport {
             value: value.to_owned(),
             time_ms: 1_598_251_320_000,
-            local: false,
-            write: WriteState::Pending,
-            message: String::new(),
-            since_ms: 0,
             version: 1,
+            ..DesiredReport::default()
         }),
         version: 2,
+        ..PropertyReport::new("temperature")
     }
 }
 
-fn device(value: f64, desired: Option<&str>) -> DeviceTwin {
-    DeviceTwin {
+fn device(value: f64, desired: Option<&str>) -> DeviceReport {
+    DeviceReport {
         name: boiler(),
         uid: String::new(),
         fingerprint: 0,
@@ -81,7 +80,7 @@ fn engine() -> twin::TwinHandle {
     handle
 }
 
-async fn answer(mut inbox: twin::TwinInbox, mut device: DeviceTwin) {
+async fn answer(mut inbox: twin::TwinInbox, mut device: DeviceReport) {
     while let Some(request) = inbox.0.recv().await {
         match request {
             Request::Get {

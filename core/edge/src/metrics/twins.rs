@@ -1,22 +1,24 @@
 //! Twins as JSON.
 
-use longshore_types::{NodeName, Timestamp, Value, ValueRef};
+use longshore_types::{
+    NodeName, Timestamp, Value, ValueRef,
+    device::{Condition, EventReport},
+    report::{DeviceReport, PropertyReport},
+};
 use serde_json::{Map, json};
 
-use crate::twin::{Condition, DeviceTwin, EventTwin, PropertyTwin};
-
-pub(super) fn list(node: &NodeName, twins: &[DeviceTwin]) -> Vec<u8> {
+pub(super) fn list(node: &NodeName, twins: &[DeviceReport]) -> Vec<u8> {
     let devices: Vec<_> = twins.iter().map(device).collect();
     json!({ "node": node.as_str(), "devices": devices })
         .to_string()
         .into_bytes()
 }
 
-pub(super) fn one(twin: &DeviceTwin) -> Vec<u8> {
+pub(super) fn one(twin: &DeviceReport) -> Vec<u8> {
     device(twin).to_string().into_bytes()
 }
 
-fn device(twin: &DeviceTwin) -> serde_json::Value {
+fn device(twin: &DeviceReport) -> serde_json::Value {
     json!({
         "device": twin.name.as_str(),
         "namespace": twin.name.namespace(),
@@ -34,27 +36,27 @@ fn device(twin: &DeviceTwin) -> serde_json::Value {
     })
 }
 
-fn event(event: &EventTwin) -> serde_json::Value {
+fn event(event: &EventReport) -> serde_json::Value {
     json!({
         "name": event.name,
         "active": event.active,
         "severity": event.severity.as_str(),
         "message": event.message,
-        "since": time(Some(event.since_ms)),
+        "since": event.since,
     })
 }
 
 fn condition(condition: &Condition) -> serde_json::Value {
     json!({
-        "type": condition.kind,
-        "status": match condition.status { Some(true) => "True", Some(false) => "False", None => "Unknown" },
+        "type": condition.condition,
+        "status": condition.status,
         "reason": condition.reason,
         "message": condition.message,
-        "lastTransitionTime": time(Some(condition.since_ms)),
+        "lastTransitionTime": condition.last_transition_time,
     })
 }
 
-fn property(twin: &PropertyTwin) -> serde_json::Value {
+fn property(twin: &PropertyReport) -> serde_json::Value {
     let mut out = Map::new();
     let mut put = |key: &str, value: serde_json::Value| {
         if !value.is_null() {
@@ -62,7 +64,7 @@ fn property(twin: &PropertyTwin) -> serde_json::Value {
         }
     };
     put("name", json!(&*twin.name));
-    put("type", json!(twin.kind));
+    put("type", json!(twin.value_type));
     put("writable", json!(twin.writable));
     put(
         "value",

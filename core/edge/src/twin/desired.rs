@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use longshore_types::Value;
 
-use super::handle::WriteState;
+use longshore_types::device::WriteState;
 
 /// A mapper answers within the write's budget; this much more and it is lost.
 const GRACE_MS: u64 = 2_000;

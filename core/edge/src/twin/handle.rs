@@ -1,159 +1,14 @@
 //! How the rest of `edgecore` talks to the twin engine: a bounded queue of
 //! requests, each answered once.
 
-use std::sync::Arc;
-
-use longshore_types::{DeviceName, Fault, Quality, Reason, Value, event::Severity};
+use longshore_types::{
+    DeviceName,
+    report::{DeviceReport, DeviceState},
+};
 use tokio::sync::{mpsc, oneshot};
 
 /// Requests that may wait for the engine; callers wait when it is full.
 const QUEUE: usize = 64;
-
-/// A device with all of its twins, at one moment.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DeviceTwin {
-    /// Namespace and name.
-    pub name: DeviceName,
-    /// The Device object's uid, if the API server gave one.
-    pub uid: String,
-    /// Tells which objects the edge has made up its mind about, for the hub.
-    pub fingerprint: u64,
-    /// Whether it answers.
-    pub state: DeviceState,
-    /// When it last gave a good reading (ms since the epoch).
-    pub last_online_ms: Option<i64>,
-    /// What an operator should know.
-    pub conditions: Vec<Condition>,
-    /// Faults of its configuration, and doubts about it, at their key paths.
-    pub warnings: Vec<Fault>,
-    /// Events that are active, and those that were.
-    pub events: Vec<EventTwin>,
-    /// The properties, in the order of the Device.
-    pub properties: Vec<PropertyTwin>,
-}
-
-/// An event of a device that is active, or was.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventTwin {
-    /// Its name.
-    pub name: String,
-    /// Whether it is active.
-    pub active: bool,
-    /// How bad it is.
-    pub severity: Severity,
-    /// For people, as it was when it turned.
-    pub message: String,
-    /// When it turned (ms since the epoch).
-    pub since_ms: i64,
-}
-
-/// One property of a device at one moment.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PropertyTwin {
-    /// Name of the property.
-    pub name: Arc<str>,
-    /// The model's type: `INT`, `FLOAT`, `DOUBLE`, `STRING`, `BOOLEAN`, `BYTES`.
-    pub kind: &'static str,
-    /// Whether it may be written.
-    pub writable: bool,
-    /// Whether the cloud wants it.
-    pub report_to_cloud: bool,
-    /// The last usable value.
-    pub value: Option<Value>,
-    /// How far to trust it.
-    pub quality: Quality,
-    /// Why it is not good.
-    pub reason: Reason,
-    /// When the value was true at its source (ms since the epoch).
-    pub source_time_ms: Option<i64>,
-    /// The last good reading (ms since the epoch).
-    pub last_read_ms: Option<i64>,
-    /// The last error, gone after a good reading.
-    pub last_error: Option<String>,
-    /// What it should be.
-    pub desired: Option<DesiredTwin>,
-    /// How many times the value changed since start, for `actual_version`.
-    pub version: u64,
-}
-
-/// What a property should be, and how far that has come.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DesiredTwin {
-    /// The text as given.
-    pub value: String,
-    /// When it was given (ms since the epoch).
-    pub time_ms: i64,
-    /// By the Device object, or by a local client.
-    pub local: bool,
-    /// How far the write has come.
-    pub write: WriteState,
-    /// Why it failed or is not done yet; empty otherwise.
-    pub message: String,
-    /// When `write` became what it is (ms since the epoch).
-    pub since_ms: i64,
-    /// How many times the desired value changed since start, for `expected_version`.
-    pub version: u64,
-}
-
-/// How far a desired value has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WriteState {
-    /// Waits, is being written, or is being read back.
-    Pending,
-    /// The device has it.
-    Confirmed,
-    /// Refused, or given up for now; the message says why.
-    Failed,
-}
-
-impl WriteState {
-    /// `pending`, `confirmed` or `failed`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Confirmed => "confirmed",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// Whether a device answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DeviceState {
-    /// Not known yet.
-    #[default]
-    Unknown,
-    /// It answers.
-    Online,
-    /// It does not answer.
-    Offline,
-}
-
-impl DeviceState {
-    /// `unknown`, `online` or `offline`, as in KubeEdge.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Online => "online",
-            Self::Offline => "offline",
-        }
-    }
-}
-
-/// A condition of a device, in the manner of Kubernetes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Condition {
-    /// `Reachable`, `ConfigValid` or `Served`.
-    pub kind: &'static str,
-    /// True, false or (for `None`) unknown.
-    pub status: Option<bool>,
-    /// One word in CamelCase.
-    pub reason: &'static str,
-    /// For people.
-    pub message: String,
-    /// When `status` became what it is (ms since the epoch).
-    pub since_ms: i64,
-}
 
 /// A change that a local client asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -214,15 +69,15 @@ pub struct EngineStats {
 pub(crate) enum Request {
     Get {
         device: DeviceName,
-        reply: oneshot::Sender<Option<DeviceTwin>>,
+        reply: oneshot::Sender<Option<DeviceReport>>,
     },
     List {
-        reply: oneshot::Sender<Vec<DeviceTwin>>,
+        reply: oneshot::Sender<Vec<DeviceReport>>,
     },
     Update {
         device: DeviceName,
         updates: Vec<LocalUpdate>,
-        reply: oneshot::Sender<Result<DeviceTwin, UpdateError>>,
+        reply: oneshot::Sender<Result<DeviceReport, UpdateError>>,
     },
     SetState {
         device: DeviceName,
@@ -256,14 +111,14 @@ pub fn channel() -> (TwinHandle, TwinInbox) {
 
 impl TwinHandle {
     /// One device; `None` when this node does not serve it.
-    pub async fn get(&self, device: DeviceName) -> Option<DeviceTwin> {
+    pub async fn get(&self, device: DeviceName) -> Option<DeviceReport> {
         self.ask(|reply| Request::Get { device, reply })
             .await
             .flatten()
     }
 
     /// All devices of the node, by name.
-    pub async fn list(&self) -> Vec<DeviceTwin> {
+    pub async fn list(&self) -> Vec<DeviceReport> {
         self.ask(|reply| Request::List { reply })
             .await
             .unwrap_or_default()
@@ -275,7 +130,7 @@ impl TwinHandle {
         &self,
         device: DeviceName,
         updates: Vec<LocalUpdate>,
-    ) -> Result<DeviceTwin, UpdateError> {
+    ) -> Result<DeviceReport, UpdateError> {
         self.ask(|reply| Request::Update {
             device,
             updates,

@@ -28,7 +28,4 @@ mod saver;
 pub(crate) use handle::Request;
 
 pub use driver::{Parts, run};
-pub use handle::{
-    Condition, DesiredTwin, DeviceState, DeviceTwin, EngineStats, EventTwin, LocalUpdate,
-    PropertyTwin, TwinHandle, TwinInbox, UpdateError, WriteState, channel,
-};
+pub use handle::{EngineStats, LocalUpdate, TwinHandle, TwinInbox, UpdateError, channel};

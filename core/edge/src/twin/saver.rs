@@ -4,15 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use longshore_link::{
-    Condition, ConditionStatus, EventReport, PropertyReport, Reported, Up, WritePhase, WriteReport,
-};
+use longshore_link::Up;
+use longshore_types::report::DeviceReport;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::{
-    engine::{Engine, Now},
-    handle::{self, DeviceTwin, PropertyTwin, WriteState},
-};
+use super::engine::{Engine, Now};
 use crate::store::{Answer, DesiredRow, NewRecord, RecordClass, StoreError, StoreHandle, TwinBlob};
 
 /// Devices of one job.
@@ -193,76 +189,13 @@ fn answered(answer: &mut Answer<()>) -> Option<Result<(), StoreError>> {
 }
 
 /// A device's report as a record of the outbox.
-fn record(twin: DeviceTwin) -> NewRecord {
-    let up = Up::Reported(Reported {
-        uid: twin.uid,
-        state: twin.state.as_str().to_owned(),
-        last_online_ms: twin.last_online_ms,
-        properties: twin.properties.into_iter().map(property).collect(),
-        conditions: twin.conditions.into_iter().map(condition).collect(),
-        warnings: twin.warnings,
-        events: twin.events.into_iter().map(event).collect(),
-        fingerprint: twin.fingerprint,
-        device: twin.name,
-    });
+fn record(report: DeviceReport) -> NewRecord {
+    let up = Up::Reported(report);
     let class = up
         .key()
         .map_or(RecordClass::Confirmation, RecordClass::Latest);
     NewRecord {
         class,
         payload: up.encode().to_vec(),
-    }
-}
-
-fn property(twin: PropertyTwin) -> PropertyReport {
-    PropertyReport {
-        name: twin.name.to_string(),
-        text: twin
-            .value
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
-        value: twin.value,
-        data_type: twin.kind.to_owned(),
-        quality: twin.quality,
-        reason: twin.reason,
-        source_time_ms: twin.source_time_ms,
-        last_read_ms: twin.last_read_ms,
-        last_error: twin.last_error,
-        write: twin.desired.as_ref().map(|desired| WriteReport {
-            phase: match desired.write {
-                WriteState::Pending => WritePhase::Pending,
-                WriteState::Confirmed => WritePhase::Confirmed,
-                WriteState::Failed => WritePhase::Failed,
-            },
-            message: desired.message.clone(),
-            time_ms: desired.since_ms,
-        }),
-        desired_local: twin.desired.as_ref().is_some_and(|desired| desired.local),
-        desired: twin.desired.map(|desired| desired.value),
-    }
-}
-
-fn event(event: handle::EventTwin) -> EventReport {
-    EventReport {
-        name: event.name,
-        active: event.active,
-        severity: event.severity,
-        message: event.message,
-        since_ms: event.since_ms,
-    }
-}
-
-fn condition(condition: handle::Condition) -> Condition {
-    Condition {
-        kind: condition.kind.to_owned(),
-        status: match condition.status {
-            Some(true) => ConditionStatus::True,
-            Some(false) => ConditionStatus::False,
-            None => ConditionStatus::Unknown,
-        },
-        reason: condition.reason.to_owned(),
-        message: condition.message,
-        since_ms: condition.since_ms,
     }
 }

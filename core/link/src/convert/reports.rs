@@ -1,12 +1,14 @@
 use bytes::Bytes;
-use longshore_types::{DeviceName, Fault, Level, Quality, Reason, Value, event::Severity};
+use longshore_types::{
+    DeviceName, Fault, Level, Quality, Reason, Timestamp, Value,
+    device::{Condition, ConditionStatus, EventReport, PropertyType, WriteState},
+    event::Severity,
+    report::{DesiredReport, DeviceReport, DeviceState, PropertyReport},
+};
 use prost::Message;
 
 use crate::frame::DecodeError;
-use crate::up::{
-    Condition, ConditionStatus, EventReport, MAX_SCHEMA_BYTES, MapperReport, NodeAddress,
-    NodeReport, PropertyReport, Reported, SchemaReport, Up, WritePhase, WriteReport,
-};
+use crate::up::{MAX_SCHEMA_BYTES, MapperReport, NodeAddress, NodeReport, SchemaReport, Up};
 use crate::wire::{self, property, up::Body};
 
 impl Up {
@@ -58,16 +60,16 @@ impl TryFrom<wire::Schema> for SchemaReport {
     }
 }
 
-impl From<&Reported> for wire::Reported {
-    fn from(reported: &Reported) -> Self {
+impl From<&DeviceReport> for wire::Reported {
+    fn from(reported: &DeviceReport) -> Self {
         Self {
-            namespace: reported.device.namespace().to_owned(),
-            name: reported.device.name().to_owned(),
+            namespace: reported.name.namespace().to_owned(),
+            name: reported.name.name().to_owned(),
             uid: reported.uid.clone(),
-            state: reported.state.clone(),
+            state: reported.state.as_str().to_owned(),
             last_online_ms: reported.last_online_ms,
             properties: reported.properties.iter().map(Into::into).collect(),
-            conditions: reported.conditions.iter().map(Into::into).collect(),
+            conditions: reported.conditions.iter().map(wire_condition).collect(),
             warnings: reported.warnings.iter().map(wire_fault).collect(),
             events: reported.events.iter().map(wire_event).collect(),
             fingerprint: reported.fingerprint,
@@ -75,11 +77,11 @@ impl From<&Reported> for wire::Reported {
     }
 }
 
-impl TryFrom<wire::Reported> for Reported {
+impl TryFrom<wire::Reported> for DeviceReport {
     type Error = DecodeError;
 
     fn try_from(reported: wire::Reported) -> Result<Self, DecodeError> {
-        let device = DeviceName::new(&reported.namespace, &reported.name).map_err(|source| {
+        let name = DeviceName::new(&reported.namespace, &reported.name).map_err(|source| {
             DecodeError::Name {
                 field: "reported.name",
                 source,
@@ -91,12 +93,16 @@ impl TryFrom<wire::Reported> for Reported {
             .map(PropertyReport::try_from)
             .collect::<Result<_, _>>()?;
         Ok(Self {
-            device,
+            name,
             uid: reported.uid,
-            state: reported.state,
+            state: DeviceState::from_word(&reported.state),
             last_online_ms: reported.last_online_ms,
             properties,
-            conditions: reported.conditions.into_iter().map(Into::into).collect(),
+            conditions: reported
+                .conditions
+                .into_iter()
+                .map(domain_condition)
+                .collect(),
             warnings: reported.warnings.into_iter().map(domain_fault).collect(),
             events: reported.events.into_iter().map(domain_event).collect(),
             fingerprint: reported.fingerprint,
@@ -106,11 +112,15 @@ impl TryFrom<wire::Reported> for Reported {
 
 impl From<&PropertyReport> for wire::Property {
     fn from(report: &PropertyReport) -> Self {
+        let desired = report.desired.as_ref();
         Self {
-            name: report.name.clone(),
+            name: report.name.to_string(),
             value: report.value.as_ref().map(wire_value),
-            text: report.text.clone(),
-            data_type: report.data_type.clone(),
+            text: report.text(),
+            data_type: report
+                .value_type
+                .map_or("", PropertyType::metadata_name)
+                .to_owned(),
             quality: match report.quality {
                 Quality::Good => 0,
                 Quality::Uncertain => 1,
@@ -120,16 +130,16 @@ impl From<&PropertyReport> for wire::Property {
             source_time_ms: report.source_time_ms,
             last_read_ms: report.last_read_ms,
             last_error: report.last_error.clone(),
-            desired: report.desired.clone(),
-            desired_local: report.desired_local,
-            write: report.write.as_ref().map(|write| wire::Write {
-                phase: match write.phase {
-                    WritePhase::Pending => 0,
-                    WritePhase::Confirmed => 1,
-                    WritePhase::Failed => 2,
+            desired: desired.map(|desired| desired.value.clone()),
+            desired_local: desired.is_some_and(|desired| desired.local),
+            write: desired.map(|desired| wire::Write {
+                phase: match desired.write {
+                    WriteState::Pending => 0,
+                    WriteState::Confirmed => 1,
+                    WriteState::Failed => 2,
                 },
-                message: write.message.clone(),
-                time_ms: write.time_ms,
+                message: desired.message.clone(),
+                time_ms: desired.since_ms,
             }),
         }
     }
@@ -142,29 +152,21 @@ impl TryFrom<wire::Property> for PropertyReport {
         if report.name.is_empty() {
             return Err(DecodeError::Missing("reported.properties.name"));
         }
-        let write = report.write.map(|write| {
-            let phase = match write.phase {
-                0 => WritePhase::Pending,
-                1 => WritePhase::Confirmed,
-                2 => WritePhase::Failed,
-                other => {
-                    return Err(DecodeError::Invalid {
-                        field: "write.phase",
-                        value: other.to_string(),
-                    });
-                }
-            };
-            Ok(WriteReport {
-                phase,
-                message: write.message,
-                time_ms: write.time_ms,
-            })
-        });
+        let write = report.write.unwrap_or_default();
+        let state = match write.phase {
+            0 => WriteState::Pending,
+            1 => WriteState::Confirmed,
+            2 => WriteState::Failed,
+            other => {
+                return Err(DecodeError::Invalid {
+                    field: "write.phase",
+                    value: other.to_string(),
+                });
+            }
+        };
         Ok(Self {
-            name: report.name,
             value: report.value.map(domain_value),
-            text: report.text,
-            data_type: report.data_type,
+            value_type: PropertyType::from_word(&report.data_type),
             quality: match report.quality {
                 0 => Quality::Good,
                 2 => Quality::Bad,
@@ -174,9 +176,15 @@ impl TryFrom<wire::Property> for PropertyReport {
             source_time_ms: report.source_time_ms,
             last_read_ms: report.last_read_ms,
             last_error: report.last_error,
-            desired: report.desired,
-            desired_local: report.desired_local,
-            write: write.transpose()?,
+            desired: report.desired.map(|value| DesiredReport {
+                value,
+                local: report.desired_local,
+                write: state,
+                message: write.message,
+                since_ms: write.time_ms,
+                ..DesiredReport::default()
+            }),
+            ..Self::new(report.name)
         })
     }
 }
@@ -213,7 +221,7 @@ fn wire_event(event: &EventReport) -> wire::Event {
             Severity::Critical => 3,
         },
         message: event.message.clone(),
-        since_ms: event.since_ms,
+        since_ms: event.since.map_or(0, Timestamp::as_millis),
     }
 }
 
@@ -229,7 +237,7 @@ fn domain_event(event: wire::Event) -> EventReport {
             _ => Severity::Minor,
         },
         message: event.message,
-        since_ms: event.since_ms,
+        since: Some(Timestamp::from_millis(event.since_ms)),
     }
 }
 
@@ -284,35 +292,33 @@ fn reason_of(code: u32) -> Reason {
     }
 }
 
-impl From<&Condition> for wire::Condition {
-    fn from(condition: &Condition) -> Self {
-        Self {
-            kind: condition.kind.clone(),
-            status: match condition.status {
-                ConditionStatus::Unknown => 0,
-                ConditionStatus::True => 1,
-                ConditionStatus::False => 2,
-            },
-            reason: condition.reason.clone(),
-            message: condition.message.clone(),
-            since_ms: condition.since_ms,
-        }
+fn wire_condition(condition: &Condition) -> wire::Condition {
+    wire::Condition {
+        kind: condition.condition.clone(),
+        status: match condition.status {
+            ConditionStatus::Unknown => 0,
+            ConditionStatus::True => 1,
+            ConditionStatus::False => 2,
+        },
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+        since_ms: condition
+            .last_transition_time
+            .map_or(0, Timestamp::as_millis),
     }
 }
 
-impl From<wire::Condition> for Condition {
-    fn from(condition: wire::Condition) -> Self {
-        Self {
-            kind: condition.kind,
-            status: match condition.status {
-                1 => ConditionStatus::True,
-                2 => ConditionStatus::False,
-                _ => ConditionStatus::Unknown,
-            },
-            reason: condition.reason,
-            message: condition.message,
-            since_ms: condition.since_ms,
-        }
+fn domain_condition(condition: wire::Condition) -> Condition {
+    Condition {
+        condition: condition.kind,
+        status: match condition.status {
+            1 => ConditionStatus::True,
+            2 => ConditionStatus::False,
+            _ => ConditionStatus::Unknown,
+        },
+        reason: condition.reason,
+        message: condition.message,
+        last_transition_time: Some(Timestamp::from_millis(condition.since_ms)),
     }
 }
 

@@ -2,11 +2,15 @@
 
 use bytes::Bytes;
 use longshore_link::{
-    Change, Condition, ConditionStatus, Content, DecodeError, Epoch, EventReport, Frame, Hello,
-    MapperReport, NodeAddress, NodeReport, ObjectKey, Objects, PropertyReport, Records,
-    RefuseReason, Reported, SchemaReport, Up, UpRecord, Welcome, WritePhase, WriteReport,
+    Change, Content, DecodeError, Epoch, Frame, Hello, MapperReport, NodeAddress, NodeReport,
+    ObjectKey, Objects, Records, RefuseReason, SchemaReport, Up, UpRecord, Welcome,
 };
-use longshore_types::{DeviceName, Fault, Quality, Reason, Value, event::Severity};
+use longshore_types::{
+    DeviceName, Fault, Quality, Reason, Timestamp, Value,
+    device::{Condition, ConditionStatus, EventReport, PropertyType, WriteState},
+    event::Severity,
+    report::{DesiredReport, DeviceReport, DeviceState, PropertyReport},
+};
 use proptest::prelude::*;
 
 fn hex(bytes: &[u8]) -> String {
@@ -114,65 +118,63 @@ fn frames() -> Vec<(&'static str, Frame)> {
 }
 
 fn reports() -> Vec<(&'static str, Up)> {
-    let property = |name: &str, value: Value, text: &str| PropertyReport {
-        name: name.into(),
+    let property = |name: &str, value: Value| PropertyReport {
         value: Some(value),
-        text: text.into(),
-        data_type: "float".into(),
+        value_type: Some(PropertyType::Float),
         quality: Quality::Good,
         source_time_ms: Some(1_732_000_000_123),
         last_read_ms: Some(1_732_000_000_124),
-        ..PropertyReport::default()
+        ..PropertyReport::new(name)
     };
-    let mut setpoint = property("setpoint", Value::Float(21.5), "21.5");
-    setpoint.desired = Some("22".into());
-    setpoint.desired_local = true;
-    setpoint.write = Some(WriteReport {
-        phase: WritePhase::Failed,
+    let mut setpoint = property("setpoint", Value::Float(21.5));
+    setpoint.desired = Some(DesiredReport {
+        value: "22".into(),
+        local: true,
+        write: WriteState::Failed,
         message: "out of range".into(),
-        time_ms: 1_732_000_000_000,
+        since_ms: 1_732_000_000_000,
+        ..DesiredReport::default()
     });
     let broken = PropertyReport {
-        name: "pressure".into(),
         quality: Quality::Bad,
         reason: Reason::Timeout,
         last_error: Some("no answer within 1 s".into()),
-        ..PropertyReport::default()
+        ..PropertyReport::new("pressure")
     };
     let properties = vec![
         setpoint,
         broken,
-        property("b", Value::Bool(true), "true"),
-        property("i", Value::Int(-5), "-5"),
-        property("u", Value::Uint(u64::MAX), "18446744073709551615"),
-        property("s", Value::String("on".into()), "on"),
-        property("y", Value::Bytes(vec![0, 255].into()), "AP8="),
+        property("b", Value::Bool(true)),
+        property("i", Value::Int(-5)),
+        property("u", Value::Uint(u64::MAX)),
+        property("s", Value::String("on".into())),
+        property("y", Value::Bytes(vec![0, 255].into())),
     ];
-    let reported = Reported {
-        device: DeviceName::new("default", "boiler").expect("a name"),
+    let reported = DeviceReport {
+        name: DeviceName::new("default", "boiler").expect("a name"),
         uid: "0b5f".into(),
-        state: "online".into(),
+        state: DeviceState::Online,
         last_online_ms: Some(1_732_000_000_200),
         properties,
         conditions: vec![Condition {
-            kind: "Reachable".into(),
+            condition: "Reachable".into(),
             status: ConditionStatus::True,
             reason: "Answers".into(),
             message: "the device answers".into(),
-            since_ms: 1_732_000_000_001,
+            last_transition_time: Some(Timestamp::from_millis(1_732_000_000_001)),
         }],
         warnings: vec![Fault::warning("spec.x", "unknown key")],
         events: Vec::new(),
         fingerprint: 0,
     };
-    let with_events = Reported {
+    let with_events = DeviceReport {
         properties: Vec::new(),
         events: vec![EventReport {
             name: "hot".into(),
             active: true,
             severity: Severity::Critical,
             message: "the boiler has 95 °C".into(),
-            since_ms: 1_732_000_000_002,
+            since: Some(Timestamp::from_millis(1_732_000_000_002)),
         }],
         ..reported.clone()
     };
@@ -208,7 +210,7 @@ fn reports() -> Vec<(&'static str, Up)> {
         }],
         ..node.clone()
     };
-    let with_fingerprint = Reported {
+    let with_fingerprint = DeviceReport {
         events: Vec::new(),
         fingerprint: 0x1122_3344_5566_7788,
         ..with_events.clone()

@@ -25,7 +25,7 @@ pub struct Extensions {
     pub conditions: Vec<Condition>,
     /// What is known of each property beside its value.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "is_default")]
-    pub properties: Vec<PropertyReport>,
+    pub properties: Vec<PropertyStatus>,
     /// Doubts about the configuration, and faults in it.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "is_default")]
     pub warnings: Vec<Fault>,
@@ -96,7 +96,7 @@ pub enum ConditionStatus {
 /// What is known of a property beside its value.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct PropertyReport {
+pub struct PropertyStatus {
     /// The property.
     #[serde(deserialize_with = "or_default")]
     pub name: String,
@@ -122,13 +122,13 @@ pub struct PropertyReport {
     pub desired_by: Option<String>,
     /// What became of the last write.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub write: Option<WriteReport>,
+    pub write: Option<WriteStatus>,
 }
 
 /// What became of a write.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct WriteReport {
+pub struct WriteStatus {
     /// How far it came.
     pub state: WriteState,
     /// Why it failed, or what it waits for.
@@ -178,7 +178,7 @@ impl Extensions {
     }
 
     /// The report on one property.
-    pub fn property(&self, name: &str) -> Option<&PropertyReport> {
+    pub fn property(&self, name: &str) -> Option<&PropertyStatus> {
         self.properties
             .iter()
             .find(|property| property.name == name)

@@ -15,7 +15,7 @@ mod status;
 use serde::{Deserialize, Deserializer};
 
 pub use extensions::{
-    Condition, ConditionStatus, EventReport, Extensions, PropertyReport, WriteReport, WriteState,
+    Condition, ConditionStatus, EventReport, Extensions, PropertyStatus, WriteState, WriteStatus,
 };
 pub use instance::{
     Device, DeviceMethod, DeviceProperty, DeviceSpec, LocalObjectReference, ProtocolConfig,

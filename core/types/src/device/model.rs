@@ -143,6 +143,12 @@ impl PropertyType {
         }
     }
 
+    /// Reads either spelling.
+    pub fn from_word(word: &str) -> Option<Self> {
+        let spells = |kind: &Self| kind.as_str().eq_ignore_ascii_case(word);
+        Self::ALL.into_iter().find(spells)
+    }
+
     /// Whether its values are numbers.
     pub fn is_number(self) -> bool {
         matches!(self, Self::Int | Self::Float | Self::Double)

@@ -4,8 +4,8 @@
 use longshore_types::{
     Device, DeviceModel, DeviceStatus,
     device::{
-        Condition, ConditionStatus, Extensions, PropertyReport, Twin, TwinProperty, WriteReport,
-        WriteState,
+        Condition, ConditionStatus, Extensions, PropertyStatus, Twin, TwinProperty, WriteState,
+        WriteStatus,
     },
     fault::Fault,
     schema::{self, Schema, Shape},
@@ -108,7 +108,7 @@ fn extensions_keep_what_others_put_there() {
             message: "no answer".into(),
             last_transition_time: time,
         }],
-        properties: vec![PropertyReport {
+        properties: vec![PropertyStatus {
             name: "setpoint".into(),
             quality: Quality::Bad,
             reason: Reason::Line,
@@ -117,7 +117,7 @@ fn extensions_keep_what_others_put_there() {
             last_error: Some("connection refused".into()),
             desired: Some("60".into()),
             desired_by: Some("local".into()),
-            write: Some(WriteReport {
+            write: Some(WriteStatus {
                 state: WriteState::Failed,
                 message: "device refused".into(),
                 time,

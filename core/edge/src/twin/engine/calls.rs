@@ -6,13 +6,14 @@ use std::sync::Arc;
 use longshore_host::{CommandKind, Status};
 use longshore_types::{
     DeviceName, Fault, Quality, Value,
+    device::WriteState,
     expression::ExpressionError,
     method::{Arguments, Method, json},
 };
 use serde_json::{Map, Value as Json};
 
 use super::{Engine, Now, Setup, What, view::shortened};
-use crate::twin::handle::{UpdateError, WriteState};
+use crate::twin::handle::UpdateError;
 
 /// Calls of one device that may run at a time.
 const CALLS_OF_A_DEVICE: usize = 4;

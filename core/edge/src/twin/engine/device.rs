@@ -1,17 +1,77 @@
 //! A device: its beginning, its faults, and what its mapper is told.
 
 use longshore_types::{
-    DeviceName, EffectiveDevice, Fault, Topic, device::AccessMode, effective::EffectiveProperty,
+    DeviceName, EffectiveDevice, Fault, Timestamp, Topic,
+    device::{AccessMode, Condition, ConditionStatus},
+    effective::EffectiveProperty,
     fault::Level,
+    report::DeviceState,
 };
 
 use super::{Device, Now, Setup};
-use crate::twin::handle::{Condition, DeviceState};
+
+/// How a condition of a device stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// True, false or (for `None`) unknown.
+    pub(super) status: Option<bool>,
+    /// One word in CamelCase.
+    pub(super) reason: &'static str,
+    /// For people.
+    pub(super) message: String,
+    /// When `status` became what it is (ms since the epoch).
+    since_ms: i64,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Self {
+            status: None,
+            reason: "Unknown",
+            message: String::new(),
+            since_ms: 0,
+        }
+    }
+}
+
+impl Standing {
+    /// True when the status or its reason is another one than before.
+    pub(super) fn set(
+        &mut self,
+        status: Option<bool>,
+        reason: &'static str,
+        message: impl Into<String>,
+        now: Now,
+    ) -> bool {
+        let message = message.into();
+        let changed = self.status != status || self.reason != reason || self.message != message;
+        if self.status != status || self.since_ms == 0 {
+            self.since_ms = now.unix_ms;
+        }
+        (self.status, self.reason, self.message) = (status, reason, message);
+        changed
+    }
+
+    /// As the API has it.
+    pub(super) fn condition(&self, kind: &str) -> Condition {
+        Condition {
+            condition: kind.to_owned(),
+            status: match self.status {
+                Some(true) => ConditionStatus::True,
+                Some(false) => ConditionStatus::False,
+                None => ConditionStatus::Unknown,
+            },
+            reason: self.reason.to_owned(),
+            message: self.message.clone(),
+            last_transition_time: Some(Timestamp::from_millis(self.since_ms)),
+        }
+    }
+}
 
 impl Device {
     pub(super) fn new(name: DeviceName, uid: String, now: Now) -> Self {
         let topic = Topic::Batch(name.clone()).to_string().into();
-        let mut reachable = Condition::new("Reachable");
+        let mut reachable = Standing::default();
         reachable.set(None, "NotReadYet", "", now);
         Self {
             name,
@@ -32,8 +92,8 @@ impl Device {
             state_by_mapper: false,
             last_online_ms: None,
             reachable,
-            config_valid: Condition::new("ConfigValid"),
-            served: Condition::new("Served"),
+            config_valid: Standing::default(),
+            served: Standing::default(),
             faults: Vec::new(),
             own_faults: 0,
             interest: u64::MAX,

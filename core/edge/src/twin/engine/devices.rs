@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use longshore_types::{DeviceName, EffectiveDevice, effective::EffectiveProperty};
+use longshore_types::{
+    DeviceName, EffectiveDevice, effective::EffectiveProperty, report::DeviceState,
+};
 
 use super::{Device, Engine, Now, REUSE_MS, Setup, device::configuration};
 use crate::{
@@ -11,7 +13,6 @@ use crate::{
     twin::{
         blob::SavedDevice,
         desired::Event,
-        handle::DeviceState,
         point::{FREE, Point},
         reconcile::{Planned, hash},
         rules::Rules,

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use longshore_types::{
-    DeviceName, EffectiveDevice, Quality, Reason, Topic,
+    DeviceName, EffectiveDevice, Quality, Reason, Timestamp, Topic,
+    device::EventReport,
     event::EventRule,
     expression::Term,
     method::{Method, json},
@@ -15,7 +16,6 @@ use super::{Engine, Now, view::shortened};
 use crate::twin::{
     blob::SavedEvent,
     events::{Event, Verdict, fill},
-    handle::EventTwin,
 };
 
 /// What a device can do beside its properties.
@@ -200,17 +200,17 @@ impl Engine {
     }
 
     /// The events that are or were active.
-    pub(super) fn event_twins(&self, id: u32) -> Vec<EventTwin> {
+    pub(super) fn event_twins(&self, id: u32) -> Vec<EventReport> {
         let behavior = self.device(id).and_then(|device| device.behavior.as_ref());
         let events = behavior.into_iter().flat_map(|behavior| &behavior.events);
         events
             .filter(|event| event.since_ms != 0)
-            .map(|event| EventTwin {
+            .map(|event| EventReport {
                 name: event.rule.name.to_string(),
                 active: event.is_active(),
                 severity: event.rule.severity,
                 message: event.message.clone(),
-                since_ms: event.since_ms,
+                since: Some(Timestamp::from_millis(event.since_ms)),
             })
             .collect()
     }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use longshore_host::{Command, CommandKind, Status};
-use longshore_types::Fault;
+use longshore_types::{Fault, report::DeviceState};
 
 use super::{
     CONFIGURES_UNDER_WAY, Device, Engine, Now, OUTAGE_MS, Setup, UnderWay, What,
     device::{Places, is_place, mapper_faults},
 };
-use crate::twin::{desired::Event, handle::DeviceState};
+use crate::twin::desired::Event;
 
 /// Time that a mapper may take to accept a configuration.
 const CONFIGURE_BUDGET: Duration = Duration::from_secs(5);

@@ -22,14 +22,10 @@ use std::{
 };
 
 use longshore_host::Command;
-use longshore_types::{DeviceName, Fault};
+use longshore_types::{DeviceName, Fault, report::DeviceState};
 
-use super::{
-    blob::SavedDevice,
-    handle::{Condition, DeviceState, UpdateError},
-    point::Point,
-    rules::Rules,
-};
+use self::device::Standing;
+use super::{blob::SavedDevice, handle::UpdateError, point::Point, rules::Rules};
 use crate::{
     ports::BusPort,
     store::{DesiredRow, TwinBlob},
@@ -184,9 +180,9 @@ struct Device {
     /// The mapper says whether the device answers; until then readings do.
     state_by_mapper: bool,
     last_online_ms: Option<i64>,
-    reachable: Condition,
-    config_valid: Condition,
-    served: Condition,
+    reachable: Standing,
+    config_valid: Standing,
+    served: Standing,
     /// Faults of the manifests, then those that the mapper found.
     faults: Vec<Fault>,
     /// How many of them are of the manifests.
@@ -399,35 +395,6 @@ impl Device {
     /// Index of a property within the device.
     fn position(&self, property: &str) -> Option<usize> {
         self.names.iter().position(|name| &**name == property)
-    }
-}
-
-impl Condition {
-    fn new(kind: &'static str) -> Self {
-        Self {
-            kind,
-            status: None,
-            reason: "Unknown",
-            message: String::new(),
-            since_ms: 0,
-        }
-    }
-
-    /// True when the status or its reason is another one than before.
-    fn set(
-        &mut self,
-        status: Option<bool>,
-        reason: &'static str,
-        message: impl Into<String>,
-        now: Now,
-    ) -> bool {
-        let message = message.into();
-        let changed = self.status != status || self.reason != reason || self.message != message;
-        if self.status != status || self.since_ms == 0 {
-            self.since_ms = now.unix_ms;
-        }
-        (self.status, self.reason, self.message) = (status, reason, message);
-        changed
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use longshore_types::{Quality, Value};
+use longshore_types::{
+    Quality, Value,
+    report::{DeviceState, PropertyReport},
+};
 
 use super::{Engine, Now, REPORT_AT_LEAST_MS};
 use crate::{
@@ -12,7 +15,6 @@ use crate::{
         desired::Event,
         engine::view::shortened,
         format,
-        handle::{DeviceState, PropertyTwin},
         point::{FREE, Reading},
     },
 };
@@ -183,7 +185,7 @@ impl Engine {
         if let Some(current) = self.property_twin(device, id) {
             let value = value.map(|value| shortened(&value, self.points[id as usize].rules.single));
             let source_time_ms = (time_ns != 0).then_some(time_ns / 1_000_000);
-            let last = PropertyTwin {
+            let last = PropertyReport {
                 value,
                 source_time_ms,
                 version: u64::from(version),

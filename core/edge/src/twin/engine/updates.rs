@@ -1,10 +1,13 @@
 //! What local clients ask for: all of it or nothing.
 
-use longshore_types::{DeviceName, Quality, Reason, Value};
+use longshore_types::{
+    DeviceName, Quality, Reason, Value,
+    report::{DeviceReport, DeviceState},
+};
 
 use super::{Engine, Now};
 use crate::twin::{
-    handle::{DeviceState, DeviceTwin, LocalUpdate, UpdateError},
+    handle::{LocalUpdate, UpdateError},
     point::Reading,
 };
 
@@ -22,7 +25,7 @@ impl Engine {
         name: &DeviceName,
         updates: &[LocalUpdate],
         now: Now,
-    ) -> Result<DeviceTwin, UpdateError> {
+    ) -> Result<DeviceReport, UpdateError> {
         let id = self.known(name)?;
         let checked = updates
             .iter()

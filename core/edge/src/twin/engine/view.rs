@@ -1,24 +1,24 @@
 //! What others see of the engine: twins, reports for the hub, snapshots.
 
-use longshore_types::{DeviceName, Value};
+use longshore_types::{
+    DeviceName, Value,
+    report::{DesiredReport, DeviceReport, PropertyReport},
+};
 
 use super::{Engine, Now, SNAPSHOT_MS};
 use crate::{
     store::TwinBlob,
-    twin::{
-        blob,
-        handle::{DesiredTwin, DeviceTwin, PropertyTwin},
-    },
+    twin::{blob, point::Point},
 };
 
 impl Engine {
     /// One device as it is now.
-    pub(crate) fn get(&self, name: &DeviceName) -> Option<DeviceTwin> {
+    pub(crate) fn get(&self, name: &DeviceName) -> Option<DeviceReport> {
         self.device_twin(*self.by_name.get(name)?)
     }
 
     /// All devices as they are now, by name.
-    pub(crate) fn list(&self) -> Vec<DeviceTwin> {
+    pub(crate) fn list(&self) -> Vec<DeviceReport> {
         let mut devices: Vec<_> = self
             .by_name
             .values()
@@ -28,9 +28,14 @@ impl Engine {
         devices
     }
 
-    pub(super) fn device_twin(&self, id: u32) -> Option<DeviceTwin> {
+    pub(super) fn device_twin(&self, id: u32) -> Option<DeviceReport> {
+        self.report_of(id, |_| true)
+    }
+
+    /// With those of its properties that `wanted` takes.
+    fn report_of(&self, id: u32, wanted: impl Fn(&Point) -> bool) -> Option<DeviceReport> {
         let device = self.device(id)?;
-        Some(DeviceTwin {
+        Some(DeviceReport {
             name: device.name.clone(),
             uid: device.uid.clone(),
             // 0 would be an edge that does not tell.
@@ -38,22 +43,23 @@ impl Engine {
             state: device.state,
             last_online_ms: device.last_online_ms,
             conditions: vec![
-                device.reachable.clone(),
-                device.config_valid.clone(),
-                device.served.clone(),
+                device.reachable.condition("Reachable"),
+                device.config_valid.condition("ConfigValid"),
+                device.served.condition("Served"),
             ],
             warnings: device.faults.clone(),
             events: self.event_twins(id),
             properties: device
                 .points
                 .iter()
+                .filter(|point| wanted(&self.points[**point as usize]))
                 .filter_map(|point| self.property_twin(id, *point))
                 .collect(),
         })
     }
 
     /// One property as it is now.
-    pub(super) fn property_twin(&self, device: u32, id: u32) -> Option<PropertyTwin> {
+    pub(super) fn property_twin(&self, device: u32, id: u32) -> Option<PropertyReport> {
         let device = self.device(device)?;
         let point = self.points.get(id as usize)?;
         let position = device
@@ -62,11 +68,10 @@ impl Engine {
             .ok()
             .or_else(|| device.points.iter().position(|p| *p == id))?;
         let millis = |ns: i64| (ns != 0).then_some(ns / 1_000_000);
-        Some(PropertyTwin {
+        Some(PropertyReport {
             name: device.names[position].clone(),
-            kind: point.rules.value_type.as_str(),
+            value_type: Some(point.rules.value_type),
             writable: point.rules.access == longshore_types::device::AccessMode::ReadWrite,
-            report_to_cloud: point.rules.report_to_cloud,
             value: point
                 .value
                 .as_ref()
@@ -79,7 +84,7 @@ impl Engine {
                 .error
                 .as_deref()
                 .map(|error| in_device(error, position)),
-            desired: point.desired.as_deref().map(|desired| DesiredTwin {
+            desired: point.desired.as_deref().map(|desired| DesiredReport {
                 value: desired.text.to_string(),
                 time_ms: desired.given_ms,
                 local: desired.local,
@@ -94,7 +99,7 @@ impl Engine {
 
     /// Reports that are due, at most `most`. They count as made; give those
     /// that could not be kept back with [`Engine::report_again`].
-    pub(crate) fn due_reports(&mut self, now: Now, most: usize) -> Vec<(u32, DeviceTwin)> {
+    pub(crate) fn due_reports(&mut self, now: Now, most: usize) -> Vec<(u32, DeviceReport)> {
         let due = |id: &&u32| {
             self.device(**id)
                 .is_some_and(|d| d.report_due.is_some_and(|due| due <= now.ms))
@@ -102,7 +107,7 @@ impl Engine {
         let ids: Vec<u32> = self.dirty.iter().filter(due).take(most).copied().collect();
         let mut reports = Vec::with_capacity(ids.len());
         for id in ids {
-            let twin = self.device_twin(id);
+            let report = self.report_of(id, |point| point.rules.report_to_cloud);
             let Some(device) = self.device_mut(id) else {
                 continue;
             };
@@ -112,11 +117,10 @@ impl Engine {
             if clean {
                 self.dirty.remove(&id);
             }
-            if let Some(mut twin) = twin {
-                twin.properties.retain(|property| property.report_to_cloud);
-                if report_state || !twin.properties.is_empty() {
-                    reports.push((id, twin));
-                }
+            if let Some(report) = report
+                && (report_state || !report.properties.is_empty())
+            {
+                reports.push((id, report));
             }
         }
         reports

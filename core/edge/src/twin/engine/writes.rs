@@ -5,18 +5,17 @@ use std::time::Duration;
 use longshore_host::{CommandKind, Status};
 use longshore_types::{
     EffectiveDevice, Value,
+    device::WriteState,
     effective::{Desired, EffectiveProperty},
     policy::Confirm,
+    report::PropertyReport,
 };
 
 use super::{Engine, Now, SavedDesired, Setup, WRITES_UNDER_WAY, What};
 use crate::{
     ports::{DeviceChange, PropertyChange},
     store::DesiredRow,
-    twin::{
-        desired::{Action, Context, DesiredValue, Event, Outcome, State, of_device},
-        handle::{PropertyTwin, WriteState},
-    },
+    twin::desired::{Action, Context, DesiredValue, Event, Outcome, State, of_device},
 };
 
 /// Pause of a part of a register while another part is being written.
@@ -174,7 +173,7 @@ impl Engine {
     }
 
     /// Clients of the KubeEdge topics hear of a new desired value (delta).
-    fn tell_desired(&mut self, id: u32, point: u32, before: Option<PropertyTwin>) {
+    fn tell_desired(&mut self, id: u32, point: u32, before: Option<PropertyReport>) {
         let wants = self
             .device(id)
             .is_some_and(|device| self.bus.wants_changes(&device.name));

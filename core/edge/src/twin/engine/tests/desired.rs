@@ -254,7 +254,10 @@ fn a_device_that_comes_back_gets_its_setpoint_again() {
     world
         .engine
         .device_state(0, id, Some(false), "no answer", now);
-    assert_eq!(world.condition("boiler", "Reachable").status, Some(false));
+    assert_eq!(
+        world.condition("boiler", "Reachable").status,
+        ConditionStatus::False
+    );
     assert_eq!(
         world.engine.get(&name("boiler")).unwrap().state,
         DeviceState::Offline
@@ -288,7 +291,10 @@ fn a_takeover_by_another_version_moves_nothing_but_what_was_under_way() {
         world.read_setpoint(700);
         world.tick(50);
         assert_eq!(world.writes().len(), writes, "planned: {planned}");
-        assert_eq!(world.condition("boiler", "Reachable").status, Some(true));
+        assert_eq!(
+            world.condition("boiler", "Reachable").status,
+            ConditionStatus::True
+        );
     }
     let mut world = World::with_boiler(Some("60"));
     assert_eq!(world.writes().len(), 1, "under way");

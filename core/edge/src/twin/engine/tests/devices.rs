@@ -142,15 +142,21 @@ fn the_order_of_model_device_and_mapper_does_not_matter() {
     world.reconcile();
     let condition = world.condition("boiler", "ConfigValid");
     assert_eq!(
-        (condition.status, condition.reason),
-        (Some(false), "ModelNotFound")
+        (condition.status, &*condition.reason),
+        (ConditionStatus::False, "ModelNotFound")
     );
     assert!(condition.message.contains("`boiler`"));
     world.objects.push(model());
     world.reconcile();
     world.complete_configures();
-    assert_eq!(world.condition("boiler", "ConfigValid").status, Some(true));
-    assert_eq!(world.condition("boiler", "Served").status, Some(true));
+    assert_eq!(
+        world.condition("boiler", "ConfigValid").status,
+        ConditionStatus::True
+    );
+    assert_eq!(
+        world.condition("boiler", "Served").status,
+        ConditionStatus::True
+    );
     world.objects.pop();
     world.reconcile();
     assert_eq!(
@@ -165,8 +171,8 @@ fn the_order_of_model_device_and_mapper_does_not_matter() {
     world.reconcile();
     let condition = world.condition("foreign", "Served");
     assert_eq!(
-        (condition.status, condition.reason),
-        (Some(false), "MapperNotFound")
+        (condition.status, &*condition.reason),
+        (ConditionStatus::False, "MapperNotFound")
     );
 }
 
@@ -209,10 +215,13 @@ fn faults_that_the_mapper_finds_stand_at_the_devices_own_keys() {
             "spec.protocol.configData.speed"
         ]
     );
-    assert_eq!(world.condition("boiler", "ConfigValid").status, Some(false));
+    assert_eq!(
+        world.condition("boiler", "ConfigValid").status,
+        ConditionStatus::False
+    );
     assert_eq!(
         world.condition("boiler", "Served").status,
-        Some(true),
+        ConditionStatus::True,
         "the rest of the device is served"
     );
 }
@@ -304,7 +313,10 @@ fn a_mapper_that_stays_down_takes_the_devices_state_with_it() {
     world.tick(1_500);
     assert_eq!(state(&world), DeviceState::Unknown);
     let reachable = world.condition("boiler", "Reachable");
-    assert_eq!((reachable.status, reachable.reason), (None, "MapperDown"));
+    assert_eq!(
+        (reachable.status, &*reachable.reason),
+        (ConditionStatus::Unknown, "MapperDown")
+    );
     assert_eq!(reachable.message, format!("mapper modbus: {why}"));
     assert_eq!(world.condition("boiler", "Served").message, why);
     let twin = world.twin("boiler", "setpoint");
@@ -425,11 +437,11 @@ fn reachable_tells_the_present_reason() {
     assert_eq!(
         (
             condition.status,
-            condition.reason,
+            &*condition.reason,
             condition.message.as_str()
         ),
         (
-            None,
+            ConditionStatus::Unknown,
             "MapperNotFound",
             "no mapper for protocol `profibus` runs on this node"
         )
@@ -457,11 +469,11 @@ fn a_device_that_its_mapper_refused_was_not_asked() {
     assert_eq!(
         (
             condition.status,
-            condition.reason,
+            &*condition.reason,
             condition.message.as_str()
         ),
         (
-            None,
+            ConditionStatus::Unknown,
             "Config",
             "spec.protocol.configData.timeoutMs: expected a duration; spec.properties[1].visitors.configData.address: missing"
         )

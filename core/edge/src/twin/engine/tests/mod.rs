@@ -14,7 +14,11 @@ use std::sync::{
 
 use bytes::Bytes;
 use longshore_host::{CommandKind, Status};
-use longshore_types::{NodeName, Quality, Reason, Value, ValueRef};
+use longshore_types::{
+    NodeName, Quality, Reason, Value, ValueRef,
+    device::{Condition, ConditionStatus, WriteState},
+    report::PropertyReport,
+};
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -299,7 +303,7 @@ impl World {
         self.read(&[(point, ValueRef::Int(raw))]);
     }
 
-    fn twin(&self, device: &str, property: &str) -> PropertyTwin {
+    fn twin(&self, device: &str, property: &str) -> PropertyReport {
         let twin = self.engine.get(&name(device)).unwrap();
         twin.properties
             .into_iter()
@@ -338,7 +342,7 @@ impl World {
         let twin = self.engine.get(&name(device)).unwrap();
         twin.conditions
             .into_iter()
-            .find(|condition| condition.kind == kind)
+            .find(|condition| condition.condition == kind)
             .unwrap()
     }
 }
