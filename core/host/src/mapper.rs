@@ -253,7 +253,7 @@ impl Mapper {
             asked: false,
             retry: None,
         };
-        tokio::spawn(driver.run());
+        tokio::spawn(guarded(driver));
         Self {
             name,
             descriptor,
@@ -346,6 +346,36 @@ impl Mapper {
     fn request_stop(&self, budget: Duration) {
         self.shared.inbox().stop = Some(budget);
         self.shared.wake.notify_one();
+    }
+}
+
+/// Runs the driver to its end. A bug of the host must not look like a mapper
+/// that is well: a panic is told as the mapper's failure.
+async fn guarded(driver: Driver) {
+    let (mapper, shared) = (driver.spec.name.clone(), driver.shared.clone());
+    let (state, events) = (driver.state.clone(), driver.events.clone());
+    let Err(error) = tokio::spawn(driver.run()).await else {
+        return;
+    };
+    if !error.is_panic() {
+        return;
+    }
+    tracing::error!(%mapper, "the host failed on this mapper; this is a bug");
+    let reason: Arc<str> = "the host failed on this mapper; see its log".into();
+    shared.inbox().accepting = false;
+    let failed = MapperState::Failed {
+        reason: reason.clone(),
+    };
+    // Its end has taken the instance with it.
+    if let MapperState::Running { generation, .. } = state.send_replace(failed) {
+        let down = MapperEvent::Down {
+            mapper,
+            generation,
+            reason,
+            planned: false,
+        };
+        // An edge that is gone need not hear of it.
+        let _ = events.send(down).await;
     }
 }
 

@@ -13,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use longshore_types::backoff::Backoff;
+
 /// How patient the supervisor is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
@@ -147,6 +149,7 @@ pub(crate) struct Supervisor {
     pub(crate) candidate: Option<Candidate>,
     pub(crate) trial: Option<Trial>,
     patience: Patience,
+    backoff: Backoff,
     random: fastrand::Rng,
 }
 
@@ -160,6 +163,7 @@ impl Supervisor {
             candidate: None,
             trial: None,
             patience,
+            backoff: Backoff::new(patience.backoff_first, patience.backoff_most),
             random,
         }
     }
@@ -419,19 +423,13 @@ impl Supervisor {
         effects
     }
 
-    /// None for the first failure of a row, then growing, with jitter downwards
-    /// so that "back within a second" holds at its longest.
+    /// None for the first failure of a row, then growing.
     fn pause(&mut self) -> Duration {
-        let Some(doublings) = self.failures.checked_sub(2) else {
+        if self.failures <= 1 {
+            self.backoff.reset();
             return Duration::ZERO;
-        };
-        let longest = self.patience.backoff_most;
-        let pause = self
-            .patience
-            .backoff_first
-            .saturating_mul(1 << doublings.min(16))
-            .min(longest);
-        pause.mul_f64(0.75 + self.random.f64() * 0.25)
+        }
+        self.backoff.next(self.random.f64())
     }
 }
 

@@ -47,6 +47,12 @@ impl Source {
             code: only_code(text),
         }
     }
+
+    /// The code before a module of tests at the end of the file.
+    pub(crate) fn without_tests(&self) -> &str {
+        let end = self.code.find("#[cfg(test)]\nmod tests {");
+        &self.code[..end.unwrap_or(self.code.len())]
+    }
 }
 
 pub(crate) fn root() -> PathBuf {

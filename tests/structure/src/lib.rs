@@ -10,6 +10,7 @@
 //! - `direction`: dependencies between the rooms point one way.
 //! - `fences`: what deny.toml keeps in one room, held without cargo-deny.
 //! - `manifests`: versions, features and lints are decided in the root only.
+//! - `tasks`: what is spawned has a name and somebody who hears of its end.
 //! - `sources`: where `unsafe` may stand, how long a file may be, no tests that
 //!   are switched off.
 
@@ -29,3 +30,5 @@ mod house;
 mod manifests;
 #[cfg(test)]
 mod sources;
+#[cfg(test)]
+mod tasks;

@@ -285,6 +285,26 @@ async fn garbage_is_noticed() {
     }
 }
 
+/// No clock reaches that far, so the host's own reckoning fails.
+#[tokio::test]
+async fn a_bug_of_the_host_is_told_as_the_failure_of_its_mapper() {
+    let options = HostOptions {
+        completion_grace: Duration::MAX,
+        ..options()
+    };
+    let mut run = Run::bad_with(Isolation::Process, json!({}), options);
+    run.up().await;
+    run.submit(1, CommandKind::Remove);
+    let reason = "the host failed on this mapper; see its log";
+    assert_eq!(&*run.down().await, reason);
+    assert_eq!(&*run.failed().await, reason);
+    let refused = run.mapper.submit(Vec::new());
+    assert!(
+        matches!(refused, Err(longshore_host::SubmitError::Down)),
+        "{refused:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_child_that_writes_noise_is_killed() {
     let script = "head -c 1000000 /dev/urandom >&0; read forever";
