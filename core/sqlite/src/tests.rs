@@ -70,8 +70,8 @@ async fn rows(writer: &Writer<u64>) -> Vec<i64> {
 
 /// Holds the writer up, so that what is asked next comes as one group.
 fn hold(writer: &Writer<u64>) -> mpsc::Sender<()> {
-    let (release, held) = mpsc::channel::<()>();
-    let (working, works) = mpsc::channel();
+    let (release, held) = mpsc::sync_channel::<()>(8);
+    let (working, works) = mpsc::sync_channel(8);
     let answer = writer.try_run(move |_| {
         working.send(()).unwrap();
         // Released, or its test has failed.
@@ -93,7 +93,9 @@ async fn a_job_that_fails_fails_alone_with_what_it_did() {
     for n in [1, 2, 1, 3] {
         let hooks = Arc::clone(&hooks);
         let answer = writer.try_run(move |job| {
-            job.after_commit(move || drop(hooks.fetch_add(1, Ordering::Relaxed)));
+            job.after_commit(move || {
+                hooks.fetch_add(1, Ordering::Relaxed);
+            });
             job.execute(
                 "INSERT INTO rows (n, text) VALUES (?1, 'of the job')",
                 [n + 100],
@@ -333,8 +335,8 @@ async fn a_reader_sees_what_is_committed_and_nothing_else() {
         |db: &Connection| db.query_row("SELECT count(*) FROM rows", [], |row| row.get::<_, i64>(0));
     writer.run(|job| insert(job, 1)).await.unwrap();
     assert_eq!(readers.run(count).await.unwrap(), 1_i64);
-    let (release, held) = mpsc::channel::<()>();
-    let (inserted, inside) = mpsc::channel();
+    let (release, held) = mpsc::sync_channel::<()>(8);
+    let (inserted, inside) = mpsc::sync_channel(8);
     let writing = writer.try_run(move |job| {
         insert(job, 2)?;
         inserted.send(()).unwrap();
