@@ -69,7 +69,7 @@ async fn rows(writer: &Writer<u64>) -> Vec<i64> {
 }
 
 /// Holds the writer up, so that what is asked next comes as one group.
-fn hold(writer: &Writer<u64>) -> mpsc::Sender<()> {
+fn hold(writer: &Writer<u64>) -> mpsc::SyncSender<()> {
     let (release, held) = mpsc::sync_channel::<()>(8);
     let (working, works) = mpsc::sync_channel(8);
     let answer = writer.try_run(move |_| {

@@ -1,6 +1,6 @@
 //! Restarts, cuts and bad nodes, named after what users of other gateways report.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use longshore_sdk::{
     SampleValue,
