@@ -25,7 +25,6 @@ pub mod watch;
 
 mod api;
 mod conversation;
-mod http;
 mod libraries;
 mod output;
 #[cfg(test)]

@@ -4,6 +4,11 @@
 
 use std::{env, fs, path::PathBuf, process::Command};
 
+/// All functions of equal code, also those whose address is taken: Rust promises
+/// nothing about the addresses of functions, and where one is compared all the same,
+/// equal code does the same under either. Wakers of tokio compare their data too, and SQLite
+/// compares only with functions of its own whose code nothing else has
+/// (`sqlite3_free`, `sqlite3RCStrUnref`) or which do nothing (`noopStepFunc`).
 const FOLD: &str = "-Wl,--icf=all";
 /// The loader has to understand it: glibc does from 2.36 on, and an older one
 /// says so. A program to be carried to older systems is built on one.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use longshore_process::{http, run_file};
 use longshore_types::{
     Device,
     device::{FreeObject, TwinProperty, WriteState},
@@ -28,7 +29,7 @@ use super::{
     report::{Row, agree, text},
     spec::{Step, Table, WriteTest},
 };
-use crate::{http, libraries, output::advised};
+use crate::{libraries, output::advised};
 
 /// The node that the device hangs on during the test.
 const NODE: &str = "profile-test";
@@ -397,8 +398,7 @@ async fn metrics_address(folder: &Path, edge: &mut Child) -> Result<SocketAddr> 
         if let Some(status) = edge.try_wait()? {
             return Err(ended(folder, status));
         }
-        let run = fs::read(folder.join("state/run.json")).ok();
-        let run: Option<Json> = run.and_then(|run| serde_json::from_slice(&run).ok());
+        let run = run_file::read(&folder.join("state"));
         if let Some(address) = run.and_then(|run| run["metrics"].as_str()?.parse().ok()) {
             return Ok(address);
         }

@@ -45,13 +45,7 @@ pub fn up(_: UpArgs) -> ExitCode {
     let Some(home) = Home::find() else {
         return fail(NO_HOME);
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let result = runtime
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(run::run(&home)));
-    match result {
+    match live(run::run(&home)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{error:#}")),
     }
@@ -65,7 +59,10 @@ pub fn status(args: StatusArgs) -> ExitCode {
     let Some(written) = status::Written::read(&home) else {
         return fail("longshore has not been started here\n\nhint: make up");
     };
-    let status = status::collect(&written);
+    let status = match live(async { Ok(status::collect(&written).await) }) {
+        Ok(status) => status,
+        Err(error) => return fail(&format!("{error:#}")),
+    };
     match args.output {
         Output::Table => say(&status::table(&status)),
         Output::Json => say(&format!("{status:#}\n")),
@@ -75,6 +72,10 @@ pub fn status(args: StatusArgs) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+fn live<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    longshore_process::runtime::small()?.block_on(work)
 }
 
 #[allow(clippy::print_stdout, reason = "this is the command's output")]

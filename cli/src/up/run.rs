@@ -7,11 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-    task::JoinHandle,
-};
+use longshore_process::{Owned, Signals};
+use tokio::sync::watch;
 
 use super::{
     cluster,
@@ -39,7 +36,7 @@ struct Supervised {
     program: Program,
     state: watch::Receiver<Running>,
     stop: watch::Sender<bool>,
-    task: JoinHandle<std::io::Result<()>>,
+    task: Owned<std::io::Result<()>>,
 }
 
 /// Runs the demo until SIGINT or SIGTERM.
@@ -64,14 +61,10 @@ pub(super) async fn run(home: &Home) -> Result<()> {
         parts: PARTS.into_iter().filter(can_run).collect(),
     };
     let mut running = Vec::new();
-    let mut signals = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
+    let mut signals = Signals::listen()?;
     let result = tokio::select! {
         result = serve(home, &demo, &mut running, begun) => result,
-        _ = signals.0.recv() => Ok(()),
-        _ = signals.1.recv() => Ok(()),
+        _ = signals.asked() => Ok(()),
     };
     say("\nstopping\n");
     // The edge first: it hands what it has to the hub.
@@ -103,7 +96,7 @@ async fn serve(
     }
     running.push(start(demo.hub()?));
     write(running, "starting")?;
-    ready(&http(demo, Service::HubMetrics), "/readyz", running).await?;
+    ready(&http(demo, Service::HubMetrics), running).await?;
     step(
         "hub",
         &format!("Kubernetes API on https://{}", demo.address(Service::Api)),
@@ -118,7 +111,7 @@ async fn serve(
     running.push(start(demo.edge()?));
     write(running, "starting")?;
     let started = Instant::now();
-    ready(&http(demo, Service::EdgeMetrics), "/readyz", running).await?;
+    ready(&http(demo, Service::EdgeMetrics), running).await?;
     first_reading(demo, running).await?;
     let first = started.elapsed().as_millis();
     let silent = all_read(demo).await;
@@ -145,7 +138,7 @@ async fn serve(
 fn start(program: Program) -> Supervised {
     let (sender, state) = watch::channel(Running::default());
     let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(supervise(program.clone(), sender, stopped));
+    let task = Owned::spawn(program.name, supervise(program.clone(), sender, stopped));
     Supervised {
         program,
         state,
@@ -163,19 +156,16 @@ fn http(demo: &Demo<'_>, service: Service) -> String {
 }
 
 /// Waits until a process says that it is ready; its log is named if it does not.
-async fn ready(base: &str, path: &str, running: &[Supervised]) -> Result<()> {
+async fn ready(base: &str, running: &[Supervised]) -> Result<()> {
     let process = running.last().context("nothing was started")?;
-    wait(process, || {
-        status::get(base, path).is_some_and(|(code, _)| code == 200)
-    })
-    .await
+    wait(process, async || status::is_ready(base).await).await
 }
 
 async fn first_reading(demo: &Demo<'_>, running: &[Supervised]) -> Result<()> {
     let process = running.last().context("nothing was started")?;
     let base = http(demo, Service::EdgeMetrics);
-    wait(process, || {
-        let twins = status::get_json(&base, "/twins").unwrap_or_default();
+    wait(process, async || {
+        let twins = status::get_json(&base, "/twins").await.unwrap_or_default();
         twins.to_string().contains("\"quality\":\"good\"")
     })
     .await
@@ -187,7 +177,7 @@ async fn all_read(demo: &Demo<'_>) -> Vec<String> {
     let base = http(demo, Service::EdgeMetrics);
     let mut missing = demo.devices();
     loop {
-        let twins = status::get_json(&base, "/twins").unwrap_or_default();
+        let twins = status::get_json(&base, "/twins").await.unwrap_or_default();
         let devices = twins["devices"].as_array().cloned().unwrap_or_default();
         missing.retain(|name| {
             let device = devices.iter().find(|device| device["name"] == **name);
@@ -212,10 +202,10 @@ fn can_run(part: &Part) -> bool {
     true
 }
 
-async fn wait(process: &Supervised, mut condition: impl FnMut() -> bool) -> Result<()> {
+async fn wait(process: &Supervised, condition: impl AsyncFn() -> bool) -> Result<()> {
     let deadline = Instant::now() + READY;
     loop {
-        if condition() {
+        if condition().await {
             return Ok(());
         }
         let state = process.state.borrow().clone();

@@ -1,21 +1,12 @@
 //! What runs where, for people and for scripts.
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
+use longshore_process::http;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::home::Home;
-
-/// How long a process may take to answer on loopback.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Largest answer that is read.
-const LIMIT: u64 = 64 * 1024 * 1024;
 
 /// State of a demo that was ended in good order.
 pub(super) const STOPPED: &str = "stopped";
@@ -119,7 +110,7 @@ pub(crate) fn runs(pid: u32, binary: &Path) -> bool {
 }
 
 /// Everything, asked of those who know it.
-pub(crate) fn collect(written: &Written) -> Json {
+pub(crate) async fn collect(written: &Written) -> Json {
     let alive = written.is_alive();
     let left = written.left().count();
     let state = match (alive, left) {
@@ -132,11 +123,12 @@ pub(crate) fn collect(written: &Written) -> Json {
         left.find(|(process, _)| process.name == name)
             .map(|(_, pid)| pid)
     };
-    let edge = pid("edgecore")
-        .and_then(|_| get_json(&written.metrics.edge, "/status"))
-        .unwrap_or(Json::Null);
-    let hub_ready = pid("cloudhub").is_some()
-        && get(&written.metrics.hub, "/readyz").is_some_and(|(code, _)| code == 200);
+    let edge = match pid("edgecore") {
+        Some(_) => get_json(&written.metrics.edge, "/status").await,
+        None => None,
+    };
+    let edge = edge.unwrap_or(Json::Null);
+    let hub_ready = pid("cloudhub").is_some() && is_ready(&written.metrics.hub).await;
     let word = |ok: bool| if ok { "up" } else { "down" };
     let part = |name: &str| edge.get(name).cloned().unwrap_or(Json::Null);
     serde_json::json!({
@@ -258,27 +250,22 @@ pub(crate) fn table(status: &Json) -> String {
     out
 }
 
-/// A GET on loopback: status code and body.
-pub(crate) fn get(base: &str, path: &str) -> Option<(u16, Vec<u8>)> {
-    let address = base.strip_prefix("http://")?;
-    let mut stream = TcpStream::connect_timeout(&address.parse().ok()?, PATIENCE).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    stream
-        .write_all(
-            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
-                .as_bytes(),
-        )
-        .ok()?;
-    let mut answer = Vec::new();
-    stream.take(LIMIT).read_to_end(&mut answer).ok()?;
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&answer[..end]).ok()?;
-    let code = head.split(' ').nth(1)?.parse().ok()?;
-    Some((code, answer.split_off(end + 4)))
+/// Whether a daemon says that it is ready.
+pub(super) async fn is_ready(base: &str) -> bool {
+    let Some(address) = address(base) else {
+        return false;
+    };
+    let page = http::get(address, "/readyz").await;
+    page.is_ok_and(|page| page.status == 200)
 }
 
-pub(crate) fn get_json(base: &str, path: &str) -> Option<Json> {
-    serde_json::from_slice(&get(base, path)?.1).ok()
+/// A page with JSON; none while nobody answers.
+pub(super) async fn get_json(base: &str, path: &str) -> Option<Json> {
+    http::get_json(address(base)?, path).await.ok()?
+}
+
+fn address(base: &str) -> Option<std::net::SocketAddr> {
+    base.strip_prefix("http://")?.parse().ok()
 }
 
 #[cfg(test)]
@@ -310,23 +297,23 @@ mod tests {
         assert!(!runs(0, Path::new("/bin/true")));
     }
 
-    #[test]
-    fn what_runs_without_its_supervisor_is_told() {
+    #[tokio::test]
+    async fn what_runs_without_its_supervisor_is_told() {
         let own = std::process::id();
         assert_eq!(
-            collect(&written("running", 0, None)),
+            collect(&written("running", 0, None)).await,
             serde_json::json!({"state": "stopped"})
         );
         assert_eq!(
-            collect(&written(STOPPED, own, None)),
+            collect(&written(STOPPED, own, None)).await,
             serde_json::json!({"state": "stopped"}),
             "the id may be somebody else's by now"
         );
-        let left = collect(&written("running", 0, Some(own)));
+        let left = collect(&written("running", 0, Some(own))).await;
         assert_eq!(left["state"], "unsupervised");
         assert!(table(&left).starts_with("the supervisor is gone; 1 process still runs"));
         assert_eq!(
-            collect(&written("running", own, Some(own)))["state"],
+            collect(&written("running", own, Some(own))).await["state"],
             "running"
         );
     }

@@ -1,14 +1,16 @@
-//! `edgecore` put together: what is built, in which order it starts, and in
-//! which order it ends.
+//! `edgecore` put together: what is built, and which task each part becomes.
+//!
+//! [`App::build`] opens the store and binds the ports; nothing runs until
+//! [`App::spawn`]. A part whose loss would leave devices unserved, or the node out
+//! of everybody's reach, ends the process, and systemd starts it again. The loss
+//! of any other part stands in `/readyz`.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use longshore_process::{
+    Explain, Health, Loss, Lost, RunFile, Running, Stage, Tasks, http, run_file::RunFileError,
 };
-
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::sync::watch;
 
 use crate::{
     bus::{Bus, BusError},
@@ -22,12 +24,8 @@ use crate::{
     twin,
 };
 
-/// Time for the twin engine to save everything at the end.
-const SAVE_BUDGET: Duration = Duration::from_secs(2);
-/// Time for the mappers to stop.
+/// Time for the mappers to stop before they are killed.
 const MAPPER_BUDGET: Duration = Duration::from_millis(1_000);
-/// Time for what is left: the link's goodbye, the broker's connections.
-const LAST_BUDGET: Duration = Duration::from_millis(1_000);
 
 /// `edgecore` did not start.
 #[derive(Debug, thiserror::Error)]
@@ -40,194 +38,220 @@ pub enum StartError {
     Bus(#[source] BusError),
     /// The port of the metrics cannot be used.
     #[error("failed to serve metrics")]
-    Metrics(#[source] metrics::ListenError),
+    Metrics(#[source] http::ListenError),
     /// The file with the bound addresses cannot be written.
-    #[error("failed to write `{}`", path.display())]
-    RunFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    RunFile(#[from] RunFileError),
 }
 
-/// A running edge.
+impl Explain for StartError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(source) => source.hint(),
+            Self::Bus(source) => source.hint(),
+            Self::Metrics(source) => source.hint(),
+            Self::RunFile(source) => source.hint(),
+        }
+    }
+}
+
+/// An edge whose parts stand and wait.
 pub struct App {
-    stop: watch::Sender<bool>,
-    store: StoreHandle,
-    mappers: Arc<Mappers>,
+    tasks: Tasks,
     bus: Option<Arc<Bus>>,
-    sync: Option<Sync>,
-    twin: JoinHandle<()>,
-    helpers: Vec<JoinHandle<()>>,
-    run_file: PathBuf,
+    metrics: SocketAddr,
 }
 
 impl App {
-    /// Starts everything. When it returns, all ports are bound and
-    /// `stateDir/run.json` tells them.
-    pub async fn start(config: &Config) -> Result<Self, StartError> {
+    /// Opens the store, binds the ports and makes all parts. Must be called
+    /// inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The store, a port or the broker's folder cannot be used.
+    pub async fn build(config: &Config) -> Result<Self, StartError> {
+        let mut tasks = Tasks::new();
         let store = StoreHandle::open(config.state_dir(), config.outbox_budget())
             .map_err(StartError::Store)?;
-        let listener = metrics::listen(config.metrics_listen())
+        let (listener, metrics) = http::listen(config.metrics_listen(), "metrics.listen")
             .await
             .map_err(StartError::Metrics)?;
         let (handle, inbox) = twin::channel();
-        let bus = Bus::start(
+        let bus = Bus::build(
             config.bus().clone(),
             config.kubeedge_topics(),
             config.node().clone(),
             handle.clone(),
+            &mut tasks,
         )
         .await
         .map_err(StartError::Bus)?;
-        let (stop, stopped) = watch::channel(false);
         let (mappers, events) = Mappers::start(config);
         let mappers = Arc::new(mappers);
-        let (reports, report_receiver) = watch::channel(mappers.reports());
-        let nodes_own = sync::Own {
-            mappers: report_receiver,
-            schema: {
-                let mappers = mappers.clone();
-                Box::new(move |hash| mappers.schema(hash))
-            },
-        };
-        let (sync, link) = start_link(config, &store, nodes_own);
-        let port: Arc<dyn BusPort> = match &bus {
-            Some(bus) => bus.clone(),
-            None => Arc::new(NoBus),
-        };
-        let twin = tokio::spawn(twin::run(twin::Parts {
+        let reports = tell_of_mappers(&mappers, &mut tasks);
+        let link = build_link(config, &store, &mappers, reports, &mut tasks);
+        let parts = twin::Parts {
             node: config.node().clone(),
             inbox,
-            bus: port,
+            bus: match &bus {
+                Some(bus) => Arc::clone(bus) as Arc<dyn BusPort>,
+                None => Arc::new(NoBus),
+            },
             store: store.clone(),
             mappers: mappers.clone(),
             events,
-            link: link.clone(),
-            stop: stopped.clone(),
-        }));
-        let address = listener.local_addr().unwrap_or(config.metrics_listen());
+            link: link.state.clone(),
+        };
+        tasks.add("twin engine", Stage::Engines, Loss::EndsProcess, |stop| {
+            twin::run(parts, stop)
+        });
         let (manifest_faults, seen_faults) = watch::channel(Vec::new());
+        let (folder, manifest_store) = (config.manifests().map(Path::to_owned), store.clone());
+        tasks.add("manifests", Stage::Workers, Loss::IsFault, |stop| {
+            stop.cut(manifests::run(folder, manifest_store, manifest_faults))
+        });
         let sources = metrics::Sources {
+            health: tasks.health(),
             manifest_faults: seen_faults,
             node: config.node().clone(),
             twin: handle,
             store: store.clone(),
-            mappers: mappers.clone(),
-            bus: bus.clone(),
-            link,
-            link_counters: sync.as_ref().map(Sync::counters),
-        };
-        let helpers = vec![
-            tokio::spawn(metrics::serve(listener, sources, stopped.clone())),
-            tokio::spawn(manifests::run(
-                config.manifests().map(Path::to_owned),
-                store.clone(),
-                manifest_faults,
-                stopped,
-            )),
-            tokio::spawn(mappers.clone().watch(reports)),
-        ];
-        let run_file = config.state_dir().join("run.json");
-        let app = Self {
-            stop,
-            store,
             mappers,
-            bus,
-            sync,
-            twin,
-            helpers,
-            run_file,
+            bus: bus.clone(),
+            link: link.state,
+            link_counters: link.counters,
         };
-        app.write_run_file(config, address)?;
-        Ok(app)
+        // Without it nobody would hear of the loss of the others.
+        tasks.add("pages", Stage::Pages, Loss::EndsProcess, |stop| {
+            metrics::serve(listener, sources, stop)
+        });
+        tasks.add(
+            "store",
+            Stage::Stores,
+            Loss::EndsProcess,
+            |mut stop| async move {
+                stop.asked().await;
+                store.flush().await
+            },
+        );
+        Ok(Self {
+            tasks,
+            bus,
+            metrics,
+        })
     }
 
-    fn write_run_file(
-        &self,
-        config: &Config,
-        metrics: std::net::SocketAddr,
-    ) -> Result<(), StartError> {
-        let bus = self.bus.as_ref().and_then(|bus| bus.address());
+    /// Starts everything; `stateDir/run.json` then tells what is bound.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn spawn(self, config: &Config) -> Result<RunningApp, StartError> {
+        let Self {
+            tasks,
+            bus,
+            metrics,
+        } = self;
+        let running = tasks.spawn();
+        let address = bus.as_ref().and_then(|bus| bus.address());
         let run = serde_json::json!({
-            "pid": std::process::id(),
             "node": config.node().as_str(),
-            "bus": bus.map(|address| address.to_string()),
+            "bus": address.map(|address| address.to_string()),
             "metrics": metrics.to_string(),
         });
-        // Whole or not at all: others wait for this file and read it at once.
-        let fresh = self.run_file.with_extension("json.new");
-        let written = std::fs::write(&fresh, run.to_string())
-            .and_then(|()| std::fs::rename(&fresh, &self.run_file));
-        written.map_err(|source| StartError::RunFile {
-            path: self.run_file.clone(),
-            source,
-        })?;
-        let bus = self.bus.as_ref().map_or("off", |bus| bus.broker());
+        let run_file = RunFile::write(config.state_dir(), run)?;
+        let bus = bus.as_ref().map_or("off", |bus| bus.broker());
         tracing::info!(node = %config.node(), %metrics, bus, state = %config.state_dir().display(), "edge is ready");
-        Ok(())
-    }
-
-    /// Ends everything within 5 s: first the twins are saved, then the rest.
-    pub async fn stop(self) {
-        self.stop.send_replace(true);
-        within(SAVE_BUDGET, "twins", self.twin).await;
-        within(MAPPER_BUDGET + LAST_BUDGET, "mappers", async {
-            self.mappers.stop(MAPPER_BUDGET).await;
-            Ok(())
+        Ok(RunningApp {
+            running,
+            metrics,
+            _run_file: run_file,
         })
-        .await;
-        within(LAST_BUDGET, "link and bus", async {
-            if let Some(sync) = self.sync {
-                sync.stop().await;
-            }
-            if let Some(bus) = &self.bus {
-                bus.stop().await;
-            }
-            Ok(())
-        })
-        .await;
-        self.helpers.iter().for_each(JoinHandle::abort);
-        if let Err(error) = self.store.flush().await {
-            tracing::error!(%error, "the store could not be written at the end");
-        }
-        if let Err(error) = std::fs::remove_file(&self.run_file) {
-            tracing::debug!(%error, "run.json was gone already");
-        }
-    }
-
-    /// Ends when the twin engine does, which is never but by a fault of ours.
-    pub async fn failed(&mut self) {
-        let end = (&mut self.twin).await;
-        tracing::error!(?end, "the twin engine ended by itself");
     }
 }
 
-fn start_link(
+/// A running edge.
+pub struct RunningApp {
+    running: Running,
+    metrics: SocketAddr,
+    _run_file: RunFile,
+}
+
+impl RunningApp {
+    /// Where health and metrics are served.
+    pub fn metrics(&self) -> SocketAddr {
+        self.metrics
+    }
+
+    /// Its tasks.
+    pub fn health(&self) -> Health {
+        self.running.health()
+    }
+
+    /// Makes a task panic, so that a test can see what is left without it.
+    pub fn kill(&self, task: &str) {
+        self.running.kill(task);
+    }
+
+    /// Watches over the tasks; ends with the first whose loss ends the process.
+    pub async fn lost(&mut self) -> Lost {
+        self.running.lost().await
+    }
+
+    /// Ends everything within `budget`: first the twins are saved, then the rest.
+    pub async fn drain(self, budget: Duration) {
+        self.running.drain(budget).await;
+    }
+}
+
+/// The task that follows the mappers: what it finds goes to the hub.
+fn tell_of_mappers(
+    mappers: &Arc<Mappers>,
+    tasks: &mut Tasks,
+) -> watch::Receiver<Vec<longshore_link::MapperReport>> {
+    let (reports, receiver) = watch::channel(mappers.reports());
+    let mappers = mappers.clone();
+    tasks.add(
+        "mappers",
+        Stage::Workers,
+        Loss::EndsProcess,
+        |stop| async move {
+            stop.cut(mappers.clone().watch(reports)).await;
+            mappers.stop(MAPPER_BUDGET).await;
+        },
+    );
+    receiver
+}
+
+/// The link, seen from here.
+struct Link {
+    state: watch::Receiver<LinkState>,
+    counters: Option<Arc<sync::LinkCounters>>,
+}
+
+fn build_link(
     config: &Config,
     store: &StoreHandle,
-    own: sync::Own,
-) -> (Option<Sync>, watch::Receiver<LinkState>) {
-    match config.hub() {
-        Some(hub) => {
-            let sync = Sync::start(config.node().clone(), hub.clone(), store.clone(), own);
-            let state = sync.state();
-            (Some(sync), state)
-        }
-        None => (None, watch::channel(LinkState::NoHub).1),
-    }
-}
-
-async fn within(
-    budget: Duration,
-    what: &str,
-    work: impl Future<Output = Result<(), tokio::task::JoinError>>,
-) {
-    match tokio::time::timeout(budget, work).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(%error, what, "ended badly"),
-        Err(_) => tracing::warn!(what, ?budget, "did not end in time"),
-    }
+    mappers: &Arc<Mappers>,
+    reports: watch::Receiver<Vec<longshore_link::MapperReport>>,
+    tasks: &mut Tasks,
+) -> Link {
+    let Some(hub) = config.hub() else {
+        return Link {
+            state: watch::channel(LinkState::NoHub).1,
+            counters: None,
+        };
+    };
+    let mappers = mappers.clone();
+    let own = sync::Own {
+        mappers: reports,
+        schema: Box::new(move |hash| mappers.schema(hash)),
+    };
+    let sync = Sync::new(config.node().clone(), hub.clone(), store.clone(), own);
+    let link = Link {
+        state: sync.state(),
+        counters: Some(sync.counters()),
+    };
+    tasks.add("link", Stage::Links, Loss::EndsProcess, |stop| {
+        sync.run(stop)
+    });
+    link
 }

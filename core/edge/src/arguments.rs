@@ -3,6 +3,8 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
+use longshore_process::{Exit, Explain};
+
 /// Where the configuration is looked for.
 const DEFAULT_CONFIG: &str = "/etc/longshore/edgecore.yaml";
 
@@ -21,12 +23,15 @@ Options:
 /// What to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Arguments {
-    /// Run, or only check the configuration.
+    /// Run.
     Run {
         /// The configuration file.
         config: PathBuf,
-        /// Check it and end.
-        check: bool,
+    },
+    /// Check the configuration and end.
+    Check {
+        /// The configuration file.
+        config: PathBuf,
     },
     /// Print the help.
     Help,
@@ -37,12 +42,23 @@ pub(crate) enum Arguments {
 /// The command line makes no sense.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum ArgumentError {
-    #[error("`--config` needs a file\n\nhint: edgecore --config /etc/longshore/edgecore.yaml")]
+    #[error("`--config` needs a file")]
     NoFile,
-    #[error("no configuration at {}\n\nhint: name one with --config FILE", .0.display())]
-    NoConfiguration(PathBuf),
-    #[error("unknown argument `{0}`\n\nhint: edgecore --help")]
+    #[error("unknown argument `{0}`")]
     Unknown(String),
+}
+
+impl Explain for ArgumentError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoFile => format!("edgecore --config {DEFAULT_CONFIG}"),
+            Self::Unknown(_) => "edgecore --help".to_owned(),
+        })
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Configuration
+    }
 }
 
 impl Arguments {
@@ -69,7 +85,11 @@ impl Arguments {
                 }
             }
         }
-        Ok(Self::Run { config, check })
+        Ok(if check {
+            Self::Check { config }
+        } else {
+            Self::Run { config }
+        })
     }
 }
 
@@ -81,20 +101,20 @@ mod tests {
         Arguments::parse(arguments.iter().map(OsString::from))
     }
 
-    fn run(config: &str, check: bool) -> Result<Arguments, ArgumentError> {
-        Ok(Arguments::Run {
-            config: config.into(),
-            check,
-        })
+    fn run(config: &str) -> Result<Arguments, ArgumentError> {
+        let config = config.into();
+        Ok(Arguments::Run { config })
     }
 
     #[test]
     fn options_in_any_order() {
-        assert_eq!(parse(&[]), run(DEFAULT_CONFIG, false));
-        assert_eq!(parse(&["--config", "a.yaml"]), run("a.yaml", false));
+        assert_eq!(parse(&[]), run(DEFAULT_CONFIG));
+        assert_eq!(parse(&["--config", "a.yaml"]), run("a.yaml"));
         assert_eq!(
             parse(&["--check-config", "--config=b.yaml"]),
-            run("b.yaml", true)
+            Ok(Arguments::Check {
+                config: "b.yaml".into()
+            })
         );
         assert_eq!(parse(&["-V"]), Ok(Arguments::Version));
         assert_eq!(parse(&["--config", "a", "--help"]), Ok(Arguments::Help));

@@ -15,7 +15,6 @@
 
 pub mod app;
 pub mod bus;
-pub mod clock;
 pub mod config;
 pub mod manifests;
 pub mod mappers;

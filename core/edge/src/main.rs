@@ -3,136 +3,59 @@
 
 mod arguments;
 
-use std::{
-    error::Error,
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode, time::Duration};
 
-use arguments::{ArgumentError, Arguments};
-use longshore_edge::{
-    app::App,
-    config::{Config, LogConfig},
-    store::StoreError,
-};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::{
-    Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt,
-};
+use arguments::Arguments;
+use longshore_edge::{app::App, config::Config};
+use longshore_process::{Failure, Signals, conclude, error::tell, private, runtime};
+use tracing::level_filters::LevelFilter;
 
-/// The configuration is wrong: starting again will not help.
-const EXIT_CONFIG: u8 = 2;
+/// Time for everything to end: twins are saved, mappers stop, the hub hears
+/// goodbye. systemd waits longer before it kills.
+const DRAIN: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1).peekable();
     if arguments.next_if(|first| first == "mapper-host").is_some() {
         return longshore_host::child::run(arguments);
     }
-    let (file, check) = match Arguments::parse(arguments) {
-        Ok(Arguments::Run { config, check }) => (config, check),
-        Ok(Arguments::Help) => return tell(arguments::HELP),
-        Ok(Arguments::Version) => return tell(concat!("edgecore ", env!("CARGO_PKG_VERSION"))),
-        Err(error) => return fail(&error, EXIT_CONFIG),
-    };
-    if !file.exists() {
-        return fail(&ArgumentError::NoConfiguration(file), EXIT_CONFIG);
-    }
-    let config = match Config::load(&file) {
-        Ok(config) => config,
-        Err(error) => return fail(&error, EXIT_CONFIG),
-    };
-    if check {
-        return tell(&format!("`{}` is valid", file.display()));
-    }
-    log(config.log());
-    // Twins, passwords and what mappers keep are nobody else's business.
-    rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o077));
-    // One thread for everything that waits; the store has its own.
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(4)
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&error, 1),
-    };
-    match runtime.block_on(live(&config)) {
-        Ok(code) => code,
-        Err(error) => fail(&*error, 1),
-    }
+    conclude(act(Arguments::parse(arguments)))
 }
 
-async fn live(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut app = App::start(config).await?;
-    let code = tokio::select! {
-        _ = terminate.recv() => ExitCode::SUCCESS,
-        _ = interrupt.recv() => ExitCode::SUCCESS,
-        () = app.failed() => return Ok(ExitCode::FAILURE),
-    };
-    tracing::info!("edge ends");
-    app.stop().await;
-    Ok(code)
+fn act(arguments: Result<Arguments, arguments::ArgumentError>) -> Result<(), Failure> {
+    match arguments? {
+        Arguments::Help => tell(arguments::HELP),
+        Arguments::Version => tell(concat!("edgecore ", env!("CARGO_PKG_VERSION"))),
+        Arguments::Check { config } => {
+            Config::load(&config)?;
+            tell(&format!("`{}` is valid", config.display()));
+        }
+        Arguments::Run { config } => run(&config)?,
+    }
+    Ok(())
 }
 
-fn log(config: &LogConfig) {
+fn run(file: &Path) -> Result<(), Failure> {
+    let config = Config::load(file)?;
     // The broker's crate tells about each client as info; that is debug for us.
-    let level = if config.level.contains("mqtt5") {
-        config.level.clone()
-    } else {
-        format!("mqtt5=warn,{}", config.level)
+    let log = config.log().clone();
+    log.quiet("mqtt5", LevelFilter::WARN).init();
+    // Twins, passwords and what mappers keep are nobody else's business.
+    private::umask();
+    // One thread for everything that waits; the store has its own.
+    runtime::small()?.block_on(live(&config))
+}
+
+async fn live(config: &Config) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let mut app = App::build(config).await?.spawn(config)?;
+    let end = tokio::select! {
+        signal = signals.asked() => {
+            tracing::info!(signal, "edge ends");
+            Ok(())
+        }
+        lost = app.lost() => Err(lost),
     };
-    // Checked when the configuration was read. Not the filter with regular
-    // expressions: it alone would be a tenth of the binary.
-    let filter: Targets = level
-        .parse()
-        .unwrap_or_else(|_| Targets::new().with_default(tracing::Level::INFO));
-    let layer = fmt::layer().with_writer(io::stderr);
-    let layer = if config.json {
-        layer.json().boxed()
-    } else {
-        let ansi = io::IsTerminal::is_terminal(&io::stderr());
-        layer.with_ansi(ansi).boxed()
-    };
-    tracing_subscriber::registry()
-        .with(layer.with_filter(filter))
-        .init();
-}
-
-/// Prints the chain of causes, and what to do at the end.
-fn fail(error: &(dyn Error + 'static), code: u8) -> ExitCode {
-    let (mut text, mut hints) = (String::from("error: "), String::new());
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let message = error.to_string();
-        let (message, hint) = message.split_once("\n\nhint: ").unwrap_or((&message, ""));
-        text.push_str(message);
-        if !hint.is_empty() {
-            hints.push_str(&format!("\nhint: {hint}"));
-        }
-        if let Some(hint) = error.downcast_ref().and_then(StoreError::hint) {
-            hints.push_str(&format!("\nhint: {hint}"));
-        }
-        cause = error.source();
-        if cause.is_some() {
-            text.push_str("\ncaused by: ");
-        }
-    }
-    if !hints.is_empty() {
-        text.push_str(&format!("\n{hints}"));
-    }
-    say(&mut io::stderr(), &text);
-    ExitCode::from(code)
-}
-
-/// Prints what was asked for.
-fn tell(text: &str) -> ExitCode {
-    say(&mut io::stdout(), text);
-    ExitCode::SUCCESS
-}
-
-/// A closed terminal is no reason to fail.
-fn say(out: &mut dyn Write, text: &str) {
-    let _ = writeln!(out, "{text}");
+    app.drain(DRAIN).await;
+    Ok(end?)
 }

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use longshore_process::tasks;
 use longshore_types::manifest::Manifests;
 use tokio::sync::watch;
 
@@ -24,15 +25,10 @@ const POLL: Duration = Duration::from_secs(1);
 /// Name, size and time of each file: what tells that something changed.
 type Fingerprint = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
 
-/// Keeps the store in step with the folder until `stop` is true. Without a
-/// folder, what a former configuration left is taken away.
+/// Keeps the store in step with the folder, for ever. Without a folder, what a
+/// former configuration left is taken away.
 /// `faults` gets what is wrong in it.
-pub async fn run(
-    folder: Option<PathBuf>,
-    store: StoreHandle,
-    faults: watch::Sender<Vec<String>>,
-    mut stop: watch::Receiver<bool>,
-) {
+pub async fn run(folder: Option<PathBuf>, store: StoreHandle, faults: watch::Sender<Vec<String>>) {
     let Some(folder) = folder else {
         let none = Apply {
             source: Source::Manifest,
@@ -43,7 +39,7 @@ pub async fn run(
         if let Err(error) = store.apply(none).await {
             tracing::warn!(%error, "objects of former manifests could not be taken away");
         }
-        return;
+        return std::future::pending().await;
     };
     let mut applied: Option<Fingerprint> = None;
     loop {
@@ -51,10 +47,7 @@ pub async fn run(
         if applied.as_ref() != Some(&found) && apply(&folder, &store, &faults).await {
             applied = Some(found);
         }
-        tokio::select! {
-            () = tokio::time::sleep(POLL) => {}
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
+        tokio::time::sleep(POLL).await;
     }
 }
 
@@ -62,7 +55,7 @@ pub async fn run(
 async fn apply(folder: &Path, store: &StoreHandle, faults: &watch::Sender<Vec<String>>) -> bool {
     let path = folder.to_owned();
     // Ten thousand manifests take a moment, and others share this thread.
-    let loaded = match tokio::task::spawn_blocking(move || load(&path)).await {
+    let loaded = match tasks::blocking("manifests", move || load(&path)).await {
         Ok(Ok(loaded)) => loaded,
         Ok(Err(error)) => {
             tracing::error!(folder = %folder.display(), %error, "manifests cannot be read; what was applied before stays");

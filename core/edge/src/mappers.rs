@@ -51,7 +51,7 @@ pub struct Mappers {
     options: HostOptions,
     events: mpsc::Sender<MapperEvent>,
     /// A state is another one, or there is another mapper.
-    changed: Arc<Notify>,
+    changed: Notify,
 }
 
 impl Mappers {
@@ -71,7 +71,7 @@ impl Mappers {
                 ..HostOptions::default()
             },
             events,
-            changed: Arc::default(),
+            changed: Notify::new(),
         };
         for spec in config.mappers() {
             mappers.add(spec.clone(), None);
@@ -138,16 +138,23 @@ impl Mappers {
         let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                () = self.changed.notified() => {}
-                _ = look.tick(), if self.folder.is_some() => self.follow_folder().await,
-            }
+            // Before the reports are made, so that no change falls between.
+            let mut states: Vec<_> = self
+                .all()
+                .iter()
+                .map(|entry| entry.mapper().state())
+                .collect();
             reports.send_if_modified(|reports| {
                 let now = self.reports();
                 let changed = *reports != now;
                 *reports = now;
                 changed
             });
+            tokio::select! {
+                () = self.changed.notified() => {}
+                () = a_change(&mut states) => {}
+                _ = look.tick(), if self.folder.is_some() => self.follow_folder().await,
+            }
         }
     }
 
@@ -241,7 +248,7 @@ impl Mappers {
         self.changed.notify_one();
     }
 
-    /// Starts a mapper, and tells whoever listens when its state changes.
+    /// Starts a mapper.
     fn run(&self, spec: config::MapperConfig) -> Arc<Mapper> {
         let isolation = match spec.isolation {
             config::Isolation::Process => Isolation::Process,
@@ -262,14 +269,24 @@ impl Mappers {
             // Its devices then say why nobody serves them.
             Err(error) => tracing::error!(mapper = name, %error, "mapper cannot be used"),
         }
-        let (mut state, changed) = (mapper.state(), self.changed.clone());
-        tokio::spawn(async move {
-            while state.changed().await.is_ok() {
-                changed.notify_one();
-            }
-        });
         Arc::new(mapper)
     }
+}
+
+/// Waits until a mapper has another state.
+async fn a_change(states: &mut [watch::Receiver<MapperState>]) {
+    if states.is_empty() {
+        return std::future::pending().await;
+    }
+    let changes = states.iter_mut().map(|state| {
+        Box::pin(async move {
+            if state.changed().await.is_err() {
+                // Supervised no more, which is told already.
+                std::future::pending().await
+            }
+        })
+    });
+    futures::future::select_all(changes).await;
 }
 
 /// A mapper of the folder has the defaults of the configuration.
@@ -338,7 +355,18 @@ impl Entry {
             Some(reason) => MapperState::Failed {
                 reason: reason.clone(),
             },
-            None => run.mapper.state().borrow().clone(),
+            None => {
+                let states = run.mapper.state();
+                let state = states.borrow().clone();
+                match state {
+                    MapperState::Stopped | MapperState::Failed { .. } => state,
+                    // Nobody is left to tell of another one.
+                    _ if states.has_changed().is_err() => MapperState::Failed {
+                        reason: "its supervision ended, which is a fault of edgecore".into(),
+                    },
+                    _ => state,
+                }
+            }
         }
     }
 

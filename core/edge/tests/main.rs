@@ -5,6 +5,8 @@
 mod edge;
 #[path = "main/libraries.rs"]
 mod libraries;
+#[path = "main/tasks.rs"]
+mod tasks;
 
 use std::fs;
 

@@ -67,6 +67,9 @@ impl fmt::Display for ConfigFault {
 /// There is no configuration to run with.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// There is no such file.
+    #[error("no configuration at {}", .0.display())]
+    Absent(PathBuf),
     /// The file cannot be read.
     #[error("failed to read the configuration `{}`", file.display())]
     Read {
@@ -88,9 +91,7 @@ pub enum ConfigError {
 
 impl Explain for ConfigError {
     fn hint(&self) -> Option<String> {
-        let absent =
-            matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound);
-        absent.then(|| "name one with --config FILE".to_owned())
+        matches!(self, Self::Absent(_)).then(|| "name one with --config FILE".to_owned())
     }
 
     fn exit(&self) -> Exit {
@@ -120,9 +121,12 @@ pub fn load<T>(
     file: &Path,
     read: impl FnOnce(&mut Section) -> Option<T>,
 ) -> Result<T, ConfigError> {
-    let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Read {
-        file: file.to_owned(),
-        source,
+    let text = std::fs::read_to_string(file).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => ConfigError::Absent(file.to_owned()),
+        _ => ConfigError::Read {
+            file: file.to_owned(),
+            source,
+        },
     })?;
     let base = file.parent().unwrap_or(Path::new("."));
     parse(&text, base, read).map_err(|faults| ConfigError::Faults {

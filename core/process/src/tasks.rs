@@ -11,7 +11,7 @@ mod stop;
 use std::{
     any::Any,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -122,6 +122,7 @@ type Work = std::pin::Pin<Box<dyn Future<Output = End> + Send>>;
 #[derive(Default)]
 pub struct Tasks {
     asker: Asker,
+    health: Health,
     waiting: Vec<(Entry, Work)>,
 }
 
@@ -156,8 +157,15 @@ impl Tasks {
             stage,
             loss,
         };
+        self.health.board().names.push(entry.name.clone());
         self.waiting
             .push((entry, Box::pin(async { work.await.end() })));
+    }
+
+    /// What will be lost, for `/readyz`; it is kept up to date by
+    /// [`Running::lost`] and [`Running::drain`].
+    pub fn health(&self) -> Health {
+        self.health.clone()
     }
 
     /// Starts all of them; needs a runtime.
@@ -175,14 +183,10 @@ impl Tasks {
             });
             Live { entry, handle }
         });
-        let tasks: Vec<_> = tasks.collect();
-        let names = tasks.iter().map(|task| task.entry.name.clone()).collect();
+        let tasks = tasks.collect();
         Running {
             asker: self.asker,
-            health: Health {
-                names,
-                lost: Arc::default(),
-            },
+            health: self.health,
             tasks,
             set,
             kill,
@@ -205,8 +209,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// What was lost so far, for `/readyz`; it is kept up to date by
-    /// [`Running::lost`] and [`Running::drain`].
+    /// The same as [`Tasks::health`].
     pub fn health(&self) -> Health {
         self.health.clone()
     }
@@ -282,33 +285,35 @@ impl Running {
             end,
         };
         tracing::error!(task = lost.task, end = %lost.end, "a task is lost");
-        self.health.add(lost.clone());
+        self.health.board().lost.push(lost.clone());
         Some((lost, entry.loss))
     }
 }
 
-/// Which tasks are lost.
+/// Which tasks there are, and which are lost.
 #[derive(Debug, Clone, Default)]
-pub struct Health {
-    names: Arc<[String]>,
-    lost: Arc<Mutex<Vec<Lost>>>,
+pub struct Health(Arc<Mutex<Board>>);
+
+#[derive(Debug, Default)]
+struct Board {
+    names: Vec<String>,
+    lost: Vec<Lost>,
 }
 
 impl Health {
-    /// The tasks that were started.
-    pub fn names(&self) -> &[String] {
-        &self.names
+    /// All tasks, also those that are lost.
+    pub fn names(&self) -> Vec<String> {
+        self.board().names.clone()
     }
 
     /// What is lost, a line for each.
     pub fn faults(&self) -> Vec<String> {
-        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        lost.iter().map(ToString::to_string).collect()
+        self.board().lost.iter().map(ToString::to_string).collect()
     }
 
-    fn add(&self, lost: Lost) {
-        let mut all = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push(lost);
+    fn board(&self) -> MutexGuard<'_, Board> {
+        // Nothing that panics runs under the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,9 +7,9 @@ use std::{
     process::Command,
 };
 
+use longshore_process::http;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     binaries,
@@ -339,26 +339,9 @@ pub fn same(a: &Json, b: &Json) -> bool {
     }
 }
 
-/// A GET without a library: status code and body.
+/// A GET on loopback: status code and body.
 pub async fn http_get(address: SocketAddr, path: &str) -> Result<(u16, String), String> {
-    let exchange = async {
-        let mut stream = tokio::net::TcpStream::connect(address).await?;
-        stream
-            .write_all(
-                format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
-                    .as_bytes(),
-            )
-            .await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok::<_, std::io::Error>(answer)
-    };
-    let answer = exchange.await.map_err(|error| error.to_string())?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or("no end of the head")?;
-    let code = head
-        .split(' ')
-        .nth(1)
-        .and_then(|code| code.parse().ok())
-        .ok_or("no status code")?;
-    Ok((code, body.to_owned()))
+    let answer = http::get(address, path).await;
+    let answer = answer.map_err(|error| longshore_process::chain(&error))?;
+    Ok((answer.status, answer.text()))
 }

@@ -4,15 +4,16 @@ use std::{
     future::Future,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
+use longshore_process::{Loss, Stage, Stop, Tasks};
 use longshore_types::NodeName;
 use mqtt5::{
     QoS,
     broker::{
-        BrokerConfig, BrokerEventHandler, BrokerShutdownHandle, MqttBroker, PublishAction,
+        BrokerConfig, BrokerEventHandler, MqttBroker, PublishAction,
         events::{
             ClientConnectEvent, ClientDisconnectEvent, ClientPublishEvent, ClientSubscribeEvent,
             ClientUnsubscribeEvent,
@@ -20,7 +21,7 @@ use mqtt5::{
     },
     packet::publish::PublishPacket,
 };
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::sync::watch;
 
 use super::{
     BusCounters, BusError, EmbeddedOptions, access::Access, interest::Interest, outgoing::Queue,
@@ -42,52 +43,20 @@ const AWAY_BYTES: usize = 16 * 1024 * 1024;
 const SESSION_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Connections at once.
 const MAX_CLIENTS: usize = 256;
-/// How long the broker may take to end.
-const STOP: Duration = Duration::from_secs(2);
 
 pub(super) struct Started {
     pub(super) address: SocketAddr,
     pub(super) interest: Arc<Interest>,
     pub(super) state: watch::Receiver<Result<(), String>>,
-    pub(super) stop: Stop,
 }
 
-/// Ends the broker.
-#[derive(Default)]
-pub(super) struct Stop(Mutex<Option<Running>>);
-
-struct Running {
-    handle: BrokerShutdownHandle,
-    broker: JoinHandle<()>,
-    pump: JoinHandle<()>,
-}
-
-impl Stop {
-    pub(super) async fn stop(&self) {
-        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Running {
-            handle,
-            broker,
-            pump,
-        }) = running
-        {
-            handle.shutdown();
-            if tokio::time::timeout(STOP, broker).await.is_err() {
-                tracing::warn!("the MQTT broker did not end in time");
-            }
-            // The pump holds the broker's storage, and with it the folder's lock.
-            pump.abort();
-            let _ = pump.await;
-        }
-    }
-}
-
-pub(super) async fn start(
+pub(super) async fn build(
     options: EmbeddedOptions,
     node: NodeName,
     queue: Queue,
     incoming: Incoming,
     counters: Arc<BusCounters>,
+    tasks: &mut Tasks,
 ) -> Result<Started, BusError> {
     // The broker reports a taken port as text only; this tells which it is.
     drop(
@@ -117,7 +86,7 @@ pub(super) async fn start(
         state_dir: options.state_dir.clone(),
         source,
     };
-    let mut broker = MqttBroker::with_config(config)
+    let broker = MqttBroker::with_config(config)
         .await
         .map_err(|source| failed(source.into()))?
         .with_auth_provider(Arc::new(Access {
@@ -126,31 +95,43 @@ pub(super) async fn start(
     let address = broker
         .local_addr()
         .ok_or_else(|| failed("it has no address".into()))?;
-    let handle = broker.shutdown_handle();
-    let mut ready = broker.ready_receiver();
     let router = broker.router();
-    let (running, state) = watch::channel(Ok(()));
-    let broker = tokio::spawn(async move {
-        if let Err(error) = broker.run().await {
-            tracing::error!(%error, "the MQTT broker ended");
-        }
-        let _ = running.send_replace(Err("the embedded MQTT broker ended".to_owned()));
+    let (running, state) = watch::channel(Err("the embedded MQTT broker starts".to_owned()));
+    tasks.add("mqtt broker", Stage::Links, Loss::IsFault, |stop| {
+        serve(broker, running, stop)
     });
-    ready
-        .wait_for(|ready| *ready)
-        .await
-        .map_err(|_| failed("it ended while starting".into()))?;
-    let pump = tokio::spawn(pump(queue, router, node, counters));
+    // It holds the broker's storage, and with it the folder's lock, so it ends too.
+    tasks.add("mqtt messages", Stage::Links, Loss::IsFault, |stop| {
+        stop.cut(pump(queue, router, node, counters))
+    });
     Ok(Started {
         address,
         interest,
         state,
-        stop: Stop(Mutex::new(Some(Running {
-            handle,
-            broker,
-            pump,
-        }))),
     })
+}
+
+/// Runs the broker until the end is asked for; sessions and retained messages are
+/// kept.
+async fn serve(
+    mut broker: MqttBroker,
+    running: watch::Sender<Result<(), String>>,
+    mut stop: Stop,
+) -> mqtt5::Result<()> {
+    let handle = broker.shutdown_handle();
+    let mut ready = broker.ready_receiver();
+    let ask = async {
+        if ready.wait_for(|ready| *ready).await.is_ok() {
+            let _ = running.send_replace(Ok(()));
+        }
+        stop.asked().await;
+        handle.shutdown();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        ended = broker.run() => ended,
+        () = ask => Ok(()),
+    }
 }
 
 /// Brings messages to the broker, in order.
@@ -162,7 +143,7 @@ async fn pump(
 ) {
     let mut routed = 0_usize;
     while let Some(message) = queue.recv().await {
-        for packet in message.packets(&node, crate::clock::now_ms()) {
+        for packet in message.packets(&node, longshore_process::clock::now_ms()) {
             let qos = if packet.at_least_once {
                 QoS::AtLeastOnce
             } else {

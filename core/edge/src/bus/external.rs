@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use longshore_types::NodeName;
+use longshore_process::{Group, Loss, Stage, Tasks, chain};
+use longshore_types::{NodeName, backoff::Backoff};
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, Packet as Mqtt,
     QoS, SubscribeFilter, SubscribeReasonCode, TlsConfiguration, Transport,
@@ -35,12 +36,13 @@ pub(super) struct Started {
     pub(super) state: watch::Receiver<Result<(), String>>,
 }
 
-pub(super) fn start(
+pub(super) fn build(
     options: ExternalOptions,
     node: NodeName,
     queue: Queue,
     incoming: Incoming,
     counters: Arc<BusCounters>,
+    tasks: &mut Tasks,
 ) -> Result<Started, BusError> {
     let mut mqtt = MqttOptions::new(
         format!("longshore-{node}"),
@@ -70,9 +72,14 @@ pub(super) fn start(
         state,
         connected: connected.clone(),
         broker,
+        subscribing: Group::new("mqtt subscription", 1),
     };
-    tokio::spawn(connection.listen(events, incoming));
-    tokio::spawn(pump(queue, client, node, counters, connected));
+    tasks.add("mqtt connection", Stage::Links, Loss::IsFault, |stop| {
+        stop.cut(connection.listen(events, incoming))
+    });
+    tasks.add("mqtt messages", Stage::Links, Loss::IsFault, |stop| {
+        stop.cut(pump(queue, client, node, counters, connected))
+    });
     Ok(Started { state: receiver })
 }
 
@@ -83,12 +90,14 @@ struct Connection {
     state: watch::Sender<Result<(), String>>,
     connected: Arc<AtomicBool>,
     broker: String,
+    /// Waits for room in the client's queue.
+    subscribing: Group,
 }
 
 impl Connection {
     /// Drives the connection for ever; subscribes anew after each connect.
-    async fn listen(self, mut events: EventLoop, incoming: Incoming) {
-        let mut pause = FIRST_PAUSE;
+    async fn listen(mut self, mut events: EventLoop, incoming: Incoming) {
+        let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
         let mut since = None;
         loop {
             match events.poll().await {
@@ -107,16 +116,15 @@ impl Connection {
                     self.connected.store(false, Ordering::Relaxed);
                     self.broken(&error);
                     if since.take().is_some_and(|since| since.elapsed() >= PROVEN) {
-                        pause = FIRST_PAUSE;
+                        backoff.reset();
                     }
-                    tokio::time::sleep(pause.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
-                    pause = (pause * 2).min(LAST_PAUSE);
+                    tokio::time::sleep(backoff.next(fastrand::f64())).await;
                 }
             }
         }
     }
 
-    fn subscribe(&self) {
+    fn subscribe(&mut self) {
         let filters = || {
             let filters = kubeedge::REQUEST_FILTERS.into_iter();
             filters.map(|filter| SubscribeFilter::new(filter.to_owned(), QoS::AtLeastOnce))
@@ -125,7 +133,12 @@ impl Connection {
         if self.client.try_subscribe_many(filters()).is_err() {
             let client = self.client.clone();
             let filters: Vec<_> = filters().collect();
-            tokio::spawn(async move { client.subscribe_many(filters).await });
+            // One that waits already does the same.
+            self.subscribing.spawn(async move {
+                // An error means that the connection broke, which is told where
+                // it is driven.
+                let _ = client.subscribe_many(filters).await;
+            });
         }
     }
 
@@ -196,7 +209,7 @@ async fn pump(
             counters.dropped.fetch_add(1, Ordering::Relaxed);
             continue;
         }
-        for packet in message.packets(&node, crate::clock::now_ms()) {
+        for packet in message.packets(&node, longshore_process::clock::now_ms()) {
             let qos = if packet.at_least_once {
                 QoS::AtLeastOnce
             } else {
@@ -212,17 +225,4 @@ async fn pump(
             counter.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -35,6 +35,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use longshore_process::{Explain, Loss, Stage, Tasks};
 use longshore_types::{DeviceName, NodeName, Topic};
 use tokio::sync::watch;
 
@@ -109,9 +110,7 @@ pub enum KubeEdgeTopics {
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
     /// The port is taken or may not be used.
-    #[error(
-        "failed to listen for MQTT on {address}\n\nhint: set bus.listen to another one, port 0 takes a free one"
-    )]
+    #[error("failed to listen for MQTT on {address}")]
     Listen {
         /// The address of the configuration.
         address: SocketAddr,
@@ -136,6 +135,13 @@ pub enum BusError {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl Explain for BusError {
+    fn hint(&self) -> Option<String> {
+        let listen = matches!(self, Self::Listen { .. });
+        listen.then(|| "set bus.listen to another one, port 0 takes a free one".to_owned())
+    }
 }
 
 /// What the bus has done since start.
@@ -163,17 +169,21 @@ pub struct Bus {
     outgoing: Outgoing,
     counters: Arc<BusCounters>,
     state: watch::Receiver<Result<(), String>>,
-    stop: embedded::Stop,
 }
 
 impl Bus {
-    /// Starts the bus; returns once an embedded broker takes connections. An
-    /// external broker that is down is dialled for ever and is no error.
-    pub async fn start(
+    /// Makes the bus, and adds its tasks. The port of an embedded broker is bound
+    /// when this returns; an external broker that is down is dialled for ever and
+    /// is no error.
+    ///
+    /// # Errors
+    /// The port, the broker's folder or the TLS material cannot be used.
+    pub async fn build(
         mode: BusMode,
         topics: KubeEdgeTopics,
         node: NodeName,
         twin: TwinHandle,
+        tasks: &mut Tasks,
     ) -> Result<Option<Arc<Self>>, BusError> {
         let counters = Arc::new(BusCounters::default());
         let (outgoing, queue) = outgoing::channel(counters.clone());
@@ -189,12 +199,13 @@ impl Bus {
             BusMode::Off => return Ok(None),
             BusMode::Embedded(options) => {
                 let state_dir = options.state_dir.clone();
-                let started = embedded::start(
+                let started = embedded::build(
                     options,
                     responder.node.clone(),
                     queue,
                     incoming,
                     responder.counters.clone(),
+                    tasks,
                 )
                 .await?;
                 Self {
@@ -206,17 +217,17 @@ impl Bus {
                     outgoing,
                     counters,
                     state: started.state,
-                    stop: started.stop,
                 }
             }
             BusMode::External(options) => {
                 let broker = format!("{}:{}", options.host, options.port);
-                let started = external::start(
+                let started = external::build(
                     options,
                     responder.node.clone(),
                     queue,
                     incoming,
                     responder.counters.clone(),
+                    tasks,
                 )?;
                 Self {
                     address: None,
@@ -227,11 +238,12 @@ impl Bus {
                     outgoing,
                     counters,
                     state: started.state,
-                    stop: embedded::Stop::default(),
                 }
             }
         };
-        tokio::spawn(responder.run(requests));
+        tasks.add("mqtt requests", Stage::Links, Loss::IsFault, |stop| {
+            stop.cut(responder.run(requests))
+        });
         Ok(Some(Arc::new(bus)))
     }
 
@@ -248,11 +260,6 @@ impl Bus {
     /// What it has done since start.
     pub fn counters(&self) -> &BusCounters {
         &self.counters
-    }
-
-    /// Ends the embedded broker's connections; sessions and retained messages are kept.
-    pub async fn stop(&self) {
-        self.stop.stop().await;
     }
 }
 

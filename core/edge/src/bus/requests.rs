@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use longshore_process::Group;
 use longshore_types::{
     DeviceName, NodeName, Topic,
     topic::{DeviceEvent, NodeEvent},
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::{
     BusCounters, calls,
@@ -72,10 +73,17 @@ pub(super) struct Responder {
 impl Responder {
     pub(super) async fn run(self, mut requests: mpsc::Receiver<Raw>) {
         // Calls take their time, so they run beside the rest.
-        let running = Arc::new(Semaphore::new(CALLS));
-        while let Some(raw) = requests.recv().await {
+        let mut running = Group::new("mqtt call", CALLS);
+        loop {
+            let raw = tokio::select! {
+                raw = requests.recv() => raw,
+                () = running.reap() => continue,
+            };
+            let Some(raw) = raw else {
+                return;
+            };
             if let Some(call) = calls::parse(&raw.topic, &raw.payload) {
-                self.call(call, &running).await;
+                self.call(call, &mut running).await;
                 continue;
             }
             let Some(request) = kubeedge::parse(&raw.topic, &raw.payload) else {
@@ -98,15 +106,17 @@ impl Responder {
     }
 
     /// Carries a call out beside the other requests, and answers it.
-    async fn call(&self, call: calls::Call, running: &Arc<Semaphore>) {
+    async fn call(&self, call: calls::Call, running: &mut Group) {
         let (outgoing, counters) = (self.outgoing.clone(), self.counters.clone());
-        let refused = match (&call.request, running.clone().try_acquire_owned()) {
-            (Err(reason), _) => reason.clone(),
-            (Ok(_), Err(_)) => format!("{CALLS} calls run on this node already, call again later"),
-            (Ok(arguments), Ok(permit)) => {
+        let refused = match &call.request {
+            Err(reason) => reason.clone(),
+            Ok(_) if running.is_full() => {
+                format!("{CALLS} calls run on this node already, call again later")
+            }
+            Ok(arguments) => {
                 let (twin, shared) = (self.twin.clone(), self.shared);
                 let arguments = arguments.clone();
-                tokio::spawn(async move {
+                running.spawn(async move {
                     let result = twin
                         .call(call.device.clone(), call.method.clone(), arguments)
                         .await;
@@ -120,7 +130,6 @@ impl Responder {
                         let result = result.map_err(|error| error.reason);
                         outgoing.answer(call.answer_to(), call.answer(result)).await;
                     }
-                    drop(permit);
                 });
                 return;
             }
@@ -144,7 +153,7 @@ impl Responder {
 
     /// The topic and payload of the answer, and whether it is a refusal.
     async fn answer(&self, request: Request) -> (Option<Topic>, Vec<u8>, bool) {
-        let now_ms = crate::clock::now_ms();
+        let now_ms = longshore_process::clock::now_ms();
         let finish = |topic: Topic, event_id: &str, result: Result<Vec<u8>, Failure>| match result {
             Ok(payload) => (Some(topic), payload, false),
             Err(failure) => (

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use longshore_process::{Running, Tasks, report};
 use longshore_types::{
     DeviceName, NodeName, Quality, Topic, Value,
     device::PropertyType,
@@ -115,6 +116,8 @@ async fn answer(mut inbox: twin::TwinInbox, mut device: DeviceReport) {
 
 struct Broker {
     bus: Arc<Bus>,
+    /// Cut off when the broker is dropped.
+    tasks: Running,
     port: u16,
     _state: TempDir,
 }
@@ -134,18 +137,22 @@ async fn embedded_in(users: &[(&str, &str)], state: TempDir) -> Broker {
             .collect(),
     };
     let node = NodeName::new("edge-1").unwrap();
-    let bus = Bus::start(
+    let mut tasks = Tasks::new();
+    let bus = Bus::build(
         BusMode::Embedded(options),
         KubeEdgeTopics::Auto,
         node,
         engine(),
+        &mut tasks,
     )
     .await
     .unwrap()
     .unwrap();
+    let tasks = tasks.spawn();
     let port = bus.address().unwrap().port();
     Broker {
         bus,
+        tasks,
         port,
         _state: state,
     }
@@ -458,6 +465,7 @@ async fn users_are_asked_for_their_password() {
 async fn retained_messages_and_sessions_outlive_the_broker() {
     let Broker {
         bus,
+        tasks,
         port,
         _state: state,
     } = embedded(&[]).await;
@@ -468,7 +476,8 @@ async fn retained_messages_and_sessions_outlive_the_broker() {
     lines(keeper).await;
     publish(port, "kept", "while away", &[]);
     publish(port, "retained/a", "still here", &["-r"]);
-    bus.stop().await;
+    drop(bus);
+    assert!(tasks.drain(PATIENCE).await.is_empty());
 
     let broker = embedded_in(&[], state).await;
     assert_eq!(
@@ -526,22 +535,22 @@ async fn a_taken_port_is_named() {
         users: vec![],
     };
     let node = NodeName::new("edge-1").unwrap();
-    let error = Bus::start(
+    let error = Bus::build(
         BusMode::Embedded(options),
         KubeEdgeTopics::Auto,
         node,
         engine(),
+        &mut Tasks::new(),
     )
     .await
     .err()
     .unwrap();
-    assert_eq!(
-        error.to_string(),
-        format!(
-            "failed to listen for MQTT on {}\n\nhint: set bus.listen to another one, port 0 takes a free one",
-            taken.local_addr().unwrap()
-        )
-    );
+    let text = report(&error);
+    let address = taken.local_addr().unwrap();
+    assert!(text.starts_with(&format!(
+        "failed to listen for MQTT on {address}\ncaused by: "
+    )));
+    assert!(text.ends_with("hint: set bus.listen to another one, port 0 takes a free one"));
 }
 
 #[test]

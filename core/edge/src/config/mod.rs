@@ -3,11 +3,11 @@
 //! Reading has no side effect: no port is bound, no file is made. All faults
 //! are collected before it fails, each with its key path and line.
 
-mod reader;
 mod validate;
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf};
 
+use longshore_process::{ConfigError, ConfigFault, LogConfig, config};
 use longshore_types::NodeName;
 
 use crate::bus::{BusMode, KubeEdgeTopics};
@@ -20,8 +20,6 @@ pub const DEFAULT_BUS_LISTEN: &str = "127.0.0.1:1883";
 pub const DEFAULT_METRICS_LISTEN: &str = "127.0.0.1:10350";
 /// MiB of records that may wait for the hub before old telemetry is dropped.
 pub const DEFAULT_OUTBOX_MIB: u64 = 64;
-/// What an operator wants to see.
-pub const DEFAULT_LOG_LEVEL: &str = "info";
 
 /// The validated configuration.
 #[derive(Debug, Clone)]
@@ -79,56 +77,21 @@ pub struct HubConfig {
     pub key_file: PathBuf,
 }
 
-/// How to write the log.
-#[derive(Debug, Clone)]
-pub struct LogConfig {
-    /// JSON lines instead of text.
-    pub json: bool,
-    /// A filter such as `info` or `info,longshore_edge=debug`.
-    pub level: String,
-}
-
-/// One thing that is wrong in the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigFault {
-    /// Key path, for example `mappers[0].file`; empty for the file as a whole.
-    pub path: String,
-    /// Line of the file, where known.
-    pub line: Option<usize>,
-    /// What is wrong and what to do.
-    pub message: String,
-}
-
-/// The configuration is wrong; all that is wrong with it.
-#[derive(Debug, Clone, thiserror::Error)]
-pub struct ConfigError {
-    /// The file.
-    pub file: PathBuf,
-    /// The faults, in the order of the file's keys.
-    pub faults: Vec<ConfigFault>,
-}
-
 impl Config {
     /// Reads and validates a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is wrong: all that is wrong.
     pub fn load(file: &std::path::Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(file).map_err(|error| ConfigError {
-            file: file.to_owned(),
-            faults: vec![ConfigFault {
-                path: String::new(),
-                line: None,
-                message: error.to_string(),
-            }],
-        })?;
-        let base = file.parent().unwrap_or(std::path::Path::new("."));
-        Self::parse(&text, base).map_err(|faults| ConfigError {
-            file: file.to_owned(),
-            faults,
-        })
+        config::load(file, validate::config)
     }
 
     /// Validates a text. Relative paths in it are relative to `base`.
+    ///
+    /// # Errors
+    /// All that is wrong.
     pub fn parse(text: &str, base: &std::path::Path) -> Result<Self, Vec<ConfigFault>> {
-        validate::config(text, base)
+        config::parse(text, base, validate::config)
     }
 
     /// The node's name in Kubernetes.
@@ -174,34 +137,6 @@ impl Config {
     /// How to write the log.
     pub fn log(&self) -> &LogConfig {
         &self.log
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.faults.len();
-        write!(
-            f,
-            "invalid configuration `{}` ({count} {})",
-            self.file.display(),
-            if count == 1 { "fault" } else { "faults" }
-        )?;
-        for fault in &self.faults {
-            write!(f, "\n  {fault}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for ConfigFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(line) = self.line {
-            write!(f, "line {line}: ")?;
-        }
-        if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
-        }
-        f.write_str(&self.message)
     }
 }
 

@@ -49,26 +49,15 @@ log: {format: xml}
         faults(text),
         [
             "line 1: node: `Edge_1` is not a valid node name: use lower case letters, digits and `-`, beginning and ending with a letter or digit",
-            "line 8: mappers[1].isolation: `thread` is none of `process`, `inProcess`",
+            "line 2: stateDirr: unknown key, did you mean `stateDir`",
             "line 6: mappers[1].name: two mappers are named `modbus`",
+            "line 8: mappers[1].isolation: `thread` is none of `process`, `inProcess`",
             "line 10: bus.listen: `nowhere` is no address and port, such as `127.0.0.1:1883`",
             "line 11: hub.keyFile: missing",
             "line 12: hub.url: `http://hub` is not of the form `wss://host:port`",
             "line 15: log.format: `xml` is none of `text`, `json`",
-            "line 2: stateDirr: unknown key, did you mean `stateDir`",
         ]
     );
-}
-
-#[test]
-fn ill_typed_and_broken_yaml_name_the_place() {
-    assert!(
-        faults("node: edge-1\nmappers: 5\n")[0]
-            .starts_with("line 2: mappers: expected a list, found a number")
-    );
-    assert!(faults("node: [\n")[0].contains("not valid YAML"));
-    assert_eq!(faults("node: a\nnode: b\n"), ["line 2: node stands twice"]);
-    assert_eq!(faults("")[0], "node: missing");
 }
 
 #[test]

@@ -1,18 +1,19 @@
 //! Health, metrics and twins over HTTP, for whoever sits at the node.
 //!
-//! Small by intent: GET only, one answer per connection, a bounded number of
-//! connections, no framework in the edge's binary.
+//! Served by [`longshore_process::http`].
 
-mod http;
 mod text;
 mod twins;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
+use longshore_process::{
+    Health, Stop,
+    http::{self, Request, Response},
+};
 use longshore_types::{DeviceName, NodeName};
 use tokio::{net::TcpListener, sync::watch};
 
-use self::http::{Request, Response};
 use crate::{
     bus::Bus,
     mappers::Mappers,
@@ -22,8 +23,13 @@ use crate::{
     twin::TwinHandle,
 };
 
+/// What can be asked for.
+const PAGES: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/twins", "/status"];
+
 /// What there is to tell.
 pub struct Sources {
+    /// Which tasks are lost.
+    pub health: Health,
     /// What is wrong in the folder of manifests.
     pub manifest_faults: watch::Receiver<Vec<String>>,
     /// This node.
@@ -42,26 +48,8 @@ pub struct Sources {
     pub link_counters: Option<Arc<LinkCounters>>,
 }
 
-/// The port cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "failed to listen for metrics on {address}\n\nhint: set metrics.listen to another one, port 0 takes a free one"
-)]
-pub struct ListenError {
-    address: SocketAddr,
-    #[source]
-    source: std::io::Error,
-}
-
-/// Binds the port.
-pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| ListenError { address, source })
-}
-
-/// Serves until `stop` is true.
-pub async fn serve(listener: TcpListener, sources: Sources, stop: watch::Receiver<bool>) {
+/// Serves until the end is asked for.
+pub async fn serve(listener: TcpListener, sources: Sources, stop: Stop) {
     let sources = Arc::new(sources);
     let answer = move |request: Request| {
         let sources = Arc::clone(&sources);
@@ -78,26 +66,19 @@ impl Sources {
             "/metrics" => Response::metrics(text::metrics(self).await),
             "/twins" => self.twins(request).await,
             "/status" => self.status().await,
-            _ => Response::text(
-                404,
-                "not found; try /healthz, /readyz, /metrics, /twins or /status\n",
-            ),
+            _ => Response::not_found(&PAGES),
         }
     }
 
     /// Ready means that devices are served and nothing is lost. A hub that is
     /// away is normal and only told.
     fn ready(&self) -> Response {
-        let faults = self.faults();
         let link = format!("link: {}\n", *self.link.borrow());
-        if faults.is_empty() {
-            return Response::text(200, format!("ready\n{link}"));
-        }
-        Response::text(503, format!("not ready\n{}\n{link}", faults.join("\n")))
+        Response::ready(&self.faults(), &link)
     }
 
     fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
+        let mut faults = self.health.faults();
         if let Some(fault) = self.store.health().fault {
             faults.push(format!(
                 "store: {}",

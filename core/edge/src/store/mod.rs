@@ -16,7 +16,6 @@
 mod handle;
 mod objects;
 mod outbox;
-mod private;
 mod schema;
 mod twins;
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use longshore_process::private;
 use longshore_sqlite::{Database, Schema, Settings};
 
 use super::StoreError;
@@ -52,9 +53,11 @@ INSERT INTO meta VALUES
 
 /// Opens `edge.db` in the folder; makes both where they are absent.
 pub(super) fn open(folder: &Path) -> Result<Database, StoreError> {
-    super::private::folder(folder).map_err(|source| StoreError::Folder {
+    private::folder(folder).map_err(|source| StoreError::Folder {
         path: folder.to_owned(),
         source: source.into(),
     })?;
+    // Former versions left it so that others could read it.
+    private::tree(&folder.join("bus"));
     Database::open(&folder.join("edge.db"), &SCHEMA, SETTINGS)
 }

@@ -13,7 +13,8 @@ use futures::{SinkExt, StreamExt, future::BoxFuture, stream::SplitSink};
 use longshore_link::{
     Change as LinkChange, EdgeEffect, EdgeEvent, EdgePosition, EdgeSession, Epoch, Frame, UpRecord,
 };
-use tokio::sync::{mpsc, watch};
+use longshore_process::{Owned, Stop};
+use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::{LinkCounters, dial::Socket, error::LinkError};
@@ -46,11 +47,11 @@ pub(super) async fn serve(
     store: &StoreHandle,
     counters: &Arc<LinkCounters>,
     connected: impl Fn(Option<&[u64]>),
-    stop: watch::Receiver<bool>,
+    stop: Stop,
 ) -> Result<(), LinkError> {
     let (sink, stream) = socket.split();
     let (lines, queue) = mpsc::channel(QUEUE);
-    let mut writer = tokio::spawn(write(sink, queue));
+    let mut writer = Owned::spawn("link writer", write(sink, queue));
     let mut connection = Connection {
         session,
         store,
@@ -71,8 +72,8 @@ pub(super) async fn serve(
         .step(EdgeEvent::TransportDown, Instant::now());
     drop(connection);
     // The queue is closed now: the writer sends what is left, and ends.
-    if !writer.is_finished() && tokio::time::timeout(GOODBYE, &mut writer).await.is_err() {
-        writer.abort();
+    if !writer.is_finished() {
+        let _ = tokio::time::timeout(GOODBYE, writer).await;
     }
     outcome
 }
@@ -96,7 +97,7 @@ impl Connection<'_> {
         &mut self,
         mut stream: futures::stream::SplitStream<Socket>,
         connected: impl Fn(Option<&[u64]>),
-        mut stop: watch::Receiver<bool>,
+        mut stop: Stop,
     ) -> Result<(), LinkError> {
         let mut outbox = self.store.outbox_changed();
         let position = position(self.store).await?;
@@ -124,7 +125,7 @@ impl Connection<'_> {
                     EdgeEvent::OutboxChanged
                 }
                 () = sleep_until(wake_at) => EdgeEvent::Tick,
-                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                () = stop.asked() => return Ok(()),
             };
             self.step(event, &connected)?;
         }

@@ -1,7 +1,6 @@
 //! Why there is no link.
 
 use std::{
-    error::Error,
     io,
     path::{Path, PathBuf},
 };
@@ -221,20 +220,4 @@ fn refusal(alert: AlertDescription) -> Option<&'static str> {
         | AlertDescription::UnsupportedCertificate => "it is not a node's certificate",
         _ => return None,
     })
-}
-
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        // Some libraries repeat the cause in their own message.
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -12,7 +12,6 @@
 //! - The certificate files are read anew for each attempt, so that a renewed
 //!   certificate needs no restart.
 
-mod backoff;
 mod connection;
 mod dial;
 mod error;
@@ -26,12 +25,13 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use longshore_link::{EdgeConfig, EdgeSession, MapperReport, SchemaReport, Up};
-use longshore_types::NodeName;
-use tokio::{sync::watch, task::JoinHandle};
+use longshore_process::{Stop, chain};
+use longshore_types::{NodeName, backoff::Backoff};
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -40,10 +40,17 @@ use crate::{
     store::{NewRecord, RecordClass, StoreHandle},
 };
 
-pub use backoff::Backoff;
 pub use error::LinkError;
 pub use report::node_report;
 use schemas::{Held, Wanted};
+
+/// Short enough that a hub that restarts is met at once.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// Long enough that thousands of edges do not keep a hub busy with handshakes.
+const LAST_PAUSE: Duration = Duration::from_secs(30);
+/// An attempt that lasted so long was a success. A shorter one was not, even if
+/// it got through: two nodes of one name would replace each other without pause.
+const PROVEN: Duration = Duration::from_secs(10);
 
 /// What the link did since start, for the metrics.
 #[derive(Debug, Default)]
@@ -70,13 +77,12 @@ pub struct Own {
     pub schema: Box<dyn Fn(u64) -> Option<SchemaReport> + Send + std::marker::Sync>,
 }
 
-/// The running link client.
-#[derive(Debug)]
+/// The link client.
 pub struct Sync {
     state: watch::Receiver<LinkState>,
-    counters: Arc<LinkCounters>,
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
+    driver: Driver,
+    own: Own,
+    held: watch::Receiver<Held>,
 }
 
 struct Driver {
@@ -88,40 +94,30 @@ struct Driver {
     /// What the hub holds; none while it keeps no schemas, or is not there.
     held: watch::Sender<Held>,
     counters: Arc<LinkCounters>,
-    stop: watch::Receiver<bool>,
 }
 
 impl Sync {
-    /// Starts to dial. Must be called inside a tokio runtime.
-    pub fn start(node: NodeName, hub: HubConfig, store: StoreHandle, own: Own) -> Self {
+    /// Dials nothing before it runs.
+    pub fn new(node: NodeName, hub: HubConfig, store: StoreHandle, own: Own) -> Self {
         let (state, state_receiver) = watch::channel(LinkState::Connecting {
             reason: String::new(),
         });
-        let (stop, stop_receiver) = watch::channel(false);
-        let counters = Arc::new(LinkCounters::default());
         let (held, held_receiver) = watch::channel(None);
         let session = EdgeSession::new(EdgeConfig::new(node.as_str()));
         let driver = Driver {
             hub,
-            node: node.clone(),
-            store: store.clone(),
+            node,
+            store,
             session,
             state,
             held,
-            counters: Arc::clone(&counters),
-            stop: stop_receiver.clone(),
+            counters: Arc::default(),
         };
-        let task = tokio::spawn(async move {
-            tokio::join!(
-                driver.run(),
-                report_node(node, store, own, held_receiver, stop_receiver)
-            );
-        });
         Self {
             state: state_receiver,
-            counters,
-            stop,
-            task,
+            driver,
+            own,
+            held: held_receiver,
         }
     }
 
@@ -132,32 +128,34 @@ impl Sync {
 
     /// What the link did since start.
     pub fn counters(&self) -> Arc<LinkCounters> {
-        Arc::clone(&self.counters)
+        Arc::clone(&self.driver.counters)
     }
 
-    /// Says goodbye to the hub and ends.
-    pub async fn stop(self) {
-        self.stop.send_replace(true);
-        if let Err(error) = self.task.await
-            && error.is_panic()
-        {
-            warn!(%error, "link client panicked");
-        }
+    /// Dials until it is asked to end; then says goodbye to the hub.
+    pub async fn run(self, stop: Stop) {
+        let Self {
+            driver, own, held, ..
+        } = self;
+        let (node, store) = (driver.node.clone(), driver.store.clone());
+        tokio::join!(
+            driver.run(stop.clone()),
+            report_node(node, store, own, held, stop)
+        );
     }
 }
 
 impl Driver {
-    async fn run(mut self) {
-        let mut backoff = Backoff::default();
+    async fn run(mut self, mut stop: Stop) {
+        let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
         let mut last_reason = String::new();
-        while !*self.stop.borrow() {
+        while !stop.is_asked() {
             let began = Instant::now();
-            let Err(error) = self.attempt().await else {
+            let Err(error) = self.attempt(stop.clone()).await else {
                 break;
             };
-            let reason = error::chain(&error);
-            if backoff.is_worth_reset(began.elapsed()) {
-                backoff = Backoff::default();
+            let reason = chain(&error);
+            if began.elapsed() >= PROVEN {
+                backoff.reset();
                 last_reason.clear();
             }
             let pause = backoff.next(fastrand::f64());
@@ -171,7 +169,7 @@ impl Driver {
             self.state.send_replace(LinkState::Connecting { reason });
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                _ = self.stop.wait_for(|stop| *stop) => break,
+                () = stop.asked() => break,
             }
         }
         self.state.send_replace(LinkState::Connecting {
@@ -180,12 +178,11 @@ impl Driver {
     }
 
     /// One connection, from dialling to its end. `Ok` only when it was told to stop.
-    async fn attempt(&mut self) -> Result<(), LinkError> {
+    async fn attempt(&mut self, mut stop: Stop) -> Result<(), LinkError> {
         self.counters.attempts.fetch_add(1, Ordering::Relaxed);
-        let mut stop = self.stop.clone();
         let socket = tokio::select! {
             socket = dial::dial(&self.hub) => socket?,
-            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            () = stop.asked() => return Ok(()),
         };
         let connected = |schemas: Option<&[u64]>| {
             self.held.send_replace(schemas.map(<[u64]>::to_vec));
@@ -211,7 +208,7 @@ async fn report_node(
     store: StoreHandle,
     mut own: Own,
     mut held: watch::Receiver<Held>,
-    mut stop: watch::Receiver<bool>,
+    mut stop: Stop,
 ) {
     let mut reported = None;
     let mut wanted = Wanted::default();
@@ -231,7 +228,10 @@ async fn report_node(
         if !ups.is_empty()
             && let Err(error) = store.put(ups.iter().map(latest).collect()).await
         {
-            warn!(error = %error::chain(&error), "report of the node could not be stored");
+            warn!(
+                error = chain(&error),
+                "report of the node could not be stored"
+            );
         }
         let changed = tokio::select! {
             changed = own.mappers.changed() => changed.is_ok(),
@@ -240,7 +240,7 @@ async fn report_node(
                 held.mark_changed();
                 true
             }
-            _ = stop.wait_for(|stop| *stop) => false,
+            () = stop.asked() => false,
         };
         if !changed {
             return;

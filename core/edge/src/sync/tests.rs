@@ -13,6 +13,7 @@ use longshore_link::{
     ChangeLog, Content, Epoch, Frame, HubConfig as SessionConfig, HubEffect, HubEvent, HubSession,
     LogConfig, ObjectKey, SUBPROTOCOL, UpPosition, UpRecord,
 };
+use longshore_process::{Loss, Running, Stage, Tasks};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -53,6 +54,18 @@ struct Rig {
     memory: Arc<Mutex<Memory>>,
 }
 
+/// The link client, running.
+struct Live {
+    state: watch::Receiver<LinkState>,
+    tasks: Running,
+}
+
+impl Live {
+    async fn stop(self) {
+        assert!(self.tasks.drain(Duration::from_secs(20)).await.is_empty());
+    }
+}
+
 impl Rig {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -90,7 +103,7 @@ impl Rig {
         FakeHub { memory, port, task }
     }
 
-    fn start(&self, port: u16) -> Sync {
+    fn start(&self, port: u16) -> Live {
         let own = Own {
             mappers: watch::channel(Vec::new()).1,
             schema: Box::new(|_| None),
@@ -98,7 +111,7 @@ impl Rig {
         self.start_with(port, own)
     }
 
-    fn start_with(&self, port: u16, own: Own) -> Sync {
+    fn start_with(&self, port: u16, own: Own) -> Live {
         let file = |name: &str| self.folder.path().join(name);
         let hub = HubConfig {
             url: format!("wss://localhost:{port}"),
@@ -109,7 +122,14 @@ impl Rig {
             key_file: file("node.key"),
         };
         let node = NodeName::new("edge-1").unwrap();
-        Sync::start(node, hub, self.store.clone(), own)
+        let sync = Sync::new(node, hub, self.store.clone(), own);
+        let state = sync.state();
+        let mut tasks = Tasks::new();
+        tasks.add("link", Stage::Links, Loss::EndsProcess, |stop| {
+            sync.run(stop)
+        });
+        let tasks = tasks.spawn();
+        Live { state, tasks }
     }
 
     async fn put(&self, text: &str) {
@@ -143,8 +163,8 @@ impl Rig {
         }
     }
 
-    async fn wait_reason(&self, sync: &Sync, part: &str) {
-        let state = sync.state();
+    async fn wait_reason(&self, sync: &Live, part: &str) {
+        let state = &sync.state;
         let now = || state.borrow().to_string();
         self.wait(
             &format!("the state says `{part}`, it says `{}`", now()),
@@ -176,7 +196,7 @@ async fn objects_come_and_records_go_over_a_link_that_breaks() {
     let sync = rig.start(port);
     rig.wait("the device came", async || rig.names().await == ["boiler"])
         .await;
-    assert_eq!(*sync.state().borrow(), LinkState::Connected);
+    assert_eq!(*sync.state.borrow(), LinkState::Connected);
     rig.put("one").await;
     rig.wait("the outbox is empty", async || {
         rig.store.outbox_size().records == 0
@@ -186,7 +206,7 @@ async fn objects_come_and_records_go_over_a_link_that_breaks() {
     hub.task.abort();
     let _ = hub.task.await;
     rig.wait("the edge noticed", async || {
-        !sync.state().borrow().is_connected()
+        !sync.state.borrow().is_connected()
     })
     .await;
     rig.put("two").await;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use longshore_host::{Batch, MapperEvent, MapperState};
+use longshore_process::Stop;
 use longshore_types::NodeName;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -21,7 +22,6 @@ use super::{
     saver::Saver,
 };
 use crate::{
-    clock,
     mappers::{Entry, Mappers, describe},
     ports::{BusPort, LinkState},
     store::{Object, StoreHandle},
@@ -57,8 +57,6 @@ pub struct Parts {
     pub events: mpsc::Receiver<MapperEvent>,
     /// The link's state; [`LinkState::NoHub`] means that nothing is reported.
     pub link: watch::Receiver<LinkState>,
-    /// True ends the task.
-    pub stop: watch::Receiver<bool>,
 }
 
 struct Driver {
@@ -81,7 +79,7 @@ struct Driver {
 }
 
 /// Runs the engine until it is told to stop; saves everything at the end.
-pub async fn run(parts: Parts) {
+pub async fn run(parts: Parts, mut stop: Stop) {
     let mappers = parts.mappers.all();
     let infos: Vec<_> = mappers.iter().map(|mapper| info(mapper)).collect();
     let reports = *parts.link.borrow() != LinkState::NoHub;
@@ -99,7 +97,7 @@ pub async fn run(parts: Parts) {
         parts,
     };
     driver.restore().await;
-    driver.work().await;
+    driver.work(&mut stop).await;
     let now = driver.now();
     driver.engine.tick(now);
     let outputs = driver.engine.take_outputs();
@@ -115,7 +113,7 @@ impl Driver {
             .saturating_add(1);
         Now {
             ms,
-            unix_ms: clock::now_ms(),
+            unix_ms: longshore_process::clock::now_ms(),
         }
     }
 
@@ -135,10 +133,9 @@ impl Driver {
         self.reconcile().await;
     }
 
-    async fn work(&mut self) {
+    async fn work(&mut self, stop: &mut Stop) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut stop = self.parts.stop.clone();
         // Without any mapper there is nothing to wait for there.
         let mut mappers = true;
         loop {
@@ -164,7 +161,7 @@ impl Driver {
                     self.tick();
                     self.reconcile().await;
                 }
-                () = told(&mut stop) => return,
+                () = stop.asked() => return,
             }
             self.flush();
             if self.saver.unsaved() > 0 {
@@ -172,7 +169,7 @@ impl Driver {
                 let now = self.now();
                 self.saver.work(&mut self.engine, now);
             }
-            if *self.parts.stop.borrow() {
+            if stop.is_asked() {
                 return;
             }
         }
@@ -448,9 +445,4 @@ fn info(mapper: &Entry) -> MapperInfo {
         protocol: mapper.protocol().to_ascii_lowercase(),
         pushes: mapper.pushes(),
     }
-}
-
-async fn told(stop: &mut watch::Receiver<bool>) {
-    // Whoever could tell is gone: that is an end too.
-    let _ = stop.wait_for(|stop| *stop).await;
 }

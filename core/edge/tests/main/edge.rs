@@ -9,10 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use longshore_process::{http, run_file};
 use longshore_sim_modbus::Simulator;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Longest wait for anything, on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -168,21 +168,10 @@ impl Edge {
 
     /// GET: status and body.
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
-        let run = fs::read_to_string(self.folder.path().join("state/run.json")).unwrap();
-        let run: Json = serde_json::from_str(&run).unwrap();
-        let address = run["metrics"].as_str().unwrap();
-        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        stream
-            .write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes())
-            .await
-            .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (
-            head.split(' ').nth(1).unwrap().parse().unwrap(),
-            body.to_owned(),
-        )
+        let run = run_file::read(&self.folder.path().join("state")).unwrap();
+        let address = run["metrics"].as_str().unwrap().parse().unwrap();
+        let answer = http::get(address, path).await.unwrap();
+        (answer.status, answer.text())
     }
 
     /// Waits until a property of the boiler satisfies `good`.

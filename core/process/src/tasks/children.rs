@@ -115,6 +115,11 @@ impl<T: Send + 'static> Owned<T> {
             handle: tokio::spawn(work),
         }
     }
+
+    /// Whether it has ended.
+    pub fn is_finished(&self) -> bool {
+        self.handle.is_finished()
+    }
 }
 
 impl<T> Future for Owned<T> {
@@ -151,8 +156,10 @@ fn lost(name: &str, error: JoinError) -> Lost {
         // The runtime goes down.
         Err(_) => End::Returned,
     };
-    Lost {
+    let lost = Lost {
         task: name.to_owned(),
         end,
-    }
+    };
+    tracing::error!(task = name, end = %lost.end, "a helper is lost");
+    lost
 }

@@ -48,7 +48,7 @@ async fn an_external_broker_may_be_down_come_and_go() {
         .local_addr()
         .unwrap()
         .port();
-    let bus = external(port).await;
+    let (bus, _tasks) = external(port).await;
     until("a reason", || {
         bus.ready().is_err_and(|reason| reason.contains("refused"))
     })
@@ -109,7 +109,7 @@ async fn an_external_broker_may_be_down_come_and_go() {
     }
 }
 
-async fn external(port: u16) -> Arc<Bus> {
+async fn external(port: u16) -> (Arc<Bus>, Running) {
     let options = ExternalOptions {
         host: "127.0.0.1".into(),
         port,
@@ -117,15 +117,18 @@ async fn external(port: u16) -> Arc<Bus> {
         credentials: Some(("press".to_owned(), "secret".to_owned())),
     };
     let node = NodeName::new("edge-1").unwrap();
-    Bus::start(
+    let mut tasks = Tasks::new();
+    let bus = Bus::build(
         BusMode::External(options),
         KubeEdgeTopics::Auto,
         node,
         engine(),
+        &mut tasks,
     )
     .await
     .unwrap()
-    .unwrap()
+    .unwrap();
+    (bus, tasks.spawn())
 }
 
 /// A broker that gives these answers to the first packets of each client.
@@ -152,7 +155,7 @@ fn broker_that_answers(answers: &'static [&'static [u8]]) -> u16 {
 async fn what_a_broker_refuses_is_told() {
     // CONNACK, then SUBACK of packet 1: the third filter is refused.
     let port = broker_that_answers(&[&[0x20, 2, 0, 0], &[0x90, 7, 0, 1, 1, 1, 0x80, 1, 1]]);
-    let bus = external(port).await;
+    let (bus, _tasks) = external(port).await;
     let refusal = "the broker refuses the subscription to $hw/events/device/+/+/state/update";
     until("the refusal", || bus.ready() == Err(refusal.to_owned())).await;
     bus.changed(change(1.0, 2.0, None));
@@ -162,7 +165,7 @@ async fn what_a_broker_refuses_is_told() {
     .await;
 
     let port = broker_that_answers(&[&[0x20, 2, 0, 5]]);
-    let bus = external(port).await;
+    let (bus, _tasks) = external(port).await;
     let refusal = format!(
         "the MQTT broker 127.0.0.1:{port} refuses user \"press\": check bus.external.user and passwordFile"
     );
