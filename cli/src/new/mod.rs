@@ -50,7 +50,7 @@ const FILES: &[(&str, &str)] = &[
     ("src/plan.rs", include_str!("template/src/plan.rs.in")),
     ("src/codec.rs", include_str!("template/src/codec.rs.in")),
     ("src/driver.rs", include_str!("template/src/driver.rs.in")),
-    ("src/schema.rs", include_str!("template/src/schema.rs.in")),
+    ("src/keys.rs", include_str!("template/src/keys.rs.in")),
     (
         "examples/simulate.rs",
         include_str!("template/examples/simulate.rs.in"),

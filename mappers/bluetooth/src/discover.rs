@@ -13,13 +13,13 @@ use crate::{
     bluez::{Client, Scan, Shared, tree},
     bus::{self, Bus, Target},
     driver::Link,
-    gatt,
+    gatt, keys,
     uuid::Uuid,
     value::Value,
 };
 
 /// Sensors advertise at least every few seconds.
-const SECONDS: i64 = 8;
+pub(crate) const SECONDS: i64 = 8;
 /// The formats that a device's packets may tell something in, the telling ones first.
 const TELLING: &[Format] = &[
     Format::BtHome,
@@ -81,9 +81,9 @@ pub(crate) async fn discover(
 }
 
 fn parse(request: &Map<String, Json>) -> Result<Request, Vec<Fault>> {
-    let section = Section::new("", request);
+    let section = Section::new(&keys::DISCOVERY, "", request);
     let adapter = section.text("adapter").map(str::to_owned);
-    let seconds = section.integer("seconds", 1..=300).unwrap_or(SECONDS) as u64;
+    let seconds = section.integer_or_default("seconds");
     let list = match section.value("connect") {
         None => Vec::new(),
         Some(Json::String(one)) => vec![Some(&one[..])],

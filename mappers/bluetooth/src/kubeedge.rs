@@ -48,8 +48,8 @@ impl Converter {
 /// Reads `dataConverter`.
 pub(crate) fn converter(section: &Section<'_>) -> Option<Converter> {
     let inner = section.section("dataConverter")?;
-    let place = |key| inner.integer(key, 0..=511).unwrap_or(0) as usize;
-    let shift = |key| inner.integer(key, 0..=63).unwrap_or(0) as u32;
+    let place = |key| inner.integer_or_default::<usize>(key);
+    let shift = |key| inner.integer_or_default::<u32>(key);
     let (start, end) = (place("startIndex"), place("endIndex"));
     if start.abs_diff(end) > 7 {
         inner.fault("endIndex", "a number has at most 8 bytes");

@@ -44,6 +44,7 @@ mod config;
 mod discover;
 pub mod driver;
 pub mod gatt;
+pub mod keys;
 mod kubeedge;
 mod plan;
 pub mod point;

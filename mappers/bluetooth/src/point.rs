@@ -6,12 +6,14 @@ use longshore_sdk::{
     PointConfig, SampleValue, Samples, Sampling,
     codec::{Bits, ByteOrder, Codec, RawType, StringOrder},
     config::{Section, nearest},
+    keys::Choices,
 };
 use serde_json::Value as Json;
 
 use crate::{
     advert::{FORMATS, Format},
     gatt::{self, Standard},
+    keys::Advertisements,
     kubeedge::{self, Converter},
     uuid::Uuid,
     value::{Value, hex, text},
@@ -65,6 +67,11 @@ pub enum WriteType {
     /// Without an answer.
     Command,
 }
+
+pub(crate) const WRITE_TYPES: &[(&str, WriteType)] = &[
+    ("request", WriteType::Request),
+    ("command", WriteType::Command),
+];
 
 /// What a point's bytes mean.
 #[derive(Debug, Clone)]
@@ -123,19 +130,13 @@ pub(crate) fn parse(section: &Section<'_>, point: &PointConfig) -> Option<Point>
     let characteristic = uuid("characteristic", "characteristicUUID");
     let service = uuid("service", "serviceUUID");
     let format = format(section, service);
-    let notify = section.boolean("notify").unwrap_or(false);
-    let indicate = section.boolean("indicate").unwrap_or(false);
-    let write = section.choice(
-        "writeType",
-        &[
-            ("request", WriteType::Request),
-            ("command", WriteType::Command),
-        ],
-    );
+    let notify = section.boolean_or_default("notify");
+    let indicate = section.boolean_or_default("indicate");
+    let write = section.choice("writeType", WRITE_TYPES);
     let words = kubeedge::words(section);
     let converter = kubeedge::converter(section);
     let field = section.text("field");
-    let index = section.integer("index", 1..=100).unwrap_or(1) as usize;
+    let index = section.integer_or_default("index");
     let raw = raw(section, point);
     let source = match (characteristic, format) {
         (Some(_), Some(_)) => {
@@ -195,12 +196,8 @@ fn format(section: &Section<'_>, service: Option<Uuid>) -> Option<Format> {
         other => match FORMATS.iter().find(|(name, _)| *name == other) {
             Some((_, format)) => Ok(*format),
             None => {
-                let names: Vec<_> = FORMATS.iter().map(|(name, _)| *name).collect();
-                let message = format!(
-                    "`{word}` is none of {}, manufacturer, service",
-                    names.join(", ")
-                );
-                section.fault("advertisement", message);
+                let words = Advertisements.words().join(", ");
+                section.fault("advertisement", format!("`{word}` is none of {words}"));
                 return None;
             }
         },
@@ -291,11 +288,9 @@ fn of_characteristic(
 
 /// `rawType` with `at`, `byteOrder`, `length`, `bit`; `None` when there is no `rawType`.
 fn raw(section: &Section<'_>, point: &PointConfig) -> Option<(usize, Raw)> {
-    let at = section.integer("at", 0..=MAX_VALUE as i64 - 1);
-    let length = section
-        .integer("length", 1..=MAX_VALUE as i64)
-        .map(|length| length as u16);
-    let bit = section.integer("bit", 0..=63).map(|bit| bit as u8);
+    let at = section.integer("at");
+    let length: Option<u16> = section.integer("length");
+    let bit = section.integer("bit");
     let order = match section.text("byteOrder").map(str::parse::<ByteOrder>) {
         Some(Ok(order)) => order,
         Some(Err(error)) => {
@@ -324,12 +319,12 @@ fn raw(section: &Section<'_>, point: &PointConfig) -> Option<(usize, Raw)> {
         None => return None,
     };
     let codec = match (raw, bit, length) {
-        (RawType::Bool, None, _) => return Some((at.unwrap_or(0) as usize, Raw::Truth)),
+        (RawType::Bool, None, _) => return Some((at.unwrap_or(0), Raw::Truth)),
         (RawType::Bool, Some(first), _) => {
             Codec::bits(RawType::Uint8, &order, Bits { first, length: 1 }, false)
         }
-        (RawType::String, _, None) => return Some((at.unwrap_or(0) as usize, Raw::Text)),
-        (RawType::Bytes, _, None) => return Some((at.unwrap_or(0) as usize, Raw::Bytes)),
+        (RawType::String, _, None) => return Some((at.unwrap_or(0), Raw::Text)),
+        (RawType::Bytes, _, None) => return Some((at.unwrap_or(0), Raw::Bytes)),
         (RawType::String, _, Some(length)) => Ok(Codec::text(length, StringOrder::High)),
         (RawType::Bytes, _, Some(length)) => Ok(Codec::bytes(length)),
         (raw, Some(first), length) => {
@@ -340,7 +335,7 @@ fn raw(section: &Section<'_>, point: &PointConfig) -> Option<(usize, Raw)> {
         (raw, None, _) => Codec::number(raw, &order),
     };
     codec
-        .map(|codec| (at.unwrap_or(0) as usize, Raw::Codec(codec)))
+        .map(|codec| (at.unwrap_or(0), Raw::Codec(codec)))
         .map_err(|error| section.fault("rawType", error.to_string()))
         .ok()
 }

@@ -6,7 +6,6 @@ mod faults;
 mod formats;
 mod peers;
 mod rig;
-mod schema;
 mod slow;
 mod stories;
 mod tree;

@@ -4,33 +4,41 @@ use std::{future::Future, time::Duration};
 
 use longshore_sdk::{
     DeviceConfig, DiscoverError, Discovered, Fault, Parsed, PlanPoint, Planned, Protocol,
-    RequestError, config::Section,
+    RequestError,
+    config::{self, Section},
 };
 use serde_json::{Map, Value};
 
 use crate::{
-    address::{self, Point},
     bus::{Bus, DEFAULTS, Endpoint, Framing, Parity, Serial, Settings, Unit},
     discover,
     driver::Line,
-    method,
+    keys, method,
     plan::{self, Request},
+    point::{self, Point},
 };
 
 /// The port of Modbus over TCP.
-const PORT: u16 = 502;
+pub(crate) const PORT: u16 = 502;
 /// The default of the specification (Serial Line V1.02, section 3.3).
-const BAUD: u32 = 19_200;
+pub(crate) const BAUD: u32 = 19_200;
 /// Opening a connection over a slow mobile network takes this long.
 const CONNECT: Duration = Duration::from_secs(5);
 
-const PARITIES: &[(&str, Parity)] = &[
+pub(crate) const PARITIES: &[(&str, Parity)] = &[
     ("none", Parity::None),
     ("even", Parity::Even),
     ("odd", Parity::Odd),
     ("n", Parity::None),
     ("e", Parity::Even),
     ("o", Parity::Odd),
+];
+
+pub(crate) const MODES: &[(&str, Framing)] = &[
+    ("tcp", Framing::Mbap),
+    ("rtu", Framing::Rtu),
+    ("ascii", Framing::Ascii),
+    ("serial", Framing::Rtu),
 ];
 
 /// The Modbus protocol, with the defaults of the mapper's own configuration.
@@ -46,32 +54,14 @@ impl Protocol for Modbus {
     type Request = Request;
     type Connection = Line;
 
-    /// The mapper's configuration holds defaults for its devices: `timeoutMs`,
-    /// `interRequestGapMs`, `maxRegisters`, `maxBits`, `gapFill`, `oneRequestPerField`.
+    /// The mapper's configuration holds defaults for its devices.
     fn new(config: &Value) -> Result<Self, Vec<Fault>> {
-        let empty = Map::new();
-        let map = match config {
-            Value::Null => &empty,
-            Value::Object(map) => map,
-            _ => {
-                return Err(vec![Fault {
-                    path: String::new(),
-                    message: "expected an object".to_owned(),
-                }]);
-            }
-        };
-        let section = Section::new("", map);
-        let defaults = settings(&section, DEFAULTS);
-        let (faults, _) = section.finish();
-        if faults.is_empty() {
-            Ok(Self { defaults })
-        } else {
-            Err(faults)
-        }
+        let defaults = config::of_mapper(&keys::MAPPER, config, |keys| settings(keys, DEFAULTS))?;
+        Ok(Self { defaults })
     }
 
     fn parse(&self, device: &DeviceConfig) -> Result<Parsed<Self>, Vec<Fault>> {
-        let section = Section::new("protocol", &device.protocol);
+        let section = Section::new(&keys::DEVICE, "protocol", &device.protocol);
         let settings = settings(&section, self.defaults);
         let bus = bus(&section);
         let is_serial = matches!(
@@ -82,34 +72,25 @@ impl Protocol for Modbus {
             })
         );
         let id = unit(&section, is_serial);
-        let base = section.integer("addressBase", 0..=1).unwrap_or(0);
+        let base = section.integer_or_default("addressBase");
         let (faults, mut warnings) = section.finish();
         let (Some(bus), Some(id), true) = (bus, id, faults.is_empty()) else {
             return Err(faults);
         };
         let unit = Unit { id, settings };
-        let mut points = Vec::with_capacity(device.points.len());
-        for (index, point) in device.points.iter().enumerate() {
-            let section = Section::new(format!("points[{index}].config"), &point.config);
-            let parsed = address::parse(&section, point, base);
-            let (faults, more) = section.finish();
-            warnings.extend(more);
-            points.push(check_limits(parsed, &unit, index).and_then(|parsed| {
-                match (parsed, joined(faults)) {
-                    (Some(point), None) => Ok(point),
-                    (_, Some(fault)) => Err(fault),
-                    (None, None) => Err(Fault {
-                        path: format!("points[{index}].config.address"),
-                        message: "no address: write for example `hr:3`".to_owned(),
-                    }),
-                }
-            }));
-        }
-        for (index, method) in device.methods.iter().enumerate() {
-            // A method that is wrong costs itself: its calls say the same.
-            let wrong = method::parse(method, &format!("methods[{index}].config"));
-            warnings.extend(wrong.err().into_iter().flatten());
-        }
+        let missing = ("address", "no address: write for example `hr:3`");
+        let points = config::of_points(
+            &keys::PROPERTY,
+            device,
+            &mut warnings,
+            missing,
+            |section, point| {
+                let point = point::parse(section, point, base)?;
+                check_limits(section, &point, &unit);
+                Some(point)
+            },
+        );
+        config::of_methods(&keys::METHOD, device, &mut warnings, method::parse);
         Ok(Parsed {
             bus,
             unit,
@@ -157,46 +138,33 @@ impl Protocol for Modbus {
 }
 
 /// A point that is larger than the requests of its device may be.
-fn check_limits(point: Option<Point>, unit: &Unit, index: usize) -> Result<Option<Point>, Fault> {
-    let Some(inner) = point else { return Ok(None) };
-    let (limit, key) = if inner.table.is_bits() {
+fn check_limits(section: &Section<'_>, point: &Point, unit: &Unit) {
+    let (limit, key) = if point.table.is_bits() {
         (unit.settings.max_bits, "maxBits")
     } else {
         (unit.settings.max_registers, "maxRegisters")
     };
-    if inner.count > limit {
-        let message = format!(
-            "{} {}s are more than the device's {key} of {limit}",
-            inner.count, inner.table
+    if point.count > limit {
+        section.fault(
+            "address",
+            format!(
+                "{} {}s are more than the device's {key} of {limit}",
+                point.count, point.table
+            ),
         );
-        return Err(Fault {
-            path: format!("points[{index}].config.address"),
-            message,
-        });
     }
-    Ok(point)
-}
-
-/// Several faults of one point as one.
-fn joined(faults: Vec<Fault>) -> Option<Fault> {
-    faults.into_iter().reduce(|first, next| Fault {
-        message: format!("{}; {next}", first.message),
-        path: first.path,
-    })
 }
 
 pub(crate) fn settings(section: &Section<'_>, defaults: Settings) -> Settings {
-    let number = |key, range, default: u32| {
-        section
-            .integer(key, range)
-            .map_or(default, |number| number as u32)
-    };
+    fn or<T: TryFrom<i64>>(section: &Section<'_>, key: &'static str, default: T) -> T {
+        section.integer(key).unwrap_or(default)
+    }
     Settings {
-        timeout_ms: number("timeoutMs", 1..=600_000, defaults.timeout_ms),
-        request_gap_ms: number("interRequestGapMs", 0..=60_000, defaults.request_gap_ms),
-        max_registers: number("maxRegisters", 1..=125, u32::from(defaults.max_registers)) as u16,
-        max_bits: number("maxBits", 1..=2000, u32::from(defaults.max_bits)) as u16,
-        gap_fill: number("gapFill", 0..=124, u32::from(defaults.gap_fill)) as u16,
+        timeout_ms: or(section, "timeoutMs", defaults.timeout_ms),
+        request_gap_ms: or(section, "interRequestGapMs", defaults.request_gap_ms),
+        max_registers: or(section, "maxRegisters", defaults.max_registers),
+        max_bits: or(section, "maxBits", defaults.max_bits),
+        gap_fill: or(section, "gapFill", defaults.gap_fill),
         one_request_per_field: section
             .boolean("oneRequestPerField")
             .unwrap_or(defaults.one_request_per_field),
@@ -206,26 +174,19 @@ pub(crate) fn settings(section: &Section<'_>, defaults: Settings) -> Settings {
 fn unit(section: &Section<'_>, is_serial: bool) -> Option<u8> {
     // Serial Line V1.02, section 2.2: 0 is the broadcast, 248 and above are reserved.
     let range = if is_serial { 1..=247 } else { 0..=255 };
-    let ours = section.integer("unit", range.clone());
-    let theirs = section.integer("slaveID", range);
+    let ours = section.integer_in("unit", range.clone());
+    let theirs = section.integer_in("slaveID", range);
     let written = section.has("unit") || section.has("slaveID");
-    match ours.or(theirs) {
-        Some(unit) => Some(unit as u8),
-        None if written => None,
-        None => Some(1),
-    }
+    ours.or(theirs).or((!written).then_some(1))
 }
 
 /// `url`, or KubeEdge's keys.
 pub(crate) fn bus(section: &Section<'_>) -> Option<Bus> {
-    let pause = section
-        .integer("pauseAfterConnectMs", 0..=60_000)
-        .unwrap_or(0);
-    let pause_after_connect = Duration::from_millis(pause as u64);
+    let pause = section.integer_or_default("pauseAfterConnectMs");
+    let pause_after_connect = Duration::from_millis(pause);
     let (endpoint, framing) = match section.text("url") {
         Some(url) => {
-            // Looked at, so that a manifest with both vocabularies brings no warning.
-            let _ = ["communicateMode", "ip", "port"].map(|key| section.value(key));
+            section.pass_over(&["communicateMode", "ip", "port"]);
             by_url(section, url)?
         }
         None if section.has("url") => return None,
@@ -308,11 +269,8 @@ fn serial_by_query(section: &Section<'_>, path: &str, query: &str) -> Option<Ser
             ("baud" | "baudrate", Some(baud)) if baud > 0 => set(&mut serial.baud, baud),
             ("data" | "databits", Some(bits @ 7..=8)) => set(&mut serial.data_bits, bits as u8),
             ("stop" | "stopbits", Some(bits @ 1..=2)) => set(&mut serial.stop_bits, bits as u8),
-            ("parity", _) => match PARITIES
-                .iter()
-                .find(|(name, _)| name.eq_ignore_ascii_case(value))
-            {
-                Some((_, parity)) => set(&mut serial.parity, *parity),
+            ("parity", _) => match config::choice(value, PARITIES) {
+                Some(parity) => set(&mut serial.parity, parity),
                 None => false,
             },
             _ => false,
@@ -345,35 +303,19 @@ fn default_serial(path: &str) -> Serial {
 /// KubeEdge's samples have them, also within `tcp` and `com` as older ones do.
 fn by_keys(section: &Section<'_>) -> Option<(Endpoint, Framing)> {
     let (tcp, com) = (section.section("tcp"), section.section("com"));
-    let mode = section.choice(
-        "communicateMode",
-        &[
-            ("tcp", Framing::Mbap),
-            ("rtu", Framing::Rtu),
-            ("ascii", Framing::Ascii),
-            ("serial", Framing::Rtu),
-        ],
-    );
-    let _ = section.value("rs485Enabled");
+    let mode = section.choice("communicateMode", MODES);
+    section.pass_over(&["rs485Enabled"]);
     let tcp_keys = tcp.as_ref().unwrap_or(section);
     let com_keys = com.as_ref().unwrap_or(section);
     let ip = tcp_keys.text("ip");
-    let port = tcp_keys
-        .integer("port", 1..=65_535)
-        .map_or(PORT, |port| port as u16);
+    let port = tcp_keys.integer_or_default("port");
     let path = com_keys
         .text("serialPort")
         .or_else(|| com_keys.text("serialName"));
-    let baud = com_keys
-        .integer("baudRate", 50..=10_000_000)
-        .map_or(BAUD, |baud| baud as u32);
-    let data_bits = com_keys
-        .integer("dataBits", 7..=8)
-        .map_or(8, |bits| bits as u8);
-    let stop_bits = com_keys
-        .integer("stopBits", 1..=2)
-        .map_or(1, |bits| bits as u8);
-    let parity = com_keys.choice("parity", PARITIES).unwrap_or(Parity::None);
+    let baud = com_keys.integer_or_default("baudRate");
+    let data_bits = com_keys.integer_or_default("dataBits");
+    let stop_bits = com_keys.integer_or_default("stopBits");
+    let parity = com_keys.choice_or_default("parity", PARITIES);
     let is_serial = match mode {
         Some(mode) => mode != Framing::Mbap,
         None => ip.is_none() && path.is_some(),

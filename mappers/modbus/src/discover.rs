@@ -9,15 +9,16 @@ use longshore_sdk::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    address::Table,
     bus::{Bus, Unit},
     config,
     driver::Line,
+    keys,
     pdu::{self, Exception},
+    point::Table,
 };
 
 /// Silent units cost this each, unless `timeoutMs` says otherwise.
-const TIMEOUT_MS: u32 = 200;
+pub(crate) const TIMEOUT_MS: u32 = 200;
 /// Most devices have a small number, and each silent unit costs time.
 const UNITS: RangeInclusive<u8> = 1..=32;
 /// Registers looked at for one unit at most.
@@ -34,7 +35,7 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn parse(request: &Map<String, Value>) -> Result<Self, Vec<Fault>> {
-        let section = Section::new("", request);
+        let section = Section::new(&keys::DISCOVERY, "", request);
         let bus = config::bus(&section);
         let defaults = crate::bus::Settings {
             timeout_ms: TIMEOUT_MS,

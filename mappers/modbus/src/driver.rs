@@ -14,7 +14,6 @@ use tokio::{
 };
 
 use crate::{
-    address::{Coding, Point, Table},
     bus::{Bus, Endpoint, Framing, Unit},
     config::Modbus,
     frame::{self, Found},
@@ -23,6 +22,7 @@ use crate::{
     pace::Pace,
     pdu::{self, Exception},
     plan,
+    point::{Coding, Point, Table},
 };
 
 /// How long to wait for another frame after a spoiled one.
@@ -461,7 +461,7 @@ impl Connection<Modbus> for Line {
         called: &MethodConfig,
         arguments: &serde_json::Value,
     ) -> Result<serde_json::Value, RequestError> {
-        let parsed = method::parse(called, "config").map_err(|faults| {
+        let parsed = method::of_call(called).map_err(|faults| {
             let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
             RequestError::InvalidValue(format!("method `{}`: {}", called.name, faults.join("; ")))
         })?;

@@ -40,26 +40,25 @@
 //! assert!(parsed.points[0].is_ok());
 //! ```
 
-mod address;
 mod bus;
 mod config;
 mod discover;
 pub mod driver;
 pub mod frame;
 mod io;
+pub mod keys;
 pub mod method;
 mod pace;
 pub mod pdu;
 mod plan;
-#[cfg(test)]
-mod schema;
+mod point;
 #[cfg(test)]
 mod tests;
 
-pub use address::{Point, Table};
 pub use bus::{Bus, Endpoint, Framing, Parity, Serial, Settings, Unit};
 pub use config::Modbus;
 pub use plan::Request;
+pub use point::{Point, Table};
 
 /// What may stand in the configurations, see [`longshore_sdk::schema`].
 pub const SCHEMA: &str = include_str!("../schema.json");

@@ -11,8 +11,9 @@ use longshore_sdk::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    address::{self, Coding, Point, Table},
+    keys,
     pdu::{MAX_READ_WRITE_REGISTERS, MAX_READ_WRITE_REGISTERS as MOST},
+    point::{self, Coding, Point, Table},
 };
 
 /// A validated method.
@@ -29,33 +30,35 @@ pub enum Method {
     Identify,
 }
 
-const FUNCTIONS: &[(&str, bool)] = &[("readWrite", true), ("identify", false)];
+pub(crate) const FUNCTIONS: &[(&str, bool)] = &[("readWrite", true), ("identify", false)];
 
-/// Reads a method's configuration; `path` is where it stands.
-///
-/// # Errors
-/// All faults, each at its place.
-pub fn parse(method: &MethodConfig, path: &str) -> Result<Method, Vec<Fault>> {
-    let section = Section::new(path, &method.config);
-    let function = section.choice("function", FUNCTIONS);
-    if !section.has("function") {
-        section.fault("function", "missing; write readWrite or identify");
-    }
-    let found = match function {
-        Some(true) => {
-            let write = place(&section, "write", true);
-            let read = place(&section, "read", false);
+/// Reads a method's configuration; `None` when a fault was noted.
+pub(crate) fn parse(section: &Section<'_>) -> Option<Method> {
+    match section.choice("function", FUNCTIONS)? {
+        true => {
+            let write = place(section, "write", true);
+            let read = place(section, "read", false);
             write
                 .zip(read)
                 .map(|(write, read)| Method::ReadWrite { write, read })
         }
-        Some(false) => Some(Method::Identify),
-        None => None,
-    };
-    let (faults, _) = section.finish();
-    match found {
-        Some(method) if faults.is_empty() => Ok(method),
-        _ => Err(faults),
+        false => {
+            section.pass_over(&["write", "read"]);
+            Some(Method::Identify)
+        }
+    }
+}
+
+/// As the host sends it with a call.
+///
+/// # Errors
+/// All faults, each at its place.
+pub fn of_call(method: &MethodConfig) -> Result<Method, Vec<Fault>> {
+    let section = Section::new(&keys::METHOD, "config", &method.config);
+    let found = parse(&section);
+    match (found, section.finish().0) {
+        (Some(method), faults) if faults.is_empty() => Ok(method),
+        (_, faults) => Err(faults),
     }
 }
 
@@ -73,7 +76,7 @@ fn place(section: &Section<'_>, key: &'static str, writable: bool) -> Option<Poi
         writable,
         ..PointConfig::default()
     };
-    let point = address::parse(&inner, &as_point, 0);
+    let point = point::parse(&inner, &as_point, 0);
     section.absorb(inner);
     let point = point?;
     let is_whole =

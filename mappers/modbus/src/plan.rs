@@ -3,8 +3,8 @@
 use longshore_sdk::{PlanPoint, Planned};
 
 use crate::{
-    address::{Coding, Point, Table},
     bus::Settings,
+    point::{Coding, Point, Table},
 };
 
 /// One read request and what its answer holds.

@@ -114,6 +114,7 @@ impl Policy {
     pub(crate) const NAMES: &[(&str, Option<Policy>)] = &[
         ("auto", None),
         ("none", Some(Policy::None)),
+        ("None", Some(Policy::None)),
         ("Basic256Sha256", Some(Policy::Basic256Sha256)),
         ("Aes128Sha256RsaOaep", Some(Policy::Aes128Sha256RsaOaep)),
         ("Aes256Sha256RsaPss", Some(Policy::Aes256Sha256RsaPss)),
@@ -148,9 +149,12 @@ impl Mode {
     /// The names of a configuration.
     pub(crate) const NAMES: &[(&str, Option<Mode>)] = &[
         ("sign", Some(Mode::Sign)),
+        ("Sign", Some(Mode::Sign)),
         ("signAndEncrypt", Some(Mode::SignAndEncrypt)),
+        ("SignAndEncrypt", Some(Mode::SignAndEncrypt)),
         ("auto", None),
         ("none", None),
+        ("None", None),
     ];
 
     /// As the library has it.

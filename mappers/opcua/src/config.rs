@@ -4,7 +4,8 @@ use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use longshore_sdk::{
     Delivery, DeviceConfig, DiscoverError, Discovered, Fault, Parsed, PlanPoint, Planned, Protocol,
-    RequestError, config::Section,
+    RequestError,
+    config::{self, Section},
 };
 use serde_json::{Map, Value};
 
@@ -12,7 +13,7 @@ use crate::{
     bus::{Bus, Mode, Password, Policy, Security, Trust, Unit, Url, User},
     discover,
     driver::Link,
-    field,
+    field, keys,
     node::Namespace,
     pki::Pki,
     plan::{self, Request},
@@ -24,10 +25,10 @@ use crate::{
 const PORT: u16 = 4840;
 /// A PLC that is at work answers within a second; twice that for a busy one,
 /// and as much again for a mobile network.
-const TIMEOUT: Duration = Duration::from_secs(4);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(4);
 /// Long enough for a switch that starts anew, and short enough that a server
 /// with few sessions has room again soon.
-const SESSION_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const SESSION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Endpoints, channel, session, log-on, namespaces and limits are asked for one
 /// after the other; a slow device signs for half a second in each.
 const CONNECT_STEPS: u32 = 4;
@@ -51,64 +52,34 @@ impl Protocol for Opcua {
     type Request = Request;
     type Connection = Link;
 
-    /// The mapper's configuration: `pki` (folder), `applicationUri`, `applicationName`.
+    /// The mapper's configuration: the folder of certificates, our names.
     fn new(config: &Value) -> Result<Self, Vec<Fault>> {
-        let empty = Map::new();
-        let map = match config {
-            Value::Null => &empty,
-            Value::Object(map) => map,
-            _ => {
-                return Err(vec![Fault {
-                    path: String::new(),
-                    message: "expected an object".to_owned(),
-                }]);
-            }
-        };
-        let section = Section::new("", map);
-        let pki = Pki::new(
-            section.text("pki").map(PathBuf::from),
-            section.text("applicationUri").map(str::to_owned),
-            section.text("applicationName").map(str::to_owned),
-        );
-        let (faults, _) = section.finish();
-        if faults.is_empty() {
-            Ok(Self {
-                shared: Arc::new(Shared::new(pki)),
-            })
-        } else {
-            Err(faults)
-        }
+        let pki = config::of_mapper(&keys::MAPPER, config, |section| {
+            let text = |key| section.text(key).map(str::to_owned);
+            let pki = section.text("pki").map(PathBuf::from);
+            Pki::new(pki, text("applicationUri"), text("applicationName"))
+        })?;
+        let shared = Arc::new(Shared::new(pki));
+        Ok(Self { shared })
     }
 
     fn parse(&self, device: &DeviceConfig) -> Result<Parsed<Self>, Vec<Fault>> {
-        let section = Section::new("protocol", &device.protocol);
+        let section = Section::new(&keys::DEVICE, "protocol", &device.protocol);
         let bus = bus(&section);
         let defaults = defaults(&section);
         let (faults, mut warnings) = section.finish();
         let (Some(bus), true) = (bus, faults.is_empty()) else {
             return Err(faults);
         };
-        let mut points = Vec::with_capacity(device.points.len());
-        for (index, point) in device.points.iter().enumerate() {
-            let section = Section::new(format!("points[{index}].config"), &point.config);
-            let parsed = field::parse(&section, point, &defaults);
-            let (faults, more) = section.finish();
-            warnings.extend(more);
-            points.push(match (parsed, joined(faults)) {
-                (Some(point), None) => Ok(point),
-                (_, Some(fault)) => Err(fault),
-                (None, None) => Err(Fault {
-                    path: format!("points[{index}].config.node"),
-                    message: "no node: write for example `ns=2;s=Machine.Temperature`".to_owned(),
-                }),
-            });
-        }
-        for (index, method) in device.methods.iter().enumerate() {
-            let section = Section::new(format!("methods[{index}].config"), &method.config);
-            crate::method::parse(&section);
-            let (faults, more) = section.finish();
-            warnings.extend(faults.into_iter().chain(more));
-        }
+        let missing = "no node: write for example `ns=2;s=Machine.Temperature`";
+        let points = config::of_points(
+            &keys::PROPERTY,
+            device,
+            &mut warnings,
+            ("node", missing),
+            |section, point| field::parse(section, point, &defaults),
+        );
+        config::of_methods(&keys::METHOD, device, &mut warnings, crate::method::parse);
         Ok(Parsed {
             bus,
             unit: Unit,
@@ -156,16 +127,8 @@ impl Protocol for Opcua {
     }
 }
 
-/// Several faults of one point as one.
-fn joined(faults: Vec<Fault>) -> Option<Fault> {
-    faults.into_iter().reduce(|first, next| Fault {
-        message: format!("{}; {next}", first.message),
-        path: first.path,
-    })
-}
-
 fn defaults(section: &Section<'_>) -> Defaults {
-    let publishing = duration(section, "publishingInterval", 10, 3_600_000);
+    let publishing = section.duration("publishingInterval");
     Defaults {
         namespace: namespace(section),
         publishing_ms: publishing.map(|interval| interval.as_millis() as u32),
@@ -182,24 +145,12 @@ pub(crate) fn namespace(section: &Section<'_>) -> Namespace {
 
 /// The server and the log-on, by our keys or by KubeEdge's.
 pub(crate) fn bus(section: &Section<'_>) -> Option<Bus> {
-    let url = match section.text("url") {
-        Some(text) => url(section, text),
-        None => {
-            if !section.has("url") {
-                section.fault(
-                    "url",
-                    "no address of the server: write url: opc.tcp://HOST:4840",
-                );
-            }
-            None
-        }
-    };
+    let url = section.text("url").and_then(|text| url(section, text));
     let security = security(section);
     let user = user(section);
     let trust = trust(section);
-    let timeout = duration(section, "timeout", 50, 600_000).unwrap_or(TIMEOUT);
-    let session_timeout =
-        duration(section, "sessionTimeout", 5_000, 86_400_000).unwrap_or(SESSION_TIMEOUT);
+    let timeout = section.duration_or_default("timeout");
+    let session_timeout = section.duration_or_default("sessionTimeout");
     Some(Bus {
         url: url?,
         security,
@@ -253,8 +204,7 @@ fn security(section: &Section<'_>) -> Security {
                 inner.choice("mode", Mode::NAMES).flatten(),
             );
             section.absorb(inner);
-            // Looked at, so that a manifest with both vocabularies brings no warning.
-            let _ = ["securityPolicy", "securityMode"].map(|key| section.value(key));
+            section.pass_over(&["securityPolicy", "securityMode"]);
             found
         }
         None => {
@@ -291,11 +241,8 @@ fn user(section: &Section<'_>) -> Option<User> {
                 Password::Text(String::new())
             }
         };
-        if name.is_none() && inner.is_sound() {
-            inner.fault("name", "no name of the user");
-        }
         section.absorb(inner);
-        let _ = ["userName", "password"].map(|key| section.value(key));
+        section.pass_over(&["userName", "password"]);
         if certificate.is_some() {
             section.fault("certificate", "write user or certificate, not both");
         }
@@ -326,18 +273,13 @@ fn certificate(section: &Section<'_>) -> Option<User> {
         Some(Value::Object(_)) => {
             let inner = section.section("certificate")?;
             let files = (inner.text("file"), inner.text("key"));
-            for (file, name) in [(files.0, "file"), (files.1, "key")] {
-                if file.is_none() && !inner.has(name) {
-                    inner.fault(name, "no file named");
-                }
-            }
             section.absorb(inner);
-            let _ = section.value("privateKey");
+            section.pass_over(&["privateKey"]);
             files
         }
         Some(_) => (section.text("certificate"), section.text("privateKey")),
         None => {
-            let _ = section.value("privateKey");
+            section.pass_over(&["privateKey"]);
             (None, None)
         }
     };
@@ -355,7 +297,9 @@ fn trust(section: &Section<'_>) -> Option<Trust> {
         Some(Value::String(word)) if word == "all" => Some(Trust::All),
         Some(Value::Object(_)) => {
             let inner = section.section("trust")?;
-            let text = inner.text("thumbprint").unwrap_or_default();
+            let text = inner.text("thumbprint");
+            let is_there = text.is_some();
+            let text = text.unwrap_or_default();
             let digits: String = text
                 .chars()
                 .filter(|character| !matches!(character, ':' | ' '))
@@ -363,7 +307,7 @@ fn trust(section: &Section<'_>) -> Option<Trust> {
                 .to_ascii_lowercase();
             let is_sha1 =
                 digits.len() == 40 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-            if !is_sha1 {
+            if is_there && !is_sha1 {
                 inner.fault(
                     "thumbprint",
                     format!("`{text}` is not a SHA-1 thumbprint of 40 hexadecimal digits"),
@@ -380,53 +324,4 @@ fn trust(section: &Section<'_>) -> Option<Trust> {
             None
         }
     }
-}
-
-/// A time: a number of milliseconds, or a text such as `500ms`, `5s`, `1m`.
-pub(crate) fn duration(
-    section: &Section<'_>,
-    key: &'static str,
-    least_ms: u64,
-    most_ms: u64,
-) -> Option<Duration> {
-    let value = section.value(key)?;
-    let millis = match value {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => millis_of(text.trim()),
-        _ => None,
-    };
-    match millis {
-        Some(millis) if (least_ms as f64..=most_ms as f64).contains(&millis) => {
-            Some(Duration::from_millis(millis as u64))
-        }
-        Some(millis) => {
-            section.fault(
-                key,
-                format!("{millis} ms is outside of {least_ms}…{most_ms} ms"),
-            );
-            None
-        }
-        None => {
-            section.fault(
-                key,
-                format!("expected a time such as 500ms or 5s, found {value}"),
-            );
-            None
-        }
-    }
-}
-
-fn millis_of(text: &str) -> Option<f64> {
-    let at = text
-        .find(|character: char| character.is_ascii_alphabetic())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(at);
-    let factor = match unit {
-        "" | "ms" => 1.0,
-        "s" => 1e3,
-        "m" => 60e3,
-        "h" => 3600e3,
-        _ => return None,
-    };
-    Some(number.trim().parse::<f64>().ok()? * factor)
 }

@@ -16,6 +16,7 @@ use crate::{
     bus::Bus,
     config,
     endpoint::offers,
+    keys,
     node::{NodeName, Place},
     server::Server,
     session::{self, Shared},
@@ -35,9 +36,9 @@ const OBJECT_OR_VARIABLE: u32 = 3;
 /// Reference type, node class, browse name, display name (Part 4, section 7.4).
 const RESULT_MASK: u32 = 0x01 | 0x04 | 0x08 | 0x10;
 /// Levels below the root that are looked at, when nobody says.
-const DEPTH: i64 = 10;
+pub(crate) const DEPTH: i64 = 10;
 /// Properties that are given, when nobody says.
-const MOST: i64 = 1000;
+pub(crate) const MOST: i64 = 1000;
 /// Nodes that are looked at: a server of a million is not browsed to its end.
 const NODES: usize = 200_000;
 /// CurrentWrite of an access level (Part 3, section 8.57).
@@ -67,7 +68,7 @@ pub(crate) async fn discover(
     shared: std::sync::Arc<Shared>,
     request: Map<String, Value>,
 ) -> Result<Discovered, DiscoverError> {
-    let section = Section::new("", &request);
+    let section = Section::new(&keys::DISCOVERY, "", &request);
     let search = search(&section);
     let (faults, unknown) = section.finish();
     let Some(search) = search.filter(|_| faults.is_empty()) else {
@@ -122,7 +123,7 @@ fn search(section: &Section<'_>) -> Option<Search> {
     let bus = config::bus(section);
     let none = config::namespace(section);
     // A device's key; nothing is watched here.
-    let _ = section.value("publishingInterval");
+    section.pass_over(&["publishingInterval"]);
     let root = match section.text("root") {
         None => Ok(Place::node(NodeName::standard(OBJECTS))),
         Some(path) if path.starts_with('/') => Place::path(path, None, &none),
@@ -144,14 +145,14 @@ fn search(section: &Section<'_>) -> Option<Search> {
             Vec::new()
         }
     };
-    let depth = section.integer("depth", 1..=100).unwrap_or(DEPTH);
-    let most = section.integer("max", 1..=100_000).unwrap_or(MOST);
+    let depth = section.integer_or_default("depth");
+    let most = section.integer_or_default("max");
     Some(Search {
         bus: bus?,
         root: root?,
         globs,
-        depth: depth as usize,
-        most: most as usize,
+        depth,
+        most,
     })
 }
 

@@ -7,13 +7,10 @@ use opcua::types::NumericRange;
 use serde_json::Value;
 
 use crate::{
-    config::{Defaults, duration, namespace},
+    config::{Defaults, namespace},
     node::{Namespace, NodeName, Place},
     point::{ATTRIBUTES, Deadband, Field, Point, TYPES, VALUE, Watch},
 };
-
-/// The most values that a server is asked to keep for one node.
-const MAX_QUEUE: i64 = 10_000;
 
 /// Reads one point; `None` when its node cannot be known.
 pub(crate) fn parse(
@@ -22,7 +19,7 @@ pub(crate) fn parse(
     defaults: &Defaults,
 ) -> Option<Point> {
     let place = place(section, defaults);
-    let attribute = section.choice("attribute", ATTRIBUTES).unwrap_or(VALUE);
+    let attribute = section.choice_or_default("attribute", ATTRIBUTES);
     let range = range(section);
     let element = element(section);
     let raw_type = section.choice("rawType", TYPES);
@@ -52,7 +49,7 @@ pub(crate) fn parse(
 /// `node` (or KubeEdge's `nodeID`), `path`, or a path from a node.
 fn place(section: &Section<'_>, defaults: &Defaults) -> Option<Place> {
     // KubeEdge's mapper wants the name and does not use it either.
-    let _ = section.value("browseName");
+    section.pass_over(&["browseName"]);
     let namespace = match namespace(section) {
         Namespace::Index(_) => defaults.namespace.clone(),
         uri => uri,
@@ -89,10 +86,8 @@ fn place(section: &Section<'_>, defaults: &Defaults) -> Option<Place> {
 
 /// `2`, `0:3` or `0:1,2:3` (Part 4, section 7.27).
 fn range(section: &Section<'_>) -> NumericRange {
-    let text = match section.value("indexRange") {
-        None => return NumericRange::None,
-        Some(Value::Number(number)) => number.to_string(),
-        Some(_) => section.text("indexRange").unwrap_or_default().to_owned(),
+    let Some(text) = section.label("indexRange") else {
+        return NumericRange::None;
     };
     match NumericRange::from_str(&text) {
         Ok(range) if range.is_valid() => range,
@@ -107,10 +102,8 @@ fn range(section: &Section<'_>) -> NumericRange {
 }
 
 fn element(section: &Section<'_>) -> Vec<crate::point::Step> {
-    let text = match section.value("element") {
-        None => return Vec::new(),
-        Some(Value::Number(number)) => number.to_string(),
-        Some(_) => section.text("element").unwrap_or_default().to_owned(),
+    let Some(text) = section.label("element") else {
+        return Vec::new();
     };
     Field::steps(&text).unwrap_or_else(|| {
         section.fault(
@@ -122,16 +115,15 @@ fn element(section: &Section<'_>) -> Vec<crate::point::Step> {
 }
 
 fn watch(section: &Section<'_>, defaults: &Defaults) -> Watch {
-    let millis = |key, least| {
-        duration(section, key, least, 3_600_000).map(|interval| interval.as_millis() as u32)
+    let millis = |key| {
+        let interval = section.duration(key);
+        interval.map(|interval| interval.as_millis() as u32)
     };
     Watch {
-        queue_size: section
-            .integer("queueSize", 1..=MAX_QUEUE)
-            .map_or(1, |size| size as u32),
+        queue_size: section.integer_or_default("queueSize"),
         deadband: deadband(section),
-        sampling_ms: millis("samplingInterval", 0),
-        publishing_ms: millis("publishingInterval", 10).or(defaults.publishing_ms),
+        sampling_ms: millis("samplingInterval"),
+        publishing_ms: millis("publishingInterval").or(defaults.publishing_ms),
     }
 }
 

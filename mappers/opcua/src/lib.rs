@@ -51,14 +51,13 @@ pub mod driver;
 mod encode;
 mod endpoint;
 mod field;
+pub mod keys;
 mod login;
 mod method;
 mod node;
 mod pki;
 mod plan;
 mod point;
-#[cfg(test)]
-mod schema;
 mod server;
 mod session;
 mod structure;

@@ -11,6 +11,7 @@ use crate::{
     config::namespace,
     driver::OperationError,
     encode::{self, Target},
+    keys,
     node::{NodeName, Place},
     server::Server,
     wire::{Wire, WireError, status_text},
@@ -30,12 +31,7 @@ pub(crate) struct Method {
 pub(crate) fn parse(section: &Section<'_>) -> Option<Method> {
     let namespace = namespace(section);
     let place = |key| {
-        let Some(text) = section.text(key) else {
-            if !section.has(key) {
-                section.fault(key, "no node: write for example `ns=2;s=Machine`");
-            }
-            return None;
-        };
+        let text = section.text(key)?;
         let place = match text.starts_with('/') {
             true => Place::path(text, None, &namespace),
             false => NodeName::parse(text, &namespace).map(Place::node),
@@ -55,7 +51,7 @@ pub(crate) async fn call(
     method: &MethodConfig,
     arguments: &Value,
 ) -> Result<Value, OperationError> {
-    let section = Section::new("config", &method.config);
+    let section = Section::new(&keys::METHOD, "config", &method.config);
     let parsed = parse(&section);
     let (faults, _) = section.finish();
     let Some(parsed) = parsed.filter(|_| faults.is_empty()) else {

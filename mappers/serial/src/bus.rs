@@ -68,18 +68,16 @@ pub enum Flow {
     Hardware,
 }
 
-impl Default for Settings {
+impl Settings {
     /// 9600 baud, 8N1: what most instruments are delivered with.
-    fn default() -> Self {
-        Self {
-            baud: 9600,
-            data_bits: 8,
-            parity: Parity::None,
-            stop_bits: 1,
-            flow: Flow::None,
-            pause_after_connect: Duration::ZERO,
-        }
-    }
+    pub const DEFAULT: Self = Self {
+        baud: 9600,
+        data_bits: 8,
+        parity: Parity::None,
+        stop_bits: 1,
+        flow: Flow::None,
+        pause_after_connect: Duration::ZERO,
+    };
 }
 
 /// A device on a bus, and how to talk to it.

@@ -10,7 +10,8 @@ use std::{
 
 use longshore_sdk::{
     Delivery, DeviceConfig, DiscoverError, Discovered, Fault, MethodConfig, Parsed, PlanPoint,
-    Planned, Protocol, RequestError, SampleValue, config::Section,
+    Planned, Protocol, RequestError, SampleValue,
+    config::{self, Section},
 };
 use serde_json::{Map, Value};
 
@@ -18,10 +19,11 @@ use crate::{
     bus::{Bus, Link, Unit},
     driver::Line,
     framer::MAX_FRAME,
+    keys,
     options::{self, Parameters},
     plan::{self, Request},
+    point::{self, Head, Point},
     ports::Roots,
-    property::{self, Head, Point},
     template::{Filling, Template},
 };
 
@@ -104,44 +106,25 @@ impl Protocol for Serial {
     type Request = Request;
     type Connection = Line;
 
-    /// The mapper's configuration: `sysfs` and `dev`, where the kernel shows
-    /// its devices if not under `/sys` and `/dev`.
+    /// The mapper's configuration: where the kernel shows its devices.
     fn new(config: &Value) -> Result<Self, Vec<Fault>> {
-        let empty = Map::new();
-        let map = match config {
-            Value::Null => &empty,
-            Value::Object(map) => map,
-            _ => {
-                return Err(vec![Fault {
-                    path: String::new(),
-                    message: "expected an object".to_owned(),
-                }]);
+        let roots = config::of_mapper(&keys::MAPPER, config, |section| {
+            let defaults = Roots::default();
+            Roots {
+                sysfs: section.text("sysfs").map_or(defaults.sysfs, Into::into),
+                dev: section.text("dev").map_or(defaults.dev, Into::into),
             }
-        };
-        let section = Section::new("", map);
-        let mut roots = Roots::default();
-        if let Some(path) = section.text("sysfs") {
-            roots.sysfs = path.into();
-        }
-        if let Some(path) = section.text("dev") {
-            roots.dev = path.into();
-        }
-        let (faults, _) = section.finish();
-        if faults.is_empty() {
-            Ok(Self {
-                roots,
-                open: OpenPorts::default(),
-            })
-        } else {
-            Err(faults)
-        }
+        })?;
+        let open = OpenPorts::default();
+        Ok(Self { roots, open })
     }
 
     fn parse(&self, device: &DeviceConfig) -> Result<Parsed<Self>, Vec<Fault>> {
-        let section = Section::new("protocol", &device.protocol);
+        let section = Section::new(&keys::DEVICE, "protocol", &device.protocol);
         let bus = options::bus(&section);
         let link = options::link(&section);
-        let address = address(&section);
+        // A text: `01` is not `1`.
+        let address = section.label("address");
         let mut parameters = options::parameters(&section, Parameters::new());
         if let Some(address) = &address {
             parameters.insert("address".to_owned(), SampleValue::String(address.clone()));
@@ -150,27 +133,16 @@ impl Protocol for Serial {
         let (Some(bus), true) = (bus, faults.is_empty()) else {
             return Err(faults);
         };
-        let mut points = Vec::with_capacity(device.points.len());
-        for (index, point) in device.points.iter().enumerate() {
-            let section = Section::new(format!("points[{index}].config"), &point.config);
-            let parsed = property::parse(&section, point, &link, &parameters);
-            let (faults, more) = section.finish();
-            warnings.extend(more);
-            points.push(match (parsed, joined(faults)) {
-                (_, Some(fault)) => Err(fault),
-                (Some(point), None) => Ok(point),
-                (None, None) => Err(Fault {
-                    path: format!("points[{index}].config"),
-                    message: "cannot be read".to_owned(),
-                }),
-            });
-        }
-        for (index, method) in device.methods.iter().enumerate() {
-            let section = Section::new(format!("methods[{index}].config"), &method.config);
-            Method::read(&section, &link);
-            let (faults, more) = section.finish();
-            warnings.extend(faults.into_iter().chain(more));
-        }
+        let points = config::of_points(
+            &keys::PROPERTY,
+            device,
+            &mut warnings,
+            ("request", "cannot be read"),
+            |section, point| point::parse(section, point, &link, &parameters),
+        );
+        config::of_methods(&keys::METHOD, device, &mut warnings, |section| {
+            Method::read(section, &link)
+        });
         let unit = Unit {
             address: address.unwrap_or_default(),
             link: Arc::new(link),
@@ -225,7 +197,7 @@ impl Protocol for Serial {
         &self,
         request: &Map<String, Value>,
     ) -> impl Future<Output = Result<Discovered, DiscoverError>> + Send {
-        let section = Section::new("", request);
+        let section = Section::new(&keys::DISCOVERY, "", request);
         let (_, unknown) = section.finish();
         let roots = self.roots.clone();
         async move {
@@ -237,22 +209,6 @@ impl Protocol for Serial {
     }
 }
 
-/// The device's address, which is a text: `01` is not `1`.
-fn address(section: &Section<'_>) -> Option<String> {
-    match section.value("address")? {
-        Value::Number(number) => Some(number.to_string()),
-        _ => section.text("address").map(str::to_owned),
-    }
-}
-
-/// Several faults of one point as one.
-fn joined(faults: Vec<Fault>) -> Option<Fault> {
-    faults.into_iter().reduce(|first, next| Fault {
-        message: format!("{}; {next}", first.message),
-        path: first.path,
-    })
-}
-
 /// A method of a device: what is sent, and what the answer looks like.
 pub(crate) struct Method {
     request: Template,
@@ -262,14 +218,11 @@ pub(crate) struct Method {
 
 impl Method {
     fn read(section: &Section<'_>, link: &Link) -> Option<Self> {
-        let request = property::template(section, "request");
-        if request.is_none() && !section.has("request") {
-            section.fault("request", "nothing says what to send");
-        }
-        let response = property::head(section, "response");
+        let request = point::template(section, "request");
+        let response = point::head(section, "response");
         let parameters = options::parameters(section, Parameters::new());
         let request = request?;
-        property::needs_checksum(section, "request", &request, link);
+        point::needs_checksum(section, "request", &request, link);
         section.is_sound().then_some(Self {
             request,
             response,
@@ -279,10 +232,11 @@ impl Method {
 
     /// As the host sends it with a call.
     pub(crate) fn parse(method: &MethodConfig, link: &Link) -> Result<Self, RequestError> {
-        let section = Section::new(format!("{}.config", method.name), &method.config);
+        let path = format!("{}.config", method.name);
+        let section = Section::new(&keys::METHOD, path, &method.config);
         let parsed = Self::read(&section, link);
         let (faults, _) = section.finish();
-        match (parsed, joined(faults)) {
+        match (parsed, config::joined(faults)) {
             (Some(method), None) => Ok(method),
             (_, Some(fault)) => Err(RequestError::InvalidValue(fault.to_string())),
             (None, None) => Err(RequestError::InvalidValue(format!(

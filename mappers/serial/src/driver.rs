@@ -24,7 +24,7 @@ use crate::{
     io::Io,
     pattern::{self, Caught},
     plan::Request,
-    property::{Head, Point},
+    point::{Head, Point},
     stream::Streams,
 };
 

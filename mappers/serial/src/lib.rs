@@ -48,13 +48,12 @@ mod config;
 pub mod driver;
 pub mod framer;
 mod io;
+pub mod keys;
 mod options;
 pub mod pattern;
 mod plan;
+mod point;
 pub mod ports;
-mod property;
-#[cfg(test)]
-mod schema;
 mod stream;
 pub mod template;
 #[cfg(test)]
@@ -63,7 +62,7 @@ mod tests;
 pub use bus::{Bus, Flow, Link, Parity, Port, Settings, Unit};
 pub use config::Serial;
 pub use plan::Request;
-pub use property::Point;
+pub use point::Point;
 
 /// The mapper, ready to be exported.
 pub type SerialMapper = longshore_sdk::ProtocolMapper<Serial>;

@@ -9,16 +9,17 @@ use crate::{
     bus::{Bus, Flow, Link, Parity, Port, Settings},
     checksum::{self, Checksum, Format, Place},
     framer::{Block, Framing, Length, MAX_FRAME},
+    keys::FOUR_DIGITS,
     pattern::Pattern,
     ports::UsbId,
 };
 
 /// An instrument that measures before it answers takes a few hundred milliseconds.
-const TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(1);
 /// A receiver that talks once a second has missed its turn ten times.
-const SILENT_AFTER: Duration = Duration::from_secs(10);
+pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(10);
 /// Longer than this nobody waits for a serial line.
-const LONGEST: Duration = Duration::from_secs(600);
+pub(crate) const LONGEST: Duration = Duration::from_secs(600);
 
 pub(crate) const PARITIES: &[(&str, Parity)] = &[
     ("none", Parity::None),
@@ -49,55 +50,6 @@ pub(crate) const ORDERS: &[(&str, bool)] = &[
 
 /// The values that templates may name, beside `value`.
 pub(crate) type Parameters = BTreeMap<String, SampleValue>;
-
-/// Milliseconds, or a text like `500ms`, `5s`, `1m30s`.
-pub(crate) fn duration(section: &Section<'_>, key: &'static str) -> Option<Duration> {
-    let value = section.value(key)?;
-    let parsed = match value {
-        Value::Number(number) => number.as_u64().map(Duration::from_millis),
-        Value::String(text) => parse_duration(text.trim()),
-        _ => None,
-    };
-    match parsed {
-        Some(duration) if duration <= LONGEST => Some(duration),
-        Some(_) => {
-            section.fault(key, "more than ten minutes");
-            None
-        }
-        None => {
-            section.fault(
-                key,
-                format!("{value} is no duration; write milliseconds or a text like `500ms`, `5s` or `1m30s`"),
-            );
-            None
-        }
-    }
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
-    if let Ok(number) = text.parse() {
-        return Some(Duration::from_millis(number));
-    }
-    let mut rest = text;
-    let mut sum = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let letters = rest.find(|c: char| !c.is_ascii_alphabetic());
-        let (unit, after) = rest.split_at(letters.unwrap_or(rest.len()));
-        let seconds = match unit {
-            "ms" => 0.001,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        sum += Duration::try_from_secs_f64(number * seconds).ok()?;
-        rest = after;
-    }
-    (!text.is_empty()).then_some(sum)
-}
 
 /// The port and its settings.
 pub(crate) fn bus(section: &Section<'_>) -> Option<Bus> {
@@ -131,7 +83,7 @@ pub(crate) fn bus(section: &Section<'_>) -> Option<Bus> {
         // The serial server has settings of its own.
         Port::Tcp { .. } => Settings {
             pause_after_connect: settings.pause_after_connect,
-            ..Settings::default()
+            ..Settings::DEFAULT
         },
         _ => settings,
     };
@@ -170,47 +122,34 @@ fn port(section: &Section<'_>, key: &str, url: &str) -> Option<Port> {
 }
 
 fn settings(section: &Section<'_>) -> Settings {
-    let defaults = Settings::default();
-    let number = |key, range, default| section.integer(key, range).map_or(default, |n| n as u32);
     Settings {
-        baud: number("baudRate", 50..=12_000_000, defaults.baud),
-        data_bits: number("dataBits", 5..=8, u32::from(defaults.data_bits)) as u8,
-        parity: section
-            .choice("parity", PARITIES)
-            .unwrap_or(defaults.parity),
-        stop_bits: number("stopBits", 1..=2, u32::from(defaults.stop_bits)) as u8,
-        flow: section
-            .choice("flowControl", FLOWS)
-            .unwrap_or(defaults.flow),
-        pause_after_connect: duration(section, "pauseAfterConnect").unwrap_or_default(),
+        baud: section.integer_or_default("baudRate"),
+        data_bits: section.integer_or_default("dataBits"),
+        parity: section.choice_or_default("parity", PARITIES),
+        stop_bits: section.integer_or_default("stopBits"),
+        flow: section.choice_or_default("flowControl", FLOWS),
+        pause_after_connect: section.duration_or_default("pauseAfterConnect"),
     }
 }
 
 fn usb(section: &Section<'_>) -> Option<UsbId> {
     let usb = section.section("usb")?;
     let id = |key| {
-        let value = usb.value(key);
-        // YAML makes a number of 6001 and of 0403.
-        let text = match value {
-            Some(Value::Number(number)) => format!("{number:0>4}", number = number.to_string()),
-            Some(Value::String(text)) => text.trim().trim_start_matches("0x").to_lowercase(),
-            _ => String::new(),
+        let text = usb.label(key)?;
+        let text = match usb.value(key) {
+            // YAML makes a number of 6001 and of 0403.
+            Some(Value::Number(_)) => format!("{text:0>4}"),
+            _ => text.trim().trim_start_matches("0x").to_lowercase(),
         };
         let sound = text.len() == 4 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
         if !sound {
-            usb.fault(
-                key,
-                "expected four hexadecimal digits in quotes, like \"0403\"",
-            );
+            usb.fault(key, FOUR_DIGITS);
         }
         sound.then_some(text)
     };
     let (vendor, product) = (id("vendor"), id("product"));
-    let serial = match usb.value("serial") {
-        Some(Value::Number(number)) => Some(number.to_string()),
-        _ => usb.text("serial").map(str::to_owned),
-    };
-    let interface = usb.integer("interface", 0..=255).map(|number| number as u8);
+    let serial = usb.label("serial");
+    let interface = usb.integer("interface");
     let sound = usb.is_sound();
     section.absorb(usb);
     let id = UsbId {
@@ -226,13 +165,13 @@ fn usb(section: &Section<'_>) -> Option<UsbId> {
 pub(crate) fn link(section: &Section<'_>) -> Link {
     let framing = framing(section);
     let checksum = checksum(section, &framing);
-    let turnaround = section.section("rs485").and_then(|rs485| {
-        let turnaround = duration(&rs485, "turnaround");
+    let turnaround = section.section("rs485").map(|rs485| {
+        let turnaround = rs485.duration_or_default("turnaround");
         section.absorb(rs485);
         turnaround
     });
-    let gap = duration(section, "interRequestGap").unwrap_or_default();
-    let timeout = duration(section, "timeout").unwrap_or(TIMEOUT);
+    let gap = section.duration_or_default("interRequestGap");
+    let timeout = section.duration_or_default("timeout");
     if timeout.is_zero() {
         section.fault("timeout", "0 leaves no time for an answer");
     }
@@ -253,12 +192,13 @@ pub(crate) fn link(section: &Section<'_>) -> Link {
         checksum,
         timeout,
         gap: gap.max(turnaround.unwrap_or_default()),
-        stream: section.boolean("stream").unwrap_or(false),
-        silent_after: duration(section, "silentAfter")
+        stream: section.boolean_or_default("stream"),
+        silent_after: section
+            .duration("silentAfter")
             .filter(|silence| !silence.is_zero())
             .unwrap_or(SILENT_AFTER),
         refused: refused(section),
-        echo: section.boolean("echo").unwrap_or(false),
+        echo: section.boolean_or_default("echo"),
         reserved,
     }
 }
@@ -349,28 +289,21 @@ fn block_framing(frame: &Section<'_>) -> Framing {
     };
     let (start, end) = (mark("start"), mark("end"));
     let length = frame.section("length").and_then(|length| {
-        let size = length.integer("size", 1..=4).unwrap_or(1) as usize;
+        let size = length.integer_or_default("size");
         if size == 3 {
             length.fault("size", "a length has 1, 2 or 4 bytes");
         }
-        let parsed = length.integer("offset", 0..=255).map(|offset| Length {
-            offset: offset as usize,
+        let parsed = length.integer("offset").map(|offset| Length {
+            offset,
             size,
-            little: length.choice("order", ORDERS).unwrap_or(false),
-            adds: length.integer("adds", -4096..=4096).unwrap_or(0) as i32,
+            little: length.choice_or_default("order", ORDERS),
+            adds: length.integer_or_default("adds"),
         });
-        if parsed.is_none() && length.is_sound() {
-            length.fault(
-                "offset",
-                "no offset: say which byte of the frame holds its length",
-            );
-        }
         frame.absorb(length);
         parsed
     });
-    let fixed = frame.integer("fixed", 1..=MAX_FRAME as i64);
-    let idle = duration(frame, "idle");
-    let fixed = fixed.map(|fixed| fixed as usize);
+    let fixed: Option<usize> = frame.integer("fixed");
+    let idle = frame.duration("idle");
     let marks = start.len() + end.len();
     if fixed.is_some_and(|fixed| fixed < marks) {
         frame.fault("fixed", "shorter than its start and end marks");
@@ -393,12 +326,9 @@ fn block_framing(frame: &Section<'_>) -> Framing {
 fn checksum(section: &Section<'_>, framing: &Framing) -> Option<Checksum> {
     let inner = section.section("checksum")?;
     let kind = inner.choice("kind", checksum::KINDS);
-    if kind.is_none() && !inner.has("kind") {
-        inner.fault("kind", "no kind: write for example `xor` or `crc16-modbus`");
-    }
     let is_line = matches!(framing, Framing::Line { .. });
     let format = inner.choice("format", FORMATS);
-    let place = inner.choice("at", PLACES).unwrap_or(Place::End);
+    let place = inner.choice_or_default("at", PLACES);
     let (from, to) = match inner.value("over") {
         None => (0, 0),
         Some(value) => {

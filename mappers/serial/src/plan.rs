@@ -2,7 +2,7 @@
 
 use longshore_sdk::{PlanPoint, Planned};
 
-use crate::property::Point;
+use crate::point::Point;
 
 /// One exchange: what is sent, and the properties that the answer holds.
 #[derive(Debug, Clone)]

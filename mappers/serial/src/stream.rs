@@ -6,7 +6,7 @@ use std::time::Duration;
 use longshore_sdk::{Samples, WatchPoint};
 use tokio::time::Instant;
 
-use crate::{bus::Unit, property::Point};
+use crate::{bus::Unit, point::Point};
 
 /// Samples that wait until somebody takes them; more are thrown away.
 const MOST_WAITING: usize = 4096;

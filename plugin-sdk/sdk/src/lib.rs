@@ -14,6 +14,7 @@ pub mod codec;
 pub mod config;
 #[doc(hidden)]
 pub mod glue;
+pub mod keys;
 pub mod mapper;
 pub mod protocol;
 mod samples;

@@ -5,8 +5,8 @@
 //! field, while the test is async and may run the device's simulator in its own
 //! runtime. Points are known by their names; what the host would fill into a
 //! configuration is filled in. A wait has a bound of a minute and then panics
-//! with what is there instead. [`Recorder`] is the host behind it, for a
-//! [`crate::Mapper`] that is no `Protocol`.
+//! with what is there instead. [`Rig`] is the same for tests that block. [`Recorder`]
+//! is the host behind both, for a [`crate::Mapper`] that is no `Protocol`.
 //!
 //! ```
 //! use std::time::Duration;
@@ -70,7 +70,11 @@
 //! # });
 //! ```
 
+mod flood;
+mod keys;
+mod process;
 mod recorder;
+mod rig;
 
 use std::{
     collections::BTreeMap,
@@ -88,7 +92,13 @@ use crate::{
     Reason, SampleValue, Status,
 };
 
-pub use self::recorder::{Record, Recorder, TestSample};
+pub use self::{
+    flood::Flood,
+    keys::unread,
+    process::{Kill, Ports, ports},
+    recorder::{Record, Recorder, TestSample},
+    rig::{Rig, Tally},
+};
 
 /// The time that each command has.
 const BUDGET: Duration = Duration::from_secs(10);

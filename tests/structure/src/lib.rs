@@ -6,6 +6,7 @@
 //! rule, so that we know the rule sees something, and one on this checkout.
 //! It needs no network and compiles nothing but itself, so it runs first.
 //!
+//! - `anatomy`: mappers are built alike, and their tests use what testing has.
 //! - `complaints`: the tests that answer users' complaints exist.
 //! - `direction`: dependencies between the rooms point one way.
 //! - `fences`: what deny.toml keeps in one room, held without cargo-deny.
@@ -14,6 +15,8 @@
 //! - `sources`: where `unsafe` may stand, how long a file may be, no tests that
 //!   are switched off.
 
+#[cfg(test)]
+mod anatomy;
 #[cfg(test)]
 mod circles;
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use longshore_sdk::{DeviceConfig, Fault, Parsed, Protocol, SampleValue, Samples};
+use longshore_sdk::{DeviceConfig, Fault, Parsed, Protocol, SampleValue, Samples, testing::unread};
 use serde_json::{Value, json};
 
 use super::rig::hex;
-use crate::{Bluetooth, Target, point::Source};
+use crate::{Bluetooth, Target, keys, point::Source};
 
 fn parse(protocol: Value, points: &[Value]) -> Result<Parsed<Bluetooth>, Vec<Fault>> {
     let points: Vec<_> = points
@@ -44,7 +44,7 @@ fn all_faults_of_a_device_come_at_once() {
             "protocol.address: `A4:C1:38` is no address; write for example `A4:C1:38:01:02:03`",
             "protocol.mode: `listen` is none of connect, advertisement",
             "protocol.passkey: 1000000 is outside of 0…999999",
-            "protocol.timeout: expected a time from 10 ms to 24 h: milliseconds, or a text such as `5s`",
+            "protocol.timeout: \"soon\" is no duration; write milliseconds or a text like `500ms`, `5s` or `1m30s`",
             "protocol.key: expected 32 hexadecimal digits",
         ]
     );
@@ -247,4 +247,19 @@ fn a_wrong_mapper_configuration_is_refused() {
         texts[1].starts_with("bus: `somewhere` is no D-Bus address"),
         "{texts:?}"
     );
+}
+
+#[test]
+fn the_keys_are_those_of_the_reader_and_of_the_schema() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/schema.json");
+    keys::DOCUMENT.check_file(file).unwrap();
+    let points = [
+        json!({"advertisement": "bthome"}),
+        json!({"characteristic": "fff1", "dataConverter": {}}),
+    ];
+    let points = points
+        .map(|config| json!({"id": 1, "name": "temperature", "intervalMs": 1, "config": config}));
+    let devices = [json!({"device": "default/x", "protocol": {"name": "x"}, "points": points})];
+    let bluetooth = Bluetooth::new(&Value::Null).unwrap();
+    assert_eq!(unread(&bluetooth, &keys::DOCUMENT, &devices), [""; 0]);
 }

@@ -5,7 +5,7 @@ use longshore_sim_bluetooth::{Fault, FaultRule, Simulator, bluetooth};
 use serde_json::{Value, json};
 
 use super::{
-    rig::Rig,
+    rig::{Rig, rig},
     stories::{room, thermometer, thermostat},
 };
 use crate::Bluetooth;
@@ -23,7 +23,7 @@ fn connected(protocol: Value) -> Value {
 
 async fn reading(protocol: Value) -> (Simulator, Rig) {
     let radio = room().await;
-    let rig = Rig::new(radio.address());
+    let rig = rig(radio.address());
     rig.configure(1, &connected(protocol), 50, &thermostat(1));
     rig.wait_samples(1, 2);
     rig.wait_online(1, true);
@@ -33,7 +33,7 @@ async fn reading(protocol: Value) -> (Simulator, Rig) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_sensor_is_lost_and_found() {
     let radio = room().await;
-    let rig = Rig::new(radio.address());
+    let rig = rig(radio.address());
     rig.configure(
         1,
         &json!({"name": "ATC_000001", "silentAfter": "300ms"}),
@@ -70,7 +70,7 @@ async fn a_silent_sensor_is_lost_and_found() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn presence_is_answered_with_no() {
     let radio = room().await;
-    let rig = Rig::new(radio.address());
+    let rig = rig(radio.address());
     let part = |field: &str| json!({"advertisement": "any", "field": field});
     rig.configure(
         1,
@@ -209,7 +209,7 @@ async fn a_device_that_does_not_answer_costs_the_others_nothing() {
 async fn a_connection_that_fails_is_tried_again() {
     let radio = room().await;
     radio.fault(FaultRule::from(Fault::ConnectionAbort).for_requests(2));
-    let rig = Rig::new(radio.address());
+    let rig = rig(radio.address());
     rig.configure(1, &connected(json!({})), 50, &thermostat(1));
     rig.wait_samples(1, 2);
     rig.look(|record| {
@@ -228,7 +228,7 @@ async fn a_connection_that_fails_is_tried_again() {
 async fn a_device_that_connects_slowly_holds_up_no_other() {
     let radio = room().await;
     radio.fault(FaultRule::from(Fault::Slow(3_600_000)).on("thermostat"));
-    let rig = Rig::new(radio.address());
+    let rig = rig(radio.address());
     rig.configure(
         1,
         &connected(json!({"connectTimeout": "500ms"})),
@@ -257,7 +257,7 @@ async fn a_device_that_connects_slowly_holds_up_no_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_that_is_not_there_is_said_to_be_not_heard() {
     let radio = room().await;
-    let rig = Rig::new(radio.address());
+    let rig = rig(radio.address());
     rig.configure(
         1,
         &json!({"name": "nobody", "connectTimeout": "300ms"}),
@@ -338,7 +338,7 @@ async fn a_restart_of_bluetoothd_is_got_over() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_bus_the_reason_is_said() {
-    let rig = Rig::new("unix:path=/nowhere/bus");
+    let rig = rig("unix:path=/nowhere/bus");
     rig.configure(
         1,
         &json!({"name": "x"}),
@@ -372,7 +372,7 @@ devices:
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_that_wants_to_be_paired_says_so() {
     let radio = bluetooth().yaml(LOCK).start().await;
-    let rig = Rig::new(radio.address());
+    let rig = rig(radio.address());
     let point = [(
         1,
         "INT",
@@ -416,7 +416,7 @@ async fn no_more_devices_are_connected_than_may_be() {
         .yaml(&format!("devices:\n{devices}"))
         .start()
         .await;
-    let rig = Rig::with(&json!({"bus": radio.address(), "maxConnections": 2}));
+    let rig = Rig::with(json!({"bus": radio.address(), "maxConnections": 2}));
     for n in 1..=4 {
         rig.configure(
             n,
@@ -444,7 +444,7 @@ async fn a_command_that_fits_no_packet_is_not_sent() {
         .yaml("devices: [{address: '00:00:00:00:00:01', name: d, advertiseMs: 20, mtu: 23, services: [{uuid: fff0, characteristics: [{uuid: fff1, flags: [write-without-response, write]}]}]}]")
         .start()
         .await;
-    let rig = Rig::new(radio.address());
+    let rig = rig(radio.address());
     rig.configure(
         1,
         &json!({"name": "d"}),

@@ -7,11 +7,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use longshore_sdk::SampleValue;
+use longshore_sdk::{SampleValue, testing::Kill};
 use longshore_sim_bluetooth::{Daemon, bluetooth};
 use serde_json::{Value as Json, json};
 
-use super::rig::{Kill, Rig, hex};
+use super::rig::{hex, rig};
 use crate::{
     advert::{Advert, FORMATS, Format, Seal},
     gatt,
@@ -59,7 +59,7 @@ fn python_dbusmock_is_listened_to_connected_and_watched() {
         "ready",
         "the script says on stderr what is wrong"
     );
-    let rig = Rig::new(bus.address());
+    let rig = rig(bus.address());
     let part = |field: &str| json!({"advertisement": "pvvx", "field": field});
     rig.configure(
         1,

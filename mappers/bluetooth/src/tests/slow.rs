@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    rig::Rig,
+    rig::rig,
     stories::{room, thermometer},
 };
 use serde_json::json;
@@ -81,7 +81,7 @@ fn pass(mut from: UnixStream, mut to: UnixStream, losses: &AtomicU32) {
 async fn a_bluetoothd_that_does_not_answer_at_first_is_asked_again() {
     let radio = room().await;
     let bus = Lossy::before(radio.address(), 1);
-    let rig = Rig::new(&bus.address);
+    let rig = rig(&bus.address);
     rig.configure(1, &json!({"name": "ATC_000001"}), 0, &thermometer(11));
     rig.wait_online(1, false);
     rig.look(|record| {

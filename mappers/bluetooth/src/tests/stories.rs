@@ -4,7 +4,7 @@ use longshore_sdk::{CommandKind, Discovered, Reason, SampleValue, Status};
 use longshore_sim_bluetooth::{Simulator, bluetooth};
 use serde_json::{Value, json};
 
-use super::rig::Rig;
+use super::rig::rig;
 
 pub(super) const ROOM: &str = r#"
 world:
@@ -110,7 +110,7 @@ pub(super) fn thermostat(id: u32) -> Vec<(u32, &'static str, Value)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sensor_is_listened_to_and_never_connected() {
     let radio = room().await;
-    let rig = Rig::new(radio.address());
+    let rig = rig(radio.address());
     rig.configure(
         1,
         &json!({"address": "A4:C1:38:00:00:01"}),
@@ -154,7 +154,7 @@ async fn a_sensor_is_listened_to_and_never_connected() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bthome_s_packets_bring_what_they_have() {
     let radio = room().await;
-    let rig = Rig::new(radio.address());
+    let rig = rig(radio.address());
     let part = |field: &str| json!({"advertisement": "bthome", "field": field});
     rig.configure(
         1,
@@ -177,7 +177,7 @@ async fn bthome_s_packets_bring_what_they_have() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connected_device_is_read_written_and_watched() {
     let radio = room().await;
-    let rig = Rig::new(radio.address());
+    let rig = rig(radio.address());
     rig.configure(
         1,
         &json!({"address": "D0:00:00:00:00:03"}),
@@ -233,7 +233,7 @@ async fn a_connected_device_is_read_written_and_watched() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_heart_rate_comes_by_itself() {
     let radio = room().await;
-    let rig = Rig::new(radio.address());
+    let rig = rig(radio.address());
     let part = |field: &str| json!({"characteristic": "2a37", "field": field});
     rig.configure(
         1,
@@ -261,7 +261,7 @@ async fn a_heart_rate_comes_by_itself() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_device_does_not_have_is_said_with_what_it_has() {
     let radio = room().await;
-    let rig = Rig::new(radio.address());
+    let rig = rig(radio.address());
     rig.configure(
         1,
         &json!({"name": "thermostat"}),
@@ -288,7 +288,7 @@ async fn what_the_device_does_not_have_is_said_with_what_it_has() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn devices_are_looked_for() {
     let radio = room().await;
-    let rig = Rig::new(radio.address());
+    let rig = rig(radio.address());
     let request = json!({"seconds": 1, "connect": ["D0:00:00:00:00:03", "00:00:00:00:00:09"]});
     let completion = rig.command(0, CommandKind::Discover(request.to_string()));
     assert_eq!(completion.status, Status::Ok, "{}", completion.message);
@@ -338,7 +338,7 @@ async fn devices_are_looked_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_devices_may_share_one_connection() {
     let radio = room().await;
-    let rig = Rig::new(radio.address());
+    let rig = rig(radio.address());
     let protocol = json!({"name": "thermostat"});
     let points = |id| vec![(id, "FLOAT", json!({"characteristic": "2a6e"}))];
     rig.configure(1, &protocol, 50, &points(1));

@@ -1,12 +1,13 @@
 //! What configurations mean, and what is said of those that mean nothing.
 
-use longshore_sdk::{DeviceConfig, Parsed, Protocol, codec::RawType};
+use longshore_sdk::{DeviceConfig, Parsed, Protocol, codec::RawType, testing::unread};
 use serde_json::{Value, json};
 
 use crate::{
     Modbus,
-    address::{Coding, Point, Table},
     bus::{Endpoint, Framing, Parity},
+    keys,
+    point::{Coding, Point, Table},
 };
 
 fn parse(protocol: Value, points: Value) -> Result<Parsed<Modbus>, Vec<String>> {
@@ -293,5 +294,33 @@ fn a_wrong_point_does_not_fail_its_device() {
     assert_eq!(
         parsed.warnings[0].to_string(),
         "points[1].config.rawtype: unknown key, ignored; did you mean `rawType`?"
+    );
+}
+
+#[test]
+fn the_keys_are_those_of_the_reader_and_of_the_schema() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/schema.json");
+    keys::DOCUMENT.check_file(file).unwrap();
+    let names = ["serialPort", "serialName"];
+    let lines = names.map(|name| json!({"communicateMode": "RTU", name: "/dev/x"}));
+    let places = [
+        json!({"address": "hr:0"}),
+        json!({"address": {"table": "hr", "offset": 0}}),
+        json!({"table": "hr", "offset": 0}),
+        json!({"register": "HoldingRegister"}),
+    ];
+    let points =
+        places.map(|place| json!({"id": 1, "name": "a", "intervalMs": 0, "config": place}));
+    let part = json!({"address": "hr:1", "rawType": "int16"});
+    let method = json!({"function": "readWrite", "read": part, "write": part});
+    let devices = lines.map(|line| {
+        json!({
+            "device": "default/all", "protocol": line, "points": points,
+            "methods": [{"name": "m", "config": method}],
+        })
+    });
+    assert_eq!(
+        unread(&Modbus::default(), &keys::DOCUMENT, &devices),
+        [""; 0]
     );
 }

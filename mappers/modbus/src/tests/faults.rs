@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use longshore_sdk::{CommandKind, Reason, SampleValue, Status};
+use longshore_sdk::{CommandKind, Reason, SampleValue, Status, testing::ports};
 use longshore_sim_modbus::{Fault, FaultRule, Simulator, modbus};
 use serde_json::{Value, json};
 
-use super::rig::{Rig, ports, simulator};
+use super::rig::{Rig, simulator};
 
 fn url(plc: &Simulator) -> String {
     format!("tcp://{}", plc.addr())

@@ -157,20 +157,20 @@ async fn a_method_writes_and_reads_in_one_exchange() {
 #[test]
 fn a_wrong_method_is_told_with_its_place() {
     let told = |config: Value| {
-        let faults = crate::method::parse(&method(config), "methods[0].config").unwrap_err();
+        let faults = crate::method::of_call(&method(config)).unwrap_err();
         faults.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(
         told(json!({})),
-        ["methods[0].config.function: missing; write readWrite or identify"]
+        ["config.function: missing; write readWrite or identify"]
     );
     assert_eq!(
         told(
             json!({"function": "readWrite", "write": {"address": "ir:3", "rawType": "int16"}, "read": {}})
         ),
         [
-            "methods[0].config.write: function 23 reads and writes whole holding registers",
-            "methods[0].config.read.address: no address: write for example `hr:3`, or table and offset",
+            "config.write: function 23 reads and writes whole holding registers",
+            "config.read.address: no address: write for example `hr:3`, or table and offset",
         ]
     );
 }

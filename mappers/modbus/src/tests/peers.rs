@@ -1,5 +1,6 @@
 //! The same check against foreign stacks: libmodbus and pymodbus.
 
+use longshore_sdk::testing::{Kill, ports};
 use std::{
     env,
     io::{BufRead, BufReader},
@@ -10,7 +11,7 @@ use std::{
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::rig::{Kill, check_device, ports};
+use super::rig::check_device;
 
 fn peers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers")

@@ -9,9 +9,9 @@ use longshore_sdk::{
 use proptest::{collection::vec, prelude::*};
 
 use crate::{
-    address::{Coding, Point, Table},
     bus::{DEFAULTS, Settings},
     plan::plan,
+    point::{Coding, Point, Table},
 };
 
 fn register(table: Table, address: u16, count: u16) -> Point {

@@ -1,8 +1,9 @@
 //! The same check over each transport.
 
+use longshore_sdk::testing::ports;
 use serde_json::json;
 
-use super::rig::{check_device, ports, simulator};
+use super::rig::{check_device, simulator};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tcp() {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use longshore_sdk::{Delivery, DeviceConfig, Parsed, PlanPoint, Protocol};
+use longshore_sdk::{Delivery, DeviceConfig, Parsed, PlanPoint, Protocol, testing::unread};
 use serde_json::{Value, json};
 
-use crate::{Mode, Opcua, Password, Policy, Trust, Unit, User};
+use crate::{Mode, Opcua, Password, Policy, Trust, Unit, User, keys};
 
 fn parse(protocol: Value, points: Value) -> Result<Parsed<Opcua>, Vec<String>> {
     let device: DeviceConfig = serde_json::from_value(json!({
@@ -32,9 +32,10 @@ fn all_faults_of_a_device_come_at_once() {
             "protocol.url: `http://plc` does not begin with opc.tcp://, the only transport that is spoken",
             "protocol.security.policy: `Basic256` is none of auto, none, Basic256Sha256, Aes128Sha256RsaOaep, Aes256Sha256RsaPss, Aes128_Sha256_RsaOaep, Aes256_Sha256_RsaPss",
             "protocol.security.mode: `seal` is none of sign, signAndEncrypt, auto, none",
+            "protocol.user.name: no name of the user",
             "protocol.user.password: write password or passwordFile, not both",
             "protocol.trust.thumbprint: `12` is not a SHA-1 thumbprint of 40 hexadecimal digits",
-            "protocol.timeout: expected a time such as 500ms or 5s, found \"soon\"",
+            "protocol.timeout: \"soon\" is no duration; write milliseconds or a text like `500ms`, `5s` or `1m30s`",
             "protocol.sessionTimeout: 1000 ms is outside of 5000…86400000 ms",
         ]
     );
@@ -193,4 +194,29 @@ fn each_point_is_planned_exactly_once() {
         let inner: Vec<u32> = plan.request.0.iter().map(|(id, _)| *id).collect();
         assert_eq!(inner, plan.points);
     }
+}
+
+#[test]
+fn the_keys_are_those_of_the_reader_and_of_the_schema() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/schema.json");
+    keys::DOCUMENT.check_file(file).unwrap();
+    let device = |mut protocol: Value| {
+        protocol["url"] = json!("opc.tcp://192.0.2.7");
+        let property = json!({"node": "i=2258", "serverDeadband": {"abs": 1}});
+        let method = json!({"object": "i=1", "method": "i=2"});
+        json!({
+            "device": "default/all", "protocol": protocol,
+            "points": [{"id": 1, "name": "a", "intervalMs": 0, "config": property}],
+            "methods": [{"name": "m", "config": method}],
+        })
+    };
+    let devices = [
+        device(json!({"security": {}, "user": {"name": "a"}})),
+        device(json!({
+            "certificate": {"file": "a", "key": "b"},
+            "trust": {"thumbprint": "0123456789012345678901234567890123456789"},
+        })),
+    ];
+    let opcua = Opcua::new(&Value::Null).unwrap();
+    assert_eq!(unread(&opcua, &keys::DOCUMENT, &devices), [""; 0]);
 }

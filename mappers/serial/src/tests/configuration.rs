@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use longshore_sdk::{Delivery, DeviceConfig, Fault, Parsed, PlanPoint, Protocol};
+use longshore_sdk::{Delivery, DeviceConfig, Fault, Parsed, PlanPoint, Protocol, testing::unread};
 use serde_json::{Value, json};
 
-use crate::{Port, Serial};
+use crate::{Port, Serial, keys};
 
 fn parse(protocol: Value, points: Value) -> Result<Parsed<Serial>, Vec<Fault>> {
     let device = json!({"device": "default/d", "protocol": protocol, "points": points});
@@ -316,5 +316,36 @@ fn a_name_that_yaml_took_for_a_truth_value_is_to_be_quoted() {
     assert_eq!(
         faults,
         ["protocol.parameters: expected names with their values, like `{channel: 2}`"]
+    );
+}
+
+#[test]
+fn the_keys_are_those_of_the_reader_and_of_the_schema() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/schema.json");
+    keys::DOCUMENT.check_file(file).unwrap();
+    let device = |mut protocol: Value, framing: Value, property: Value| {
+        protocol["framing"] = framing;
+        protocol["rs485"] = json!({});
+        protocol["checksum"] = json!({"kind": "xor"});
+        json!({
+            "device": "default/all", "protocol": protocol,
+            "points": [{"id": 1, "name": "a", "intervalMs": 0, "type": "INT", "config": property}],
+            "methods": [{"name": "m", "config": {"request": "A"}}],
+        })
+    };
+    let usb = json!({"usb": {"vendor": "0403", "product": "6001"}});
+    let text = json!({"request": "A\n", "response": "{value}"});
+    let bytes = json!({"request": {"hex": "01"}, "address": 1, "rawType": "uint8"});
+    let devices = [
+        device(usb, json!({"line": {}}), text),
+        device(
+            json!({"url": "/dev/x"}),
+            json!({"frame": {"length": {"offset": 1}}}),
+            bytes,
+        ),
+    ];
+    assert_eq!(
+        unread(&Serial::default(), &keys::DOCUMENT, &devices),
+        [""; 0]
     );
 }

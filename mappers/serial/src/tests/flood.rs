@@ -1,16 +1,6 @@
 //! A server that babbles without end, and what it may cost the others.
 
-use std::{
-    io::{ErrorKind, Write},
-    net::{TcpListener, TcpStream},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
-};
-
+use longshore_sdk::testing::Flood;
 use serde_json::json;
 
 use super::{rig::Rig, whole::over_tcp};
@@ -20,49 +10,6 @@ world: {signals: {b: {setpoint: {initial: 222}}}}
 units: [{unit: 1, answers: [{request: 'B?', response: '{b}'}]}]
 ";
 
-/// A server that sends what it likes, all the time and to whoever comes.
-struct Flood {
-    url: String,
-    over: Arc<AtomicBool>,
-}
-
-impl Flood {
-    fn of(message: &'static [u8]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let url = format!("tcp://{}", listener.local_addr().expect("an address"));
-        let over = Arc::new(AtomicBool::new(false));
-        let is_over = Arc::clone(&over);
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                if is_over.load(Ordering::Relaxed) {
-                    return;
-                }
-                let (mut stream, is_over) = (stream.expect("a client"), Arc::clone(&is_over));
-                thread::spawn(move || {
-                    let block = message.repeat(64 * 1024 / message.len());
-                    let patience = Some(Duration::from_millis(100));
-                    stream.set_write_timeout(patience).expect("a timeout");
-                    while !is_over.load(Ordering::Relaxed) {
-                        match stream.write(&block) {
-                            Err(error) if error.kind() != ErrorKind::WouldBlock => return,
-                            _ => {}
-                        }
-                    }
-                });
-            }
-        });
-        Self { url, over }
-    }
-}
-
-impl Drop for Flood {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        // Wakes the one that waits for clients; it may have ended.
-        let _ = TcpStream::connect(self.url.trim_start_matches("tcp://"));
-    }
-}
-
 async fn a_flood_of(message: &'static [u8]) {
     let flood = Flood::of(message);
     let (_simulator, protocol) = over_tcp(ONE).await;
@@ -71,7 +18,7 @@ async fn a_flood_of(message: &'static [u8]) {
         [(id, "INT", config)]
     };
     let rig = Rig::new();
-    let babbler = json!({"url": flood.url, "timeout": 3000});
+    let babbler = json!({"url": format!("tcp://{}", flood.address()), "timeout": 3000});
     rig.configure(1, &babbler, 40, &point(1, "A?\r\n"));
     rig.configure(2, &protocol, 40, &point(2, "B?\r\n"));
     rig.wait_samples(2, 3);
@@ -116,7 +63,7 @@ async fn a_babbling_talker_is_lost_in_time() {
     let flood = Flood::of(b"\x00\xFFzz");
     let (_simulator, protocol) = over_tcp(ONE).await;
     let rig = Rig::new();
-    let babbler = json!({"url": flood.url, "stream": true, "silentAfter": "300ms"});
+    let babbler = json!({"url": format!("tcp://{}", flood.address()), "stream": true, "silentAfter": "300ms"});
     let talks = json!({"response": "T={value:int}", "set": "X"});
     rig.configure(1, &babbler, 0, &[(1, "INT", talks)]);
     let asked = json!({"request": "B?\r\n", "response": "{value:int}", "set": "X"});

@@ -7,10 +7,13 @@ use std::{
     process::{Command, Stdio},
 };
 
-use longshore_sdk::{SampleValue, Status};
+use longshore_sdk::{
+    SampleValue, Status,
+    testing::{Kill, Ports, ports},
+};
 use serde_json::json;
 
-use super::rig::{Kill, Ports, Rig, ports};
+use super::rig::Rig;
 
 /// The Python with the foreign peers.
 pub(super) fn python() -> String {

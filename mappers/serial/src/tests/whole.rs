@@ -145,7 +145,7 @@ async fn properties_of_one_answer_cost_one_exchange() {
     let rig = Rig::new();
     let points: Vec<_> = supply_points().drain(3..5).collect();
     rig.configure(1, &protocol, 0, &points);
-    let both = |record: &super::rig::Record| {
+    let both = |record: &longshore_sdk::testing::Tally| {
         record.values.contains_key(&4) && record.values.contains_key(&5)
     };
     rig.command(1, CommandKind::Read { point: 4 });

@@ -13,7 +13,9 @@ use std::{
 
 use longshore_sdk::{
     Connection, DeviceConfig, Fault, Parsed, PlanPoint, Planned, PointConfig, Protocol,
-    ProtocolMapper, Reason, RequestError, SampleValue, Samples, config::Section,
+    ProtocolMapper, Reason, RequestError, SampleValue, Samples,
+    config::Section,
+    keys::{Form, Table, key},
 };
 use serde_json::Value;
 
@@ -28,6 +30,14 @@ longshore_sdk::export_mapper!(
         {"address": {"type": "string", "description": "The name of the file in the folder."}}}
     }"#,
 );
+
+/// What may stand in a device's configuration, for the reader.
+const DEVICE: Table = Table {
+    about: "A folder.",
+    keys: &[&[key("folder", Form::Text, "Where the files are.")
+        .required("missing; name the folder of the files")]],
+    examples: &[],
+};
 
 struct Files;
 
@@ -53,11 +63,8 @@ impl Protocol for Files {
     }
 
     fn parse(&self, device: &DeviceConfig) -> Result<Parsed<Self>, Vec<Fault>> {
-        let section = Section::new("protocol", &device.protocol);
+        let section = Section::new(&DEVICE, "protocol", &device.protocol);
         let folder = section.text("folder");
-        if folder.is_none() && section.is_sound() {
-            section.fault("folder", "missing; name the folder of the files");
-        }
         let (faults, warnings) = section.finish();
         let points = device.points.iter().enumerate().map(point).collect();
         match folder {

@@ -60,6 +60,9 @@ const NAMES: &[(&str, RawType)] = &[
 const PROPER_NAMES: usize = 13;
 
 impl RawType {
+    /// Its words in configurations, aliases last.
+    pub const NAMES: &'static [(&'static str, Self)] = NAMES;
+
     /// Its size in bytes; `None` where the configuration tells the length.
     pub fn size(self) -> Option<usize> {
         match self {

@@ -16,7 +16,7 @@ use crate::{
 
 /// How long something may take to happen. A machine that is busy with other
 /// tests is slow; a wait ends as soon as what it waits for is there.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// A wait looks again when something was emitted, and after this time.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Samples kept of each point.
@@ -78,6 +78,11 @@ impl Record {
             let skipped = usize::try_from(start.saturating_sub(of.dropped)).unwrap_or(usize::MAX);
             of.kept.iter().skip(skipped)
         })
+    }
+
+    /// The samples of all points, those of each oldest first.
+    pub fn samples(&self) -> impl Iterator<Item = &TestSample> {
+        self.points.values().flat_map(|of| &of.kept)
     }
 
     /// The latest sample of a point.

@@ -5,12 +5,13 @@ use std::{fmt, ops::RangeInclusive};
 use longshore_sdk::{
     PointConfig,
     codec::{Bits, ByteOrder, Codec, RawType, StringOrder},
-    config::Section,
+    config::{Section, choice},
 };
 use serde_json::Value;
 
 use crate::{
     bus::DEFAULTS,
+    keys::NO_ADDRESS,
     pdu::{MAX_WRITE_BITS, MAX_WRITE_REGISTERS, function},
 };
 
@@ -27,7 +28,7 @@ pub enum Table {
     HoldingRegisters,
 }
 
-const TABLES: &[(&str, Table)] = &[
+pub(crate) const TABLES: &[(&str, Table)] = &[
     ("co", Table::Coils),
     ("di", Table::DiscreteInputs),
     ("ir", Table::InputRegisters),
@@ -43,7 +44,7 @@ const TABLES: &[(&str, Table)] = &[
 ];
 
 /// KubeEdge's names of the tables.
-const REGISTERS: &[(&str, Table)] = &[
+pub(crate) const REGISTERS: &[(&str, Table)] = &[
     ("CoilRegister", Table::Coils),
     ("DiscreteInputRegister", Table::DiscreteInputs),
     ("InputRegister", Table::InputRegisters),
@@ -53,10 +54,7 @@ const REGISTERS: &[(&str, Table)] = &[
 impl Table {
     /// By a name that addresses use: `hr`, `holding`, ….
     pub(crate) fn by_name(name: &str) -> Option<Self> {
-        let known = TABLES
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name));
-        known.map(|(_, table)| *table)
+        choice(name, TABLES)
     }
 
     /// Whether it holds bits and not registers.
@@ -133,9 +131,9 @@ struct Written {
     string: Option<StringOrder>,
 }
 
-const STRING_ORDERS: &[(&str, StringOrder)] =
+pub(crate) const STRING_ORDERS: &[(&str, StringOrder)] =
     &[("high", StringOrder::High), ("low", StringOrder::Low)];
-const WRITE_FUNCTIONS: &[(&str, bool)] = &[("single", false), ("multiple", true)];
+pub(crate) const WRITE_FUNCTIONS: &[(&str, bool)] = &[("single", false), ("multiple", true)];
 const ADDRESSES: RangeInclusive<i64> = 0..=65_535;
 
 /// Reads the visitor of a point. Faults are noted in the section.
@@ -148,15 +146,12 @@ pub(crate) fn parse(section: &Section<'_>, point: &PointConfig, base: i64) -> Op
     let raw = raw_type(section, point, &written);
     let multiple = section.choice("writeFunction", WRITE_FUNCTIONS);
     // The twin engine's; named here for those who run the mapper without it.
-    let _ = (section.value("scale"), section.value("offset"));
+    section.pass_over(&["scale", "offset"]);
     if !section.is_sound() {
         return None;
     }
     let (Some(table), Some(address)) = (written.table, written.address) else {
-        section.fault(
-            "address",
-            "no address: write for example `hr:3`, or table and offset",
-        );
+        section.fault("address", NO_ADDRESS);
         return None;
     };
     let (count, coding) = coding(section, point, &written, table, raw?)?;
@@ -218,15 +213,13 @@ pub(crate) fn parse(section: &Section<'_>, point: &PointConfig, base: i64) -> Op
 fn kubeedge(section: &Section<'_>) -> Written {
     let bytes = section.boolean("isSwap").unwrap_or(false);
     let words = section.boolean("isRegisterSwap").unwrap_or(false);
-    let explicit = order(section, "byteOrder");
+    let explicit = section.parse("byteOrder");
     Written {
         table: section.choice("register", REGISTERS),
-        address: section.integer("offset", ADDRESSES).or(Some(0)),
-        bit: section.integer("bit", 0..=63),
+        address: section.integer_in("offset", ADDRESSES).or(Some(0)),
+        bit: section.integer("bit"),
         // Samples have `limit: 0` where they mean one value.
-        length: section
-            .integer("limit", 0..=2000)
-            .filter(|limit| *limit > 0),
+        length: section.integer("limit").filter(|limit| *limit > 0),
         order: explicit.or_else(|| (bytes || words).then(|| ByteOrder::from_swaps(bytes, words))),
         string: section.choice("stringOrder", STRING_ORDERS),
     }
@@ -237,8 +230,10 @@ fn ours(section: &Section<'_>, base: i64) -> Written {
     let mut written = match section.value("address") {
         Some(Value::String(text)) => compact(section, text, base),
         Some(Value::Number(number)) => compact(section, &number.to_string(), base),
-        Some(Value::Object(map)) => {
-            let inner = Section::new(section.path_of("address"), map);
+        Some(Value::Object(_)) => {
+            let Some(inner) = section.section("address") else {
+                return Written::default();
+            };
             let written = long(&inner, base);
             section.absorb(inner);
             written
@@ -250,7 +245,7 @@ fn ours(section: &Section<'_>, base: i64) -> Written {
         None if section.has("table") => long(section, base),
         None => Written::default(),
     };
-    written.order = order(section, "byteOrder").or(written.order);
+    written.order = section.parse("byteOrder").or(written.order);
     written.string = section
         .choice("stringOrder", STRING_ORDERS)
         .or(written.string);
@@ -261,20 +256,13 @@ fn long(section: &Section<'_>, base: i64) -> Written {
     Written {
         table: section.choice("table", TABLES),
         address: section
-            .integer("offset", base..=65_535 + base)
-            .map(|offset| offset - base),
-        bit: section.integer("bit", 0..=63),
-        length: section.integer("length", 1..=2000),
-        order: order(section, "order"),
+            .integer_in("offset", base..=65_535 + base)
+            .map(|offset: i64| offset - base),
+        bit: section.integer("bit"),
+        length: section.integer("length"),
+        order: section.parse("order"),
         string: section.choice("string", STRING_ORDERS),
     }
-}
-
-fn order(section: &Section<'_>, key: &'static str) -> Option<ByteOrder> {
-    let text = section.text(key)?;
-    text.parse()
-        .map_err(|error: longshore_sdk::codec::CodecError| section.fault(key, error.to_string()))
-        .ok()
 }
 
 /// `[table:]number[.bit][:length][#order]`.
@@ -294,11 +282,8 @@ fn compact(section: &Section<'_>, text: &str, base: i64) -> Written {
     let mut first = parts.next().unwrap_or_default();
     let has_table = !first.starts_with(|c: char| c.is_ascii_digit());
     if has_table {
-        match TABLES
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(first))
-        {
-            Some((_, table)) => written.table = Some(*table),
+        match Table::by_name(first) {
+            Some(table) => written.table = Some(table),
             None => fault(format!("`{first}` is not a table; write hr, ir, co or di")),
         }
         first = parts.next().unwrap_or_default();
@@ -380,7 +365,7 @@ enum Raw {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Loose {
+pub(crate) enum Loose {
     /// KubeEdge reads integers as unsigned.
     Unsigned,
     Signed,
@@ -391,7 +376,7 @@ enum Loose {
     Bytes,
 }
 
-const DATA_TYPES: &[(&str, Loose)] = &[
+pub(crate) const DATA_TYPES: &[(&str, Loose)] = &[
     ("int", Loose::Unsigned),
     ("float", Loose::Float),
     ("double", Loose::Double),
@@ -402,14 +387,9 @@ const DATA_TYPES: &[(&str, Loose)] = &[
 ];
 
 fn raw_type(section: &Section<'_>, point: &PointConfig, written: &Written) -> Option<Raw> {
-    if let Some(text) = section.text("rawType") {
-        return match text.parse() {
-            Ok(raw) => Some(Raw::Explicit(raw)),
-            Err(error) => {
-                section.fault("rawType", error.to_string());
-                None
-            }
-        };
+    let raw = section.parse("rawType");
+    if raw.is_some() || section.has("rawType") {
+        return raw.map(Raw::Explicit);
     }
     if let Some(loose) = section.choice("dataType", DATA_TYPES) {
         return Some(Raw::Loose(loose));

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{
     answer::{Answer, Coding, Extract, TextKind},
     bus::Link,
-    framer::{Framing, MAX_FRAME},
+    framer::Framing,
     options::{Parameters, parameters},
     pattern::Pattern,
     template::{Filling, RenderError, Template},
@@ -162,12 +162,8 @@ fn usual(truths: Option<&(String, String)>) -> (String, String) {
 }
 
 fn truths(section: &Section<'_>) -> Option<(String, String)> {
-    let text = |key| match section.value(key) {
-        // YAML makes a truth value of a bare ON in some versions, a number of 1.
-        Some(Value::Number(number)) => Some(number.to_string()),
-        Some(_) => section.text(key).map(str::to_owned),
-        None => None,
-    };
+    // YAML makes a truth value of a bare ON in some versions, a number of 1.
+    let text = |key| section.label(key);
     match (text("trueText"), text("falseText")) {
         (Some(yes), Some(no)) => Some((yes, no)),
         (None, None) => None,
@@ -331,16 +327,13 @@ fn has_pattern(section: &Section<'_>) -> bool {
 }
 
 fn codec(section: &Section<'_>, point: &PointConfig, raw: Option<RawType>) -> Option<Codec> {
-    let order: ByteOrder = match section.text("byteOrder").map(str::parse) {
-        None => ByteOrder::default(),
-        Some(Ok(order)) => order,
-        Some(Err(error)) => {
-            section.fault("byteOrder", error.to_string());
-            return None;
-        }
-    };
-    let length = section.integer("length", 1..=MAX_FRAME as i64);
-    let bit = section.integer("bit", 0..=63);
+    let order = section.parse("byteOrder");
+    if order.is_none() && section.has("byteOrder") {
+        return None;
+    }
+    let order: ByteOrder = order.unwrap_or_default();
+    let length: Option<u16> = section.integer("length");
+    let bit = section.integer("bit");
     let raw = raw.unwrap_or(match point.twin_type.as_str() {
         "FLOAT" => RawType::Float32,
         "DOUBLE" => RawType::Float64,
@@ -350,9 +343,9 @@ fn codec(section: &Section<'_>, point: &PointConfig, raw: Option<RawType>) -> Op
         _ if bit.is_some() => RawType::Uint8,
         _ => RawType::Int16,
     });
-    let size = length.unwrap_or(1) as u16;
-    let bits = |first: i64| Bits {
-        first: first as u8,
+    let size = length.unwrap_or(1);
+    let bits = |first| Bits {
+        first,
         length: length.unwrap_or(1).min(64) as u8,
     };
     let codec = match (bit, raw) {
@@ -399,8 +392,8 @@ fn answer(
         Some(Head::Bytes(bytes)) => (bytes, None),
         None => (begins.unwrap_or_default(), None),
     };
-    let offset = section.integer("address", 0..=MAX_FRAME as i64);
-    let field = section.integer("field", 0..=1000);
+    let offset = section.integer("address");
+    let field = section.integer("field");
     let separator = section.text("separator").unwrap_or(",");
     if separator.is_empty() {
         section.fault("separator", "expected the characters between two fields");
@@ -418,7 +411,7 @@ fn answer(
                 "a pattern is for texts; for bytes write `{hex: \"…\"}`, the first bytes of the answer",
             );
         }
-        bytes_at(section, point, offset.unwrap_or(0) as usize, codec)?
+        bytes_at(section, point, offset.unwrap_or(0), codec)?
     } else {
         let coding = Coding {
             kind: text_kind(section, point),
@@ -439,7 +432,7 @@ fn answer(
             }
             (None, Some(index)) => Extract::Field {
                 separator: separator.into(),
-                index: index as usize,
+                index,
                 coding,
             },
             (None, None) => Extract::Whole(coding),
