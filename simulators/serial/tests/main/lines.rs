@@ -81,7 +81,7 @@ async fn faults_are_what_they_say() {
     assert!(start.elapsed() >= Duration::from_millis(120));
     assert_eq!(&answer, b"A=1\r\n");
     simulator.noise(&[0xFF, 0x00]);
-    ask(&mut stream, b"", [0xFF, 0x00]).await;
+    ask(&mut stream, b"", [0xFF_u8, 0x00]).await;
     one(Fault::DropConnection);
     ask(&mut stream, b"A?\n", b"").await;
     assert_eq!(stream.read(&mut answer).await.expect("the end"), 0);
