@@ -100,7 +100,10 @@ fn a_task_that_nobody_owns_is_seen() {
             "let ended = tokio::spawn(run()); ended.await",
         ),
     ];
-    let heard = [("cloudhub/hub/src/f.rs", "it waits itself")];
+    let heard = [
+        ("cloudhub/hub/src/f.rs", "it waits itself"),
+        ("core/edge/src/b.rs", "did so once"),
+    ];
     let found = faults(&sources, &heard);
     assert_eq!(found.len(), 3, "{found:?}");
     assert!(found[0].starts_with("core/edge/src/a.rs: tokio::spawn(…)"));
