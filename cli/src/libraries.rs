@@ -13,6 +13,9 @@ pub(crate) struct Library {
     pub(crate) descriptor: Descriptor,
 }
 
+/// The program that simulates devices, a sister of this one.
+pub(crate) const SIMULATOR: &str = "longshore-sim";
+
 /// The folder of this program, where its sisters lie too.
 pub(crate) fn program_folder() -> Result<PathBuf> {
     let own = std::env::current_exe().context("failed to find this program's own folder")?;

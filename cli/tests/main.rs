@@ -27,13 +27,8 @@ fn the_profiles_pass_their_tests() {
     let own = Path::new(env!("CARGO_BIN_EXE_longshore")).parent().unwrap();
     let of_protocols = ["modbus", "opcua", "serial", "bluetooth"]
         .into_iter()
-        .flat_map(|protocol| {
-            [
-                format!("sim-{protocol}"),
-                format!("libmapper_{protocol}.so"),
-            ]
-        });
-    for needed in of_protocols.chain(["edgecore".to_owned()]) {
+        .map(|protocol| format!("libmapper_{protocol}.so"));
+    for needed in of_protocols.chain(["edgecore".to_owned(), "longshore-sim".to_owned()]) {
         assert!(
             own.join(&needed).is_file(),
             "{needed} is missing; run `cargo build --workspace`"
@@ -199,7 +194,8 @@ fn a_server_is_discovered_by_its_url() {
     let own = Path::new(env!("CARGO_BIN_EXE_longshore")).parent().unwrap();
     let scenario =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../simulators/opcua/scenarios/demo.yaml");
-    let mut simulator = Command::new(own.join("sim-opcua"))
+    let mut simulator = Command::new(own.join("longshore-sim"))
+        .arg("opcua")
         .arg(scenario)
         .args(["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"])
         .stdout(std::process::Stdio::piped())
@@ -358,12 +354,14 @@ fn help_of_the_simulators_is_there() {
     let output = longshore(&["sim", "--help"]);
     assert!(output.status.success(), "{output:?}");
     assert!(
-        text(&output.stdout).contains("longshore sim PROTOCOL --help"),
+        ["modbus", "opcua", "serial", "bluetooth"]
+            .iter()
+            .all(|protocol| text(&output.stdout).contains(protocol)),
         "{output:?}"
     );
     let of_one = longshore(&["sim", "modbus", "--help"]);
     assert!(
-        text(&of_one.stdout).contains("Usage: sim-modbus"),
+        text(&of_one.stdout).contains("Usage: longshore sim modbus"),
         "{of_one:?}"
     );
 }
@@ -388,7 +386,7 @@ fn a_wrong_scenario_is_told_with_the_tests_name() {
     let told = text(&output.stdout);
     assert!(!output.status.success());
     let begin = format!(
-        "error: in {}: given.scenario: sim-serial ended",
+        "error: in {}: given.scenario: the serial simulator ended",
         test.display()
     );
     assert!(told.contains(&begin), "{told}");

@@ -11,8 +11,6 @@ use serde_json::{Value as Json, json};
 pub(super) struct Line {
     /// The protocol's name.
     pub(super) protocol: &'static str,
-    /// The program that simulates its devices.
-    pub(super) simulator: &'static str,
     /// Keys of `protocol.configData` that say where the device is.
     keys: &'static [&'static str],
 }
@@ -20,7 +18,6 @@ pub(super) struct Line {
 const LINES: [Line; 4] = [
     Line {
         protocol: "modbus",
-        simulator: "sim-modbus",
         keys: &[
             "url",
             "unit",
@@ -37,7 +34,6 @@ const LINES: [Line; 4] = [
     },
     Line {
         protocol: "opcua",
-        simulator: "sim-opcua",
         keys: &[
             "url",
             "security",
@@ -52,12 +48,10 @@ const LINES: [Line; 4] = [
     },
     Line {
         protocol: "serial",
-        simulator: "sim-serial",
         keys: &["port", "usb", "url"],
     },
     Line {
         protocol: "bluetooth",
-        simulator: "sim-bluetooth",
         keys: &[],
     },
 ];
@@ -102,7 +96,9 @@ impl Line {
         self.clear(config);
         let told = |key: &str| {
             let text = ready[key].as_str();
-            text.with_context(|| format!("{} did not tell its `{key}`", self.simulator))
+            text.with_context(|| {
+                format!("the {} simulator did not tell its `{key}`", self.protocol)
+            })
         };
         match self.protocol {
             "modbus" => {

@@ -80,7 +80,7 @@ impl Tools {
                 format!("`make build` brings it, or name its folder with {flag}"),
             )
         };
-        let simulator = line.simulator;
+        let simulator = libraries::SIMULATOR;
         Ok(Self {
             line,
             simulator: program(simulator).ok_or_else(|| missing(simulator, "--bin-dir"))?,
@@ -99,6 +99,7 @@ impl Stage {
         let scenario = folder.path().join("scenario.yaml");
         fs::write(&scenario, case.test.scenario()?.to_string())?;
         let mut simulator = Command::new(&tools.simulator)
+            .arg(tools.line.protocol)
             .arg(&scenario)
             .args(tools.line.arguments(folder.path()))
             .stdout(Stdio::piped())
@@ -111,7 +112,7 @@ impl Stage {
         let Some(ready) = first_line(&mut simulator).await? else {
             let told = fs::read_to_string(folder.path().join(SIMULATOR_LOG)).unwrap_or_default();
             let whole = scenario.display().to_string();
-            return Err(refused(&case.file, tools.line.simulator, &told, &whole));
+            return Err(refused(&case.file, tools.line.protocol, &told, &whole));
         };
         let control = ready["control"].as_str();
         let control = control.context("the simulator did not tell its `control` address")?;
@@ -347,13 +348,13 @@ fn write_manifest(folder: &Path, device: &Device) -> Result<()> {
 
 /// A scenario that the simulator did not take, in its own words. Its path is
 /// that of a file which is gone by now, so the test's stands in its place.
-fn refused(test: &Path, simulator: &str, told: &str, scenario: &str) -> anyhow::Error {
+fn refused(test: &Path, protocol: &str, told: &str, scenario: &str) -> anyhow::Error {
     let told = told.trim();
     let told = told.strip_prefix("error: ").unwrap_or(told);
     let told = told.replace(scenario, "the scenario");
     advised(
         format!(
-            "in {}: given.scenario: {simulator} ended before it was ready: {}",
+            "in {}: given.scenario: the {protocol} simulator ended before it was ready: {}",
             test.display(),
             if told.is_empty() {
                 "it said nothing"
@@ -361,7 +362,7 @@ fn refused(test: &Path, simulator: &str, told: &str, scenario: &str) -> anyhow::
                 &told
             },
         ),
-        format!("simulators/README.md shows what a scenario of {simulator} holds"),
+        format!("simulators/README.md shows what a scenario of {protocol} holds"),
     )
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    super::libraries,
     home::Home,
     ports::{Ports, Service},
     process::Program,
@@ -19,7 +20,7 @@ pub(crate) const NODE: &str = "edge-1";
 pub(crate) struct Part {
     /// The protocol, and the mapper's name.
     pub(crate) protocol: &'static str,
-    /// The process's name, and that of its program.
+    /// The process's name.
     pub(crate) simulator: &'static str,
     scenario: &'static str,
     devices: &'static [&'static str],
@@ -163,6 +164,7 @@ impl Demo<'_> {
         let scenario = self.home.run(&format!("{}.yaml", part.simulator));
         fs::write(&scenario, part.scenario)?;
         let mut arguments = vec![
+            part.protocol.to_owned(),
             text(&scenario),
             "--control".into(),
             self.address(part.control),
@@ -178,7 +180,7 @@ impl Demo<'_> {
             }
             _ => arguments.extend(["--socket".into(), text(&self.socket())]),
         }
-        self.program(part.simulator, part.simulator, arguments)
+        self.program(part.simulator, libraries::SIMULATOR, arguments)
     }
 
     pub(crate) fn hub(&self) -> io::Result<Program> {

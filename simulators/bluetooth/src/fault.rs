@@ -1,10 +1,8 @@
 //! Faults as data: what a simulated device does wrong, how often and how long.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{ops::Deref, time::Instant};
 
+use longshore_sim_world::Rule;
 use serde::{Deserialize, Serialize};
 
 /// One way in which a device misbehaves.
@@ -80,63 +78,52 @@ pub(crate) enum Act {
     Exchange,
 }
 
-/// The faults in force. The one put in last comes first.
+impl Rule for FaultRule {
+    fn limits(&mut self) -> (&mut Option<u64>, &mut Option<u64>) {
+        (&mut self.requests, &mut self.for_ms)
+    }
+}
+
+impl FaultRule {
+    fn is_of(&self, names: &[&str]) -> bool {
+        let named = |device: &String| names.iter().any(|name| name.eq_ignore_ascii_case(device));
+        self.device.as_ref().is_none_or(named)
+    }
+
+    fn hits(&self, names: &[&str], act: Act) -> bool {
+        let fits = match self.fault {
+            Fault::Silent => act == Act::Advertise,
+            Fault::ConnectionAbort => act == Act::Connect,
+            Fault::AttError(_) | Fault::Disconnect => act == Act::Exchange,
+            Fault::Unresponsive | Fault::Slow(_) => act != Act::Advertise,
+        };
+        fits && self.is_of(names)
+    }
+}
+
+/// The faults in force.
 #[derive(Debug, Default)]
-pub(crate) struct Faults(Mutex<Vec<(FaultRule, Option<Instant>)>>);
+pub(crate) struct Faults(longshore_sim_world::Faults<FaultRule>);
+
+impl Deref for Faults {
+    type Target = longshore_sim_world::Faults<FaultRule>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
 
 impl Faults {
-    pub(crate) fn add(&self, rule: FaultRule, now: Instant) {
-        let until = rule.for_ms.map(|ms| now + Duration::from_millis(ms));
-        let mut active = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        active.push((rule, until));
-    }
-
-    pub(crate) fn clear(&self) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
-    }
-
     /// The fault that hits this act of this device, counted against its limits.
     pub(crate) fn strike(&self, names: &[&str], act: Act, now: Instant) -> Option<Fault> {
-        let mut active = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        active.retain(|(rule, until)| {
-            until.is_none_or(|until| now < until) && rule.requests != Some(0)
-        });
-        let hits = |rule: &FaultRule| {
-            let fits = match rule.fault {
-                Fault::Silent => act == Act::Advertise,
-                Fault::ConnectionAbort => act == Act::Connect,
-                Fault::AttError(_) | Fault::Disconnect => act == Act::Exchange,
-                Fault::Unresponsive | Fault::Slow(_) => act != Act::Advertise,
-            };
-            let named =
-                |device: &String| names.iter().any(|name| name.eq_ignore_ascii_case(device));
-            fits && rule.device.as_ref().is_none_or(named)
-        };
-        let (rule, _) = active.iter_mut().rev().find(|(rule, _)| hits(rule))?;
-        if let Some(left) = &mut rule.requests {
-            *left -= 1;
-        }
-        Some(rule.fault)
+        let hit = self.0.strike(now, |rule| rule.hits(names, act));
+        hit.map(|rule| rule.fault)
     }
 
     /// Whether the device keeps silent now; counts nothing.
     pub(crate) fn is_unresponsive(&self, names: &[&str], now: Instant) -> bool {
-        let active = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        active.iter().any(|(rule, until)| {
-            let named =
-                |device: &String| names.iter().any(|name| name.eq_ignore_ascii_case(device));
-            rule.fault == Fault::Unresponsive
-                && until.is_none_or(|until| now < until)
-                && rule.requests.is_none()
-                && rule.device.as_ref().is_none_or(named)
+        self.0.any(now, |rule| {
+            rule.fault == Fault::Unresponsive && rule.requests.is_none() && rule.is_of(names)
         })
-    }
-
-    pub(crate) fn list(&self) -> Vec<FaultRule> {
-        let active = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        active.iter().map(|(rule, _)| rule.clone()).collect()
     }
 }

@@ -31,6 +31,7 @@ mod daemon;
 mod fault;
 mod introspect;
 mod model;
+mod program;
 mod scenario;
 mod server;
 mod simulator;
@@ -39,6 +40,7 @@ pub use daemon::{Daemon, DaemonError};
 pub use fault::{Fault, FaultRule};
 pub use longshore_sim_world::{Clock, World, WorldSpec};
 pub use model::{Counters, Write};
+pub use program::Program;
 pub use scenario::{
     AdapterSpec, CharacteristicSpec, DeviceSpec, FieldSpec, NumberType, PacketSpec, Scenario,
     ServiceSpec,

@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
-use longshore_sim_world::{ScenarioError, Source, WorldSpec, parse};
+use longshore_sim_world::{
+    Clock, ScenarioError, Source, World, WorldError, WorldSpec,
+    scenario::{self, parse},
+};
 use serde::Deserialize;
 
-use crate::fault::FaultRule;
+use crate::{fault::FaultRule, model::Model};
 
 /// A scenario file of the Bluetooth simulator.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -242,22 +245,30 @@ impl Scenario {
     /// Reads a scenario; `file` only serves the error's text.
     ///
     /// # Errors
-    /// The first wrong key.
+    /// The text is wrong; the error names file and key path, all faults at once.
     pub fn parse(file: &str, text: &str) -> Result<Self, ScenarioError> {
-        parse(file, text)
+        let read: Self = parse(file, text)?;
+        // Building it is the check.
+        read.model(file, Clock::manual())?;
+        Ok(read)
     }
 
     /// Reads a scenario file.
     ///
     /// # Errors
     /// It cannot be read, or is wrong.
-    pub fn read(path: &Path) -> Result<Self, crate::StartError> {
-        let file = path.display().to_string();
-        let text =
-            std::fs::read_to_string(path).map_err(|source| crate::StartError::ReadScenario {
-                file: file.clone(),
-                source,
-            })?;
-        Ok(Self::parse(&file, &text)?)
+    pub fn read(path: &Path) -> Result<Self, ScenarioError> {
+        scenario::read(path, Self::parse)
+    }
+
+    /// What it describes, with its world.
+    pub(crate) fn model(&self, file: &str, clock: Clock) -> Result<Model, ScenarioError> {
+        let made = World::new(&self.world, clock)
+            .map_err(WorldError::in_scenario)
+            .and_then(|world| Model::new(self, world));
+        made.map_err(|problems| ScenarioError::Content {
+            file: file.to_owned(),
+            problems,
+        })
     }
 }

@@ -10,8 +10,9 @@ use std::{
 };
 
 use futures::StreamExt;
+use longshore_sim_world::run::{Stopping, joined};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::watch;
+use tokio::task::JoinSet;
 use zbus::{
     Connection, DynamicType, Message, MessageStream, ObjectPath, OwnedObjectPath, OwnedVariant,
     Variant, message::Type,
@@ -92,14 +93,15 @@ impl Server {
     }
 
     /// Answers calls until the simulator stops.
-    pub(crate) async fn run(
-        self: Arc<Self>,
-        mut stream: MessageStream,
-        mut stop: watch::Receiver<bool>,
-    ) {
+    pub(crate) async fn run(self: Arc<Self>, mut stream: MessageStream, mut stop: Stopping) {
+        let mut answers = JoinSet::new();
         loop {
             let message = tokio::select! {
-                _ = stop.changed() => return,
+                () = stop.told() => return,
+                Some(ended) = answers.join_next() => {
+                    joined(ended);
+                    continue;
+                }
                 next = stream.next() => match next {
                     Some(Ok(message)) => message,
                     _ => return,
@@ -108,7 +110,7 @@ impl Server {
             match message.message_type() {
                 // A slow device holds up nobody else.
                 Type::MethodCall => {
-                    tokio::spawn(Arc::clone(&self).answer(message));
+                    answers.spawn(Arc::clone(&self).answer(message));
                 }
                 Type::Signal => self.peer_left(&message),
                 _ => {}

@@ -4,11 +4,13 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use longshore_sim_world::{Clock, Problem, ScenarioError, World, WorldError};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use longshore_sim_world::{
+    Clock, ListenError, ScenarioError, Tasks, World,
+    run::{self, started},
+};
 use zbus::{Connection, MessageStream};
 
 use crate::{
@@ -23,21 +25,9 @@ use crate::{
 /// A simulator that does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The scenario file cannot be read.
-    #[error("cannot read scenario `{file}`")]
-    ReadScenario {
-        /// The file.
-        file: String,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
     /// The scenario is wrong.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
-    /// The signals are wrong.
-    #[error(transparent)]
-    World(#[from] WorldError),
     /// There is no bus.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
@@ -50,22 +40,12 @@ pub enum StartError {
         #[source]
         source: zbus::Error,
     },
-    /// The control address cannot be listened on.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// The address that was asked for.
-        address: SocketAddr,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
 }
 
 /// What to simulate.
 #[derive(Debug, Default)]
 pub struct Builder {
     scenario: Scenario,
-    file: String,
     bus: Option<String>,
     socket: Option<PathBuf>,
     clock: Option<Clock>,
@@ -91,18 +71,14 @@ impl Builder {
     /// When it is wrong: it is the test's own.
     #[must_use]
     pub fn yaml(self, text: &str) -> Self {
-        match Scenario::parse("test", text) {
-            Ok(scenario) => self.scenario(scenario),
-            Err(error) => panic!("{error}: {:?}", std::error::Error::source(&error)),
-        }
+        self.scenario(started(Scenario::parse("test", text)))
     }
 
     /// Takes a scenario file.
     ///
     /// # Errors
     /// It cannot be read, or is wrong.
-    pub fn scenario_file(mut self, path: &Path) -> Result<Self, StartError> {
-        self.file = path.display().to_string();
+    pub fn scenario_file(self, path: &Path) -> Result<Self, ScenarioError> {
         Ok(self.scenario(Scenario::read(path)?))
     }
 
@@ -132,13 +108,7 @@ impl Builder {
     /// # Panics
     /// When it does not start.
     pub async fn start(self) -> Simulator {
-        match self.try_start().await {
-            Ok(simulator) => simulator,
-            Err(error) => panic!(
-                "the simulator does not start: {error}: {:?}",
-                std::error::Error::source(&error)
-            ),
-        }
+        started(self.try_start().await)
     }
 
     /// Starts.
@@ -147,12 +117,7 @@ impl Builder {
     /// See [`StartError`].
     pub async fn try_start(self) -> Result<Simulator, StartError> {
         let clock = self.clock.unwrap_or_else(Clock::real);
-        let world = World::new(&self.scenario.world, clock)?;
-        let content = |problems: Vec<Problem>| ScenarioError::Content {
-            file: self.file.clone(),
-            problems,
-        };
-        let model = Model::new(&self.scenario, world).map_err(content)?;
+        let model = self.scenario.model("the scenario", clock)?;
         let daemon = match self.bus {
             None => Some(Daemon::start_at(self.socket.as_deref())?),
             Some(_) => None,
@@ -176,10 +141,9 @@ impl Builder {
             model: Mutex::new(model),
             faults,
         });
-        let (stop, stopped) = watch::channel(false);
-        let mut tasks = vec![tokio::spawn(
-            Arc::clone(&server).run(stream, stopped.clone()),
-        )];
+        let mut tasks = Tasks::default();
+        let calls = Arc::clone(&server).run(stream, tasks.stopping());
+        tasks.spawn("calls", calls);
         server
             .connection
             .request_name(server::NAME)
@@ -188,24 +152,16 @@ impl Builder {
         let places = notifying(&server.model());
         let devices = server.model().devices.len();
         for index in 0..devices {
-            tasks.push(tokio::spawn(server::advertise(
-                Arc::clone(&server),
-                index,
-                stopped.clone(),
-            )));
+            let task = server::advertise(Arc::clone(&server), index, tasks.stopping());
+            tasks.spawn(format!("advertisements of device {index}"), task);
         }
         for place in places {
-            tasks.push(tokio::spawn(server::notify(
-                Arc::clone(&server),
-                place,
-                stopped.clone(),
-            )));
+            let task = server::notify(Arc::clone(&server), place, tasks.stopping());
+            tasks.spawn(format!("notifications of {place:?}"), task);
         }
         Ok(Simulator {
             address,
             server,
-            stop,
-            stopped,
             tasks,
             _daemon: daemon,
         })
@@ -245,9 +201,7 @@ fn notifying(model: &Model) -> Vec<(usize, usize, usize)> {
 pub struct Simulator {
     address: String,
     server: Arc<Server>,
-    stop: watch::Sender<bool>,
-    stopped: watch::Receiver<bool>,
-    tasks: Vec<JoinHandle<()>>,
+    pub(crate) tasks: Tasks,
     _daemon: Option<Daemon>,
 }
 
@@ -383,39 +337,25 @@ impl Simulator {
     /// # Panics
     /// When it does not hold after ten seconds.
     pub async fn wait(&self, what: &str, mut holds: impl FnMut(&Self) -> Result<(), String>) {
-        let end = Instant::now() + Duration::from_secs(10);
-        while let Err(status) = holds(self) {
-            assert!(Instant::now() < end, "waited in vain for {what}: {status}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        run::wait(what, || holds(self)).await;
     }
 
     /// Serves state and faults by HTTP; gives the address that was bound.
     ///
     /// # Errors
     /// The port is taken or cannot be used.
-    pub async fn control(&mut self, address: SocketAddr) -> Result<SocketAddr, StartError> {
-        let failed = |source| StartError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let bound = listener.local_addr().map_err(failed)?;
-        let served = control::serve(listener, Arc::clone(&self.server), self.stopped.clone());
-        self.tasks.push(tokio::spawn(served));
-        Ok(bound)
+    pub async fn control(&mut self, address: SocketAddr) -> Result<SocketAddr, ListenError> {
+        let router = control::router(Arc::clone(&self.server));
+        self.tasks.serve(address, router).await
     }
 
     /// Ends the simulator.
+    ///
+    /// # Panics
+    /// When a task of it has panicked: a fake that fails, fails its test.
     pub async fn stop(mut self) {
-        self.stop.send_replace(true);
-        for task in std::mem::take(&mut self.tasks) {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a part of the simulator failed");
-            }
+        if let Err(failed) = self.tasks.stop().await {
+            panic!("{failed}");
         }
-    }
-}
-
-impl Drop for Simulator {
-    fn drop(&mut self) {
-        self.stop.send_replace(true);
     }
 }

@@ -1,14 +1,16 @@
 //! Building a simulator: units and registers, listeners, and the start.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use longshore_sim_world::{Clock, FaultRule, Problem, ScenarioError, World, WorldError, WorldSpec};
-use tokio::net::TcpListener;
+use longshore_sim_world::{
+    Clock, FaultRule, ListenError, Problem, ScenarioError, Tasks, World, WorldError, WorldSpec,
+    run::{listen, started},
+    scenario::list,
+};
 use tokio::sync::watch;
 use tokio_serial::SerialStream;
 
@@ -91,15 +93,6 @@ enum Listen {
 /// A simulator that does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The scenario file cannot be read.
-    #[error("cannot read scenario `{file}`")]
-    ReadScenario {
-        /// The file.
-        file: String,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
     /// The scenario is wrong.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
@@ -112,21 +105,9 @@ pub enum StartError {
         /// All that is wrong.
         problems: Vec<Problem>,
     },
-    /// Somebody else has the port.
-    #[error("port {} of {} is taken by another program", address.port(), address.ip())]
-    PortTaken {
-        /// The address that was asked for.
-        address: SocketAddr,
-    },
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// The address that was asked for.
-        address: SocketAddr,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The serial port cannot be opened.
     #[error("cannot open serial port `{path}`")]
     Serial {
@@ -136,11 +117,6 @@ pub enum StartError {
         #[source]
         source: tokio_serial::Error,
     },
-}
-
-fn list(problems: &[Problem]) -> String {
-    let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    texts.join("; ")
 }
 
 /// A port of the loopback that the system chooses.
@@ -346,18 +322,7 @@ impl Builder {
     /// # Panics
     /// When it cannot start, with the reason.
     pub async fn start(self) -> Simulator {
-        match self.try_start().await {
-            Ok(simulator) => simulator,
-            Err(error) => {
-                let mut text = error.to_string();
-                let mut cause = std::error::Error::source(&error);
-                while let Some(error) = cause {
-                    text = format!("{text}: {error}");
-                    cause = error.source();
-                }
-                panic!("the Modbus simulator does not start: {text}");
-            }
-        }
+        started(self.try_start().await)
     }
 
     /// Starts the simulator. When this returns, all listeners are bound.
@@ -369,19 +334,19 @@ impl Builder {
         if self.listeners.is_empty() {
             self.listeners.push(Listen::Tcp(ANY_PORT, Framing::Tcp));
         }
-        let (stop, stopped) = watch::channel(false);
+        let mut tasks = Tasks::default();
         let (hang_up, hung_up) = watch::channel(0);
         let shared = Shared {
             devices: Arc::new(devices),
             delay: self.delay,
-            stop: stopped,
+            stop: tasks.stopping(),
             hang_up: hung_up,
         };
-        let mut simulator = Simulator::new(shared.clone(), stop, hang_up);
+        let mut endpoints = Vec::new();
         for listener in self.listeners {
-            simulator.open(listener.start(&shared).await?);
+            endpoints.push(listener.start(&shared, &mut tasks).await?);
         }
-        Ok(simulator)
+        Ok(Simulator::new(shared, tasks, hang_up, endpoints))
     }
 
     /// The units with their world, without any listener.
@@ -540,10 +505,7 @@ impl Builder {
 }
 
 impl Listen {
-    async fn start(
-        self,
-        shared: &Shared,
-    ) -> Result<(Endpoint, tokio::task::JoinHandle<()>), StartError> {
+    async fn start(self, shared: &Shared, tasks: &mut Tasks) -> Result<Endpoint, StartError> {
         match self {
             Self::Tcp(address, framing) => {
                 let (listener, bound) = listen(address).await?;
@@ -551,8 +513,9 @@ impl Listen {
                     Framing::Rtu => Endpoint::RtuTcp(bound),
                     _ => Endpoint::Tcp(bound),
                 };
-                let task = tokio::spawn(server::listen(listener, framing, shared.clone()));
-                Ok((endpoint, task))
+                let task = server::listen(listener, framing, shared.clone());
+                tasks.spawn(format!("listener {bound}"), task);
+                Ok(endpoint)
             }
             Self::Serial {
                 path,
@@ -571,20 +534,10 @@ impl Listen {
                     Framing::Ascii => Endpoint::Ascii(path),
                     _ => Endpoint::Rtu(path),
                 };
-                let task = tokio::spawn(server::serial(port, name, framing, shared.clone()));
-                Ok((endpoint, task))
+                let title = format!("port {name}");
+                tasks.spawn(title, server::serial(port, name, framing, shared.clone()));
+                Ok(endpoint)
             }
         }
     }
-}
-
-/// Binds a listener; a taken port has its own error.
-pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::AddrInUse => StartError::PortTaken { address },
-        _ => StartError::Listen { address, source },
-    };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
 }

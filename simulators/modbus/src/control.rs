@@ -1,122 +1,66 @@
 //! The simulator's own small HTTP face: look at the state, put faults in, move signals.
 //!
+//! Beside what all simulators have (`longshore_sim_world::control`):
+//!
 //! | request | does |
 //! |---|---|
-//! | `GET /state` | signals, units, counters, faults in force, latest writes |
-//! | `GET /signals` | all signals with their values |
-//! | `PUT /signals/NAME` | body: a number. Sets a setpoint, holds any other signal |
-//! | `DELETE /signals/NAME` | lets a held signal go |
 //! | `PUT /registers` | body: `{"unit": 1, "table": "holding", "address": 0, "values": [1, 2]}`. Sets registers or bits |
-//! | `POST /faults` | body: a fault rule, like `{"fault": "unresponsive", "unit": 1}` |
-//! | `DELETE /faults` | ends all faults |
-//! | `DELETE /counters` | forgets counters and writes |
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Instant;
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post, put};
-use longshore_sim_world::{FaultRule, SetError};
-use serde::Serialize;
-use serde_json::json;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use axum::{Router, extract::State, routing::put};
+use longshore_sim_world::{
+    FaultRule, World,
+    control::{self, Body, Controlled, DONE, Done, Refusal},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
 
-use crate::table::Kind;
-use crate::unit::Devices;
+use crate::{table::Kind, unit::Devices};
 
-type Shared = State<Arc<Devices>>;
-
-/// Serves until the simulator stops.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    devices: Arc<Devices>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let router = Router::new()
-        .route("/state", get(state))
-        .route("/signals", get(signals))
-        .route("/signals/{name}", put(set_signal).delete(release_signal))
+pub(crate) fn router(devices: Arc<Devices>) -> Router {
+    control::router()
         .route("/registers", put(set_registers))
-        .route("/faults", post(add_fault).delete(clear_faults))
-        .route("/counters", delete(forget))
-        .with_state(devices);
-    tokio::select! {
-        _ = stop.changed() => {}
-        ended = axum::serve(listener, router).into_future() => {
-            if let Err(error) = ended {
-                tracing::error!(%error, "the control listener broke");
-            }
-        }
+        .with_state(devices)
+}
+
+impl Controlled for Devices {
+    type Rule = FaultRule;
+
+    fn world(&self) -> World {
+        self.world.clone()
     }
-}
 
-fn answer(status: StatusCode, body: &impl Serialize) -> Response {
-    match serde_json::to_vec(body) {
-        Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
-}
-
-fn refuse(status: StatusCode, reason: &impl ToString) -> Response {
-    answer(status, &json!({"error": reason.to_string()}))
-}
-
-async fn state(State(devices): Shared) -> Response {
-    let signals: BTreeMap<String, f64> = devices
-        .world
-        .signals()
-        .into_iter()
-        .map(|s| (s.name, s.value))
-        .collect();
-    let units: Vec<_> = devices
-        .units()
-        .map(|unit| {
+    fn state(&self) -> Map<String, Json> {
+        let unit = |unit: &crate::unit::Unit| {
             let sizes: BTreeMap<_, _> = unit.sizes().map(|(kind, n)| (kind.key(), n)).collect();
             json!({"unit": unit.id, "name": unit.name, "registers": sizes})
-        })
-        .collect();
-    answer(
-        StatusCode::OK,
-        &json!({
-            "signals": signals,
-            "units": units,
-            "counters": devices.counters(),
-            "line": devices.line_counters(),
-            "faults": devices.faults.list(Instant::now()),
-            "writes": devices.writes(),
-        }),
-    )
-}
+        };
+        let units: Vec<_> = self.units().map(|guard| unit(&guard)).collect();
+        Map::from_iter([
+            ("units".to_owned(), json!(units)),
+            ("counters".to_owned(), json!(self.counters())),
+            ("line".to_owned(), json!(self.line_counters())),
+            ("faults".to_owned(), json!(self.faults.list(Instant::now()))),
+            ("writes".to_owned(), json!(self.writes())),
+        ])
+    }
 
-async fn signals(State(devices): Shared) -> Response {
-    answer(StatusCode::OK, &devices.world.signals())
-}
+    fn fault(&self, rule: FaultRule) {
+        self.faults.add(rule, Instant::now());
+    }
 
-async fn set_signal(State(devices): Shared, Path(name): Path<String>, body: Bytes) -> Response {
-    let value: f64 = match serde_json::from_slice(&body) {
-        Ok(value) => value,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
-    };
-    let world = &devices.world;
-    let result = match world.set(&name, value) {
-        Err(SetError::NotSettable(_)) => world.force(&name, Some(value)),
-        result => result,
-    };
-    set_result(result)
-}
+    fn clear_faults(&self) {
+        self.faults.clear();
+    }
 
-async fn release_signal(State(devices): Shared, Path(name): Path<String>) -> Response {
-    set_result(devices.world.force(&name, None))
+    fn forget(&self) {
+        Devices::forget(self);
+    }
 }
 
 /// Registers as the device itself would change them.
-#[derive(serde::Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Registers {
     unit: u8,
@@ -125,47 +69,11 @@ struct Registers {
     values: Vec<u16>,
 }
 
-async fn set_registers(State(devices): Shared, body: Bytes) -> Response {
-    let wanted: Registers = match serde_json::from_slice(&body) {
-        Ok(wanted) => wanted,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
-    };
-    let Some(mut unit) = devices.unit(wanted.unit) else {
-        return refuse(StatusCode::NOT_FOUND, &format!("no unit {}", wanted.unit));
-    };
-    match unit
-        .table(wanted.table)
-        .set(wanted.address, &wanted.values, &devices.world)
-    {
-        Some(result) => set_result(result),
-        None => refuse(StatusCode::NOT_FOUND, &"no such registers"),
-    }
-}
-
-fn set_result(result: Result<(), SetError>) -> Response {
-    match result {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(error @ SetError::Unknown(_)) => refuse(StatusCode::NOT_FOUND, &error),
-        Err(error) => refuse(StatusCode::UNPROCESSABLE_ENTITY, &error),
-    }
-}
-
-async fn add_fault(State(devices): Shared, body: Bytes) -> Response {
-    match serde_json::from_slice::<FaultRule>(&body) {
-        Ok(rule) => {
-            devices.faults.add(rule, Instant::now());
-            StatusCode::NO_CONTENT.into_response()
-        }
-        Err(error) => refuse(StatusCode::BAD_REQUEST, &error),
-    }
-}
-
-async fn clear_faults(State(devices): Shared) -> Response {
-    devices.faults.clear();
-    StatusCode::NO_CONTENT.into_response()
-}
-
-async fn forget(State(devices): Shared) -> Response {
-    devices.forget();
-    StatusCode::NO_CONTENT.into_response()
+async fn set_registers(State(devices): State<Arc<Devices>>, Body(wanted): Body<Registers>) -> Done {
+    let unit = devices.unit(wanted.unit);
+    let mut unit = unit.ok_or_else(|| Refusal::not_found(format!("no unit {}", wanted.unit)))?;
+    let table = unit.table(wanted.table);
+    let set = table.set(wanted.address, &wanted.values, &devices.world);
+    set.ok_or_else(|| Refusal::not_found("no such registers"))??;
+    Ok(DONE)
 }

@@ -134,7 +134,7 @@ impl Line {
             });
             return Step::Answer(Duration::ZERO);
         };
-        let fault = self.devices.faults.strike(id, now);
+        let fault = self.devices.faults.strike_unit(id, now);
         if let Some(mut unit) = self.devices.unit(id)
             && let Some(fault) = fault
         {

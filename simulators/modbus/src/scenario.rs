@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use longshore_sim_world::{FaultRule, Problem, ScenarioError, WorldSpec, parse};
+use longshore_sim_world::{
+    FaultRule, Problem, ScenarioError, WorldSpec,
+    scenario::{self, parse},
+};
 use serde::Deserialize;
 
 use crate::builder::{Builder, StartError, modbus};
@@ -130,13 +133,8 @@ impl Scenario {
     ///
     /// # Errors
     /// The file cannot be read, or its text is wrong; the error names file and key path.
-    pub fn read(path: &Path) -> Result<Self, StartError> {
-        let file = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| StartError::ReadScenario {
-            file: file.clone(),
-            source,
-        })?;
-        Ok(Self::parse(&file, &text)?)
+    pub fn read(path: &Path) -> Result<Self, ScenarioError> {
+        scenario::read(path, Self::parse)
     }
 
     /// Reads a scenario from text; `file` serves the errors.
@@ -144,20 +142,14 @@ impl Scenario {
     /// # Errors
     /// The text is wrong; the error names file and key path.
     pub fn parse(file: &str, text: &str) -> Result<Self, ScenarioError> {
-        let scenario: Self = parse(file, text)?;
+        let read: Self = parse(file, text)?;
         let mut problems = Vec::new();
-        scenario.check(&mut problems);
+        read.check(&mut problems);
         if problems.is_empty() {
-            scenario.try_out(&mut problems)?;
+            read.try_out(&mut problems)?;
         }
-        if problems.is_empty() {
-            Ok(scenario)
-        } else {
-            Err(ScenarioError::Content {
-                file: file.to_owned(),
-                problems,
-            })
-        }
+        scenario::check(file, problems)?;
+        Ok(read)
     }
 
     fn check(&self, problems: &mut Vec<Problem>) {
@@ -182,12 +174,7 @@ impl Scenario {
     fn try_out(&self, problems: &mut Vec<Problem>) -> Result<(), ScenarioError> {
         match modbus().scenario(self).devices() {
             Err(StartError::Registers { problems: found }) => problems.extend(found),
-            Err(StartError::World(error)) => problems.extend(
-                error
-                    .problems
-                    .into_iter()
-                    .map(|p| Problem::new(format!("world.{}", p.path), p.message)),
-            ),
+            Err(StartError::World(error)) => problems.extend(error.in_scenario()),
             Err(StartError::Scenario(error)) => return Err(error),
             // Without listeners nothing else can go wrong.
             Err(_) | Ok(_) => {}

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use longshore_sim_world::run::{Stopping, joined};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -28,8 +29,7 @@ pub(crate) struct Shared {
     pub(crate) devices: Arc<Devices>,
     /// Each answer comes so much after its request.
     pub(crate) delay: Duration,
-    /// Turns true, or loses its sender, at the end.
-    pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) stop: Stopping,
     /// Changes when all connections are to be dropped.
     pub(crate) hang_up: watch::Receiver<u64>,
 }
@@ -39,8 +39,8 @@ pub(crate) async fn listen(listener: TcpListener, framing: Framing, mut shared: 
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            _ = shared.stop.changed() => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            () = shared.stop.told() => break,
+            Some(ended) = connections.join_next() => joined(ended),
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     // Small answers must not wait for each other.
@@ -75,7 +75,7 @@ pub(crate) async fn serial(
 ) {
     let line = open(framing, &shared, false);
     tokio::select! {
-        _ = shared.stop.changed() => {}
+        () = shared.stop.told() => {}
         ended = serve(port, line, shared.delay, shared.hang_up.clone()) => match ended {
             Ok(()) => tracing::warn!(path, "the serial port was closed"),
             Err(error) => tracing::warn!(path, %error, "the serial port broke"),

@@ -3,13 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use longshore_sim_world::{FaultRule, SetError, World};
+use longshore_sim_world::{FaultRule, ListenError, SetError, Tasks, World, run};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
-use crate::builder::{StartError, listen};
 use crate::control;
 use crate::record::{Counters, LineCounters, Request, Write};
 use crate::server::Shared;
@@ -33,30 +31,24 @@ pub enum Endpoint {
 #[derive(Debug)]
 pub struct Simulator {
     shared: Shared,
-    stop: watch::Sender<bool>,
+    pub(crate) tasks: Tasks,
     hang_up: watch::Sender<u64>,
     endpoints: Vec<Endpoint>,
-    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Simulator {
     pub(crate) fn new(
         shared: Shared,
-        stop: watch::Sender<bool>,
+        tasks: Tasks,
         hang_up: watch::Sender<u64>,
+        endpoints: Vec<Endpoint>,
     ) -> Self {
         Self {
             shared,
-            stop,
+            tasks,
             hang_up,
-            endpoints: Vec::new(),
-            tasks: Vec::new(),
+            endpoints,
         }
-    }
-
-    pub(crate) fn open(&mut self, (endpoint, task): (Endpoint, JoinHandle<()>)) {
-        self.endpoints.push(endpoint);
-        self.tasks.push(task);
     }
 
     fn devices(&self) -> &Devices {
@@ -254,34 +246,25 @@ impl Simulator {
     /// # Panics
     /// When it does not hold after ten seconds.
     pub async fn wait(&self, what: &str, mut holds: impl FnMut(&Self) -> Result<(), String>) {
-        let end = Instant::now() + Duration::from_secs(10);
-        while let Err(status) = holds(self) {
-            assert!(Instant::now() < end, "waited in vain for {what}: {status}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        run::wait(what, || holds(self)).await;
     }
 
     /// Serves state and faults by HTTP on a loopback address; gives the address that was bound.
     ///
     /// # Errors
     /// The port is taken or cannot be used.
-    pub async fn control(&mut self, address: SocketAddr) -> Result<SocketAddr, StartError> {
-        let (listener, bound) = listen(address).await?;
-        let devices = Arc::clone(&self.shared.devices);
-        let stop = self.shared.stop.clone();
-        self.tasks
-            .push(tokio::spawn(control::serve(listener, devices, stop)));
-        Ok(bound)
+    pub async fn control(&mut self, address: SocketAddr) -> Result<SocketAddr, ListenError> {
+        let router = control::router(Arc::clone(&self.shared.devices));
+        self.tasks.serve(address, router).await
     }
 
     /// Ends the simulator; when this returns, ports and connections are closed.
+    ///
+    /// # Panics
+    /// When a task of it has panicked: a fake that fails, fails its test.
     pub async fn stop(mut self) {
-        // Nobody listens any more if all tasks have ended: then it is done.
-        self.stop.send_replace(true);
-        for task in std::mem::take(&mut self.tasks) {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a listener of the simulator failed");
-            }
+        if let Err(failed) = self.tasks.stop().await {
+            panic!("{failed}");
         }
     }
 }

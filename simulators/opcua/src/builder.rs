@@ -1,13 +1,15 @@
 //! From a scenario to a running simulator.
 
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use longshore_sim_world::{Clock, Problem, ScenarioError, World, WorldError};
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use longshore_sim_world::{
+    Clock, ListenError, Problem, ScenarioError, Tasks, World, WorldError,
+    run::{listen, started},
+    scenario::list,
+};
+use tokio::sync::mpsc;
 
 use crate::core::Core;
 use crate::scenario::Scenario;
@@ -36,15 +38,6 @@ pub struct Builder {
 /// A simulator that cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The scenario file cannot be read.
-    #[error("cannot read scenario `{file}`")]
-    ReadScenario {
-        /// The file.
-        file: String,
-        /// What the system says.
-        #[source]
-        source: io::Error,
-    },
     /// The scenario is wrong.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
@@ -57,26 +50,9 @@ pub enum StartError {
         /// All that is wrong.
         problems: Vec<Problem>,
     },
-    /// Another program listens there.
-    #[error("port {} of {} is taken by another program", address.port(), address.ip())]
-    PortTaken {
-        /// The address.
-        address: SocketAddr,
-    },
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        #[source]
-        source: io::Error,
-    },
-}
-
-pub(crate) fn list(problems: &[Problem]) -> String {
-    let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    texts.join("; ")
+    #[error(transparent)]
+    Listen(#[from] ListenError),
 }
 
 impl Builder {
@@ -122,10 +98,7 @@ impl Builder {
     /// # Panics
     /// When it cannot start, with the reason.
     pub async fn start(self) -> Simulator {
-        match self.try_start().await {
-            Ok(simulator) => simulator,
-            Err(error) => panic!("the simulator does not start: {error}"),
-        }
+        started(self.try_start().await)
     }
 
     /// Starts it.
@@ -140,36 +113,13 @@ impl Builder {
             Core::new(scenario, &world).map_err(|problems| StartError::Nodes { problems })?;
         let shared = Arc::new(Shared::new(core));
         let (listener, address) = listen(self.address).await?;
-        let (stop, stopped) = watch::channel(false);
         // A second restart waits until the first is over.
         let (away, commands) = mpsc::channel(1);
-        let tasks = vec![
-            tokio::spawn(server::clock(Arc::clone(&shared), stopped.clone())),
-            tokio::spawn(server::listen(
-                listener,
-                Arc::clone(&shared),
-                stopped.clone(),
-                commands,
-            )),
-        ];
-        Ok(Simulator::new(
-            shared,
-            world,
-            (stop, stopped),
-            away,
-            (address, path),
-            tasks,
-        ))
+        let mut tasks = Tasks::default();
+        let clock = server::clock(Arc::clone(&shared), tasks.stopping());
+        tasks.spawn("clock", clock);
+        let listener = server::listen(listener, Arc::clone(&shared), tasks.stopping(), commands);
+        tasks.spawn("listener", listener);
+        Ok(Simulator::new(shared, world, away, (address, path), tasks))
     }
-}
-
-/// Binds a listener; a taken port has its own error.
-pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::AddrInUse => StartError::PortTaken { address },
-        _ => StartError::Listen { address, source },
-    };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
 }

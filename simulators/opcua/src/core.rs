@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use longshore_sim_world::{Problem, World};
+use longshore_sim_world::{Faults, Problem, World};
 
 use crate::binary::{Reader, Writer};
-use crate::fault::{Fault, Faults};
+use crate::fault::{self, Fault, FaultRule};
 use crate::node_id::NodeId;
 use crate::plant;
 use crate::record::{Record, Totals};
@@ -78,7 +78,7 @@ pub(crate) struct Core {
     pub(crate) space: Space,
     pub(crate) sessions: BTreeMap<u32, Session>,
     pub(crate) subscriptions: BTreeMap<u32, Subscription>,
-    pub(crate) faults: Faults,
+    pub(crate) faults: Faults<FaultRule>,
     pub(crate) record: Record,
     pub(crate) out: Vec<Out>,
     pub(crate) started: Instant,
@@ -91,7 +91,7 @@ impl Core {
     pub(crate) fn new(scenario: Scenario, world: &World) -> Result<Self, Vec<Problem>> {
         let space = plant::build(&scenario, world, &scenario.namespaces)?;
         let now = Instant::now();
-        let mut faults = Faults::default();
+        let faults = Faults::default();
         for rule in &scenario.faults {
             faults.add(*rule, now);
         }
@@ -213,7 +213,7 @@ impl Core {
         // Publish requests wait anyhow: their faults strike when they are answered.
         let mut spoil = Spoil::No;
         if service != Service::Publish
-            && let Some(fault) = self.faults.strike(service, now.instant)
+            && let Some(fault) = fault::strike(&self.faults, service, now.instant)
         {
             self.record.at(service).faults += 1;
             match spoiled(fault) {
@@ -316,7 +316,7 @@ impl Core {
             && !session.publish.is_empty()
         {
             let mut spoil = Spoil::No;
-            if let Some(fault) = self.faults.strike(Service::Publish, now.instant) {
+            if let Some(fault) = fault::strike(&self.faults, Service::Publish, now.instant) {
                 self.record.at(Service::Publish).faults += 1;
                 match spoiled(fault) {
                     Ok(found) => spoil = found,

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use longshore_sim_world::{Faults, Rule};
 use serde::{Deserialize, Serialize};
 
 use crate::service::Service;
@@ -84,63 +85,14 @@ impl FaultRule {
     }
 }
 
-#[derive(Debug)]
-struct Active {
-    rule: FaultRule,
-    until: Option<Instant>,
-}
-
-impl Active {
-    fn is_over(&self, now: Instant) -> bool {
-        self.until.is_some_and(|until| now >= until) || self.rule.requests == Some(0)
+impl Rule for FaultRule {
+    fn limits(&mut self) -> (&mut Option<u64>, &mut Option<u64>) {
+        (&mut self.requests, &mut self.for_ms)
     }
 }
 
-/// The faults in force. The one put in last comes first.
-#[derive(Debug, Default)]
-pub(crate) struct Faults {
-    active: Vec<Active>,
-}
-
-impl Faults {
-    pub(crate) fn add(&mut self, rule: FaultRule, now: Instant) {
-        let until = rule
-            .for_ms
-            .and_then(|ms| now.checked_add(Duration::from_millis(ms)));
-        self.active.push(Active { rule, until });
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.active.clear();
-    }
-
-    /// The fault that hits this request, counted against its limits.
-    pub(crate) fn strike(&mut self, service: Service, now: Instant) -> Option<Fault> {
-        if self.active.is_empty() {
-            return None;
-        }
-        self.active.retain(|a| !a.is_over(now));
-        let hit = self
-            .active
-            .iter_mut()
-            .rev()
-            .find(|a| a.rule.service.is_none_or(|of| of == service))?;
-        if let Some(left) = &mut hit.rule.requests {
-            *left -= 1;
-        }
-        Some(hit.rule.fault)
-    }
-
-    /// The faults in force, with what is left of their limits.
-    pub(crate) fn list(&self, now: Instant) -> Vec<FaultRule> {
-        let left = |until: Instant| until.saturating_duration_since(now).as_millis();
-        self.active
-            .iter()
-            .filter(|a| !a.is_over(now))
-            .map(|a| FaultRule {
-                for_ms: a.until.map(|until| left(until) as u64),
-                ..a.rule
-            })
-            .collect()
-    }
+/// The fault that hits this request, counted against its limits.
+pub(crate) fn strike(faults: &Faults<FaultRule>, service: Service, now: Instant) -> Option<Fault> {
+    let hit = faults.strike(now, |rule| rule.service.is_none_or(|of| of == service));
+    hit.map(|rule| rule.fault)
 }

@@ -50,6 +50,7 @@ mod core;
 mod fault;
 mod node_id;
 mod plant;
+mod program;
 mod record;
 mod scenario;
 mod server;
@@ -70,6 +71,7 @@ mod tests;
 pub use builder::{Builder, StartError, opcua};
 pub use fault::{Fault, FaultRule};
 pub use longshore_sim_world::{Clock, World, WorldSpec};
+pub use program::Program;
 pub use record::{Called, Count, Totals, Write};
 pub use scenario::{
     FieldSpec, FillSpec, InputSpec, Limits, MethodSpec, ObjectSpec, OutputSpec, Scenario,

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use longshore_sim_world::{Clock, Problem, ScenarioError, World, WorldSpec, parse};
+use longshore_sim_world::{
+    Clock, ScenarioError, World, WorldSpec,
+    scenario::{self, parse},
+};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use crate::builder::StartError;
 use crate::fault::FaultRule;
 use crate::plant;
 use crate::status::StatusCode;
@@ -317,13 +319,8 @@ impl Scenario {
     ///
     /// # Errors
     /// The file cannot be read, or its text is wrong; the error names file and key path.
-    pub fn read(path: &Path) -> Result<Self, StartError> {
-        let file = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| StartError::ReadScenario {
-            file: file.clone(),
-            source,
-        })?;
-        Ok(Self::parse(&file, &text)?)
+    pub fn read(path: &Path) -> Result<Self, ScenarioError> {
+        scenario::read(path, Self::parse)
     }
 
     /// Reads a scenario from text; `file` serves the errors.
@@ -331,22 +328,13 @@ impl Scenario {
     /// # Errors
     /// The text is wrong; the error names file and key path, all faults at once.
     pub fn parse(file: &str, text: &str) -> Result<Self, ScenarioError> {
-        let scenario: Self = parse(file, text)?;
-        let problems = match World::new(&scenario.world, Clock::manual()) {
-            // Building it is the check.
-            Ok(world) => match plant::build(&scenario, &world, &scenario.namespaces) {
-                Ok(_) => return Ok(scenario),
-                Err(problems) => problems,
-            },
-            Err(error) => error
-                .problems
-                .into_iter()
-                .map(|p| Problem::new(format!("world.{}", p.path), p.message))
-                .collect(),
+        let read: Self = parse(file, text)?;
+        // Building it is the check.
+        let problems = match World::new(&read.world, Clock::manual()) {
+            Ok(world) => plant::build(&read, &world, &read.namespaces).err(),
+            Err(error) => Some(error.in_scenario()),
         };
-        Err(ScenarioError::Content {
-            file: file.to_owned(),
-            problems,
-        })
+        scenario::check(file, problems.unwrap_or_default())?;
+        Ok(read)
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use longshore_sim_world::run::{Stopping, joined};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -106,7 +107,7 @@ impl Shared {
 }
 
 /// Lets subscriptions look and speak when it is time, until the simulator stops.
-pub(crate) async fn clock(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn clock(shared: Arc<Shared>, mut stop: Stopping) {
     loop {
         let next = shared.core().next();
         let due = next.map_or_else(
@@ -114,7 +115,7 @@ pub(crate) async fn clock(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) 
             |at| Instant::from_std(at).max(Instant::now() + SHORTEST_WAIT),
         );
         tokio::select! {
-            _ = stop.changed() => return,
+            () = stop.told() => return,
             () = shared.wake.notified() => continue,
             () = sleep_until(due) => {}
         }
@@ -131,15 +132,15 @@ pub(crate) async fn clock(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) 
 pub(crate) async fn listen(
     listener: TcpListener,
     shared: Arc<Shared>,
-    mut stop: watch::Receiver<bool>,
+    mut stop: Stopping,
     mut away: mpsc::Receiver<Away>,
 ) {
     let mut listener = Some(listener);
     let mut connections = JoinSet::new();
     while let Some(open) = &listener {
         tokio::select! {
-            _ = stop.changed() => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            () = stop.told() => break,
+            Some(ended) = connections.join_next() => joined(ended),
             Some(command) = away.recv() => {
                 let address = open.local_addr();
                 // Nobody is answered while the server is away.

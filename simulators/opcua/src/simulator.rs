@@ -7,12 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use longshore_sim_world::{Problem, World};
+use longshore_sim_world::{ListenError, Problem, Tasks, World, run, scenario::list};
 use serde_json::Value as Json;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::builder::{StartError, list, listen};
 use crate::control;
 use crate::core::Core;
 use crate::fault::FaultRule;
@@ -29,11 +27,9 @@ use crate::value::Value;
 #[derive(Debug)]
 pub struct Simulator {
     handle: Handle,
-    stop: watch::Sender<bool>,
-    stopped: watch::Receiver<bool>,
     address: SocketAddr,
     path: String,
-    tasks: Vec<JoinHandle<()>>,
+    pub(crate) tasks: Tasks,
 }
 
 /// What can be done to a simulator, from its owner and from the control interface.
@@ -193,10 +189,9 @@ impl Simulator {
     pub(crate) fn new(
         shared: Arc<Shared>,
         world: World,
-        (stop, stopped): (watch::Sender<bool>, watch::Receiver<bool>),
         away: mpsc::Sender<Away>,
         (address, path): (SocketAddr, String),
-        tasks: Vec<JoinHandle<()>>,
+        tasks: Tasks,
     ) -> Self {
         Self {
             handle: Handle {
@@ -204,8 +199,6 @@ impl Simulator {
                 world,
                 away,
             },
-            stop,
-            stopped,
             address,
             path,
             tasks,
@@ -367,11 +360,7 @@ impl Simulator {
     /// # Panics
     /// When it does not hold after ten seconds.
     pub async fn wait(&self, what: &str, mut holds: impl FnMut(&Self) -> Result<(), String>) {
-        let end = Instant::now() + Duration::from_secs(10);
-        while let Err(status) = holds(self) {
-            assert!(Instant::now() < end, "waited in vain for {what}: {status}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        run::wait(what, || holds(self)).await;
     }
 
     /// Waits until a node has a value. Panics as [`Simulator::wait`].
@@ -392,20 +381,18 @@ impl Simulator {
     ///
     /// # Errors
     /// The port is taken or cannot be used.
-    pub async fn control(&mut self, address: SocketAddr) -> Result<SocketAddr, StartError> {
-        let (listener, bound) = listen(address).await?;
-        let task = control::serve(listener, self.handle.clone(), self.stopped.clone());
-        self.tasks.push(tokio::spawn(task));
-        Ok(bound)
+    pub async fn control(&mut self, address: SocketAddr) -> Result<SocketAddr, ListenError> {
+        let router = control::router(self.handle.clone());
+        self.tasks.serve(address, router).await
     }
 
     /// Ends the simulator; when this returns, ports and connections are closed.
+    ///
+    /// # Panics
+    /// When a task of it has panicked: a fake that fails, fails its test.
     pub async fn stop(mut self) {
-        self.stop.send_replace(true);
-        for task in std::mem::take(&mut self.tasks) {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a part of the simulator failed");
-            }
+        if let Err(failed) = self.tasks.stop().await {
+            panic!("{failed}");
         }
     }
 }

@@ -233,14 +233,14 @@ impl Devices {
         if let Some(unit) = self.units.iter().find(answers)
             && let Some(text) = &unit.unknown
         {
-            let strike = self.faults.strike(unit.id, now);
+            let strike = self.faults.strike_unit(unit.id, now);
             self.send(unit, text, Duration::ZERO, strike, steps);
         }
     }
 
     fn serve(&self, found: &Match<'_>, now: Instant, steps: &mut Vec<Step>) {
         let (unit, answer) = (found.unit, found.answer);
-        let strike = self.faults.strike(unit.id, now);
+        let strike = self.faults.strike_unit(unit.id, now);
         {
             let mut record = self.record();
             let count = record.counts.entry(unit.id).or_default();
@@ -342,7 +342,7 @@ impl Devices {
             return steps;
         }
         for text in &stream.say {
-            let fault = self.faults.strike(unit.id, now);
+            let fault = self.faults.strike_unit(unit.id, now);
             let mut bytes = stream.message(unit, text, &self.world);
             let mut after = Duration::ZERO;
             let mut record = self.record();

@@ -40,6 +40,7 @@
 mod checksum;
 mod control;
 mod device;
+mod program;
 mod scenario;
 mod server;
 mod simulator;
@@ -49,5 +50,6 @@ mod unit;
 pub use checksum::ChecksumKind;
 pub use device::{Count, Write};
 pub use longshore_sim_world::{Clock, Fault, FaultRule, World, WorldSpec};
+pub use program::{Program, Served};
 pub use scenario::{AnswerSpec, BinarySpec, LineSpec, Scenario, StreamSpec, UnitSpec};
 pub use simulator::{Endpoint, Simulator, StartError};

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use longshore_sim_world::run::{Stopping, joined};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_serial::SerialStream;
 
@@ -35,7 +36,15 @@ pub(crate) enum Order {
 pub(crate) struct Shared {
     pub(crate) devices: Arc<Devices>,
     pub(crate) orders: broadcast::Sender<Order>,
-    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) stop: Stopping,
+}
+
+/// Tells it to all lines.
+pub(crate) fn order(lines: &[Shared], order: &Order) {
+    for line in lines {
+        // A line that nobody serves has nobody to hear it.
+        let _ = line.orders.send(order.clone());
+    }
 }
 
 /// Why a connection ended.
@@ -110,25 +119,18 @@ pub(crate) async fn serve_port(mut port: Port, shared: Shared) {
 
 /// Waits; `true` if the simulator stops meanwhile.
 async fn rest(away: Duration, shared: &Shared) -> bool {
-    timeout(away, stopped(&mut shared.stop.subscribe()))
-        .await
-        .is_ok()
-}
-
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // Without a sender the simulator is gone as well.
-    let _ = stop.wait_for(|stop| *stop).await;
+    timeout(away, shared.stop.clone().told()).await.is_ok()
 }
 
 /// Serves a listener until the simulator stops.
 pub(crate) async fn serve_listener(mut listener: TcpListener, shared: Shared) {
-    let mut stop = shared.stop.subscribe();
+    let mut stop = shared.stop.clone();
     let mut orders = shared.orders.subscribe();
     let address = listener.local_addr();
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let away = tokio::select! {
-            () = stopped(&mut stop) => break,
+            () = stop.told() => break,
             accepted = listener.accept() => {
                 if let Ok((stream, _)) = accepted {
                     let shared = shared.clone();
@@ -140,7 +142,10 @@ pub(crate) async fn serve_listener(mut listener: TcpListener, shared: Shared) {
                 Ok(Order::Vanish(away)) => Some(away),
                 _ => None,
             },
-            Some(_) = connections.join_next() => None,
+            Some(ended) = connections.join_next() => {
+                joined(ended);
+                None
+            }
         };
         if let (Some(away), Ok(address)) = (away, &address) {
             drop(listener);
@@ -174,7 +179,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let devices = &shared.devices;
-    let mut stop = shared.stop.subscribe();
+    let mut stop = shared.stop.clone();
     let mut orders = shared.orders.subscribe();
     let mut input = Vec::new();
     let start = Instant::now();
@@ -191,7 +196,7 @@ where
         // Nothing is due for a day: then something else comes first.
         let due = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
         let steps = tokio::select! {
-            () = stopped(&mut stop) => return Ended::Stopped,
+            () = stop.told() => return Ended::Stopped,
             order = orders.recv() => match order {
                 Ok(Order::Noise(bytes)) => vec![Step::Send(bytes, Duration::ZERO)],
                 Ok(Order::Vanish(away)) => return Ended::Vanish(away),

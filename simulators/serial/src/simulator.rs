@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use longshore_sim_world::{
-    Clock, FaultRule, Faults, Problem, ScenarioError, World, WorldError, parse,
+    Clock, FaultRule, Faults, ListenError, Problem, ScenarioError, Tasks, World,
+    run::{self, listen},
+    scenario::{self, parse},
 };
-use tokio::net::TcpListener;
-use tokio::sync::{broadcast, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::broadcast;
 
 use crate::control;
 use crate::device::{Count, Devices, Write};
 use crate::scenario::{LineSpec, Scenario};
-use crate::server::{self, Order, Port, Shared};
+use crate::server::{self, Order, Port, Shared, order};
 
 /// Why a simulator could not start.
 #[derive(Debug, thiserror::Error)]
@@ -23,15 +23,6 @@ pub enum StartError {
     /// The scenario is wrong.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
-    /// The file cannot be read.
-    #[error("failed to read scenario `{path}`")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
     /// No pty could be made or linked.
     #[error("failed to make the port {path}")]
     Port {
@@ -42,14 +33,8 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// The address cannot be listened on.
-    #[error("failed to listen on {address}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The scenario has no such line.
     #[error("the scenario has no line `{0}`")]
     NoLine(String),
@@ -61,9 +46,8 @@ pub struct Simulator {
     lines: Vec<Shared>,
     world: World,
     faults: Arc<Faults>,
-    stop: watch::Sender<bool>,
     endpoints: Vec<Endpoint>,
-    tasks: Vec<JoinHandle<()>>,
+    pub(crate) tasks: Tasks,
 }
 
 /// Where a line can be reached.
@@ -91,7 +75,11 @@ impl Simulator {
     /// # Errors
     /// All that is wrong with the scenario, each at its key path.
     pub fn new(file: &str, text: &str) -> Result<Self, StartError> {
-        Self::from_scenario(file, parse(file, text)?, Clock::real())
+        Ok(Self::from_scenario(
+            file,
+            parse(file, text)?,
+            Clock::real(),
+        )?)
     }
 
     /// The devices of a scenario file.
@@ -99,30 +87,30 @@ impl Simulator {
     /// # Errors
     /// As [`Simulator::new`], and when the file cannot be read.
     pub fn from_file(path: &Path) -> Result<Self, StartError> {
-        let text = std::fs::read_to_string(path).map_err(|source| StartError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::new(&path.display().to_string(), &text)
+        let simulator = scenario::read(path, |file, text| {
+            Self::from_scenario(file, parse(file, text)?, Clock::real())
+        });
+        Ok(simulator?)
     }
 
     /// The devices of a scenario with a clock of one's own.
     ///
     /// # Errors
     /// As [`Simulator::new`].
-    pub fn from_scenario(file: &str, scenario: Scenario, clock: Clock) -> Result<Self, StartError> {
-        let wrong = |problems: Vec<Problem>| ScenarioError::Content {
-            file: file.to_owned(),
-            problems,
+    pub fn from_scenario(
+        file: &str,
+        scenario: Scenario,
+        clock: Clock,
+    ) -> Result<Self, ScenarioError> {
+        let world = match World::new(&scenario.world, clock) {
+            Ok(world) => world,
+            Err(error) => {
+                return Err(ScenarioError::Content {
+                    file: file.to_owned(),
+                    problems: error.in_scenario(),
+                });
+            }
         };
-        let world = World::new(&scenario.world, clock);
-        let world = world.map_err(|WorldError { problems }| {
-            let inside = problems.into_iter().map(|problem| Problem {
-                path: format!("world.{}", problem.path),
-                ..problem
-            });
-            wrong(inside.collect())
-        })?;
         let mut problems = Vec::new();
         let mut lines = scenario.lines;
         if !scenario.units.is_empty() {
@@ -138,7 +126,7 @@ impl Simulator {
             problems.push(Problem::new("units", "there are none"));
         }
         let faults = Arc::new(Faults::default());
-        let stop = watch::Sender::new(false);
+        let tasks = Tasks::default();
         let mut shared = Vec::new();
         for (index, line) in lines.iter().enumerate() {
             let path = match line.name.as_str() {
@@ -156,12 +144,10 @@ impl Simulator {
             shared.push(Shared {
                 devices: Arc::new(devices),
                 orders: broadcast::Sender::new(16),
-                stop: stop.clone(),
+                stop: tasks.stopping(),
             });
         }
-        if !problems.is_empty() {
-            return Err(wrong(problems).into());
-        }
+        scenario::check(file, problems)?;
         for rule in scenario.faults {
             faults.add(rule, Instant::now());
         }
@@ -169,9 +155,8 @@ impl Simulator {
             lines: shared,
             world,
             faults,
-            stop,
             endpoints: Vec::new(),
-            tasks: Vec::new(),
+            tasks,
         })
     }
 
@@ -202,8 +187,8 @@ impl Simulator {
             line: shared.devices.name.clone(),
             path: link.to_owned(),
         });
-        self.tasks
-            .push(tokio::spawn(server::serve_port(port, shared)));
+        let title = format!("port {}", link.display());
+        self.tasks.spawn(title, server::serve_port(port, shared));
         Ok(())
     }
 
@@ -223,8 +208,8 @@ impl Simulator {
             line: shared.devices.name.clone(),
             address: bound,
         });
-        self.tasks
-            .push(tokio::spawn(server::serve_listener(listener, shared)));
+        let task = server::serve_listener(listener, shared);
+        self.tasks.spawn(format!("listener {bound}"), task);
         Ok(bound)
     }
 
@@ -232,17 +217,13 @@ impl Simulator {
     ///
     /// # Errors
     /// The address cannot be used.
-    pub async fn control(&mut self, address: SocketAddr) -> Result<SocketAddr, StartError> {
-        let (listener, bound) = listen(address).await?;
+    pub async fn control(&mut self, address: SocketAddr) -> Result<SocketAddr, ListenError> {
         let state = control::Controlled {
             lines: self.lines.clone(),
             world: self.world.clone(),
             faults: self.faults.clone(),
         };
-        let stop = self.stop.subscribe();
-        self.tasks
-            .push(tokio::spawn(control::serve(listener, state, stop)));
-        Ok(bound)
+        self.tasks.serve(address, control::router(state)).await
     }
 
     /// All places where the lines can be reached.
@@ -269,19 +250,12 @@ impl Simulator {
 
     /// Puts bytes on all lines that no device has sent.
     pub fn noise(&self, bytes: &[u8]) {
-        self.order(&Order::Noise(bytes.to_vec()));
+        order(&self.lines, &Order::Noise(bytes.to_vec()));
     }
 
     /// Takes all ports away, and brings them back after a while.
     pub fn vanish(&self, away: Duration) {
-        self.order(&Order::Vanish(away));
-    }
-
-    fn order(&self, order: &Order) {
-        for line in &self.lines {
-            // A line that nobody serves has nobody to hear it.
-            let _ = line.orders.send(order.clone());
-        }
+        order(&self.lines, &Order::Vanish(away));
     }
 
     /// What a device has done.
@@ -327,36 +301,16 @@ impl Simulator {
     /// # Panics
     /// When it does not hold after ten seconds.
     pub async fn wait(&self, what: &str, mut holds: impl FnMut(&Self) -> Result<(), String>) {
-        let end = Instant::now() + Duration::from_secs(10);
-        while let Err(status) = holds(self) {
-            assert!(Instant::now() < end, "waited in vain for {what}: {status}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        run::wait(what, || holds(self)).await;
     }
 
     /// Ends the simulator; when this returns, ports and links are gone.
+    ///
+    /// # Panics
+    /// When a task of it has panicked: a fake that fails, fails its test.
     pub async fn stop(mut self) {
-        self.stop.send_replace(true);
-        for task in std::mem::take(&mut self.tasks) {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a task of the simulator failed");
-            }
+        if let Err(failed) = self.tasks.stop().await {
+            panic!("{failed}");
         }
     }
-}
-
-impl Drop for Simulator {
-    fn drop(&mut self) {
-        self.stop.send_replace(true);
-        for task in &self.tasks {
-            task.abort();
-        }
-    }
-}
-
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let wrong = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(wrong)?;
-    let bound = listener.local_addr().map_err(wrong)?;
-    Ok((listener, bound))
 }

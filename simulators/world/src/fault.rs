@@ -1,7 +1,7 @@
 //! Faults as data: what a simulated device does wrong, to whom and how often.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ pub enum Fault {
     /// Hears the request and keeps silent.
     Unresponsive,
     /// Answers rightly, but so much later (as data: milliseconds).
-    Slow(#[serde(with = "milliseconds")] Duration),
+    Slow(#[serde(with = "as_milliseconds")] Duration),
     /// Answers with a checksum that does not fit. Where the framing has no
     /// checksum, the header is spoilt instead.
     WrongCrc,
@@ -41,14 +41,15 @@ pub struct FaultRule {
     /// How many requests it hits before it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<u64>,
-    /// How long it lasts from the moment it is put in (as data: `forMs`).
-    #[serde(
-        default,
-        rename = "forMs",
-        with = "optional_milliseconds",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub lasts: Option<Duration>,
+    /// How many milliseconds it lasts from the moment it is put in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_ms: Option<u64>,
+}
+
+impl Rule for FaultRule {
+    fn limits(&mut self) -> (&mut Option<u64>, &mut Option<u64>) {
+        (&mut self.requests, &mut self.for_ms)
+    }
 }
 
 impl From<Fault> for FaultRule {
@@ -57,7 +58,7 @@ impl From<Fault> for FaultRule {
             fault,
             unit: None,
             requests: None,
-            lasts: None,
+            for_ms: None,
         }
     }
 }
@@ -80,106 +81,130 @@ impl FaultRule {
     /// Limits the fault to so much time.
     #[must_use]
     pub fn for_time(mut self, lasts: Duration) -> Self {
-        self.lasts = Some(lasts);
+        self.for_ms = Some(milliseconds(lasts));
         self
     }
 }
 
+/// A fault with limits, whatever it may hit.
+pub trait Rule: Clone {
+    /// How many requests it still hits, and how many milliseconds it lasts.
+    fn limits(&mut self) -> (&mut Option<u64>, &mut Option<u64>);
+}
+
 #[derive(Debug)]
-struct Active {
-    rule: FaultRule,
+struct Active<R> {
+    rule: R,
     until: Option<Instant>,
 }
 
-/// The faults in force. The one put in last comes first.
-#[derive(Debug, Default)]
-pub struct Faults {
-    // Lets the usual case, no fault at all, pass without the lock.
-    any: AtomicBool,
-    active: Mutex<Vec<Active>>,
+impl<R: Rule> Active<R> {
+    fn is_over(&mut self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now >= until) || *self.rule.limits().0 == Some(0)
+    }
 }
 
-impl Faults {
+/// The faults in force. The one put in last comes first.
+#[derive(Debug)]
+pub struct Faults<R = FaultRule> {
+    // Lets the usual case, no fault at all, pass without the lock.
+    any: AtomicBool,
+    active: Mutex<Vec<Active<R>>>,
+}
+
+impl<R> Default for Faults<R> {
+    fn default() -> Self {
+        Self {
+            any: AtomicBool::new(false),
+            active: Mutex::default(),
+        }
+    }
+}
+
+impl<R: Rule> Faults<R> {
     /// Puts a fault into force.
-    pub fn add(&self, rule: FaultRule, now: Instant) {
-        let until = rule.lasts.and_then(|lasts| now.checked_add(lasts));
-        let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-        active.push(Active { rule, until });
+    pub fn add(&self, mut rule: R, now: Instant) {
+        let lasts = rule.limits().1.map(Duration::from_millis);
+        let until = lasts.and_then(|lasts| now.checked_add(lasts));
+        self.active().push(Active { rule, until });
         self.any.store(true, Ordering::Release);
     }
 
     /// Ends all faults.
     pub fn clear(&self) {
-        let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-        active.clear();
+        self.active().clear();
         self.any.store(false, Ordering::Release);
     }
 
-    /// The fault that hits this request of this unit, counted against its limits.
-    pub fn strike(&self, unit: u8, now: Instant) -> Option<Fault> {
-        if !self.any.load(Ordering::Acquire) {
-            return None;
-        }
-        let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-        active.retain(|a| a.until.is_none_or(|until| now < until) && a.rule.requests != Some(0));
-        self.any.store(!active.is_empty(), Ordering::Release);
-        let hit = active
-            .iter_mut()
-            .rev()
-            .find(|a| a.rule.unit.is_none_or(|of| of == unit))?;
-        if let Some(left) = &mut hit.rule.requests {
+    /// The fault that hits a request, counted against its limits.
+    pub fn strike(&self, now: Instant, hits: impl Fn(&R) -> bool) -> Option<R> {
+        let mut active = self.in_force(now)?;
+        let hit = active.iter_mut().rev().find(|fault| hits(&fault.rule))?;
+        if let Some(left) = hit.rule.limits().0 {
             *left -= 1;
         }
-        Some(hit.rule.fault)
+        Some(hit.rule.clone())
+    }
+
+    /// Whether such a fault is in force; counts nothing.
+    pub fn any(&self, now: Instant, is_meant: impl Fn(&R) -> bool) -> bool {
+        self.in_force(now)
+            .is_some_and(|active| active.iter().any(|fault| is_meant(&fault.rule)))
     }
 
     /// The faults in force, with what is left of their limits.
     #[must_use]
-    pub fn list(&self, now: Instant) -> Vec<FaultRule> {
-        let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-        active
-            .iter()
-            .filter(|a| a.until.is_none_or(|until| now < until) && a.rule.requests != Some(0))
-            .map(|a| FaultRule {
-                lasts: a.until.map(|until| until.saturating_duration_since(now)),
-                ..a.rule
-            })
-            .collect()
+    pub fn list(&self, now: Instant) -> Vec<R> {
+        let Some(active) = self.in_force(now) else {
+            return Vec::new();
+        };
+        let with_rest = |fault: &Active<R>| {
+            let mut rule = fault.rule.clone();
+            let rest = |until: Instant| milliseconds(until.saturating_duration_since(now));
+            *rule.limits().1 = fault.until.map(rest);
+            rule
+        };
+        active.iter().map(with_rest).collect()
+    }
+
+    fn active(&self) -> MutexGuard<'_, Vec<Active<R>>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those that are not over; none if there are none at all.
+    fn in_force(&self, now: Instant) -> Option<MutexGuard<'_, Vec<Active<R>>>> {
+        if !self.any.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut active = self.active();
+        active.retain_mut(|fault| !fault.is_over(now));
+        self.any.store(!active.is_empty(), Ordering::Release);
+        Some(active)
     }
 }
 
-mod milliseconds {
-    use super::{Deserialize, Duration};
+impl Faults {
+    /// The fault that hits this request of this unit, counted against its limits.
+    pub fn strike_unit(&self, unit: u8, now: Instant) -> Option<Fault> {
+        let hit = self.strike(now, |rule| rule.unit.is_none_or(|of| of == unit));
+        hit.map(|rule| rule.fault)
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+mod as_milliseconds {
+    use super::{Deserialize, Duration, milliseconds};
 
     pub(super) fn serialize<S: serde::Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_u64(u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+        s.serialize_u64(milliseconds(*d))
     }
 
     pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
         d: D,
     ) -> Result<Duration, D::Error> {
         u64::deserialize(d).map(Duration::from_millis)
-    }
-}
-
-mod optional_milliseconds {
-    use super::{Deserialize, Duration};
-
-    // The signature is serde's: `with` modules get a reference to the field.
-    #[allow(clippy::ref_option)]
-    pub(super) fn serialize<S: serde::Serializer>(
-        d: &Option<Duration>,
-        s: S,
-    ) -> Result<S::Ok, S::Error> {
-        match d {
-            Some(d) => super::milliseconds::serialize(d, s),
-            None => s.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
-        d: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        Ok(Option::<u64>::deserialize(d)?.map(Duration::from_millis))
     }
 }

@@ -1,12 +1,21 @@
 //! Reading scenario files: YAML with errors that name the file and the key.
 
-use std::fmt;
+use std::{fmt, io, path::Path};
 
 use serde::de::DeserializeOwned;
 
 /// A scenario that cannot be used. The text names the file and each wrong key.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
+    /// The file cannot be read.
+    #[error("cannot read scenario `{file}`")]
+    Read {
+        /// The file.
+        file: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
     /// The text is not YAML, or a field is unknown, missing, doubled or of a wrong type.
     #[error("scenario `{file}` is wrong at `{path}`")]
     Syntax {
@@ -53,9 +62,41 @@ impl fmt::Display for Problem {
     }
 }
 
-pub(crate) fn list(problems: &[Problem]) -> String {
+/// Problems in one line.
+#[must_use]
+pub fn list(problems: &[Problem]) -> String {
     let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
     texts.join("; ")
+}
+
+/// Reads a scenario file with a simulator's own `parse`, which gets the file's
+/// name and its text.
+///
+/// # Errors
+/// The file cannot be read, or what `parse` says of it.
+pub fn read<T>(
+    path: &Path,
+    parse: impl FnOnce(&str, &str) -> Result<T, ScenarioError>,
+) -> Result<T, ScenarioError> {
+    let file = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&file, &text),
+        Err(source) => Err(ScenarioError::Read { file, source }),
+    }
+}
+
+/// Fails when there are problems.
+///
+/// # Errors
+/// [`ScenarioError::Content`] with all of them.
+pub fn check(file: &str, problems: Vec<Problem>) -> Result<(), ScenarioError> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(ScenarioError::Content {
+        file: file.to_owned(),
+        problems,
+    })
 }
 
 /// Reads a scenario, or a part of one, from YAML. `file` only serves the error's text.

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{scenario::parse, *};
 
 fn world(yaml: &str) -> (World, Clock) {
     let clock = Clock::manual();
@@ -209,26 +209,26 @@ fn faults_end_by_count_by_time_and_by_unit() {
     let faults = Faults::default();
     let now = Instant::now();
     let at = |ms| now + Duration::from_millis(ms);
-    assert_eq!(faults.strike(1, now), None);
+    assert_eq!(faults.strike_unit(1, now), None);
     faults.add(
         FaultRule::from(Fault::Unresponsive)
             .on_unit(2)
             .for_requests(2),
         now,
     );
-    assert_eq!(faults.strike(1, now), None);
-    assert_eq!(faults.strike(2, now), Some(Fault::Unresponsive));
-    assert_eq!(faults.strike(2, now), Some(Fault::Unresponsive));
-    assert_eq!(faults.strike(2, now), None);
+    assert_eq!(faults.strike_unit(1, now), None);
+    assert_eq!(faults.strike_unit(2, now), Some(Fault::Unresponsive));
+    assert_eq!(faults.strike_unit(2, now), Some(Fault::Unresponsive));
+    assert_eq!(faults.strike_unit(2, now), None);
     faults.add(
         FaultRule::from(Fault::HalfFrame).for_time(Duration::from_millis(100)),
         now,
     );
-    assert_eq!(faults.strike(9, at(99)), Some(Fault::HalfFrame));
-    assert_eq!(faults.strike(9, at(100)), None);
+    assert_eq!(faults.strike_unit(9, at(99)), Some(Fault::HalfFrame));
+    assert_eq!(faults.strike_unit(9, at(100)), None);
     faults.add(Fault::WrongCrc.into(), now);
     faults.clear();
-    assert_eq!(faults.strike(1, now), None);
+    assert_eq!(faults.strike_unit(1, now), None);
     assert!(faults.list(now).is_empty());
 }
 

@@ -83,6 +83,19 @@ pub struct WorldError {
     pub problems: Vec<Problem>,
 }
 
+impl WorldError {
+    /// The same with key paths from the top of a scenario on, where the world
+    /// stands under `world`.
+    #[must_use]
+    pub fn in_scenario(self) -> Vec<Problem> {
+        let inside = self.problems.into_iter().map(|problem| Problem {
+            path: format!("world.{}", problem.path),
+            ..problem
+        });
+        inside.collect()
+    }
+}
+
 /// A value that a signal does not take.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SetError {

@@ -35,13 +35,19 @@ pub struct Peer {
 
 impl Peer {
     /// Starts a simulator and waits until it says that it is ready.
-    pub fn start(program: &Path, scenario: &Json, arguments: &[OsString]) -> anyhow::Result<Self> {
+    pub fn start(
+        program: &Path,
+        protocol: &str,
+        scenario: &Json,
+        arguments: &[OsString],
+    ) -> anyhow::Result<Self> {
         let folder = TempDir::with_prefix("longshore-bench-").context("cannot make a folder")?;
         let file = folder.path().join("scenario.yaml");
         fs::write(&file, format!("{scenario:#}"))?;
         let log = File::create(folder.path().join("log"))?;
         let mut command = Command::new(program);
         command
+            .arg(protocol)
             .arg(&file)
             .args(["--control", "127.0.0.1:0"])
             .args(arguments)

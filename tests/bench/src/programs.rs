@@ -48,9 +48,9 @@ impl Programs {
         self.other(&[&file, &format!("../lib/mappers/{file}")])
     }
 
-    /// The program that simulates devices of a protocol, where it was built.
-    pub fn simulator_of(&self, protocol: &str) -> anyhow::Result<PathBuf> {
-        self.other(&[&format!("sim-{protocol}")])
+    /// The program that simulates devices, where it was built.
+    pub fn simulator(&self) -> anyhow::Result<PathBuf> {
+        self.other(&["longshore-sim"])
     }
 
     fn other(&self, names: &[&str]) -> anyhow::Result<PathBuf> {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::{binaries, process::Process, wait::eventually};
 
-/// A running `sim-PROTOCOL`.
+/// A running `longshore-sim`.
 pub struct SimulatorProcess {
     _process: Process,
     _folder: TempDir,
@@ -19,10 +19,13 @@ pub struct SimulatorProcess {
 pub async fn simulator(protocol: &str, scenario: &Path) -> SimulatorProcess {
     let name = format!("sim-{protocol}");
     let folder = TempDir::new().expect("a temporary folder");
-    let mut command = Command::new(binaries::binary(&name));
-    command
-        .arg(scenario)
-        .args(["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"]);
+    let mut command = Command::new(binaries::binary("longshore-sim"));
+    command.arg(protocol).arg(scenario).args([
+        "--listen",
+        "127.0.0.1:0",
+        "--control",
+        "127.0.0.1:0",
+    ]);
     let process = Process::start(&name, &mut command, folder.path());
     let url = eventually(&format!("{name} to say its URL"), || async {
         let log = process.log();

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::watch;
+use longshore_sim_world::run::Stopping;
 use zbus::{ObjectPath, Variant};
 
 use super::{Answer, Call, NAME, Refusal, Server, unknown};
@@ -327,7 +327,7 @@ impl Server {
 }
 
 /// Sends a device's packets until the simulator stops.
-pub(crate) async fn advertise(server: Arc<Server>, index: usize, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn advertise(server: Arc<Server>, index: usize, mut stop: Stopping) {
     let every = server.model().devices[index].spec.advertise_ms;
     if every == 0 {
         return;
@@ -335,24 +335,20 @@ pub(crate) async fn advertise(server: Arc<Server>, index: usize, mut stop: watch
     let mut ticks = tokio::time::interval(Duration::from_millis(every));
     loop {
         tokio::select! {
-            _ = stop.changed() => return,
+            () = stop.told() => return,
             _ = ticks.tick() => server.send_packet(index).await,
         }
     }
 }
 
 /// Sends a characteristic's notifications until the simulator stops.
-pub(crate) async fn notify(
-    server: Arc<Server>,
-    place: (usize, usize, usize),
-    mut stop: watch::Receiver<bool>,
-) {
+pub(crate) async fn notify(server: Arc<Server>, place: (usize, usize, usize), mut stop: Stopping) {
     let (d, s, c) = place;
     let every = server.model().devices[d].services[s].characteristics[c].notify_ms;
     let mut ticks = tokio::time::interval(Duration::from_millis(every));
     loop {
         tokio::select! {
-            _ = stop.changed() => return,
+            () = stop.told() => return,
             _ = ticks.tick() => {}
         }
         let (path, bytes) = {

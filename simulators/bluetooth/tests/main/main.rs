@@ -1,5 +1,4 @@
 //! The simulator as clients see it: over its bus, and as a process.
 
-mod binary;
 mod foreign;
 mod radio;

@@ -1,6 +1,6 @@
-//! The simulator as its users meet it: sockets, ptys, foreign clients, the binary.
+//! The simulator as its users meet it: sockets, ptys, foreign clients.
 
-mod binary;
 mod client;
+mod control;
 mod foreign;
 mod tcp;

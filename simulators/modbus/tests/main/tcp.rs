@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use longshore_sim_modbus::{Fault, FaultRule, StartError, modbus};
+use longshore_sim_world::ListenError;
 
 use crate::client::Client;
 
@@ -160,7 +161,7 @@ async fn stopping_frees_the_port_and_ends_connections() {
     client.ask(1, &READ).await;
 
     let taken = modbus().tcp(address).try_start().await;
-    let Err(error @ StartError::PortTaken { .. }) = taken else {
+    let Err(error @ StartError::Listen(ListenError::Taken(_))) = taken else {
         panic!("the port is taken, but: {taken:?}");
     };
     assert!(

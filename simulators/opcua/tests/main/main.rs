@@ -1,7 +1,7 @@
-//! The simulator as its users meet it: a foreign client, faults, the binary.
+//! The simulator as its users meet it: a foreign client, faults.
 
-mod binary;
 mod client;
+mod control;
 mod faults;
 mod foreign;
 mod subscriptions;

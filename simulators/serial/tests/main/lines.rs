@@ -7,7 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::process::PATIENCE;
+/// Long against anything that should happen.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What does not come in this time does not come.
 const QUIET: Duration = Duration::from_millis(100);

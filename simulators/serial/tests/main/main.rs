@@ -1,6 +1,4 @@
-//! The simulator as its users meet it: ptys, TCP, foreign clients, the binary.
+//! The simulator as its users meet it: ptys, TCP, foreign clients.
 
-mod binary;
 mod foreign;
 mod lines;
-mod process;

@@ -224,8 +224,9 @@ fn modbus(args: &Args, programs: &Programs) -> anyhow::Result<Child> {
 impl Line {
     fn measure(&self, args: &Args, programs: &Programs) -> anyhow::Result<Child> {
         let mapper = programs.mapper_of(self.protocol)?;
-        let simulator = programs.simulator_of(self.protocol)?;
-        let peer = Peer::start(&simulator, &(self.scenario)(), &(self.arguments)())?;
+        let simulator = programs.simulator()?;
+        let (scenario, arguments) = ((self.scenario)(), (self.arguments)());
+        let peer = Peer::start(&simulator, self.protocol, &scenario, &arguments)?;
         let mapper = Mapper {
             protocol: self.protocol,
             file: mapper,

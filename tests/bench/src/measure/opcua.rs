@@ -78,7 +78,7 @@ impl Server {
             "objects": [{"name": "Bench", "folder": true, "fill": [
                 {"name": "Value", "count": DEVICES * NODES, "type": "double", "everyMs": CHANGES_MS}]}],
         });
-        let peer = Peer::start(&programs.simulator_of("opcua")?, &scenario, &[])?;
+        let peer = Peer::start(&programs.simulator()?, "opcua", &scenario, &[])?;
         Ok(Self { peer, way })
     }
 

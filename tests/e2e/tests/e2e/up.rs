@@ -22,15 +22,7 @@ fn home() -> TempDir {
     let home = folder.path().join(".longshore");
     std::fs::create_dir_all(home.join("bin")).unwrap();
     std::fs::create_dir_all(home.join("lib/mappers")).unwrap();
-    for name in [
-        "longshore",
-        "edgecore",
-        "cloudhub",
-        "sim-modbus",
-        "sim-opcua",
-        "sim-serial",
-        "sim-bluetooth",
-    ] {
+    for name in ["longshore", "edgecore", "cloudhub", "longshore-sim"] {
         // A hard link where possible: the supervisor knows its processes by their binaries.
         let to = home.join("bin").join(name);
         let from = binaries::binary(name);

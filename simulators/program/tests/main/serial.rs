@@ -1,41 +1,28 @@
-//! The ready line, the HTTP face, the ports of the demo, mistakes in scenarios.
+//! Serial lines: the ready line, the HTTP face, the ports of the demo, mistakes in scenarios.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::process::{Process, command, wait};
-
-fn demo() -> String {
-    concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/demo.yaml").to_owned()
-}
-
-/// Ends it as a service manager does.
-fn terminate(process: &mut Process) {
-    let id = process.child.0.id().to_string();
-    let sent = Command::new("kill")
-        .args(["-TERM", &id])
-        .status()
-        .expect("kill");
-    assert!(sent.success());
-    assert!(process.child.0.wait().expect("it ends").success());
-}
+use crate::process::{Process, demo, error_of, wait};
 
 #[test]
 fn the_demo_tells_its_ports_and_takes_them_away_at_the_end() {
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     let link = folder.path().join("gps");
     let place = format!("gps={}", link.display());
-    let mut process = Process::start(&[
-        &demo(),
-        "--port-link",
-        &place,
-        "--tcp",
-        "supply=127.0.0.1:0",
-        "--control",
-        "127.0.0.1:0",
-    ]);
+    let mut process = Process::start(
+        "serial",
+        &[
+            &demo("serial"),
+            "--port-link",
+            &place,
+            "--tcp",
+            "supply=127.0.0.1:0",
+            "--control",
+            "127.0.0.1:0",
+        ],
+    );
     assert_eq!(process.ready["url"], json!(link));
     assert_eq!(process.ready["port"], json!(link));
     assert_eq!(process.ready["lines"]["gps"]["port"], json!(link));
@@ -71,7 +58,7 @@ fn the_demo_tells_its_ports_and_takes_them_away_at_the_end() {
         false => Err("it is away".to_owned()),
     });
     // Ended as a service manager does it, it cleans up behind itself.
-    terminate(&mut process);
+    process.terminate();
     assert!(
         std::fs::symlink_metadata(&link).is_err(),
         "the link is gone"
@@ -80,14 +67,14 @@ fn the_demo_tells_its_ports_and_takes_them_away_at_the_end() {
 
 #[test]
 fn without_any_place_each_line_gets_one() {
-    let mut process = Process::start(&[&demo()]);
+    let mut process = Process::start("serial", &[&demo("serial")]);
     for line in ["gps", "supply", "scale"] {
         let path = process.ready["lines"][line]["port"]
             .as_str()
             .expect("a port");
         assert!(Path::new(path).exists(), "{path}");
     }
-    terminate(&mut process);
+    process.terminate();
     let path = process.ready["port"].as_str().expect("a port");
     let folder = Path::new(path).parent().expect("a folder");
     assert!(!folder.exists(), "it takes its folder away");
@@ -111,12 +98,7 @@ units:
     )
     .expect("written");
     let path = file.display().to_string();
-    let output = command(&[&path])
-        .stderr(Stdio::piped())
-        .output()
-        .expect("it ends");
-    assert!(!output.status.success());
-    let text = String::from_utf8_lossy(&output.stderr);
+    let text = error_of("serial", &[&path]);
     for part in [
         "units[0].answers[0].request`: there is no signal `b`",
         "units[0].answers[0].response`: there is no signal `c`",

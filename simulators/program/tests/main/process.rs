@@ -1,4 +1,4 @@
-//! `sim-serial` as a process.
+//! A simulator as a process.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -21,10 +21,25 @@ impl Drop for Running {
     }
 }
 
-pub(crate) fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sim-serial"));
-    command.args(arguments);
+pub(crate) fn command(protocol: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_longshore-sim"));
+    command.arg(protocol).args(arguments);
     command
+}
+
+/// What it says instead of running.
+pub(crate) fn error_of(protocol: &str, arguments: &[&str]) -> String {
+    let output = command(protocol, arguments).output().expect("it runs");
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A scenario of this repository.
+pub(crate) fn demo(protocol: &str) -> String {
+    format!(
+        "{}/../{protocol}/scenarios/demo.yaml",
+        env!("CARGO_MANIFEST_DIR")
+    )
 }
 
 pub(crate) struct Process {
@@ -33,9 +48,9 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn start(arguments: &[&str]) -> Self {
-        let child = command(arguments).stdout(Stdio::piped()).spawn();
-        let mut child = Running(child.expect("sim-serial starts"));
+    pub(crate) fn start(protocol: &str, arguments: &[&str]) -> Self {
+        let child = command(protocol, arguments).stdout(Stdio::piped()).spawn();
+        let mut child = Running(child.expect("it starts"));
         let mut line = String::new();
         let out = child.0.stdout.take().expect("piped");
         BufReader::new(out)
@@ -43,6 +58,17 @@ impl Process {
             .expect("the ready line");
         let ready = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line}: {e}"));
         Self { ready, child }
+    }
+
+    /// Ends it as a service manager does.
+    pub(crate) fn terminate(&mut self) {
+        let id = self.child.0.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(sent.expect("kill").success());
+        wait("it to end", || match self.child.0.try_wait() {
+            Ok(Some(status)) if status.success() => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
     }
 
     /// One HTTP request to the control address: status and body.
