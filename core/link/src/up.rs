@@ -4,6 +4,7 @@
 //! replaces the older one.
 
 use longshore_types::{DeviceName, report::DeviceReport};
+use sha2::{Digest, Sha256};
 
 /// One report of an edge.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,30 +91,29 @@ pub struct MapperReport {
 }
 
 /// Tells one text of a schema from another; never 0. Both sides compute it, so
-/// that a text is sent once. It finds changes, it does not resist an attacker.
+/// that a text is sent once. A node must not be able to make a text that passes
+/// for another node's, hence SHA-256.
 pub fn schema_hash(text: &str) -> u64 {
-    fnv(FNV_OFFSET, text.as_bytes()).max(1)
+    first_of(Sha256::digest(text))
 }
 
 /// Tells which Device and DeviceModel a device was made from, by their JSON as
 /// the link carries it; never 0.
 pub fn fingerprint(device: &[u8], uid: &str, model: Option<&[u8]>) -> u64 {
-    let mut hash = FNV_OFFSET;
+    let mut hash = Sha256::new();
     for part in [Some(device), Some(uid.as_bytes()), model] {
         let length = part.map_or(u64::MAX, |part| part.len() as u64);
-        hash = fnv(hash, &length.to_le_bytes());
-        hash = fnv(hash, part.unwrap_or_default());
+        hash.update(length.to_le_bytes());
+        hash.update(part.unwrap_or_default());
     }
-    hash.max(1)
+    first_of(hash.finalize())
 }
 
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-
-/// FNV-1a with 64 bits: the same on every machine and in every version.
-fn fnv(start: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(start, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+/// The first 64 bits of a digest, as the wire has them; 0 stands for none.
+fn first_of(digest: impl Into<[u8; 32]>) -> u64 {
+    let digest: [u8; 32] = digest.into();
+    let first = digest.first_chunk().copied().unwrap_or_default();
+    u64::from_be_bytes(first).max(1)
 }
 
 impl Up {

@@ -82,7 +82,7 @@ fn modules(package: &str, sources: &[Source]) -> BTreeMap<Path, Module> {
         if path.last().is_some_and(|last| last == "mod") || inner == "lib" || inner == "main" {
             path.pop();
         }
-        let code = source.code.split("mod tests {").next().unwrap_or_default();
+        let code = source.without_tests();
         files
             .entry(path)
             .or_insert((source.path.clone(), code.to_owned()));
@@ -282,7 +282,7 @@ fn circles_are_found_at_every_level() {
         // Only a test, a comment and a text.
         Source::new(
             "p/src/c.rs",
-            "// crate::b\nconst X: &str = \"crate::b\";\nmod tests { use crate::b; }",
+            "// crate::b\nconst X: &str = \"crate::b\";\n#[cfg(test)]\nmod tests { use crate::b; }",
         ),
         Source::new("q/src/c.rs", "use crate::b;"),
     ];

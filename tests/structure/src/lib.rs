@@ -7,6 +7,7 @@
 //! It needs no network and compiles nothing but itself, so it runs first.
 //!
 //! - `anatomy`: mappers are built alike, and their tests use what testing has.
+//! - `circles`: no two modules beside each other need each other.
 //! - `complaints`: the tests that answer users' complaints exist.
 //! - `direction`: dependencies between the rooms point one way.
 //! - `fences`: what deny.toml keeps in one room, held without cargo-deny.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use longshore_types::DeviceName;
+use longshore_types::{DeviceName, backoff::Backoff};
 
 /// A write that failed is tried again after this, then after twice as long.
 const RETRY: Duration = Duration::from_secs(1);
@@ -32,13 +32,25 @@ pub(super) struct Pace {
     entries: HashMap<DeviceName, Entry>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Entry {
     due: Option<Instant>,
     last: Option<Instant>,
     running: bool,
     again: bool,
-    failures: u32,
+    backoff: Backoff,
+}
+
+impl Default for Entry {
+    fn default() -> Self {
+        Self {
+            due: None,
+            last: None,
+            running: false,
+            again: false,
+            backoff: Backoff::new(RETRY, LONGEST_RETRY),
+        }
+    }
 }
 
 impl Pace {
@@ -86,7 +98,7 @@ impl Pace {
     /// It is written.
     pub(super) fn done(&mut self, device: DeviceName, now: Instant) {
         let again = self.finish(&device, |entry| {
-            entry.failures = 0;
+            entry.backoff.reset();
             entry.last = Some(now);
         });
         if again {
@@ -105,17 +117,13 @@ impl Pace {
 
     /// It could not be written.
     pub(super) fn failed(&mut self, device: DeviceName, now: Instant) {
-        let mut failures = 0;
-        self.finish(&device, |entry| {
-            entry.failures += 1;
-            failures = entry.failures;
-        });
-        let pause = RETRY
-            .saturating_mul(1 << failures.saturating_sub(1).min(10))
-            .min(LONGEST_RETRY);
+        self.finish(&device, |_| {});
         if let Some(entry) = self.entries.get_mut(&device) {
-            entry.due = Some(now + pause);
-            self.due.insert((now + pause, device));
+            // All of it, always: so few are written at once that they need not be
+            // scattered.
+            let at = now + entry.backoff.next(1.0);
+            entry.due = Some(at);
+            self.due.insert((at, device));
         }
     }
 
