@@ -4,11 +4,10 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use kube::Client;
-use longshore_link::Epoch;
 use longshore_process::{
     Explain, Loss, Lost, RunFile, Running, Stage, Tasks,
     http::{ListenError, listen},
@@ -220,7 +219,7 @@ async fn build(config: &Config) -> Result<(Built, Arc<Listed>), StartError> {
 
     let catalog = Arc::new(Mutex::new(Catalog::new(KINDS)));
     let listed = Arc::new(Listed::default());
-    let logs = Arc::new(Logs::new(Epoch(random())));
+    let logs = Arc::new(Logs::new(contents.logs));
     let metrics = Arc::new(Metrics::default());
     let nodes = Nodes::new(config.nodes(), contents.nodes, Instant::now());
     let nodes = Arc::new(nodes);
@@ -289,6 +288,10 @@ async fn build(config: &Config) -> Result<(Built, Arc<Listed>), StartError> {
     };
     tasks.add("node writer", work, Loss::EndsProcess, |stop| {
         stop.cut(node_writer.run())
+    });
+    let keeper = Arc::clone(&logs).keep(store.clone());
+    tasks.add("keeper of the logs", work, Loss::EndsProcess, |stop| {
+        stop.cut(keeper)
     });
     let renewal = renew(authority, server, state_dir.to_owned());
     tasks.add("certificate renewal", work, Loss::IsFault, |stop| {
@@ -437,13 +440,4 @@ fn write_run_file(state_dir: &Path, addresses: &Addresses) -> Result<RunFile, Ru
         "kubeconfig": addresses.kubeconfig,
     });
     RunFile::write(state_dir, content)
-}
-
-/// Not guessable by chance is enough: it tells two lives of the hub apart.
-fn random() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    let mut hasher = std::hash::RandomState::new().build_hasher();
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    hasher.write_u128(now.unwrap_or_default().as_nanos());
-    hasher.finish() | 1
 }

@@ -56,6 +56,24 @@ impl ChangeLog {
         }
     }
 
+    /// A log as it was kept: where it stood, and the last change of each object.
+    /// What is given as content must be what was told under that revision.
+    pub fn restored(
+        epoch: Epoch,
+        config: LogConfig,
+        head: u64,
+        floor: u64,
+        entries: impl IntoIterator<Item = (ObjectKey, u64, Option<Content>)>,
+    ) -> Self {
+        let mut log = Self::new(epoch, config);
+        (log.head, log.floor) = (head, floor);
+        for (key, revision, content) in entries {
+            log.insert(key, revision, content);
+        }
+        log.forget_deletions();
+        log
+    }
+
     /// Identity of the log.
     pub fn epoch(&self) -> Epoch {
         self.epoch
@@ -76,28 +94,25 @@ impl ChangeLog {
         self.len() == 0
     }
 
-    /// Names of the objects of a kind in a namespace.
-    pub fn names(&self, kind: &str, namespace: &str) -> Vec<String> {
-        let first = ObjectKey {
-            kind: kind.to_owned(),
-            namespace: namespace.to_owned(),
-            name: String::new(),
-        };
-        self.entries
-            .range(first..)
-            .take_while(|(key, _)| key.kind == kind && key.namespace == namespace)
-            .filter(|(_, entry)| entry.content.is_some())
-            .map(|(key, _)| key.name.clone())
-            .collect()
+    /// Resuming is possible from here on.
+    pub fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// What the node should hold.
+    pub fn objects(&self) -> impl Iterator<Item = (&ObjectKey, &Content)> {
+        let entries = self.entries.iter();
+        entries.filter_map(|(key, entry)| Some((key, entry.content.as_ref()?)))
+    }
+
+    /// An object that the node should hold.
+    pub fn get(&self, key: &ObjectKey) -> Option<&Content> {
+        self.entries.get(key)?.content.as_ref()
     }
 
     /// Sets an object. True if that changed anything.
     pub fn put(&mut self, key: ObjectKey, content: Content) -> bool {
-        if self
-            .entries
-            .get(&key)
-            .is_some_and(|e| e.content.as_ref() == Some(&content))
-        {
+        if self.get(&key) == Some(&content) {
             return false;
         }
         self.record(key, Some(content));
@@ -106,10 +121,15 @@ impl ChangeLog {
 
     /// Takes an object away. True if it was there.
     pub fn delete(&mut self, key: &ObjectKey) -> bool {
-        if self.entries.get(key).is_none_or(|e| e.content.is_none()) {
+        if self.get(key).is_none() {
             return false;
         }
         self.record(key.clone(), None);
+        self.forget_deletions();
+        true
+    }
+
+    fn forget_deletions(&mut self) {
         while self.deletions.len() > self.config.deletions {
             let Some((revision, key)) = self.deletions.pop_first() else {
                 break;
@@ -118,7 +138,6 @@ impl ChangeLog {
             self.by_revision.remove(&revision);
             self.floor = revision;
         }
-        true
     }
 
     /// Makes the log hold exactly these objects. True if that changed anything.
@@ -196,20 +215,19 @@ impl ChangeLog {
 
     fn record(&mut self, key: ObjectKey, content: Option<Content>) {
         self.head += 1;
+        self.insert(key, self.head, content);
+    }
+
+    fn insert(&mut self, key: ObjectKey, revision: u64, content: Option<Content>) {
         let deleted = content.is_none();
-        if let Some(old) = self.entries.insert(
-            key.clone(),
-            Entry {
-                revision: self.head,
-                content,
-            },
-        ) {
+        let entry = Entry { revision, content };
+        if let Some(old) = self.entries.insert(key.clone(), entry) {
             self.by_revision.remove(&old.revision);
             self.deletions.remove(&old.revision);
         }
-        self.by_revision.insert(self.head, key.clone());
+        self.by_revision.insert(revision, key.clone());
         if deleted {
-            self.deletions.insert(self.head, key);
+            self.deletions.insert(revision, key);
         }
     }
 }

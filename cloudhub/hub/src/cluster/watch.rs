@@ -190,13 +190,13 @@ fn meta_name(object: &PartialObjectMeta<DynamicObject>) -> Option<DeviceName> {
 mod tests {
     use std::time::Duration;
 
-    use longshore_link::Epoch;
     use serde_json::json;
 
     use super::*;
     use crate::{
         cluster::{Embedded, crds},
         kinds::made_up,
+        store::Store,
     };
 
     async fn define(client: &Client, kind: &Kind) {
@@ -233,15 +233,17 @@ mod tests {
         for kind in &made_up::TABLE[crate::kinds::KINDS.len()..] {
             define(&client, kind).await;
         }
+        let (store, contents) = Store::open(&folder.path().join("hub.db")).unwrap();
         let objects = Objects {
             client: client.clone(),
             catalog: Arc::new(Mutex::new(Catalog::new(&made_up::TABLE))),
-            logs: Arc::new(Logs::new(Epoch(1))),
+            logs: Arc::new(Logs::new(contents.logs)),
             listed: Arc::default(),
             statuses: Arc::new(Statuses::new(Duration::ZERO)),
             metrics: Arc::default(),
         };
         let mut watches = tokio::task::JoinSet::new();
+        watches.spawn(Arc::clone(&objects.logs).keep(store));
         for kind in made_up::TABLE.iter() {
             watches.spawn(objects.clone().follow(kind));
         }

@@ -225,6 +225,7 @@ impl Connection<'_> {
 /// where its records go on.
 async fn open(hub: Arc<Tables>, node: NodeName, hello: Hello) -> Result<Done, StoreError> {
     hub.listed.wait(|listed| listed.catalog).await;
+    hub.logs.settled().await;
     let attached = hub.nodes.attach(node.as_str(), Instant::now());
     let taken = hub
         .store

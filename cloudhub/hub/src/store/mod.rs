@@ -1,5 +1,5 @@
-//! What the hub must not forget: how far each node's records are taken, and
-//! the latest report of each device and node.
+//! What the hub must not forget: how far each node's records are taken, the
+//! latest report of each device and node, and what each node was told.
 //!
 //! Everything else is in Kubernetes. The position of a node and what its
 //! records said are one transaction; only then is a record acknowledged. So a
@@ -8,16 +8,19 @@
 //! `longshore_sqlite` owns the connection and commits in groups: one `fsync` for
 //! many edges. Only this module speaks SQL.
 
+mod logs;
 mod records;
 mod schema;
 
 use std::{collections::HashMap, path::Path};
 
 use bytes::Bytes;
-use longshore_link::{Epoch, Gap, SchemaReport, UpRecord};
+use longshore_link::{Epoch, Gap, ObjectKey, SchemaReport, UpRecord};
 use longshore_process::{Explain, Stop};
 use longshore_sqlite::{Database, Settings, Writer};
 use longshore_types::DeviceName;
+
+pub(crate) use logs::{Fingerprint, LogRow};
 
 /// Why the store refused. All are retried by reconnecting edges.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -67,6 +70,28 @@ pub(crate) struct Contents {
     pub(crate) nodes: HashMap<String, StoredNode>,
     /// Schemas of mappers, the oldest first.
     pub(crate) schemas: Vec<SchemaReport>,
+    /// What the nodes were told.
+    pub(crate) logs: KeptLogs,
+}
+
+/// The logs of all nodes.
+#[derive(Debug, Default)]
+pub(crate) struct KeptLogs {
+    /// Identity of the logs, that of the file.
+    pub(crate) epoch: Epoch,
+    /// By node.
+    pub(crate) nodes: HashMap<String, KeptLog>,
+}
+
+/// What a node was told, by revision.
+#[derive(Debug, Default)]
+pub(crate) struct KeptLog {
+    /// The latest revision.
+    pub(crate) head: u64,
+    /// Deletions up to this revision are forgotten.
+    pub(crate) floor: u64,
+    /// The last change of each object; without a fingerprint, its deletion.
+    pub(crate) entries: Vec<(ObjectKey, u64, Option<Fingerprint>)>,
 }
 
 /// So many schemas are kept: some versions of each protocol.
@@ -140,6 +165,15 @@ impl Store {
         work.await?
     }
 
+    /// Keeps changes in the logs of nodes, all or none.
+    ///
+    /// # Errors
+    /// The write failed.
+    pub(crate) async fn keep_log(&self, rows: Vec<LogRow>) -> Result<(), StoreError> {
+        let work = self.writer.run(move |job| logs::keep(job, &rows));
+        Ok(work.await?)
+    }
+
     /// Forgets a device.
     ///
     /// # Errors
@@ -161,6 +195,27 @@ impl Store {
         }
         self.writer.close().await;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// Lets SQLite refuse what the logs write, or lets it be.
+    pub(crate) async fn refuse_logs(&self, refuse: bool) {
+        let sql = match refuse {
+            true => {
+                "CREATE TRIGGER refuse BEFORE INSERT ON log_entries
+                 BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            }
+            false => "DROP TRIGGER refuse",
+        };
+        let done = self.writer.run(move |job| job.execute_batch(sql)).await;
+        done.unwrap();
+    }
+
+    /// How many jobs failed.
+    pub(crate) fn errors(&self) -> u64 {
+        self.writer.health().errors
     }
 }
 
@@ -323,6 +378,7 @@ mod tests {
             assert_eq!(contents.reports[&device].payload.as_ref(), [2]);
             assert_eq!(contents.nodes["n"].report.as_ref(), [1]);
             assert_eq!(contents.schemas.len(), schemas);
+            assert!(contents.logs.nodes.is_empty() && contents.logs.epoch.0 > 0);
             assert_eq!(store.open_node("n", Epoch(5), 10).await.unwrap(), 3);
         }
     }

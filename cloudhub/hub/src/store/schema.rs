@@ -4,13 +4,13 @@ use longshore_link::SchemaReport;
 use longshore_sqlite::{Connection, Schema, SqlError};
 use longshore_types::DeviceName;
 
-use super::{Contents, StoredNode, StoredReport};
+use super::{Contents, StoredNode, StoredReport, logs};
 
 pub(super) static SCHEMA: Schema = Schema {
     owner: "hub",
     without: "the hub starts with an empty one and edges send their state again",
     application: 0x4c53_4862, // "LSHb"
-    migrations: &[FIRST, SCHEMAS],
+    migrations: &[FIRST, SCHEMAS, logs::TABLES],
 };
 
 const FIRST: &str = "
@@ -38,7 +38,10 @@ CREATE TABLE IF NOT EXISTS schemas (
 ";
 
 pub(super) fn read(connection: &Connection) -> Result<Contents, SqlError> {
-    let mut contents = Contents::default();
+    let mut contents = Contents {
+        logs: logs::read(connection)?,
+        ..Contents::default()
+    };
     let mut statement = connection.prepare("SELECT device, node, payload FROM reports")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {

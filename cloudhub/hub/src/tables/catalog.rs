@@ -227,12 +227,11 @@ fn remove(map: &mut HashMap<String, BTreeSet<ObjectKey>>, node: &str, key: &Obje
 
 #[cfg(test)]
 mod tests {
-    use longshore_link::Epoch;
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
-    use crate::{kinds::made_up, tables::logs::Logs};
+    use crate::{kinds::made_up, store::KeptLogs, tables::logs::Logs};
 
     /// A catalog and the logs that follow it.
     struct Followed {
@@ -245,7 +244,7 @@ mod tests {
         fn new() -> Self {
             Self {
                 catalog: Catalog::new(&made_up::TABLE),
-                logs: Logs::new(Epoch(1)),
+                logs: Logs::new(KeptLogs::default()),
             }
         }
 
@@ -261,7 +260,7 @@ mod tests {
 
         fn change(&mut self, change: impl FnOnce(&mut Catalog) -> Touched) -> Touched {
             let mut touched = change(&mut self.catalog);
-            self.logs.apply(std::mem::take(&mut touched.logs));
+            self.logs.apply_at_once(std::mem::take(&mut touched.logs));
             touched
         }
 
@@ -345,7 +344,8 @@ mod tests {
         let left = [device("a", 1, "n1", "boiler"), device("gone", 1, "n2", "")];
         for (key, object) in left {
             let (node, content) = (object.node, Some(object.content));
-            hub.logs.apply(vec![LogChange::One { node, key, content }]);
+            hub.logs
+                .apply_at_once(vec![LogChange::One { node, key, content }]);
         }
         hub.change(|catalog| catalog.replace("DeviceModel", HashMap::from([model("boiler", 2)])));
         hub.put(model("meter", 3));

@@ -44,6 +44,8 @@ pub(crate) struct Store {
     pub(crate) schemas_of_hub: Option<Vec<u64>>,
     pub(crate) outbox: BTreeMap<u64, Bytes>,
     pub(crate) snapshots: usize,
+    /// Changes that came, also those that changed nothing.
+    pub(crate) changes: usize,
     pub(crate) connections: usize,
     pub(crate) ended: Option<String>,
 }
@@ -203,6 +205,7 @@ fn apply(store: &mut Store, effect: EdgeEffect) -> Option<EdgeEvent> {
                 store.raw.clear();
                 store.snapshots += 1;
             }
+            store.changes += changes.len();
             for change in changes {
                 let key = change.key.to_string();
                 match change.content {

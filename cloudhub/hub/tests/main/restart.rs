@@ -3,18 +3,25 @@
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
+use futures::{StreamExt, stream};
 use kube::{
     Client,
+    api::{DeleteParams, Patch, PatchParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
-use serde_json::Value;
+use longshore_apiserver::ApiServer;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::{
-    edge::Edge,
-    harness::{config_text, create, credentials, device, model, reading, reported, wait},
+    edge::{Edge, Store},
+    harness::{
+        TestHub, api, config_text, create, credentials, device, model, reading, reported, wait,
+    },
 };
 
 /// `cloudhub` as a process. Dropping it kills it.
@@ -128,11 +135,77 @@ async fn what_was_acknowledged_survives_a_kill() {
         s.outbox.is_empty()
     })
     .await;
-    assert_eq!(edge.store.lock().unwrap().objects.len(), 2);
+    {
+        let store = edge.store.lock().unwrap();
+        assert_eq!(store.objects.len(), 2);
+        assert_eq!(store.snapshots, 1, "it went on after the kill");
+    }
     wait(&client, "DeviceStatus", "boiler", "moves on", |s| {
         reported(s) == "21"
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_hub_goes_on_with_the_log_of_each_node() {
+    let hub = TestHub::start().await;
+    hub.create(model("boiler")).await;
+    let devices = stream::iter(0..1000);
+    let create = |n| hub.create(device(&format!("d{n}"), "boiler", "edge-1"));
+    devices.for_each_concurrent(64, create).await;
+    let edge = hub.edge("edge-1");
+    edge.wait("all came", |s| s.objects.len() == 1001).await;
+    let credentials = hub.credentials("edge-1");
+    let seen = |store: &Mutex<Store>| {
+        let store = store.lock().unwrap();
+        (store.snapshots, store.changes)
+    };
+    let (snapshots, changes) = seen(&edge.store);
+
+    // What is made behind the restart comes alone.
+    let folder = stop(hub).await;
+    edge.wait_ended().await;
+    let hub = TestHub::start_in(folder).await;
+    let edge = Edge::connect_with(hub.link(), "edge-1", &credentials, edge.store.clone());
+    hub.create(device("last", "boiler", "edge-1")).await;
+    edge.wait("the new one came", |s| {
+        s.objects.contains_key("Device default/last")
+    })
+    .await;
+    assert_eq!(seen(&edge.store), (snapshots, changes + 1));
+
+    // What happens while the hub is down comes behind it, and nothing else.
+    let folder = stop(hub).await;
+    edge.wait_ended().await;
+    let database = folder.path().join("state/kubernetes.db");
+    let server = ApiServer::open(longshore_apiserver::Config::new(database)).unwrap();
+    let devices = api(&Client::new(server.router(), "default"), "Device");
+    let label = Patch::Merge(json!({"metadata": {"labels": {"painted": "red"}}}));
+    let patched = devices.patch("d7", &PatchParams::default(), &label).await;
+    patched.unwrap();
+    let deleted = devices.delete("d8", &DeleteParams::default()).await;
+    deleted.unwrap();
+    server.shutdown().await;
+    let hub = TestHub::start_in(folder).await;
+    let edge = Edge::connect_with(hub.link(), "edge-1", &credentials, edge.store.clone());
+    edge.wait("both came", |s| {
+        s.objects["Device default/d7"]["metadata"]["labels"]["painted"] == "red"
+            && !s.objects.contains_key("Device default/d8")
+    })
+    .await;
+    assert_eq!(seen(&edge.store), (snapshots, changes + 3));
+    hub.hub.stop().await;
+}
+
+async fn stop(hub: TestHub) -> TempDir {
+    let TestHub {
+        folder,
+        hub,
+        client,
+    } = hub;
+    drop(client);
+    hub.stop().await;
+    folder
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

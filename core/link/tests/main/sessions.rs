@@ -257,4 +257,20 @@ fn the_log_keeps_the_latest_of_each_object_and_few_deletions() {
         "a revision of another life"
     );
     assert_eq!(log.len(), 1);
+
+    // As it was kept: objects and deletions with their revisions.
+    let entries = [
+        (key(0), 4, Some(content(9))),
+        (key(1), 5, None),
+        (key(2), 6, None),
+    ];
+    let mut log = ChangeLog::restored(Epoch(1), LogConfig { deletions: 1 }, 6, 3, entries);
+    assert_eq!((log.head(), log.floor(), log.len()), (6, 5, 1));
+    assert!(!log.put(key(0), content(9)), "it is held");
+    assert!(matches!(
+        log.read_after(5, 10_000),
+        Reading::Changes { to: 6, changes } if changes.len() == 1
+    ));
+    assert!(log.put(key(0), content(10)));
+    assert_eq!(log.head(), 7);
 }
