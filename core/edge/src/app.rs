@@ -10,6 +10,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use longshore_process::{
     Explain, Health, Loss, Lost, RunFile, Running, Stage, Tasks, http, run_file::RunFileError,
 };
+use longshore_twin::Nobody;
 use tokio::sync::watch;
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     manifests,
     mappers::Mappers,
     metrics,
-    ports::{BusPort, LinkState, NoBus},
+    ports::{BusPort, LinkState},
     store::{StoreError, StoreHandle},
     sync::{self, Sync},
     twin,
@@ -94,7 +95,7 @@ impl App {
             inbox,
             bus: match &bus {
                 Some(bus) => Arc::clone(bus) as Arc<dyn BusPort>,
-                None => Arc::new(NoBus),
+                None => Arc::new(Nobody),
             },
             store: store.clone(),
             mappers: mappers.clone(),

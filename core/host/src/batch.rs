@@ -156,7 +156,7 @@ impl Batch {
             put(offset_of!(abi::Completion, token), &token.to_ne_bytes());
             put(
                 offset_of!(abi::Completion, status),
-                &status.code().to_ne_bytes(),
+                &crate::command::code_of(*status).to_ne_bytes(),
             );
             put(
                 offset_of!(abi::Completion, message) + LENGTH_IN_PAYLOAD,
@@ -216,9 +216,10 @@ impl Batch {
             .iter()
             .map(move |completion| CompletionRef {
                 token: u64_at(completion, offset_of!(abi::Completion, token)),
-                status: Status::from_code(
-                    u32_at(completion, offset_of!(abi::Completion, status)) as i32
-                ),
+                status: crate::command::status_of(u32_at(
+                    completion,
+                    offset_of!(abi::Completion, status),
+                ) as i32),
                 message: texts.utf8(word_at(
                     completion,
                     offset_of!(abi::Completion, message) + LENGTH_IN_PAYLOAD,

@@ -1,135 +1,35 @@
-//! What the edge asks of a mapper, and how it ended.
-
-use std::time::Duration;
+//! The contract's codes of how a command ended.
 
 use longshore_abi as abi;
-use longshore_types::Value;
+pub use longshore_types::command::{Command, CommandKind, Status};
 
-/// What the edge asks of a mapper. Each command that was submitted gets one
-/// completion, unless the mapper goes down first.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Command {
-    /// Comes back in the completion.
-    pub token: u64,
-    /// The device's id, chosen by the edge.
-    pub device: u32,
-    /// Time that it may take from `submit` on. A mapper that says nothing for
-    /// a while longer than this counts as hung.
-    pub budget: Duration,
-    /// What to do.
-    pub kind: CommandKind,
+const CODES: [(i32, Status); 11] = [
+    (abi::STATUS_OK, Status::Ok),
+    (abi::STATUS_INVALID_ARGUMENT, Status::InvalidArgument),
+    (abi::STATUS_INVALID_CONFIG, Status::InvalidConfig),
+    (abi::STATUS_UNSUPPORTED, Status::Unsupported),
+    (abi::STATUS_TIMEOUT, Status::Timeout),
+    (abi::STATUS_LINE, Status::Line),
+    (abi::STATUS_REFUSED, Status::Refused),
+    (abi::STATUS_PANIC, Status::Panic),
+    (abi::STATUS_STOPPED, Status::Stopped),
+    (abi::STATUS_BUSY, Status::Busy),
+    (abi::STATUS_INTERNAL, Status::Internal),
+];
+
+/// The status with this code.
+pub(crate) fn status_of(code: i32) -> Status {
+    let known = CODES.iter().find(|(known, _)| *known == code);
+    known.map_or(Status::Unknown(code), |(_, status)| *status)
 }
 
-/// The kinds of [`Command`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum CommandKind {
-    /// Create or replace the device from this configuration (JSON).
-    Configure(String),
-    /// Forget the device and its points.
-    Remove,
-    /// Read the point now.
-    Read {
-        /// The point's id.
-        point: u32,
-    },
-    /// Write the raw value to the point.
-    Write {
-        /// The point's id.
-        point: u32,
-        /// The value.
-        value: Value,
-    },
-    /// Call a method of the device: the JSON object `{"name", "config",
-    /// "arguments"}`. The completion's message is the result as JSON.
-    Call(String),
-    /// Look for devices as this JSON object says; the mapper's schema describes
-    /// it under `discovery`. The completion's message is JSON, of up to 4 MiB.
-    Discover(String),
-}
-
-/// How a command ended; the codes are `longshore_abi::STATUS_*`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Status {
-    /// Done.
-    Ok,
-    /// Unknown device or point, wrong type of value.
-    InvalidArgument,
-    /// The configuration is wrong.
-    InvalidConfig,
-    /// Unknown command.
-    Unsupported,
-    /// The deadline passed first.
-    Timeout,
-    /// The line broke.
-    Line,
-    /// The device said no.
-    Refused,
-    /// A panic inside of the mapper.
-    Panic,
-    /// The instance is stopped.
-    Stopped,
-    /// A queue inside of the mapper is full.
-    Busy,
-    /// A fault of the mapper itself.
-    Internal,
-    /// A code that this host does not know.
-    Unknown(i32),
-}
-
-impl Status {
-    /// The status with this code.
-    pub fn from_code(code: i32) -> Self {
-        match code {
-            abi::STATUS_OK => Self::Ok,
-            abi::STATUS_INVALID_ARGUMENT => Self::InvalidArgument,
-            abi::STATUS_INVALID_CONFIG => Self::InvalidConfig,
-            abi::STATUS_UNSUPPORTED => Self::Unsupported,
-            abi::STATUS_TIMEOUT => Self::Timeout,
-            abi::STATUS_LINE => Self::Line,
-            abi::STATUS_REFUSED => Self::Refused,
-            abi::STATUS_PANIC => Self::Panic,
-            abi::STATUS_STOPPED => Self::Stopped,
-            abi::STATUS_BUSY => Self::Busy,
-            abi::STATUS_INTERNAL => Self::Internal,
-            other => Self::Unknown(other),
-        }
-    }
-
-    /// The code of the contract.
-    pub fn code(self) -> i32 {
-        match self {
-            Self::Ok => abi::STATUS_OK,
-            Self::InvalidArgument => abi::STATUS_INVALID_ARGUMENT,
-            Self::InvalidConfig => abi::STATUS_INVALID_CONFIG,
-            Self::Unsupported => abi::STATUS_UNSUPPORTED,
-            Self::Timeout => abi::STATUS_TIMEOUT,
-            Self::Line => abi::STATUS_LINE,
-            Self::Refused => abi::STATUS_REFUSED,
-            Self::Panic => abi::STATUS_PANIC,
-            Self::Stopped => abi::STATUS_STOPPED,
-            Self::Busy => abi::STATUS_BUSY,
-            Self::Internal => abi::STATUS_INTERNAL,
-            Self::Unknown(code) => code,
-        }
-    }
-}
-
-impl CommandKind {
-    /// Roughly the bytes that it holds, for the bound of the queue.
-    pub(crate) fn weight(&self) -> usize {
-        let text = match self {
-            Self::Configure(text) | Self::Call(text) | Self::Discover(text) => text.len(),
-            Self::Write {
-                value: Value::String(text),
-                ..
-            } => text.len(),
-            Self::Write {
-                value: Value::Bytes(bytes),
-                ..
-            } => bytes.len(),
-            _ => 0,
-        };
-        size_of::<Command>() + text
+/// The code of a status.
+pub(crate) fn code_of(status: Status) -> i32 {
+    match status {
+        Status::Unknown(code) => code,
+        status => CODES
+            .iter()
+            .find(|(_, known)| *known == status)
+            .map_or(abi::STATUS_INTERNAL, |(code, _)| *code),
     }
 }

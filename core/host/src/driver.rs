@@ -399,7 +399,7 @@ impl Driver {
                     self.watchdog.done(queued.command.token);
                     self.renewal.returned(queued.command.token);
                 }
-                let status = Status::from_code(other);
+                let status = crate::command::status_of(other);
                 let ended: Vec<_> = frame
                     .iter()
                     .map(|queued| {

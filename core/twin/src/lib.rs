@@ -1,1 +1,44 @@
 //! The twin engine: what devices are, what they should be, and who hears of it.
+//!
+//! State, inputs and the time go in; messages for the bus, commands for the
+//! mappers, rows for the store and reports for the hub come out. There is no
+//! socket, file, thread or clock in it, so a test drives years of a plant in
+//! milliseconds. The task around it is `core/edge/src/twin`.
+//!
+//! # Expected flow
+//!
+//! 1. [`Reconciliation`] compares the store's objects with what the engine
+//!    serves; [`Engine::mapper_up`] and [`Engine::mapper_down`] say who can be asked.
+//! 2. [`Engine::samples`] takes a batch of readings, [`Engine::completion`] the
+//!    end of a command, [`Engine::tick`] the time.
+//! 3. After each of them the caller takes [`Engine::messages`] to the bus and
+//!    carries out [`Engine::take_outputs`]. What was not taken is given back
+//!    ([`Engine::not_submitted`], [`Engine::not_retained`]) and comes again.
+//!
+//! # Guarantees
+//!
+//! - A batch of readings is taken in one pass, and one message per device goes
+//!   out, only if somebody listens ([`Interest`]). Nothing is allocated for a
+//!   sample that carries a number.
+//! - A desired value is checked before it is written, and confirmed by reading
+//!   it back; what became of it is kept over restarts.
+//! - Devices, models and mappers may come and go in any order; what is not
+//!   touched by a change is not disturbed by it.
+
+mod blob;
+mod desired;
+mod engine;
+mod events;
+mod format;
+mod outputs;
+mod point;
+mod reconcile;
+mod rules;
+
+pub use engine::{Counters, Engine, MapperInfo, Now};
+pub use outputs::{
+    DesiredRow, DeviceChange, Interest, LocalUpdate, MembershipChange, Message, Nobody, Outputs,
+    PropertyChange, Retained, TwinBlob, UpdateError,
+};
+pub use point::Reading;
+pub use reconcile::{KINDS, Object, Reconciliation};

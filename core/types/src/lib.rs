@@ -6,6 +6,7 @@
 //! Longshore adds lives where that API leaves room (see [`policy`]).
 
 pub mod backoff;
+pub mod command;
 pub mod crd;
 pub mod device;
 pub mod effective;

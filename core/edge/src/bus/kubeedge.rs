@@ -18,10 +18,7 @@ use longshore_types::{
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
-use crate::{
-    ports::{DeviceChange, MembershipChange},
-    twin::LocalUpdate,
-};
+use longshore_twin::{DeviceChange, LocalUpdate, MembershipChange};
 
 /// The topics that are published when something changes.
 pub(super) const CHANGES: [DeviceEvent; 2] = [

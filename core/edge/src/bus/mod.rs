@@ -8,7 +8,7 @@
 //!
 //! # Guarantees
 //!
-//! - Nobody formats what nobody reads: [`BusPort::wanted`] follows the
+//! - Nobody formats what nobody reads: [`Interest::wanted`](longshore_twin::Interest::wanted) follows the
 //!   subscriptions of the embedded broker. With an external broker it is not
 //!   known who listens, so everything is published there.
 //! - A request on one of KubeEdge's topics gets exactly one answer, or is
@@ -36,15 +36,13 @@ use std::{
 
 use bytes::Bytes;
 use longshore_process::{Explain, Loss, Stage, Tasks};
+use longshore_twin::Message;
 use longshore_types::{DeviceName, NodeName, Topic};
 use tokio::sync::watch;
 
 pub use self::access::User;
 use self::{interest::Interest, outgoing::Outgoing};
-use crate::{
-    ports::{BusPort, DeviceChange, MembershipChange},
-    twin::TwinHandle,
-};
+use crate::{ports::BusPort, twin::TwinHandle};
 
 /// The embedded broker writes each session before it accepts a client; with
 /// less room it cannot.
@@ -263,8 +261,8 @@ impl Bus {
     }
 }
 
-impl BusPort for Bus {
-    fn interest(&self) -> u64 {
+impl longshore_twin::Interest for Bus {
+    fn version(&self) -> u64 {
         self.interest
             .as_ref()
             .map_or(0, |interest| interest.version())
@@ -285,9 +283,11 @@ impl BusPort for Bus {
                 .any(|event| self.wanted(&Topic::device(device, *event).to_string())),
         }
     }
+}
 
-    fn publish(&self, topic: &Arc<str>, payload: Bytes) {
-        self.outgoing.batch(topic.clone(), payload);
+impl BusPort for Bus {
+    fn send(&self, message: Message) {
+        self.outgoing.send(message);
     }
 
     fn retain(&self, topic: Arc<str>, payload: Bytes) -> bool {
@@ -296,14 +296,6 @@ impl BusPort for Bus {
 
     fn has_room(&self) -> bool {
         self.outgoing.has_room()
-    }
-
-    fn changed(&self, change: DeviceChange) {
-        self.outgoing.change(change);
-    }
-
-    fn membership(&self, change: MembershipChange) {
-        self.outgoing.membership(change);
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -8,13 +8,13 @@ use std::sync::{
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use longshore_twin::Message as Told;
 use longshore_types::{
     NodeName, Topic,
     topic::{DeviceEvent, NodeEvent},
 };
 
 use super::{BusCounters, kubeedge};
-use crate::ports::{DeviceChange, MembershipChange};
 
 /// Messages that may wait for the broker …
 const QUEUE: usize = 2048;
@@ -28,12 +28,9 @@ const ROOM: usize = QUEUE / 2;
 /// Something to publish.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// A formatted payload, QoS 0.
-    Batch { topic: Arc<str>, payload: Bytes },
-    /// To be formatted as KubeEdge's document and delta, QoS 1.
-    Change(DeviceChange),
-    /// To be formatted as KubeEdge's `membership/updated`, QoS 1.
-    Membership(MembershipChange),
+    /// By the twin engine. A batch is formatted and of QoS 0; changes and
+    /// membership become KubeEdge's messages here, of QoS 1.
+    Told(Told),
     /// An answer, QoS 1.
     Answer { topic: String, payload: Vec<u8> },
     /// A formatted payload, QoS 1, retained.
@@ -96,16 +93,11 @@ impl Outgoing {
         self.queue.capacity() >= ROOM && self.bytes.load(Ordering::Relaxed) < QUEUE_BYTES / 2
     }
 
-    pub(super) fn batch(&self, topic: Arc<str>, payload: Bytes) {
-        self.try_send(Message::Batch { topic, payload });
-    }
-
-    pub(super) fn change(&self, change: DeviceChange) {
-        self.try_send(Message::Change(change));
-    }
-
-    pub(super) fn membership(&self, change: MembershipChange) {
-        self.try_send(Message::Membership(change));
+    /// What there is no room for is dropped and counted.
+    pub(super) fn send(&self, message: Told) {
+        if !self.put(Message::Told(message)) {
+            BusCounters::add(&self.counters.dropped);
+        }
     }
 
     /// Waits for room: who asks may be made to wait, the twin engine may not.
@@ -119,12 +111,6 @@ impl Outgoing {
     /// False when there is no room: who sends it tries again.
     pub(super) fn retained(&self, topic: Arc<str>, payload: Bytes) -> bool {
         self.put(Message::Retained { topic, payload })
-    }
-
-    fn try_send(&self, message: Message) {
-        if !self.put(message) {
-            BusCounters::add(&self.counters.dropped);
-        }
     }
 
     fn put(&self, message: Message) -> bool {
@@ -142,9 +128,11 @@ impl Message {
     /// Bytes of a payload that stands already.
     fn size(&self) -> usize {
         match self {
-            Self::Batch { payload, .. } | Self::Retained { payload, .. } => payload.len(),
+            Self::Told(Told::Batch { payload, .. }) | Self::Retained { payload, .. } => {
+                payload.len()
+            }
             Self::Answer { payload, .. } => payload.len(),
-            Self::Change(_) | Self::Membership(_) => 0,
+            Self::Told(Told::Changed(_) | Told::Membership(_)) => 0,
         }
     }
 
@@ -160,7 +148,7 @@ impl Message {
         let at_least_once =
             |topic: Topic, payload: Vec<u8>| Some(packet(topic.to_string(), payload.into()));
         match self {
-            Self::Batch { topic, payload } => {
+            Self::Told(Told::Batch { topic, payload }) => {
                 packets[0] = Some(Packet {
                     topic: topic.as_ref().to_owned(),
                     payload,
@@ -174,7 +162,7 @@ impl Message {
                     ..packet(topic.as_ref().to_owned(), payload)
                 });
             }
-            Self::Change(change) => {
+            Self::Told(Told::Changed(change)) => {
                 packets[0] = at_least_once(
                     Topic::device(&change.device, DeviceEvent::TwinUpdateDocument),
                     kubeedge::document(&change, now_ms),
@@ -186,7 +174,7 @@ impl Message {
                     )
                 });
             }
-            Self::Membership(change) => {
+            Self::Told(Told::Membership(change)) => {
                 packets[0] = at_least_once(
                     Topic::node(node.clone(), NodeEvent::MembershipUpdated),
                     kubeedge::membership_updated(&change, now_ms),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use longshore_process::{Running, Tasks, report};
+use longshore_twin::{DeviceChange, Interest as _, Message, PropertyChange};
 use longshore_types::{
     DeviceName, NodeName, Quality, Topic, Value,
     device::PropertyType,
@@ -18,7 +19,7 @@ use tempfile::TempDir;
 
 use super::{Bus, BusMode, EmbeddedOptions, ExternalOptions, KubeEdgeTopics, User, kubeedge};
 use crate::{
-    ports::{BusPort, DeviceChange, PropertyChange},
+    ports::BusPort,
     twin::{self, Request},
 };
 
@@ -242,7 +243,9 @@ async fn a_change_reaches_a_subscriber_of_kubeedges_topics_and_only_when_there_i
     assert_ne!(broker.bus.interest(), version);
     assert!(!broker.bus.wanted("longshore/default/boiler/batch"));
 
-    broker.bus.changed(change(20.0, 21.5, Some("30")));
+    broker
+        .bus
+        .send(Message::Changed(change(20.0, 21.5, Some("30"))));
     let got = lines(subscriber).await;
     assert_eq!(
         got[0].0,
@@ -279,10 +282,11 @@ async fn a_batch_reaches_its_subscriber() {
     let topic: Arc<str> = "longshore/default/boiler/batch".into();
     let subscriber = subscribe(broker.port, "longshore/+/+/batch", 1, &[]);
     until("interest in batches", || broker.bus.wanted(&topic)).await;
-    broker.bus.publish(
-        &topic,
-        bytes::Bytes::from_static(br#"{"timestamp":1,"values":{"temperature":21.5}}"#),
-    );
+    let payload = br#"{"timestamp":1,"values":{"temperature":21.5}}"#;
+    broker.bus.send(Message::Batch {
+        topic,
+        payload: bytes::Bytes::from_static(payload),
+    });
     assert_eq!(lines(subscriber).await[0].1["values"]["temperature"], 21.5);
 }
 

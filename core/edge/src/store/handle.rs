@@ -8,6 +8,7 @@ use std::{
 };
 
 use longshore_sqlite::{Answer, Job, SqlError, Writer};
+use longshore_twin::{DesiredRow, TwinBlob};
 use tokio::sync::watch;
 
 use super::{StoreError, StoreHealth, objects, outbox, schema, twins};
@@ -125,26 +126,6 @@ pub struct OutboxSize {
     pub bytes: u64,
     /// Telemetry dropped since start because the budget was used up.
     pub dropped: u64,
-}
-
-/// A device's twins, packed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TwinBlob {
-    /// `namespace/name`.
-    pub device: String,
-    /// Packed; empty deletes the row.
-    pub data: Vec<u8>,
-}
-
-/// A local desired value, or the outcome of a write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DesiredRow {
-    /// `namespace/name`.
-    pub device: String,
-    /// The property.
-    pub property: String,
-    /// JSON owned by the twin engine; `None` deletes the row.
-    pub json: Option<String>,
 }
 
 /// Signals of what was committed.

@@ -20,10 +20,11 @@ mod schema;
 mod twins;
 
 pub use handle::{
-    Apply, Change, DesiredRow, HubPosition, NewRecord, Object, ObjectKey, OutboxRecord, OutboxSize,
-    RecordClass, Source, StoreHandle, TwinBlob,
+    Apply, Change, HubPosition, NewRecord, Object, ObjectKey, OutboxRecord, OutboxSize,
+    RecordClass, Source, StoreHandle,
 };
 pub use longshore_sqlite::{Answer, Error as StoreError, Health as StoreHealth};
+pub use longshore_twin::{DesiredRow, TwinBlob};
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use longshore_sqlite::{Connection, SqlError, params};
 
-use super::handle::{DesiredRow, TwinBlob};
+use longshore_twin::{DesiredRow, TwinBlob};
 
 pub(super) fn all(connection: &Connection) -> Result<Vec<TwinBlob>, SqlError> {
     let mut statement = connection.prepare_cached("SELECT device, data FROM twins")?;

@@ -8,23 +8,21 @@ use std::{
 
 use longshore_host::{Batch, MapperEvent, MapperState};
 use longshore_process::Stop;
-use longshore_types::NodeName;
+use longshore_twin::{Engine, KINDS, MapperInfo, Now, Reading, Reconciliation, UpdateError};
+use longshore_types::{NodeName, command::Command};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::MissedTickBehavior,
 };
 
 use super::{
-    engine::{Engine, MapperInfo, Now},
-    handle::{EngineStats, Request, TwinInbox, UpdateError},
-    point::Reading,
-    reconcile::{KINDS, Reconciliation},
+    handle::{EngineStats, Request, TwinInbox},
     saver::Saver,
 };
 use crate::{
     mappers::{Entry, Mappers, describe},
     ports::{BusPort, LinkState},
-    store::{Object, StoreHandle},
+    store::{Object, Source, StoreHandle},
 };
 
 /// How often the engine looks at the time. Commands and payloads do not wait
@@ -34,6 +32,8 @@ const TICK: Duration = Duration::from_millis(50);
 const EVENTS: usize = 64;
 /// Turns that the bus gets to send what waits.
 const TURNS: usize = 64;
+/// Pause between two looks whether clients can use the bus.
+const BUS_LOOK_MS: u64 = 1_000;
 /// How long after a change of the objects memory is given back: the mappers
 /// have their configurations by then.
 const TIDY_MS: u64 = 3_000;
@@ -47,7 +47,7 @@ pub struct Parts {
     pub node: NodeName,
     /// Requests of local clients.
     pub inbox: TwinInbox,
-    /// The bus, or [`crate::ports::NoBus`].
+    /// The bus, or [`longshore_twin::Nobody`].
     pub bus: Arc<dyn BusPort>,
     /// The store.
     pub store: StoreHandle,
@@ -72,6 +72,8 @@ struct Driver {
     /// Reading all objects takes time where there are many; so long it rests.
     rest_until: Instant,
     reconciled: bool,
+    /// When the bus is asked again whether clients can use it.
+    next_bus_look: u64,
     /// When memory is to be given back.
     tidy_at: Option<u64>,
     /// Who waits for the end of a call.
@@ -92,6 +94,7 @@ pub async fn run(parts: Parts, mut stop: Stop) {
         changed: true,
         rest_until: Instant::now(),
         reconciled: false,
+        next_bus_look: 0,
         tidy_at: None,
         calls: HashMap::new(),
         parts,
@@ -100,8 +103,8 @@ pub async fn run(parts: Parts, mut stop: Stop) {
     driver.work(&mut stop).await;
     let now = driver.now();
     driver.engine.tick(now);
-    let outputs = driver.engine.take_outputs();
-    driver.saver.queue(outputs.desired, outputs.forgotten);
+    // Commands would find no mapper any more.
+    drop(driver.hand_out());
     driver.saver.finish(&mut driver.engine, now).await;
 }
 
@@ -180,6 +183,10 @@ impl Driver {
         let linked = self.parts.link.borrow().is_connected();
         self.engine.set_linked(linked);
         self.look_at_mappers(now);
+        if now.ms >= self.next_bus_look {
+            self.next_bus_look = now.ms + BUS_LOOK_MS;
+            self.engine.set_bus_ready(self.parts.bus.ready().is_ok());
+        }
         self.engine.tick(now);
         self.saver.work(&mut self.engine, now);
         if self.tidy_at.is_some_and(|at| now.ms >= at) {
@@ -220,6 +227,7 @@ impl Driver {
 
     fn events(&mut self, first: MapperEvent) {
         self.event(first);
+        self.publish();
         for _ in 1..EVENTS {
             if !self.parts.bus.has_room() {
                 break;
@@ -228,6 +236,7 @@ impl Driver {
                 break;
             };
             self.event(event);
+            self.publish();
         }
         let now = self.now();
         self.engine.pump(now);
@@ -345,7 +354,12 @@ impl Driver {
 
     fn apply(&mut self, objects: &[Object]) {
         let now = self.now();
-        let seen = Reconciliation::new(&self.parts.node, objects).run(&mut self.engine, now);
+        let seen = Reconciliation::new(
+            &self.parts.node,
+            objects.iter().map(view),
+            longshore_link::fingerprint,
+        )
+        .run(&mut self.engine, now);
         self.engine.retain_devices(|name| seen.contains(name), now);
         if !std::mem::replace(&mut self.reconciled, true) {
             self.engine.forget_orphans();
@@ -406,23 +420,44 @@ impl Driver {
         }
     }
 
+    /// Takes to the bus what the engine has for it.
+    fn publish(&mut self) {
+        for message in self.engine.messages() {
+            self.parts.bus.send(message);
+        }
+    }
+
+    /// Gives bus, store and callers what is for them; what is for the mappers
+    /// comes back.
+    fn hand_out(&mut self) -> Vec<(usize, Command)> {
+        self.publish();
+        let outputs = self.engine.take_outputs();
+        for retained in outputs.retained {
+            let (topic, payload) = (retained.topic.clone(), retained.payload.clone());
+            if !self.parts.bus.retain(topic, payload) {
+                self.engine.not_retained(retained);
+            }
+        }
+        self.saver.queue(outputs.desired, outputs.forgotten);
+        for (number, result) in outputs.calls {
+            if let Some(reply) = self.calls.remove(&number) {
+                // Whoever called may not wait any more.
+                let _ = reply.send(result);
+            }
+        }
+        outputs.commands
+    }
+
     /// Carries out what the engine asks for.
     fn flush(&mut self) {
         // Giving commands back may ask for more.
         for _ in 0..4 {
-            let mut outputs = self.engine.take_outputs();
-            self.saver.queue(outputs.desired, outputs.forgotten);
-            for (number, result) in outputs.calls {
-                if let Some(reply) = self.calls.remove(&number) {
-                    // Whoever called may not wait any more.
-                    let _ = reply.send(result);
-                }
-            }
-            if outputs.commands.is_empty() {
+            let mut commands = self.hand_out();
+            if commands.is_empty() {
                 return;
             }
-            outputs.commands.sort_by_key(|(mapper, _)| *mapper);
-            let mut commands = outputs.commands.into_iter().peekable();
+            commands.sort_by_key(|(mapper, _)| *mapper);
+            let mut commands = commands.into_iter().peekable();
             while let Some((mapper, first)) = commands.next() {
                 let mut group = vec![first];
                 while let Some((_, command)) = commands.next_if(|(next, _)| *next == mapper) {
@@ -436,6 +471,17 @@ impl Driver {
                 }
             }
         }
+    }
+}
+
+fn view(object: &Object) -> longshore_twin::Object<'_> {
+    longshore_twin::Object {
+        kind: &object.key.kind,
+        namespace: &object.key.namespace,
+        name: &object.key.name,
+        uid: &object.uid,
+        of_folder: object.source == Source::Manifest,
+        json: &object.json,
     }
 }
 

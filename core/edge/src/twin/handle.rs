@@ -7,29 +7,10 @@ use longshore_types::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use longshore_twin::{LocalUpdate, UpdateError};
+
 /// Requests that may wait for the engine; callers wait when it is full.
 const QUEUE: usize = 64;
-
-/// A change that a local client asks for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LocalUpdate {
-    /// The property.
-    pub property: String,
-    /// What it should be; kept over restarts until the Device's desired value changes.
-    pub expected: Option<String>,
-    /// What it is, from a client that measures by itself.
-    pub actual: Option<String>,
-}
-
-/// A local update was refused and nothing of it was applied, or a call failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct UpdateError {
-    /// 400, 404, 409 or 500, as in KubeEdge; calls also know 429, 502 and 504.
-    pub code: u16,
-    /// Why.
-    pub reason: String,
-}
 
 /// What the engine counted since start, and what it holds now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 
 use longshore_link::Up;
+use longshore_twin::{DesiredRow, Engine, Now, TwinBlob};
 use longshore_types::report::DeviceReport;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::engine::{Engine, Now};
-use crate::store::{Answer, DesiredRow, NewRecord, RecordClass, StoreError, StoreHandle, TwinBlob};
+use crate::store::{Answer, NewRecord, RecordClass, StoreError, StoreHandle};
 
 /// Devices of one job.
 const DEVICES: usize = 256;

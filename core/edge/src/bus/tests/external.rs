@@ -53,7 +53,7 @@ async fn an_external_broker_may_be_down_come_and_go() {
         bus.ready().is_err_and(|reason| reason.contains("refused"))
     })
     .await;
-    bus.changed(change(1.0, 2.0, None));
+    bus.send(Message::Changed(change(1.0, 2.0, None)));
     until("the drop to be counted", || {
         bus.counters()
             .dropped
@@ -158,7 +158,7 @@ async fn what_a_broker_refuses_is_told() {
     let (bus, _tasks) = external(port).await;
     let refusal = "the broker refuses the subscription to $hw/events/device/+/+/state/update";
     until("the refusal", || bus.ready() == Err(refusal.to_owned())).await;
-    bus.changed(change(1.0, 2.0, None));
+    bus.send(Message::Changed(change(1.0, 2.0, None)));
     until("it is published all the same", || {
         bus.counters().published.load(Relaxed) > 0
     })

@@ -1,7 +1,7 @@
 //! Devices, models and mappers come and go.
 
 use super::*;
-use crate::twin::engine::{CONFIGURES_UNDER_WAY, WRITES_UNDER_WAY};
+use crate::engine::{CONFIGURES_UNDER_WAY, WRITES_UNDER_WAY};
 
 #[test]
 fn the_mapper_gets_its_part_of_the_configuration() {
@@ -28,10 +28,10 @@ fn the_mapper_gets_its_part_of_the_configuration() {
 
 #[test]
 fn the_fingerprint_is_told_once_the_mapper_has_looked() {
-    let of = |objects: &[Object]| {
+    let of = |objects: &[Stored]| {
         let [model, device] = [&objects[0], &objects[1]];
         let model = Some(model.json.as_bytes());
-        longshore_link::fingerprint(device.json.as_bytes(), &device.uid, model)
+        fingerprint(device.json.as_bytes(), &device.uid, model)
     };
     let mut world = World::new();
     world.objects = vec![model(), device("boiler", None)];

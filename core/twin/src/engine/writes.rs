@@ -1,10 +1,21 @@
 //! Desired values: where they come from, and their way into the device.
+//!
+//! Why this is long: one value has two givers and three lives. The Device gives
+//! it, and so does a client of the bus; whoever spoke last counts, which is told
+//! by the Device's own text and metadata at the time when the other one spoke
+//! ([`DesiredValue::of_device`]). It has to outlive a changed model (the same
+//! text may mean another value), a restart of the edge (rows of the store) and a
+//! restart of the mapper. [`Engine::choose`] is the one place that decides
+//! between them. What happens to a value once it is chosen is the state machine
+//! of [`crate::desired`]; here its actions become commands. A property that is
+//! part of a register takes a detour: it is read first, one of a device at a
+//! time, or two of them would undo each other's bits.
 
 use std::time::Duration;
 
-use longshore_host::{CommandKind, Status};
 use longshore_types::{
     EffectiveDevice, Value,
+    command::{CommandKind, Status},
     device::WriteState,
     effective::{Desired, EffectiveProperty},
     policy::Confirm,
@@ -13,9 +24,8 @@ use longshore_types::{
 
 use super::{Engine, Now, SavedDesired, Setup, WRITES_UNDER_WAY, What};
 use crate::{
-    ports::{DeviceChange, PropertyChange},
-    store::DesiredRow,
-    twin::desired::{Action, Context, DesiredValue, Event, Outcome, State, of_device},
+    desired::{Action, Context, DesiredValue, Event, Outcome, State, of_device},
+    outputs::{DesiredRow, DeviceChange, Message, PropertyChange},
 };
 
 /// Pause of a part of a register while another part is being written.
@@ -176,17 +186,17 @@ impl Engine {
     fn tell_desired(&mut self, id: u32, point: u32, before: Option<PropertyReport>) {
         let wants = self
             .device(id)
-            .is_some_and(|device| self.bus.wants_changes(&device.name));
+            .is_some_and(|device| self.interest.wants_changes(&device.name));
         if !wants {
             return;
         }
         let current = self.property_twin(id, point);
         if let (Some(last), Some(current), Some(device)) = (before, current, self.device(id)) {
             let properties = vec![PropertyChange { last, current }];
-            self.bus.changed(DeviceChange {
+            self.messages.push(Message::Changed(DeviceChange {
                 device: device.name.clone(),
                 properties,
-            });
+            }));
         }
     }
 
@@ -471,7 +481,7 @@ impl Engine {
     }
 
     /// Time passes: whatever is due is done.
-    pub(crate) fn tick(&mut self, now: Now) {
+    pub fn tick(&mut self, now: Now) {
         self.scan_stale(now);
         self.tick_outages(now);
         self.tick_events(now);
@@ -479,7 +489,7 @@ impl Engine {
     }
 
     /// Commands whose turn has come.
-    pub(crate) fn pump(&mut self, now: Now) {
+    pub fn pump(&mut self, now: Now) {
         self.pump_configurations(now);
         self.tick_desired(now);
         self.pump_calls(now);

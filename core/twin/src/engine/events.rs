@@ -13,9 +13,10 @@ use serde_json::{Map, Value as Json};
 use std::sync::Arc;
 
 use super::{Engine, Now, view::shortened};
-use crate::twin::{
+use crate::{
     blob::SavedEvent,
     events::{Event, Verdict, fill},
+    outputs::Retained,
 };
 
 /// What a device can do beside its properties.
@@ -68,7 +69,12 @@ impl Engine {
     }
 
     pub(super) fn forget_event(&mut self, device: &DeviceName, event: &str) {
-        self.bus.retain(event_topic(device, event), Bytes::new());
+        let topic = event_topic(device, event);
+        self.out.retained.push(Retained {
+            topic,
+            payload: Bytes::new(),
+            event: None,
+        });
     }
 
     /// Evaluates the conditions of a device.
@@ -97,10 +103,10 @@ impl Engine {
                 event.values = self.values_of(id, &event.rule).to_string();
                 event.message = fill(&event.rule.message, |name| self.value_text(id, name));
             }
-            if event.unsent {
-                event.unsent = !self.tell_event(id, event);
+            if std::mem::take(&mut event.unsent) {
+                self.tell_event(id, event);
             }
-            open |= event.unsent || event.is_waiting();
+            open |= event.is_waiting();
         }
         if let Some(device) = self.device_mut(id) {
             device.behavior = Some(behavior);
@@ -121,14 +127,6 @@ impl Engine {
 
     /// Delays that pass, and what the bus did not take at once.
     pub(super) fn tick_events(&mut self, now: Now) {
-        if now.ms >= self.next_bus_look {
-            self.next_bus_look = now.ms + 1_000;
-            let ready = self.bus.ready().is_ok();
-            if ready && !self.bus_was_ready {
-                self.tell_all_events();
-            }
-            self.bus_was_ready = ready;
-        }
         for id in self.open_events.clone() {
             if self.device(id).is_some() {
                 self.look_at_events(id, now);
@@ -138,7 +136,28 @@ impl Engine {
         }
     }
 
-    /// The bus is there (again): what is retained may be of another time.
+    /// Whether clients can use the bus now. When it is there (again), what it
+    /// keeps may be of another time, so each event is told anew.
+    pub fn set_bus_ready(&mut self, ready: bool) {
+        if ready && !std::mem::replace(&mut self.bus_was_ready, ready) {
+            self.tell_all_events();
+        }
+        self.bus_was_ready = ready;
+    }
+
+    /// The bus had no room for this one: it is told again with the next tick.
+    pub fn not_retained(&mut self, retained: Retained) {
+        let Some((id, name)) = retained.event else {
+            return;
+        };
+        let behavior = self.device_mut(id).and_then(|d| d.behavior.as_mut());
+        let mut events = behavior.into_iter().flat_map(|b| b.events.iter_mut());
+        if let Some(event) = events.find(|event| *event.rule.name == *name) {
+            event.unsent = true;
+            self.open_events.insert(id);
+        }
+    }
+
     fn tell_all_events(&mut self) {
         for (id, device) in (0..).zip(self.devices.iter_mut()) {
             let behavior = device.as_mut().and_then(|device| device.behavior.as_mut());
@@ -151,9 +170,9 @@ impl Engine {
         }
     }
 
-    fn tell_event(&self, id: u32, event: &Event) -> bool {
+    fn tell_event(&mut self, id: u32, event: &Event) {
         let Some(device) = self.device(id) else {
-            return true;
+            return;
         };
         let mut payload = Map::new();
         payload.insert("timestamp".into(), event.since_ms.into());
@@ -167,7 +186,11 @@ impl Engine {
         );
         let payload = Json::Object(payload).to_string();
         let topic = event_topic(&device.name, &event.rule.name);
-        self.bus.retain(topic, payload.into())
+        self.out.retained.push(Retained {
+            topic,
+            payload: payload.into(),
+            event: Some((id, event.rule.name.as_ref().into())),
+        });
     }
 
     /// A property's value, if it can be trusted so far that a condition may

@@ -41,12 +41,17 @@ pub(crate) const FREE: u32 = u32::MAX;
 
 /// A reading as the mapper gave it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reading<'a> {
-    pub(crate) quality: Quality,
-    pub(crate) reason: Reason,
-    pub(crate) source_time_ns: i64,
-    pub(crate) value: Option<ValueRef<'a>>,
-    pub(crate) message: &'a str,
+pub struct Reading<'a> {
+    /// How far to trust it.
+    pub quality: Quality,
+    /// Why it is not good.
+    pub reason: Reason,
+    /// When it was true at its source (ns since the epoch).
+    pub source_time_ns: i64,
+    /// The raw value.
+    pub value: Option<ValueRef<'a>>,
+    /// What went wrong, for people.
+    pub message: &'a str,
 }
 
 impl Point {

@@ -12,10 +12,9 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use bytes::Bytes;
-use longshore_host::{CommandKind, Status};
 use longshore_types::{
     NodeName, Quality, Reason, Value, ValueRef,
+    command::{Command, CommandKind, Status},
     device::{Condition, ConditionStatus, WriteState},
     report::PropertyReport,
 };
@@ -23,9 +22,12 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::{
-    ports::{DeviceChange, MembershipChange},
-    store::{Object, ObjectKey, Source},
-    twin::{handle::*, point::Reading, reconcile::Reconciliation},
+    outputs::{
+        DesiredRow, DeviceChange, Interest, LocalUpdate, MembershipChange, Message, TwinBlob,
+        UpdateError,
+    },
+    point::Reading,
+    reconcile::{Object, Reconciliation},
 };
 
 /// A bus that remembers.
@@ -41,8 +43,8 @@ struct Ears {
     full: AtomicBool,
 }
 
-impl BusPort for Ears {
-    fn interest(&self) -> u64 {
+impl Interest for Ears {
+    fn version(&self) -> u64 {
         self.interest.load(Ordering::Relaxed)
     }
     fn wanted(&self, topic: &str) -> bool {
@@ -51,41 +53,58 @@ impl BusPort for Ears {
     fn wants_changes(&self, _device: &DeviceName) -> bool {
         self.changes_wanted.load(Ordering::Relaxed)
     }
-    fn publish(&self, topic: &Arc<str>, payload: Bytes) {
-        let text = String::from_utf8(payload.to_vec()).unwrap();
-        self.batches.lock().unwrap().push((topic.to_string(), text));
-    }
-    fn retain(&self, topic: Arc<str>, payload: Bytes) -> bool {
-        let taken = !self.full.load(Ordering::Relaxed);
-        if taken {
-            let text = String::from_utf8(payload.to_vec()).unwrap();
-            self.retained
-                .lock()
-                .unwrap()
-                .push((topic.to_string(), text));
+}
+
+impl Ears {
+    fn hear(&self, message: Message) {
+        match message {
+            Message::Batch { topic, payload } => {
+                let text = String::from_utf8(payload.to_vec()).unwrap();
+                self.batches.lock().unwrap().push((topic.to_string(), text));
+            }
+            Message::Changed(change) => self.changes.lock().unwrap().push(change),
+            Message::Membership(change) => {
+                let text = match change {
+                    MembershipChange::Added(device) => format!("+{}", device.name),
+                    MembershipChange::Removed(name) => format!("-{name}"),
+                };
+                self.members.lock().unwrap().push(text);
+            }
         }
-        taken
     }
-    fn changed(&self, change: DeviceChange) {
-        self.changes.lock().unwrap().push(change);
+}
+
+/// An object as a store has it.
+#[derive(Debug, Clone)]
+struct Stored {
+    kind: String,
+    name: String,
+    uid: String,
+    json: String,
+}
+
+impl Stored {
+    fn view(&self) -> Object<'_> {
+        Object {
+            kind: &self.kind,
+            namespace: "default",
+            name: &self.name,
+            uid: &self.uid,
+            of_folder: false,
+            json: &self.json,
+        }
     }
-    fn membership(&self, change: MembershipChange) {
-        let text = match change {
-            MembershipChange::Added(device) => format!("+{}", device.name),
-            MembershipChange::Removed(name) => format!("-{name}"),
-        };
-        self.members.lock().unwrap().push(text);
-    }
-    fn ready(&self) -> Result<(), String> {
-        Ok(())
-    }
+}
+
+fn fingerprint(device: &[u8], uid: &str, model: Option<&[u8]>) -> u64 {
+    crate::reconcile::hash(&(device, uid, model)).max(1)
 }
 
 /// An engine, its world, and a hand-driven clock.
 struct World {
     engine: Engine,
     ears: Arc<Ears>,
-    objects: Vec<Object>,
+    objects: Vec<Stored>,
     ms: u64,
     commands: Vec<Command>,
     rows: Vec<DesiredRow>,
@@ -101,23 +120,17 @@ fn mapper(name: &str) -> MapperInfo {
     }
 }
 
-fn object(kind: &str, name: &str, json: Json) -> Object {
-    let key = ObjectKey {
+fn object(kind: &str, name: &str, json: Json) -> Stored {
+    Stored {
         kind: kind.to_owned(),
-        namespace: "default".to_owned(),
         name: name.to_owned(),
-    };
-    Object {
-        key,
         uid: format!("uid-{name}"),
-        resource_version: "1".to_owned(),
-        source: Source::Hub,
         json: json.to_string(),
     }
 }
 
 /// Temperature (read), setpoint (read and write, 20 to 90, tenths), mode (text).
-fn model() -> Object {
+fn model() -> Stored {
     object(
         "DeviceModel",
         "boiler",
@@ -130,7 +143,7 @@ fn model() -> Object {
     )
 }
 
-fn device(name: &str, setpoint: Option<&str>) -> Object {
+fn device(name: &str, setpoint: Option<&str>) -> Stored {
     let mut setpoint_property = json!({"name": "setpoint"});
     if let Some(value) = setpoint {
         setpoint_property["desired"] = json!({"value": value});
@@ -191,7 +204,19 @@ impl World {
     }
 
     fn collect(&mut self) {
+        for message in self.engine.messages() {
+            self.ears.hear(message);
+        }
         let out = self.engine.take_outputs();
+        for retained in out.retained {
+            if self.ears.full.load(Ordering::Relaxed) {
+                self.engine.not_retained(retained);
+                continue;
+            }
+            let text = String::from_utf8(retained.payload.to_vec()).unwrap();
+            let topic = retained.topic.to_string();
+            self.ears.retained.lock().unwrap().push((topic, text));
+        }
         self.commands
             .extend(out.commands.into_iter().map(|(_, command)| command));
         self.rows.extend(out.desired);
@@ -202,7 +227,8 @@ impl World {
     fn reconcile(&mut self) {
         let node = NodeName::new("edge-1").unwrap();
         let now = self.now();
-        let seen = Reconciliation::new(&node, &self.objects).run(&mut self.engine, now);
+        let seen = Reconciliation::new(&node, self.objects.iter().map(Stored::view), fingerprint)
+            .run(&mut self.engine, now);
         self.engine.retain_devices(|name| seen.contains(name), now);
         self.engine.pump(now);
         self.collect();
@@ -220,6 +246,7 @@ impl World {
     fn tick(&mut self, ms: u64) {
         self.ms += ms;
         let now = self.now();
+        self.engine.set_bus_ready(true);
         self.engine.tick(now);
         self.collect();
     }
@@ -348,7 +375,7 @@ impl World {
 }
 
 /// A model with these properties and a device `d` that uses all of them.
-fn objects(properties: &Json, of_protocol: &Json) -> Vec<Object> {
+fn objects(properties: &Json, of_protocol: &Json) -> Vec<Stored> {
     let names: Vec<Json> = properties
         .as_array()
         .unwrap()

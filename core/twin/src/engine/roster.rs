@@ -8,7 +8,7 @@ use super::{Engine, MapperInfo, MapperSlot, Now, OUTAGE_MS, device::mapper_fault
 
 impl Engine {
     /// Whether this is what is known of the mapper.
-    pub(crate) fn knows_mapper(&self, mapper: usize, info: &MapperInfo) -> bool {
+    pub fn knows_mapper(&self, mapper: usize, info: &MapperInfo) -> bool {
         self.mappers
             .get(mapper)
             .is_some_and(|slot| slot.info == *info)
@@ -30,7 +30,7 @@ impl Engine {
 
     /// There is a mapper more, or one turned out to serve another protocol.
     /// Devices that nobody served until now may be served.
-    pub(crate) fn know_mapper(&mut self, mapper: usize, info: MapperInfo, now: Now) {
+    pub fn know_mapper(&mut self, mapper: usize, info: MapperInfo, now: Now) {
         match self.mappers.get_mut(mapper) {
             Some(slot) => slot.info = info,
             None => self.mappers.push(MapperSlot {
@@ -64,14 +64,14 @@ impl Engine {
 
     /// Whether devices of this mapper wait for it, and nobody looked at their
     /// configuration.
-    pub(crate) fn wants_check(&self, mapper: usize) -> bool {
+    pub fn wants_check(&self, mapper: usize) -> bool {
         let mut waiting = self.unchecked.iter();
         waiting.any(|id| self.device(*id).is_some_and(|d| d.mapper == Some(mapper)))
     }
 
     /// Looks at those configurations in place of the mapper, which is not
     /// there. What it says once it is back takes the place of this.
-    pub(crate) fn check_by_schema(&mut self, mapper: usize, schema: Option<Document>, now: Now) {
+    pub fn check_by_schema(&mut self, mapper: usize, schema: Option<Document>, now: Now) {
         let of_mapper = |id: &u32| self.device(*id).is_some_and(|d| d.mapper == Some(mapper));
         let ids: Vec<u32> = self.unchecked.iter().copied().filter(of_mapper).collect();
         for id in ids {

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use longshore_host::{Command, CommandKind, Status};
-use longshore_types::{Fault, report::DeviceState};
+use longshore_types::{
+    Fault,
+    command::{Command, CommandKind, Status},
+    report::DeviceState,
+};
 
 use super::{
     CONFIGURES_UNDER_WAY, Device, Engine, Now, OUTAGE_MS, Setup, UnderWay, What,
     device::{Places, is_place, mapper_faults},
 };
-use crate::twin::desired::Event;
+use crate::desired::Event;
 
 /// Time that a mapper may take to accept a configuration.
 const CONFIGURE_BUDGET: Duration = Duration::from_secs(5);
@@ -169,7 +172,7 @@ impl Engine {
     }
 
     /// A mapper runs (again): it knows nothing, so it gets all of its devices.
-    pub(crate) fn mapper_up(&mut self, mapper: usize, now: Now) {
+    pub fn mapper_up(&mut self, mapper: usize, now: Now) {
         self.mapper_lost(mapper);
         let slot = &mut self.mappers[mapper];
         slot.up = true;
@@ -189,14 +192,14 @@ impl Engine {
     /// A mapper makes room for another version of it, which is up in a moment.
     /// What was under way is lost, but its devices were there all the time: a
     /// value that somebody set at one of them meanwhile stands.
-    pub(crate) fn mapper_hands_over(&mut self, mapper: usize, reason: &str, now: Now) {
+    pub fn mapper_hands_over(&mut self, mapper: usize, reason: &str, now: Now) {
         self.goes_down(mapper, reason, &Event::HandedOver, now);
         self.mappers[mapper].hands_over = true;
     }
 
     /// A mapper is gone: what was under way gets no completion. Its devices
     /// keep their state for [`OUTAGE_MS`], since most mappers are back by then.
-    pub(crate) fn mapper_down(&mut self, mapper: usize, reason: &str, now: Now) {
+    pub fn mapper_down(&mut self, mapper: usize, reason: &str, now: Now) {
         self.goes_down(mapper, reason, &Event::Interrupted, now);
     }
 
@@ -224,7 +227,7 @@ impl Engine {
 
     /// Why a mapper that is down does not run now; `lasting` when it is not
     /// expected back soon. Its devices show it.
-    pub(crate) fn mapper_is_down(&mut self, mapper: usize, why: &str, lasting: bool, now: Now) {
+    pub fn mapper_is_down(&mut self, mapper: usize, why: &str, lasting: bool, now: Now) {
         let slot = &mut self.mappers[mapper];
         if slot.up {
             return;
@@ -301,7 +304,7 @@ impl Engine {
     }
 
     /// A command ended.
-    pub(crate) fn completion(
+    pub fn completion(
         &mut self,
         mapper: usize,
         token: u64,
@@ -399,7 +402,7 @@ impl Engine {
     }
 
     /// Commands that were not taken: their turn comes again.
-    pub(crate) fn not_submitted(&mut self, tokens: &[u64], now: Now) {
+    pub fn not_submitted(&mut self, tokens: &[u64], now: Now) {
         for token in tokens {
             let Some(mapper) = self.under_way.get(token).map(|under_way| under_way.mapper) else {
                 continue;
@@ -415,7 +418,7 @@ impl Engine {
     }
 
     /// The mapper says whether a device answers.
-    pub(crate) fn device_state(
+    pub fn device_state(
         &mut self,
         mapper: usize,
         id: u32,

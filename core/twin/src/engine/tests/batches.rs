@@ -66,6 +66,7 @@ fn quality_stands_beside_the_values() {
     };
     let now = world.now();
     world.engine.samples(0, [(point, bad)].into_iter(), now);
+    world.collect();
     assert_eq!(
         world.ears.batches.lock().unwrap()[0].1,
         r#"{"timestamp":5,"values":{},"quality":{"temperature":"bad"}}"#

@@ -21,14 +21,14 @@ use std::{
     sync::Arc,
 };
 
-use longshore_host::Command;
 use longshore_types::{DeviceName, Fault, report::DeviceState};
 
 use self::device::Standing;
-use super::{blob::SavedDevice, handle::UpdateError, point::Point, rules::Rules};
-use crate::{
-    ports::BusPort,
-    store::{DesiredRow, TwinBlob},
+use super::{
+    blob::SavedDevice,
+    outputs::{DesiredRow, Interest, Message, Outputs, TwinBlob},
+    point::Point,
+    rules::Rules,
 };
 
 /// Pause between two reports of a device to the hub, for each 250 properties
@@ -56,51 +56,47 @@ const WRITES_UNDER_WAY: usize = 256;
 
 /// The time, twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Now {
+pub struct Now {
     /// Since start; never goes back.
-    pub(crate) ms: u64,
+    pub ms: u64,
     /// Wall clock, milliseconds since 1970.
-    pub(crate) unix_ms: i64,
+    pub unix_ms: i64,
 }
 
 /// What the engine is told of a mapper once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MapperInfo {
-    pub(crate) name: String,
+pub struct MapperInfo {
+    /// Its name in the node's configuration.
+    pub name: String,
     /// The `protocolName` of the devices that it serves, lower case.
-    pub(crate) protocol: String,
+    pub protocol: String,
     /// Its devices may send values by themselves.
-    pub(crate) pushes: bool,
-}
-
-/// What the driver has to carry out, besides what went to the bus already.
-#[derive(Debug, Default)]
-pub(crate) struct Outputs {
-    /// Mapper (its index) and command, in order.
-    pub(crate) commands: Vec<(usize, Command)>,
-    /// Rows to save.
-    pub(crate) desired: Vec<DesiredRow>,
-    /// Rows to delete: devices that are gone.
-    pub(crate) forgotten: Vec<TwinBlob>,
-    /// Calls that ended, by the number that [`Engine::call`] gave.
-    pub(crate) calls: Vec<(u64, Result<serde_json::Value, UpdateError>)>,
+    pub pushes: bool,
 }
 
 /// What was counted since start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Counters {
-    pub(crate) samples: u64,
+pub struct Counters {
+    /// Readings taken.
+    pub samples: u64,
     /// Readings of points that are not (or no longer) there.
-    pub(crate) strays: u64,
-    pub(crate) changes: u64,
-    pub(crate) payloads: u64,
-    pub(crate) writes_confirmed: u64,
-    pub(crate) writes_failed: u64,
-    pub(crate) commands: u64,
+    pub strays: u64,
+    /// Reported changes, heartbeats included.
+    pub changes: u64,
+    /// Batch messages for the bus.
+    pub payloads: u64,
+    /// Desired values that were confirmed.
+    pub writes_confirmed: u64,
+    /// Desired values that were refused or failed.
+    pub writes_failed: u64,
+    /// Commands for mappers.
+    pub commands: u64,
     /// Events that became active or were over.
-    pub(crate) events: u64,
-    pub(crate) calls: u64,
-    pub(crate) calls_failed: u64,
+    pub events: u64,
+    /// Methods called.
+    pub calls: u64,
+    /// Calls that failed.
+    pub calls_failed: u64,
 }
 
 struct MapperSlot {
@@ -210,8 +206,8 @@ struct SavedDesired {
 }
 
 /// The engine. See the module.
-pub(crate) struct Engine {
-    bus: Arc<dyn BusPort>,
+pub struct Engine {
+    interest: Arc<dyn Interest>,
     reports: bool,
     linked: bool,
     mappers: Vec<MapperSlot>,
@@ -235,7 +231,6 @@ pub(crate) struct Engine {
     unchecked: BTreeSet<u32>,
     /// Devices with an event that time or the bus may change.
     open_events: BTreeSet<u32>,
-    next_bus_look: u64,
     bus_was_ready: bool,
     calls: BTreeMap<u64, calls::Call>,
     saved: HashMap<String, SavedDevice>,
@@ -244,13 +239,14 @@ pub(crate) struct Engine {
     /// The store's objects have to be gone through again.
     wants_objects: bool,
     scratch: samples::Scratch,
+    messages: Vec<Message>,
     out: Outputs,
     counters: Counters,
 }
 
 impl Engine {
     /// An engine without devices. `reports` says whether there is a hub at all.
-    pub(crate) fn new(bus: Arc<dyn BusPort>, mappers: Vec<MapperInfo>, reports: bool) -> Self {
+    pub fn new(interest: Arc<dyn Interest>, mappers: Vec<MapperInfo>, reports: bool) -> Self {
         let slot = |info| MapperSlot {
             info,
             up: false,
@@ -263,7 +259,7 @@ impl Engine {
             writes: 0,
         };
         Self {
-            bus,
+            interest,
             reports,
             linked: false,
             mappers: mappers.into_iter().map(slot).collect(),
@@ -281,7 +277,6 @@ impl Engine {
             dirty: BTreeSet::new(),
             unchecked: BTreeSet::new(),
             open_events: BTreeSet::new(),
-            next_bus_look: 0,
             bus_was_ready: false,
             calls: BTreeMap::new(),
             saved: HashMap::new(),
@@ -289,13 +284,14 @@ impl Engine {
             next_stale_scan: 0,
             wants_objects: false,
             scratch: samples::Scratch::default(),
+            messages: Vec::new(),
             out: Outputs::default(),
             counters: Counters::default(),
         }
     }
 
     /// Hands over what a former life left. Before the first device comes.
-    pub(crate) fn restore(&mut self, twins: Vec<TwinBlob>, desired: Vec<DesiredRow>) {
+    pub fn restore(&mut self, twins: Vec<TwinBlob>, desired: Vec<DesiredRow>) {
         self.saved = twins
             .into_iter()
             .map(|blob| (blob.device, super::blob::unpack(&blob.data)))
@@ -314,22 +310,29 @@ impl Engine {
         }
     }
 
+    /// What goes to the bus, in order. To be taken after each batch, so that
+    /// little waits here.
+    pub fn messages(&mut self) -> impl Iterator<Item = Message> {
+        self.messages.drain(..)
+    }
+
     /// What is to be carried out since the last call.
-    pub(crate) fn take_outputs(&mut self) -> Outputs {
+    pub fn take_outputs(&mut self) -> Outputs {
         std::mem::take(&mut self.out)
     }
 
     /// Whether there is a link now: reports are rarer without.
-    pub(crate) fn set_linked(&mut self, linked: bool) {
+    pub fn set_linked(&mut self, linked: bool) {
         self.linked = linked;
     }
 
-    pub(crate) fn counters(&self) -> &Counters {
+    /// What was counted since start.
+    pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
     /// Devices, properties, and desired values that are not confirmed.
-    pub(crate) fn sizes(&self) -> (usize, usize, usize) {
+    pub fn sizes(&self) -> (usize, usize, usize) {
         (
             self.by_name.len(),
             self.points.len() - self.retired_points.len(),
@@ -339,12 +342,12 @@ impl Engine {
 
     /// Whether the store's objects have to be gone through, though they did
     /// not change. Asking takes the wish as heard.
-    pub(crate) fn take_wants_objects(&mut self) -> bool {
+    pub fn take_wants_objects(&mut self) -> bool {
         std::mem::take(&mut self.wants_objects)
     }
 
     /// Gives up room for points that did not come.
-    pub(crate) fn shrink(&mut self) {
+    pub fn shrink(&mut self) {
         self.points.shrink_to_fit();
         self.seen.shrink_to_fit();
         self.stale_after.shrink_to_fit();

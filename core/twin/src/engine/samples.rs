@@ -10,13 +10,11 @@ use longshore_types::{
 
 use super::{Engine, Now, REPORT_AT_LEAST_MS};
 use crate::{
-    ports::{DeviceChange, PropertyChange},
-    twin::{
-        desired::Event,
-        engine::view::shortened,
-        format,
-        point::{FREE, Reading},
-    },
+    desired::Event,
+    engine::view::shortened,
+    format,
+    outputs::{DeviceChange, Message, PropertyChange},
+    point::{FREE, Reading},
 };
 
 /// How often the table is searched for stale values.
@@ -68,7 +66,7 @@ const NO_GROUP: Group = Group {
 impl Engine {
     /// Takes the readings of a batch in. Readings of one device that stand
     /// together become one message.
-    pub(crate) fn samples<'a>(
+    pub fn samples<'a>(
         &mut self,
         mapper: usize,
         readings: impl Iterator<Item = (u32, Reading<'a>)>,
@@ -196,15 +194,15 @@ impl Engine {
     }
 
     fn begin_group(&mut self, device: u32, mapper: Option<usize>) -> Group {
-        let interest = self.bus.interest();
-        let bus = self.bus.clone();
-        let Some(entry) = self.device_mut(device) else {
+        let entry = self.devices.get_mut(device as usize);
+        let Some(entry) = entry.and_then(Option::as_deref_mut) else {
             return Group { device, ..NO_GROUP };
         };
-        if entry.interest != interest {
-            entry.interest = interest;
-            entry.wants_batch = bus.wanted(&entry.topic);
-            entry.wants_changes = bus.wants_changes(&entry.name);
+        let version = self.interest.version();
+        if entry.interest != version {
+            entry.interest = version;
+            entry.wants_batch = self.interest.wanted(&entry.topic);
+            entry.wants_changes = self.interest.wants_changes(&entry.name);
         }
         Group {
             device,
@@ -269,16 +267,19 @@ impl Engine {
             }
             payload.push(b'}');
             self.counters.payloads += 1;
-            self.bus.publish(&device.topic, Bytes::from(payload));
+            self.messages.push(Message::Batch {
+                topic: device.topic.clone(),
+                payload: Bytes::from(payload),
+            });
         }
         scratch.values.clear();
         scratch.quality.clear();
         if !scratch.changes.is_empty() {
             let properties = std::mem::take(&mut scratch.changes);
-            self.bus.changed(DeviceChange {
+            self.messages.push(Message::Changed(DeviceChange {
                 device: device.name.clone(),
                 properties,
-            });
+            }));
         }
     }
 

@@ -6,8 +6,8 @@ use longshore_types::{
 };
 
 use super::{Engine, Now};
-use crate::twin::{
-    handle::{LocalUpdate, UpdateError},
+use crate::{
+    outputs::{LocalUpdate, UpdateError},
     point::Reading,
 };
 
@@ -19,8 +19,9 @@ struct Checked {
 }
 
 impl Engine {
-    /// See [`crate::twin::TwinHandle::update`].
-    pub(crate) fn update(
+    /// What a local client asks for: all of `updates` or none. Gives the device
+    /// with the desired values as accepted.
+    pub fn update(
         &mut self,
         name: &DeviceName,
         updates: &[LocalUpdate],
@@ -59,8 +60,8 @@ impl Engine {
         self.device_twin(id).ok_or_else(|| unknown(name))
     }
 
-    /// See [`crate::twin::TwinHandle::set_state`].
-    pub(crate) fn set_state(
+    /// A client says whether a device is there (KubeEdge's `state/update`).
+    pub fn set_state(
         &mut self,
         name: &DeviceName,
         state: DeviceState,

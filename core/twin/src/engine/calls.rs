@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use longshore_host::{CommandKind, Status};
 use longshore_types::{
     DeviceName, Fault, Quality, Value,
+    command::{CommandKind, Status},
     device::WriteState,
     expression::ExpressionError,
     method::{Arguments, Method, json},
@@ -13,7 +13,7 @@ use longshore_types::{
 use serde_json::{Map, Value as Json};
 
 use super::{Engine, Now, Setup, What, view::shortened};
-use crate::twin::handle::UpdateError;
+use crate::outputs::UpdateError;
 
 /// Calls of one device that may run at a time.
 const CALLS_OF_A_DEVICE: usize = 4;
@@ -74,7 +74,7 @@ fn refuse<T>(code: u16, reason: impl Into<String>) -> Result<T, UpdateError> {
 
 impl Engine {
     /// Begins a call. Its end is among the outputs, under the number that this gives.
-    pub(crate) fn call(
+    pub fn call(
         &mut self,
         name: &DeviceName,
         method: &str,

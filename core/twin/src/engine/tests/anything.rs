@@ -61,7 +61,7 @@ proptest! {
             match one {
                 Move::Desire(value) => {
                     desired = value;
-                    if let Some(at) = world.objects.iter().position(|o| o.key.kind == "Device") {
+                    if let Some(at) = world.objects.iter().position(|o| o.kind == "Device") {
                         world.objects[at] = device("boiler", desired.map(|v| v.to_string()).as_deref());
                     }
                     world.reconcile();
@@ -72,12 +72,12 @@ proptest! {
                     world.collect();
                 }
                 Move::Device(there) => {
-                    world.objects.retain(|o| o.key.kind != "Device");
+                    world.objects.retain(|o| o.kind != "Device");
                     if there { world.objects.push(device("boiler", desired.map(|v| v.to_string()).as_deref())); }
                     world.reconcile();
                 }
                 Move::Model(there) => {
-                    world.objects.retain(|o| o.key.kind != "DeviceModel");
+                    world.objects.retain(|o| o.kind != "DeviceModel");
                     if there { world.objects.push(model()); }
                     world.reconcile();
                 }

@@ -13,10 +13,9 @@ use std::{
 use longshore_types::{Device, DeviceModel, DeviceName, EffectiveDevice, NodeName};
 
 use super::engine::{Engine, Now};
-use crate::store::{Object, Source};
 
 /// The kinds that the engine acts on; a change of another one does not wake it.
-pub(crate) const KINDS: &[&str] = &["Device", "DeviceModel"];
+pub const KINDS: &[&str] = &["Device", "DeviceModel"];
 
 /// What a Device object comes to.
 #[derive(Debug)]
@@ -33,35 +32,66 @@ pub(crate) enum Planned {
     },
 }
 
+/// An object of the store.
+#[derive(Debug, Clone, Copy)]
+pub struct Object<'a> {
+    /// Such as `Device`.
+    pub kind: &'a str,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// Its uid, if the API server gave one.
+    pub uid: &'a str,
+    /// It comes from a folder on the node, not from the hub.
+    pub of_folder: bool,
+    /// The whole object.
+    pub json: &'a str,
+}
+
+type Fingerprint = fn(&[u8], &str, Option<&[u8]>) -> u64;
+
 /// The devices of this node among some objects.
-pub(crate) struct Reconciliation<'a> {
+pub struct Reconciliation<'a> {
     node: &'a NodeName,
-    models: HashMap<(&'a str, &'a str), &'a Object>,
+    fingerprint: Fingerprint,
+    models: HashMap<(&'a str, &'a str), Object<'a>>,
     parsed: HashMap<(&'a str, &'a str), Result<DeviceModel, String>>,
-    devices: Vec<&'a Object>,
+    devices: Vec<Object<'a>>,
 }
 
 impl<'a> Reconciliation<'a> {
-    pub(crate) fn new(node: &'a NodeName, objects: &'a [Object]) -> Self {
-        let of_kind =
-            |kind: &'static str| objects.iter().filter(move |object| object.key.kind == kind);
+    /// Looks at all objects that there are. `fingerprint` tells which Device,
+    /// uid and DeviceModel something was made from; the hub computes the same.
+    pub fn new(
+        node: &'a NodeName,
+        objects: impl Iterator<Item = Object<'a>>,
+        fingerprint: Fingerprint,
+    ) -> Self {
+        let (mut models, mut devices) = (HashMap::new(), Vec::new());
+        for object in objects {
+            match object.kind {
+                "DeviceModel" => drop(models.insert((object.namespace, object.name), object)),
+                "Device" => devices.push(object),
+                _ => {}
+            }
+        }
         Self {
             node,
-            models: of_kind("DeviceModel")
-                .map(|o| ((o.key.namespace.as_str(), o.key.name.as_str()), o))
-                .collect(),
+            fingerprint,
+            models,
             parsed: HashMap::new(),
-            devices: of_kind("Device").collect(),
+            devices,
         }
     }
 
     /// Gives the devices of this node to the engine, one by one, so that only
     /// one is in memory in its long form. Returns all that there are.
-    pub(crate) fn run(mut self, engine: &mut Engine, now: Now) -> HashSet<DeviceName> {
+    pub fn run(mut self, engine: &mut Engine, now: Now) -> HashSet<DeviceName> {
         let mut seen = HashSet::with_capacity(self.devices.len());
         for object in std::mem::take(&mut self.devices) {
-            let Ok(name) = DeviceName::new(&object.key.namespace, &object.key.name) else {
-                tracing::warn!(object = %object.key, "a device with an invalid name is passed over");
+            let Ok(name) = DeviceName::new(object.namespace, object.name) else {
+                tracing::warn!(object = %format_args!("{}/{}", object.namespace, object.name), "a device with an invalid name is passed over");
                 continue;
             };
             if let Some((fingerprint, planned)) = self.device(object, engine.fingerprint(&name)) {
@@ -73,13 +103,13 @@ impl<'a> Reconciliation<'a> {
     }
 
     /// `None` when the device belongs to another node.
-    fn device(&mut self, object: &'a Object, known: Option<u64>) -> Option<(u64, Planned)> {
-        let Ok(reference) = serde_json::from_str::<Reference>(&object.json) else {
+    fn device(&mut self, object: Object<'a>, known: Option<u64>) -> Option<(u64, Planned)> {
+        let Ok(reference) = serde_json::from_str::<Reference>(object.json) else {
             let message = "the object cannot be read as a Device".to_owned();
             return Some((
                 hash(&object.json),
                 Planned::Broken {
-                    uid: object.uid.clone(),
+                    uid: object.uid.to_owned(),
                     reason: "Unreadable",
                     message,
                 },
@@ -87,8 +117,7 @@ impl<'a> Reconciliation<'a> {
         };
         let of_node = reference.spec.node_name.unwrap_or_default();
         // A manifest lies on the node itself and need not say which one that is.
-        let ours = of_node == self.node.as_str()
-            || (of_node.is_empty() && object.source == Source::Manifest);
+        let ours = of_node == self.node.as_str() || (of_node.is_empty() && object.of_folder);
         if !ours {
             return None;
         }
@@ -97,18 +126,18 @@ impl<'a> Reconciliation<'a> {
             .device_model_ref
             .map(|r| r.name)
             .unwrap_or_default();
-        let key = (object.key.namespace.as_str(), model_name.as_str());
+        let key = (object.namespace, model_name.as_str());
         let model = self.models.get(&key).copied();
-        let fingerprint = longshore_link::fingerprint(
+        let fingerprint = (self.fingerprint)(
             object.json.as_bytes(),
-            &object.uid,
+            object.uid,
             model.map(|model| model.json.as_bytes()),
         );
         if known == Some(fingerprint) {
             return Some((fingerprint, Planned::Same));
         }
         let broken = |reason, message| Planned::Broken {
-            uid: object.uid.clone(),
+            uid: object.uid.to_owned(),
             reason,
             message,
         };
@@ -133,20 +162,20 @@ impl<'a> Reconciliation<'a> {
 
     fn build(
         &mut self,
-        object: &Object,
-        model: &'a Object,
+        object: Object<'a>,
+        model: Object<'a>,
     ) -> Result<Planned, (&'static str, String)> {
-        let mut device: Device = serde_json::from_str(&object.json)
+        let mut device: Device = serde_json::from_str(object.json)
             .map_err(|error| ("Unreadable", format!("the Device cannot be read: {error}")))?;
         // The store's key is what the hub or the manifest means; the text may leave it out.
-        device.metadata.namespace.clone_from(&object.key.namespace);
-        device.metadata.name.clone_from(&object.key.name);
-        device.metadata.uid.clone_from(&object.uid);
-        let key = (model.key.namespace.as_str(), model.key.name.as_str());
+        object.namespace.clone_into(&mut device.metadata.namespace);
+        object.name.clone_into(&mut device.metadata.name);
+        object.uid.clone_into(&mut device.metadata.uid);
+        let key = (model.namespace, model.name);
         let model = self
             .parsed
             .entry(key)
-            .or_insert_with(|| serde_json::from_str(&model.json).map_err(|error| error.to_string()))
+            .or_insert_with(|| serde_json::from_str(model.json).map_err(|error| error.to_string()))
             .as_ref()
             .map_err(|error| {
                 (

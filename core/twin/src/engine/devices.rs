@@ -8,15 +8,12 @@ use longshore_types::{
 
 use super::{Device, Engine, Now, REUSE_MS, Setup, device::configuration};
 use crate::{
-    ports::MembershipChange,
-    store::{DesiredRow, TwinBlob},
-    twin::{
-        blob::SavedDevice,
-        desired::Event,
-        point::{FREE, Point},
-        reconcile::{Planned, hash},
-        rules::Rules,
-    },
+    blob::SavedDevice,
+    desired::Event,
+    outputs::{DesiredRow, MembershipChange, Message, TwinBlob},
+    point::{FREE, Point},
+    reconcile::{Planned, hash},
+    rules::Rules,
 };
 
 impl Engine {
@@ -56,12 +53,13 @@ impl Engine {
         }
         self.touch(id, now);
         if added && let Some(twin) = self.device_twin(id) {
-            self.bus.membership(MembershipChange::Added(Box::new(twin)));
+            let change = MembershipChange::Added(Box::new(twin));
+            self.messages.push(Message::Membership(change));
         }
     }
 
     /// A device is not served any more. Commands under way end unheard.
-    pub(crate) fn remove_device(&mut self, name: &DeviceName, now: Now) {
+    pub fn remove_device(&mut self, name: &DeviceName, now: Now) {
         let Some(id) = self.by_name.remove(name) else {
             return;
         };
@@ -91,11 +89,12 @@ impl Engine {
         });
         self.dirty.remove(&id);
         self.retired_devices.push_back((id, now.ms + REUSE_MS));
-        self.bus.membership(MembershipChange::Removed(name.clone()));
+        let change = MembershipChange::Removed(name.clone());
+        self.messages.push(Message::Membership(change));
     }
 
     /// Every device for which `keep` says no is removed.
-    pub(crate) fn retain_devices(&mut self, keep: impl Fn(&DeviceName) -> bool, now: Now) {
+    pub fn retain_devices(&mut self, keep: impl Fn(&DeviceName) -> bool, now: Now) {
         let gone: Vec<_> = self
             .by_name
             .keys()
@@ -108,7 +107,7 @@ impl Engine {
     }
 
     /// Rows of devices that are no longer there; they went while this node was off.
-    pub(crate) fn forget_orphans(&mut self) {
+    pub fn forget_orphans(&mut self) {
         for (device, _) in std::mem::take(&mut self.saved) {
             self.out.forgotten.push(TwinBlob {
                 device,

@@ -141,7 +141,7 @@ fn a_local_value_stands_until_the_device_object_changes() {
     assert_eq!((desired.value.as_str(), desired.local), ("65", true));
     world.collect();
     assert_eq!(world.writes().last().unwrap().1, Value::Int(650));
-    world.objects[1].resource_version = "2".to_owned();
+    world.objects[1].json.push('\n');
     world.reconcile();
     assert_eq!(
         world.twin("boiler", "setpoint").desired.unwrap().value,

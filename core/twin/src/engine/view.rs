@@ -6,19 +6,16 @@ use longshore_types::{
 };
 
 use super::{Engine, Now, SNAPSHOT_MS};
-use crate::{
-    store::TwinBlob,
-    twin::{blob, point::Point},
-};
+use crate::{blob, outputs::TwinBlob, point::Point};
 
 impl Engine {
     /// One device as it is now.
-    pub(crate) fn get(&self, name: &DeviceName) -> Option<DeviceReport> {
+    pub fn get(&self, name: &DeviceName) -> Option<DeviceReport> {
         self.device_twin(*self.by_name.get(name)?)
     }
 
     /// All devices as they are now, by name.
-    pub(crate) fn list(&self) -> Vec<DeviceReport> {
+    pub fn list(&self) -> Vec<DeviceReport> {
         let mut devices: Vec<_> = self
             .by_name
             .values()
@@ -99,7 +96,7 @@ impl Engine {
 
     /// Reports that are due, at most `most`. They count as made; give those
     /// that could not be kept back with [`Engine::report_again`].
-    pub(crate) fn due_reports(&mut self, now: Now, most: usize) -> Vec<(u32, DeviceReport)> {
+    pub fn due_reports(&mut self, now: Now, most: usize) -> Vec<(u32, DeviceReport)> {
         let due = |id: &&u32| {
             self.device(**id)
                 .is_some_and(|d| d.report_due.is_some_and(|due| due <= now.ms))
@@ -127,7 +124,7 @@ impl Engine {
     }
 
     /// These reports could not be kept: they are due again.
-    pub(crate) fn report_again(&mut self, ids: &[u32], not_before: u64) {
+    pub fn report_again(&mut self, ids: &[u32], not_before: u64) {
         for id in ids {
             if let Some(device) = self.device_mut(*id) {
                 device.report_due = Some(not_before);
@@ -137,12 +134,7 @@ impl Engine {
     }
 
     /// Snapshots that are due, at most `most`; all that changed when `all`.
-    pub(crate) fn due_snapshots(
-        &mut self,
-        now: Now,
-        most: usize,
-        all: bool,
-    ) -> Vec<(u32, TwinBlob)> {
+    pub fn due_snapshots(&mut self, now: Now, most: usize, all: bool) -> Vec<(u32, TwinBlob)> {
         let due = |id: &&u32| {
             self.device(**id)
                 .is_some_and(|d| d.snapshot_due.is_some_and(|due| all || due <= now.ms))
@@ -185,7 +177,7 @@ impl Engine {
     }
 
     /// These snapshots could not be kept: they are due again.
-    pub(crate) fn snapshot_again(&mut self, ids: &[u32], now: Now) {
+    pub fn snapshot_again(&mut self, ids: &[u32], now: Now) {
         for id in ids {
             if let Some(device) = self.device_mut(*id) {
                 device.snapshot_due = Some(now.ms + SNAPSHOT_MS);
