@@ -34,6 +34,7 @@ mod kinds;
 mod metrics;
 mod nodes;
 mod run;
+pub mod samples;
 mod sessions;
 mod status;
 mod store;

@@ -42,6 +42,10 @@ pub(crate) struct Metrics {
     pub(crate) records_dropped: Counter,
     /// Records that could not be understood.
     pub(crate) records_unknown: Counter,
+    /// Samples that the consumer has taken.
+    pub(crate) samples: Counter,
+    /// Times that the consumer could not take samples, to be tried again.
+    pub(crate) samples_retries: Counter,
     /// Revisions that edges confirmed.
     pub(crate) delivered: Counter,
     /// DeviceStatus writes.
@@ -74,7 +78,7 @@ impl Counter {
 }
 
 impl Metrics {
-    fn counters(&self) -> [(&'static str, &'static str, &Counter); 13] {
+    fn counters(&self) -> [(&'static str, &'static str, &Counter); 15] {
         [
             (
                 "link_connections_total",
@@ -106,6 +110,12 @@ impl Metrics {
                 "records_unknown_total",
                 "Records that were not understood",
                 &self.records_unknown,
+            ),
+            ("samples_total", "Samples taken from edges", &self.samples),
+            (
+                "samples_retries_total",
+                "Times that samples could not be taken at once",
+                &self.samples_retries,
             ),
             (
                 "objects_delivered_total",

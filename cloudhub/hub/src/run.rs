@@ -28,6 +28,7 @@ use crate::{
     kinds::KINDS,
     metrics::{Metrics, Pages},
     nodes::NodeWriter,
+    samples::{CountOnly, SampleConsumer},
     sessions,
     status::StatusWriter,
     store::{Store, StoreError},
@@ -132,9 +133,20 @@ impl RunningHub {
     /// # Errors
     /// Each thing that can be wrong has its own.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        Self::start_with(config, Arc::new(CountOnly::default())).await
+    }
+
+    /// The same with somebody who takes the nodes' samples.
+    ///
+    /// # Errors
+    /// Each thing that can be wrong has its own.
+    pub async fn start_with(
+        config: &Config,
+        samples: Arc<dyn SampleConsumer>,
+    ) -> Result<Self, StartError> {
         // Another part of the process may have chosen a provider: all is well then.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let (built, listed) = build(config).await?;
+        let (built, listed) = build(config, samples).await?;
         let Built {
             addresses,
             client,
@@ -201,7 +213,10 @@ struct Built {
 
 /// Opens files, binds ports, makes the tables, and hands each worker those that
 /// it uses.
-async fn build(config: &Config) -> Result<(Built, Arc<Listed>), StartError> {
+async fn build(
+    config: &Config,
+    samples: Arc<dyn SampleConsumer>,
+) -> Result<(Built, Arc<Listed>), StartError> {
     let state_dir = config.state_dir();
     private::folder(state_dir).map_err(|source| StartError::StateDir {
         path: state_dir.to_owned(),
@@ -304,6 +319,7 @@ async fn build(config: &Config) -> Result<(Built, Arc<Listed>), StartError> {
         nodes: Arc::clone(&nodes),
         reports,
         schemas: Arc::clone(&schemas),
+        samples,
         statuses: Arc::clone(&statuses),
         store: store.clone(),
         metrics: Arc::clone(&metrics),

@@ -1,17 +1,14 @@
 //! The edge's end of a connection.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::frame::{Change, Frame, Hello, Objects, Records, UpRecord, Welcome};
+use crate::frame::{Change, Frame, Hello, Objects, UpRecord, Welcome};
+use crate::lane::{Lane, Sending};
 use crate::{CloseReason, Epoch, OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION};
 
 /// Bytes of objects that a snapshot may have before the edge gives up: a node
 /// that needs more than this needs a larger node.
 const MAX_SNAPSHOT_BYTES: usize = 256 * 1024 * 1024;
-
-/// The most bytes of records in one frame.
-const RECORDS_FRAME_BYTES: usize = 128 * 1024;
 
 /// The edge's settings for a session.
 #[derive(Debug, Clone)]
@@ -50,6 +47,8 @@ pub struct EdgePosition {
     pub edge_epoch: Epoch,
     /// The highest sequence that it ever gave out.
     pub last_sequence: u64,
+    /// The same of the telemetry.
+    pub last_telemetry: u64,
 }
 
 /// What happens to an edge's session.
@@ -67,7 +66,12 @@ pub enum EdgeEvent {
         revision: u64,
     },
     /// The answer to [`EdgeEffect::Fetch`]: the next records, rising; empty when there are none.
-    Fetched(Vec<UpRecord>),
+    Fetched {
+        /// As asked.
+        lane: Lane,
+        /// The records.
+        records: Vec<UpRecord>,
+    },
     /// The outbox has something new.
     OutboxChanged,
     /// Time passed; see [`EdgeSession::wake_at`].
@@ -93,12 +97,16 @@ pub enum EdgeEffect {
     },
     /// Forget the records up to this one: the hub holds them.
     Forget {
+        /// Of this lane.
+        lane: Lane,
         /// The last of them.
         through: u64,
     },
     /// Take the records after this one from the outbox, as many as fit, and
     /// report [`EdgeEvent::Fetched`]. At least one, if there is one.
     Fetch {
+        /// From what goes on this lane.
+        lane: Lane,
         /// The record before the first one.
         after: u64,
         /// At most so many.
@@ -132,14 +140,9 @@ pub enum EdgeState {
 #[derive(Debug)]
 pub struct Live {
     welcome: Welcome,
-    /// The last record sent.
-    sent: u64,
-    in_flight: VecDeque<(u64, usize)>,
-    in_flight_bytes: usize,
-    fetching: bool,
-    /// Something came while a fetch was under way, which may have missed it.
-    fetch_again: bool,
-    outbox_empty: bool,
+    records: Sending,
+    /// None until the hub says that it takes telemetry.
+    telemetry: Option<Sending>,
     /// The revision that the store holds or was asked to hold.
     revision: u64,
     snapshot: Option<Assembly>,
@@ -178,10 +181,10 @@ impl EdgeSession {
         &self.state
     }
 
-    /// Records that are sent and not yet taken.
+    /// Live records that are sent and not yet taken.
     pub fn in_flight(&self) -> usize {
         if let EdgeState::Live(live) = &self.state {
-            live.in_flight.len()
+            live.records.in_flight()
         } else {
             0
         }
@@ -244,11 +247,18 @@ impl EdgeSession {
             (EdgeState::Live(_), EdgeEvent::Applied { revision }) => {
                 out.push(EdgeEffect::Send(Frame::Stored { revision }));
             }
-            (EdgeState::Live(live), EdgeEvent::Fetched(records)) => live.fetched(records, out),
+            (EdgeState::Live(live), EdgeEvent::Fetched { lane, records }) => {
+                if let Some(sending) = live.lane(lane) {
+                    sending.fetched(records, out);
+                }
+                live.pump(out);
+            }
             (EdgeState::Live(live), EdgeEvent::OutboxChanged) => {
-                live.outbox_empty = false;
-                live.fetch_again = live.fetching;
-                live.fetch(out);
+                live.records.changed();
+                if let Some(telemetry) = &mut live.telemetry {
+                    telemetry.changed();
+                }
+                live.pump(out);
             }
             (EdgeState::Live(live), EdgeEvent::Tick) => {
                 if now >= live.silent_at(&self.config) {
@@ -256,7 +266,9 @@ impl EdgeSession {
                 }
                 if now >= live.next_ping {
                     live.next_ping = now + live.keepalive();
-                    out.push(EdgeEffect::Send(Frame::Ping { nonce: live.sent }));
+                    out.push(EdgeEffect::Send(Frame::Ping {
+                        nonce: live.records.sent,
+                    }));
                 }
             }
             // Answers that belong to a connection that is no more, and early ticks.
@@ -276,6 +288,7 @@ impl EdgeSession {
             revision: self.position.revision,
             edge_epoch: self.position.edge_epoch,
             last_sequence: self.position.last_sequence,
+            last_telemetry: self.position.last_telemetry,
         }
     }
 
@@ -295,18 +308,11 @@ impl EdgeSession {
         if welcome.window_records == 0 || welcome.window_bytes == 0 || welcome.keepalive_ms == 0 {
             return Err(CloseReason::Unexpected("Welcome without a window"));
         }
-        if welcome.taken > 0 {
-            out.push(EdgeEffect::Forget {
-                through: welcome.taken,
-            });
-        }
+        let window = (welcome.window_records, welcome.window_bytes);
+        let records = Sending::begin(Lane::Live, welcome.taken, window, out);
         let mut live = Live {
-            sent: welcome.taken,
-            in_flight: VecDeque::new(),
-            in_flight_bytes: 0,
-            fetching: false,
-            fetch_again: false,
-            outbox_empty: false,
+            records,
+            telemetry: None,
             revision: self.position.revision,
             snapshot: None,
             last_heard: now,
@@ -315,7 +321,7 @@ impl EdgeSession {
         };
         live.next_ping = now + live.keepalive();
         out.push(EdgeEffect::Connected);
-        live.fetch(out);
+        live.pump(out);
         self.state = EdgeState::Live(Box::new(live));
         Ok(())
     }
@@ -339,7 +345,20 @@ impl Live {
         self.last_heard = now;
         match frame {
             Frame::Objects(objects) => self.objects(objects, out)?,
-            Frame::Taken { sequence } => self.taken(sequence, out)?,
+            Frame::Taken { sequence } => self.taken(Lane::Live, sequence, out)?,
+            Frame::TelemetryTaken { sequence } => self.taken(Lane::Telemetry, sequence, out)?,
+            Frame::TelemetryFrom {
+                taken,
+                window_records,
+                window_bytes,
+            } => {
+                if self.telemetry.is_some() || window_records == 0 || window_bytes == 0 {
+                    return Err(CloseReason::Unexpected("TelemetryFrom"));
+                }
+                let window = (window_records, window_bytes);
+                self.telemetry = Some(Sending::begin(Lane::Telemetry, taken, window, out));
+                self.pump(out);
+            }
             Frame::Ping { nonce } => out.push(EdgeEffect::Send(Frame::Pong { nonce })),
             Frame::Pong { .. } | Frame::Unknown => {}
             Frame::Refuse { reason, message } => {
@@ -349,7 +368,8 @@ impl Live {
             | Frame::Welcome(_)
             | Frame::Stored { .. }
             | Frame::PartReceived { .. }
-            | Frame::Records(_) => return Err(CloseReason::Unexpected(frame.kind())),
+            | Frame::Records(_)
+            | Frame::Telemetry(_) => return Err(CloseReason::Unexpected(frame.kind())),
         }
         Ok(())
     }
@@ -411,59 +431,37 @@ impl Live {
         });
     }
 
-    fn taken(&mut self, sequence: u64, out: &mut Vec<EdgeEffect>) -> Result<(), CloseReason> {
-        if sequence > self.sent {
+    fn lane(&mut self, lane: Lane) -> Option<&mut Sending> {
+        match lane {
+            Lane::Live => Some(&mut self.records),
+            Lane::Telemetry => self.telemetry.as_mut(),
+        }
+    }
+
+    fn taken(
+        &mut self,
+        lane: Lane,
+        sequence: u64,
+        out: &mut Vec<EdgeEffect>,
+    ) -> Result<(), CloseReason> {
+        let Some(sending) = self.lane(lane).filter(|sending| sequence <= sending.sent) else {
             return Err(CloseReason::Unexpected(
-                "Taken of a record that was not sent",
+                "confirmation of a record that was not sent",
             ));
-        }
-        let mut forgot = false;
-        while self
-            .in_flight
-            .front()
-            .is_some_and(|(first, _)| *first <= sequence)
-        {
-            if let Some((_, bytes)) = self.in_flight.pop_front() {
-                self.in_flight_bytes -= bytes;
-                forgot = true;
-            }
-        }
-        if forgot {
-            out.push(EdgeEffect::Forget { through: sequence });
-            self.fetch(out);
-        }
+        };
+        sending.taken(sequence, out);
+        self.pump(out);
         Ok(())
     }
 
-    fn fetched(&mut self, records: Vec<UpRecord>, out: &mut Vec<EdgeEffect>) {
-        self.fetching = false;
-        if records.is_empty() {
-            self.outbox_empty = !std::mem::take(&mut self.fetch_again);
-            self.fetch(out);
-            return;
+    /// Asks for what may be sent. Telemetry has its turn when there is nothing
+    /// live to send, not even something that waits for its window.
+    fn pump(&mut self, out: &mut Vec<EdgeEffect>) {
+        self.records.fetch(out);
+        if let Some(telemetry) = &mut self.telemetry
+            && self.records.is_idle()
+        {
+            telemetry.fetch(out);
         }
-        let after = self.sent;
-        for record in &records {
-            self.sent = record.sequence;
-            self.in_flight.push_back((record.sequence, record.size()));
-            self.in_flight_bytes += record.size();
-        }
-        out.push(EdgeEffect::Send(Frame::Records(Records { after, records })));
-        self.fetch(out);
-    }
-
-    fn fetch(&mut self, out: &mut Vec<EdgeEffect>) {
-        let records = (self.welcome.window_records as usize).saturating_sub(self.in_flight.len());
-        let bytes = (self.welcome.window_bytes as usize).saturating_sub(self.in_flight_bytes);
-        if self.fetching || self.outbox_empty || records == 0 || bytes == 0 {
-            return;
-        }
-        self.fetching = true;
-        let max_bytes = bytes.min(RECORDS_FRAME_BYTES);
-        out.push(EdgeEffect::Fetch {
-            after: self.sent,
-            max_records: records,
-            max_bytes,
-        });
     }
 }

@@ -53,6 +53,22 @@ pub enum Frame {
         /// As asked.
         nonce: u64,
     },
+    /// Hub: whoever takes the telemetry is ready for it; before this, none goes.
+    TelemetryFrom {
+        /// The last record of this edge's telemetry that is held; the edge goes on after it.
+        taken: u64,
+        /// So many records may be under way.
+        window_records: u32,
+        /// So many bytes of records may be under way.
+        window_bytes: u32,
+    },
+    /// Edge: records of its telemetry.
+    Telemetry(Records),
+    /// Hub: all telemetry up to this record is held.
+    TelemetryTaken {
+        /// The last of them.
+        sequence: u64,
+    },
     /// A kind that this version does not know; ignored.
     Unknown,
 }
@@ -78,6 +94,8 @@ pub struct Hello {
     pub edge_epoch: Epoch,
     /// The highest sequence that its outbox ever gave out.
     pub last_sequence: u64,
+    /// The same of its telemetry.
+    pub last_telemetry: u64,
 }
 
 /// The hub's answer to a hello.
@@ -234,6 +252,9 @@ impl Frame {
             Self::Taken { .. } => "Taken",
             Self::Ping { .. } => "Ping",
             Self::Pong { .. } => "Pong",
+            Self::TelemetryFrom { .. } => "TelemetryFrom",
+            Self::Telemetry(_) => "Telemetry",
+            Self::TelemetryTaken { .. } => "TelemetryTaken",
             Self::Unknown => "Unknown",
         }
     }

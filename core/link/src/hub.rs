@@ -3,10 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::frame::{
-    Change, Frame, Hello, ObjectKey, Objects, Records, RefuseReason, UpRecord, Welcome,
-};
-use crate::{CloseReason, Epoch, MAX_FRAME_BYTES, OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION};
+use crate::frame::{Change, Frame, Hello, ObjectKey, Objects, RefuseReason, UpRecord, Welcome};
+use crate::lane::{Lane, Receiving};
+use crate::{CloseReason, Epoch, OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION};
 
 /// The hub's settings for a session.
 #[derive(Debug, Clone)]
@@ -25,6 +24,10 @@ pub struct HubConfig {
     pub window_records: u32,
     /// So many bytes of records may be under way.
     pub window_bytes: u32,
+    /// So many records of telemetry may be under way.
+    pub telemetry_records: u32,
+    /// So many bytes of telemetry may be under way.
+    pub telemetry_bytes: u32,
     /// So many bytes of objects may be under way.
     pub window_down_bytes: usize,
     /// About so many bytes of objects go into one message.
@@ -46,6 +49,10 @@ impl HubConfig {
             // 2 s of round trip at 500 records each second and node.
             window_records: 1024,
             window_bytes: 1024 * 1024,
+            // On a thin line a live record waits behind what is under way: 6 s
+            // at 20 kB/s. On a long one it is 64 kB/s at a round trip of 2 s.
+            telemetry_records: 512,
+            telemetry_bytes: 128 * 1024,
             window_down_bytes: 1024 * 1024,
             batch_bytes: 128 * 1024,
             schemas: Vec::new(),
@@ -88,15 +95,22 @@ pub enum HubEvent {
         /// The last record that the store holds.
         taken: u64,
     },
+    /// The answer to [`HubEffect::OpenTelemetry`].
+    TelemetryOpened {
+        /// The last record of telemetry that is held.
+        taken: u64,
+    },
     /// The node's log has something new.
     LogChanged,
     /// The answer to [`HubEffect::ReadChanges`].
     Read(Reading),
     /// The answer to [`HubEffect::ReadSnapshot`].
     Snapshot(SnapshotPart),
-    /// The store holds the records of one [`HubEffect::Handle`].
+    /// The records of one [`HubEffect::Handle`] are held.
     Handled {
-        /// The last record that the store holds now.
+        /// Of this lane.
+        lane: Lane,
+        /// The last record that is held now.
         through: u64,
     },
     /// The session must end: another connection took over, or the hub goes away.
@@ -117,6 +131,15 @@ pub enum HubEffect {
     Open(Hello),
     /// The session is live.
     Connected,
+    /// Look up how far the edge's telemetry is held, as for [`Self::Open`], and
+    /// report [`HubEvent::TelemetryOpened`]. It may take its time, or never
+    /// come to an end: the edge keeps its telemetry until then.
+    OpenTelemetry {
+        /// Identity of the outbox.
+        epoch: Epoch,
+        /// The last record of telemetry that was ever sent.
+        last_sequence: u64,
+    },
     /// Read the log after a revision and report [`HubEvent::Read`].
     ReadChanges {
         /// The revision that the edge has or will have.
@@ -132,8 +155,11 @@ pub enum HubEffect {
         max_bytes: usize,
     },
     /// Store these records ([`crate::UpPosition::admit`]), then report
-    /// [`HubEvent::Handled`]. Batches must be stored in order.
+    /// [`HubEvent::Handled`]. Batches of a lane must be stored in order; the
+    /// lanes do not wait for each other.
     Handle {
+        /// The lane that they came on.
+        lane: Lane,
         /// The outbox that they come from.
         epoch: Epoch,
         /// The record before the first one.
@@ -179,10 +205,9 @@ pub struct Live {
     read_again: bool,
     in_flight: VecDeque<(Mark, usize)>,
     in_flight_bytes: usize,
-    unhandled: VecDeque<(usize, usize)>,
-    unhandled_records: usize,
-    unhandled_bytes: usize,
-    last_record: u64,
+    records: Receiving,
+    /// None until it is known how far it is held.
+    telemetry: Option<Receiving>,
 }
 
 /// What the edge answers when it has a message of objects.
@@ -308,13 +333,27 @@ impl HubSession {
             (HubState::Live(live), HubEvent::Snapshot(part)) => {
                 live.snapshot(part, &self.config, out)
             }
-            (HubState::Live(live), HubEvent::Handled { through }) => {
-                if let Some((records, bytes)) = live.unhandled.pop_front() {
-                    live.unhandled_records -= records;
-                    live.unhandled_bytes -= bytes;
-                }
-                out.push(HubEffect::Send(Frame::Taken { sequence: through }));
+            (HubState::Live(live), HubEvent::TelemetryOpened { taken }) => {
+                let (records, bytes) = (self.config.telemetry_records, self.config.telemetry_bytes);
+                live.telemetry = Some(Receiving::after(taken, Lane::Telemetry, records, bytes));
+                out.push(HubEffect::Send(Frame::TelemetryFrom {
+                    taken,
+                    window_records: records,
+                    window_bytes: bytes,
+                }));
             }
+            (HubState::Live(live), HubEvent::Handled { lane, through }) => match lane {
+                Lane::Live => {
+                    live.records.handled();
+                    out.push(HubEffect::Send(Frame::Taken { sequence: through }));
+                }
+                Lane::Telemetry => {
+                    if let Some(telemetry) = &mut live.telemetry {
+                        telemetry.handled();
+                    }
+                    out.push(HubEffect::Send(Frame::TelemetryTaken { sequence: through }));
+                }
+            },
             // A log that changes before the session is live is read then anyway.
             (HubState::Awaiting { .. } | HubState::Opening(_) | HubState::Live(_), _) => {}
         }
@@ -363,6 +402,10 @@ impl HubSession {
             schemas: self.config.schemas.clone(),
         })));
         out.push(HubEffect::Connected);
+        out.push(HubEffect::OpenTelemetry {
+            epoch: hello.edge_epoch,
+            last_sequence: hello.last_telemetry,
+        });
         let down = if hello.hub_epoch == self.config.epoch {
             Down::Changes {
                 sent: hello.revision,
@@ -378,10 +421,13 @@ impl HubSession {
             read_again: false,
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
-            unhandled: VecDeque::new(),
-            unhandled_records: 0,
-            unhandled_bytes: 0,
-            last_record: taken,
+            records: Receiving::after(
+                taken,
+                Lane::Live,
+                self.config.window_records,
+                self.config.window_bytes,
+            ),
+            telemetry: None,
         };
         live.pump(&self.config, out);
         self.state = HubState::Live(Box::new(live));
@@ -406,7 +452,13 @@ impl Live {
         out: &mut Vec<HubEffect>,
     ) -> Result<(), CloseReason> {
         match frame {
-            Frame::Records(records) => self.records(records, config, out)?,
+            Frame::Records(records) => {
+                self.records.came(self.hello.edge_epoch, records, out)?;
+            }
+            Frame::Telemetry(records) => match &mut self.telemetry {
+                Some(telemetry) => telemetry.came(self.hello.edge_epoch, records, out)?,
+                None => return Err(CloseReason::Unexpected("Telemetry")),
+            },
             Frame::Stored { revision } => {
                 self.landed(Mark::Revision(revision))?;
                 out.push(HubEffect::Delivered { revision });
@@ -422,45 +474,12 @@ impl Live {
             | Frame::Welcome(_)
             | Frame::Refuse { .. }
             | Frame::Objects(_)
-            | Frame::Taken { .. } => {
+            | Frame::Taken { .. }
+            | Frame::TelemetryFrom { .. }
+            | Frame::TelemetryTaken { .. } => {
                 return Err(CloseReason::Unexpected(frame.kind()));
             }
         }
-        Ok(())
-    }
-
-    fn records(
-        &mut self,
-        records: Records,
-        config: &HubConfig,
-        out: &mut Vec<HubEffect>,
-    ) -> Result<(), CloseReason> {
-        let Records { after, records } = records;
-        if after > self.last_record {
-            return Err(crate::Gap {
-                after,
-                held: self.last_record,
-            }
-            .into());
-        }
-        let Some(last) = records.last() else {
-            return Ok(());
-        };
-        self.last_record = self.last_record.max(last.sequence);
-        let bytes = records.iter().map(UpRecord::size).sum::<usize>();
-        self.unhandled.push_back((records.len(), bytes));
-        self.unhandled_records += records.len();
-        self.unhandled_bytes += bytes;
-        // A record that is larger than what is left of the window may go; so one frame more.
-        let limit = config.window_bytes as usize + MAX_FRAME_BYTES;
-        if self.unhandled_records > config.window_records as usize || self.unhandled_bytes > limit {
-            return Err(CloseReason::WindowExceeded);
-        }
-        out.push(HubEffect::Handle {
-            epoch: self.hello.edge_epoch,
-            after,
-            records,
-        });
         Ok(())
     }
 

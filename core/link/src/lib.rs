@@ -16,6 +16,9 @@
 //!   Stored ───────────────────────────────►   once the store has them
 //!   Records … ────────────────────────────►   numbered, from the outbox
 //!   ◄─────────────── Taken                    once the hub's store has them
+//!   ◄─────────────── TelemetryFrom            once somebody is there to take it
+//!   Telemetry … ──────────────────────────►   numbered by itself, when nothing live waits
+//!   ◄─────────────── TelemetryTaken           once whoever takes it has it
 //! ```
 //!
 //! # Guarantees
@@ -26,7 +29,8 @@
 //! - The edge's objects equal the hub's as soon as the link holds long enough.
 //!   What the edge stores is always a state that the hub meant: batches and
 //!   snapshots are applied whole.
-//! - Nothing grows without bound: each direction has a window.
+//! - Telemetry never holds up what is live: see [`Lane`].
+//! - Nothing grows without bound: each direction and each lane has a window.
 //!
 //! # Assumptions
 //!
@@ -45,6 +49,7 @@ mod convert;
 mod edge;
 mod frame;
 mod hub;
+mod lane;
 mod log;
 mod position;
 mod up;
@@ -56,6 +61,7 @@ pub use frame::{
     UpRecord, Welcome,
 };
 pub use hub::{HubConfig, HubEffect, HubEvent, HubSession, HubState, Reading, SnapshotPart};
+pub use lane::Lane;
 pub use log::{ChangeLog, LogConfig};
 pub use position::{Admitted, Gap, UpPosition};
 pub use up::{

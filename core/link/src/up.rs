@@ -1,9 +1,10 @@
 //! What an edge reports: the records of the outbox.
 //!
 //! Latest-only records have a [`Up::key`]: while they wait, a newer one
-//! replaces the older one.
+//! replaces the older one. Samples have none, each counts; they go on the
+//! [`crate::Lane::Telemetry`].
 
-use longshore_types::{DeviceName, report::DeviceReport};
+use longshore_types::{DeviceName, DeviceSamples, report::DeviceReport};
 use sha2::{Digest, Sha256};
 
 /// One report of an edge.
@@ -16,6 +17,8 @@ pub enum Up {
     Node(NodeReport),
     /// What may stand in the configurations of a protocol.
     Schema(SchemaReport),
+    /// Readings of one device.
+    Samples(DeviceSamples),
     /// A kind that this version does not know; it is acknowledged and counted.
     Unknown,
 }
@@ -123,7 +126,7 @@ impl Up {
             Self::Reported(reported) => Some(Self::twin_key(&reported.name)),
             Self::Node(_) => Some(Self::NODE_KEY.to_owned()),
             Self::Schema(schema) => Some(format!("schema/{}", schema.protocol)),
-            Self::Unknown => None,
+            Self::Samples(_) | Self::Unknown => None,
         }
     }
 

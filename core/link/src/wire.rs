@@ -8,7 +8,10 @@ use bytes::Bytes;
 /// One WebSocket message.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Frame {
-    #[prost(oneof = "frame::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(
+        oneof = "frame::Body",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13"
+    )]
     pub(crate) body: Option<frame::Body>,
 }
 
@@ -35,6 +38,12 @@ pub(crate) mod frame {
         Ping(u64),
         #[prost(uint64, tag = "10")]
         Pong(u64),
+        #[prost(message, tag = "11")]
+        TelemetryFrom(super::TelemetryFrom),
+        #[prost(message, tag = "12")]
+        Telemetry(super::Records),
+        #[prost(uint64, tag = "13")]
+        TelemetryTaken(u64),
     }
 }
 
@@ -58,6 +67,8 @@ pub(crate) struct Hello {
     pub(crate) edge_epoch: u64,
     #[prost(uint64, tag = "9")]
     pub(crate) last_sequence: u64,
+    #[prost(uint64, tag = "10")]
+    pub(crate) last_telemetry: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -134,6 +145,16 @@ pub(crate) struct Records {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct TelemetryFrom {
+    #[prost(uint64, tag = "1")]
+    pub(crate) taken: u64,
+    #[prost(uint32, tag = "2")]
+    pub(crate) window_records: u32,
+    #[prost(uint32, tag = "3")]
+    pub(crate) window_bytes: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Record {
     #[prost(uint64, tag = "1")]
     pub(crate) sequence: u64,
@@ -145,7 +166,7 @@ pub(crate) struct Record {
 /// Content of one record.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Up {
-    #[prost(oneof = "up::Body", tags = "1, 2, 3")]
+    #[prost(oneof = "up::Body", tags = "1, 2, 3, 4")]
     pub(crate) body: Option<up::Body>,
 }
 
@@ -158,7 +179,43 @@ pub(crate) mod up {
         Node(super::NodeReport),
         #[prost(message, tag = "3")]
         Schema(super::Schema),
+        #[prost(message, tag = "4")]
+        Samples(super::Samples),
     }
+}
+
+/// Written small: a node may have a day of them to send over a thin line.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Samples {
+    #[prost(string, tag = "1")]
+    pub(crate) namespace: String,
+    #[prost(string, tag = "2")]
+    pub(crate) name: String,
+    #[prost(string, tag = "3")]
+    pub(crate) uid: String,
+    /// Names of the properties; the samples say which of them they are of.
+    #[prost(string, repeated, tag = "4")]
+    pub(crate) properties: Vec<String>,
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) samples: Vec<Sample>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Sample {
+    /// Index into the names.
+    #[prost(uint32, tag = "1")]
+    pub(crate) property: u32,
+    #[prost(oneof = "property::Value", tags = "2, 3, 4, 5, 6, 7")]
+    pub(crate) value: Option<property::Value>,
+    /// As in [`Property`].
+    #[prost(uint32, tag = "8")]
+    pub(crate) quality: u32,
+    /// As in [`Property`].
+    #[prost(uint32, tag = "9")]
+    pub(crate) reason: u32,
+    /// Milliseconds after the sample before it; of the first one, after 1970.
+    #[prost(sint64, tag = "10")]
+    pub(crate) after_ms: i64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -324,7 +324,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use longshore_sim_world::{Clock, parse};
+    use longshore_sim_world::{Clock, scenario::parse};
 
     fn say(signals: &str, text: &str, binary: bool) -> Vec<u8> {
         let spec = parse("t.yaml", &format!("signals: {signals}")).expect("a world");

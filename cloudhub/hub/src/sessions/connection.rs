@@ -1,4 +1,5 @@
-//! One edge's connection: drives its session against the catalog and the store.
+//! One edge's connection: drives its session against the catalog, the store
+//! and whoever takes the samples.
 
 use std::{
     collections::VecDeque,
@@ -15,16 +16,17 @@ use futures::{
     stream::{SplitSink, SplitStream},
 };
 use longshore_link::{
-    CloseReason, DecodeError, Epoch, Frame, Hello, HubConfig, HubEffect, HubEvent, HubSession, Up,
-    UpRecord,
+    CloseReason, DecodeError, Epoch, Frame, Hello, HubConfig, HubEffect, HubEvent, HubSession,
+    Lane, Up, UpRecord,
 };
 use longshore_types::{NodeName, schema_check::Document};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::{debug, info, warn};
 
-use super::{Socket, tables::Tables};
+use super::{Socket, tables::Tables, telemetry};
 use crate::{
+    samples::ConsumerError,
     store::{StoreError, Write},
     tables::nodes::Attached,
 };
@@ -38,7 +40,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-enum End {
+pub(super) enum End {
     #[error("the edge closed the connection")]
     Closed,
     #[error("the connection broke")]
@@ -49,14 +51,24 @@ enum End {
     Congested,
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Samples(#[from] ConsumerError),
 }
 
-type Operation = BoxFuture<'static, Result<Done, StoreError>>;
+type Operation = BoxFuture<'static, Result<Done, End>>;
 
 /// What an operation came to.
-enum Done {
+pub(super) enum Done {
     Opened(u64, Attached),
-    Handled(u64),
+    TelemetryOpened(u64),
+    Handled(Lane, u64),
+}
+
+/// What the session asked for that takes time, in order; one at a time.
+#[derive(Default)]
+struct Work {
+    waiting: VecDeque<HubEffect>,
+    running: Option<Operation>,
 }
 
 struct Connection<'a> {
@@ -64,9 +76,9 @@ struct Connection<'a> {
     node: &'a NodeName,
     session: HubSession,
     lines: mpsc::Sender<Bytes>,
-    /// What the session asked for that takes time, in order; one at a time.
-    waiting: VecDeque<HubEffect>,
-    running: Option<Operation>,
+    /// For the lanes each its own: telemetry that nobody takes holds nothing up.
+    live: Work,
+    telemetry: Work,
     attached: Option<Attached>,
     connected: bool,
 }
@@ -83,8 +95,8 @@ pub(super) async fn run(hub: &Arc<Tables>, node: &NodeName, socket: Socket, addr
         node,
         session: HubSession::new(config, Instant::now()),
         lines,
-        waiting: VecDeque::new(),
-        running: None,
+        live: Work::default(),
+        telemetry: Work::default(),
         attached: None,
         connected: false,
     };
@@ -146,13 +158,13 @@ impl Connection<'_> {
                     Some(Ok(_)) => continue,
                     Some(Err(error)) => return End::Broken(Box::new(error)),
                 },
-                done = finish(&mut self.running) => match done {
-                    Ok(Done::Opened(taken, attached)) => {
-                        self.attached = Some(attached);
-                        HubEvent::Opened { taken }
-                    }
-                    Ok(Done::Handled(through)) => HubEvent::Handled { through },
-                    Err(error) => return End::Store(error),
+                done = self.live.finish() => match self.done(done) {
+                    Ok(event) => event,
+                    Err(end) => return end,
+                },
+                done = self.telemetry.finish() => match self.done(done) {
+                    Ok(event) => event,
+                    Err(end) => return end,
                 },
                 // The hub holds the sender as long as there is a receiver.
                 Ok(()) = log.changed() => HubEvent::LogChanged,
@@ -197,33 +209,76 @@ impl Connection<'_> {
                         debug!(node = %self.node, revision, "edge holds revision");
                     }
                     HubEffect::Close(reason) => return Err(End::Session(reason)),
-                    HubEffect::Open(_) | HubEffect::Handle { .. } => self.waiting.push_back(effect),
+                    HubEffect::OpenTelemetry { .. }
+                    | HubEffect::Handle {
+                        lane: Lane::Telemetry,
+                        ..
+                    } => self.telemetry.waiting.push_back(effect),
+                    HubEffect::Open(_) | HubEffect::Handle { .. } => {
+                        self.live.waiting.push_back(effect);
+                    }
                 }
             }
         }
         Ok(())
     }
 
+    fn done(&mut self, done: Result<Done, End>) -> Result<HubEvent, End> {
+        Ok(match done? {
+            Done::Opened(taken, attached) => {
+                self.attached = Some(attached);
+                HubEvent::Opened { taken }
+            }
+            Done::TelemetryOpened(taken) => HubEvent::TelemetryOpened { taken },
+            Done::Handled(lane, through) => HubEvent::Handled { lane, through },
+        })
+    }
+
     fn begin(&mut self) {
-        if self.running.is_some() {
-            return;
-        }
-        let (hub, node) = (Arc::clone(self.hub), self.node.clone());
-        match self.waiting.pop_front() {
-            Some(HubEffect::Open(hello)) => self.running = Some(Box::pin(open(hub, node, hello))),
-            Some(HubEffect::Handle {
-                epoch,
-                after,
-                records,
-            }) => self.running = Some(Box::pin(handle(hub, node, epoch, after, records))),
-            _ => {}
+        for work in [&mut self.live, &mut self.telemetry] {
+            if work.running.is_none()
+                && let Some(effect) = work.waiting.pop_front()
+            {
+                work.running = operation(Arc::clone(self.hub), self.node.clone(), effect);
+            }
         }
     }
 }
 
+impl Work {
+    async fn finish(&mut self) -> Result<Done, End> {
+        let Some(operation) = &mut self.running else {
+            return pending().await;
+        };
+        let outcome = operation.await;
+        self.running = None;
+        outcome
+    }
+}
+
+fn operation(hub: Arc<Tables>, node: NodeName, effect: HubEffect) -> Option<Operation> {
+    Some(match effect {
+        HubEffect::Open(hello) => Box::pin(open(hub, node, hello)),
+        HubEffect::OpenTelemetry {
+            epoch,
+            last_sequence,
+        } => Box::pin(telemetry::open(hub, node, epoch, last_sequence)),
+        HubEffect::Handle {
+            lane,
+            epoch,
+            after,
+            records,
+        } => match lane {
+            Lane::Live => Box::pin(handle(hub, node, epoch, after, records)),
+            Lane::Telemetry => Box::pin(telemetry::take(hub, node, epoch, after, records)),
+        },
+        _ => return None,
+    })
+}
+
 /// Waits until the node's log is whole, takes the node's place, and looks up
 /// where its records go on.
-async fn open(hub: Arc<Tables>, node: NodeName, hello: Hello) -> Result<Done, StoreError> {
+async fn open(hub: Arc<Tables>, node: NodeName, hello: Hello) -> Result<Done, End> {
     hub.listed.wait(|listed| listed.catalog).await;
     hub.logs.settled().await;
     let attached = hub.nodes.attach(node.as_str(), Instant::now());
@@ -246,7 +301,7 @@ async fn handle(
     epoch: Epoch,
     after: u64,
     records: Vec<UpRecord>,
-) -> Result<Done, StoreError> {
+) -> Result<Done, End> {
     let writes: Vec<Write> = records
         .iter()
         .map(|record| write_of(&hub, &node, record))
@@ -272,7 +327,7 @@ async fn handle(
             Write::Nothing => {}
         }
     }
-    Ok(Done::Handled(through))
+    Ok(Done::Handled(Lane::Live, through))
 }
 
 fn write_of(hub: &Tables, node: &NodeName, record: &UpRecord) -> Write {
@@ -310,15 +365,6 @@ fn write_of(hub: &Tables, node: &NodeName, record: &UpRecord) -> Write {
 
 fn undecodable(error: DecodeError) -> End {
     End::Session(CloseReason::Undecodable(error))
-}
-
-async fn finish(running: &mut Option<Operation>) -> Result<Done, StoreError> {
-    let Some(operation) = running else {
-        return pending().await;
-    };
-    let outcome = operation.await;
-    *running = None;
-    outcome
 }
 
 async fn ended(attached: &mut Option<Attached>) -> Option<longshore_link::RefuseReason> {

@@ -6,6 +6,7 @@
 
 mod connection;
 mod tables;
+mod telemetry;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 

@@ -9,6 +9,7 @@ use longshore_types::{DeviceName, NodeName};
 use crate::{
     kinds::{DEVICE, device_key},
     metrics::Metrics,
+    samples::SampleConsumer,
     store::Store,
     tables::{
         catalog::Catalog, listed::Listed, lock, logs::Logs, nodes::Nodes, reports::Reports,
@@ -25,6 +26,7 @@ pub(crate) struct Tables {
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) reports: Arc<Reports>,
     pub(crate) schemas: Arc<Schemas>,
+    pub(crate) samples: Arc<dyn SampleConsumer>,
     pub(crate) statuses: Arc<Statuses>,
     pub(crate) store: Store,
     pub(crate) metrics: Arc<Metrics>,

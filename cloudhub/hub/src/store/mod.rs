@@ -200,6 +200,11 @@ impl Store {
 
 #[cfg(test)]
 impl Store {
+    /// Waits until all that was asked before is on the disk, and closes the file.
+    pub(crate) async fn close(&self) {
+        self.writer.close().await;
+    }
+
     /// Lets SQLite refuse what the logs write, or lets it be.
     pub(crate) async fn refuse_logs(&self, refuse: bool) {
         let sql = match refuse {

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use longshore_link::{
-    EdgeConfig, EdgeEffect, EdgeEvent, EdgePosition, EdgeSession, Epoch, Frame, LINK_PATH,
+    EdgeConfig, EdgeEffect, EdgeEvent, EdgePosition, EdgeSession, Epoch, Frame, LINK_PATH, Lane,
     SUBPROTOCOL, Up, UpRecord,
 };
 use rustls::{ClientConfig, RootCertStore};
@@ -43,11 +43,21 @@ pub(crate) struct Store {
     /// What the hub's greeting said.
     pub(crate) schemas_of_hub: Option<Vec<u64>>,
     pub(crate) outbox: BTreeMap<u64, Bytes>,
+    pub(crate) telemetry: BTreeMap<u64, Bytes>,
     pub(crate) snapshots: usize,
     /// Changes that came, also those that changed nothing.
     pub(crate) changes: usize,
     pub(crate) connections: usize,
     pub(crate) ended: Option<String>,
+}
+
+impl Store {
+    fn lane(&mut self, lane: Lane) -> &mut BTreeMap<u64, Bytes> {
+        match lane {
+            Lane::Live => &mut self.outbox,
+            Lane::Telemetry => &mut self.telemetry,
+        }
+    }
 }
 
 /// A running edge. Dropping it cuts the connection.
@@ -103,6 +113,15 @@ impl Edge {
         store.position.last_sequence += 1;
         let sequence = store.position.last_sequence;
         store.outbox.insert(sequence, up.encode());
+        drop(store);
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn sample(&self, up: &Up) {
+        let mut store = self.store.lock().unwrap();
+        store.position.last_telemetry += 1;
+        let sequence = store.position.last_telemetry;
+        store.telemetry.insert(sequence, up.encode());
         drop(store);
         self.changed.notify_one();
     }
@@ -224,19 +243,24 @@ fn apply(store: &mut Store, effect: EdgeEffect) -> Option<EdgeEvent> {
             store.position.revision = revision;
             Some(EdgeEvent::Applied { revision })
         }
-        EdgeEffect::Forget { through } => {
-            store.outbox.retain(|sequence, _| *sequence > through);
+        EdgeEffect::Forget { lane, through } => {
+            let outbox = store.lane(lane);
+            outbox.retain(|sequence, _| *sequence > through);
             None
         }
         EdgeEffect::Fetch {
-            after, max_records, ..
+            lane,
+            after,
+            max_records,
+            ..
         } => {
-            let records = store.outbox.range(after + 1..).take(max_records);
+            let records = store.lane(lane).range(after + 1..).take(max_records);
             let records = records.map(|(sequence, payload)| UpRecord {
                 sequence: *sequence,
                 payload: payload.clone(),
             });
-            Some(EdgeEvent::Fetched(records.collect()))
+            let records = records.collect();
+            Some(EdgeEvent::Fetched { lane, records })
         }
         _ => None,
     }

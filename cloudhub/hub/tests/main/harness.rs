@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,7 +12,11 @@ use kube::{
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
     core::{ApiResource, GroupVersionKind},
 };
-use longshore_hub::{Config, Environment, RunningHub, identity::Authority};
+use longshore_hub::{
+    Config, Environment, RunningHub,
+    identity::Authority,
+    samples::{CountOnly, SampleConsumer},
+};
 use longshore_link::Up;
 use longshore_process::http;
 use longshore_types::{
@@ -51,8 +56,15 @@ impl TestHub {
 
     /// A hub that goes on with what another one left.
     pub(crate) async fn start_in(folder: TempDir) -> Self {
+        Self::start_with(folder, Arc::new(CountOnly::default())).await
+    }
+
+    /// The same with somebody who takes samples.
+    pub(crate) async fn start_with(folder: TempDir, samples: Arc<dyn SampleConsumer>) -> Self {
         let config = Config::parse(config_text(), folder.path(), Environment::default()).unwrap();
-        let hub = RunningHub::start(&config).await.expect("the hub starts");
+        let hub = RunningHub::start_with(&config, samples)
+            .await
+            .expect("the hub starts");
         let client = hub.client();
         Self {
             folder,

@@ -7,5 +7,6 @@ mod harness;
 mod identity;
 mod nodes;
 mod restart;
+mod samples;
 mod schemas;
 mod tasks;

@@ -7,11 +7,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use longshore_link::Lane;
 use longshore_sqlite::{Answer, Job, SqlError, Writer};
 use longshore_twin::{DesiredRow, TwinBlob};
 use tokio::sync::watch;
 
-use super::{StoreError, StoreHealth, objects, outbox, schema, twins};
+use super::{StoreError, StoreHealth, objects, outbox, schema, telemetry, twins};
 
 /// Who gave an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,6 +95,7 @@ pub enum RecordClass {
     /// Only the latest of its key counts: it replaces one that still waits.
     Latest(String),
     /// Each counts, up to the budget; then the oldest are dropped and counted.
+    /// Goes on a lane of its own.
     Telemetry,
     /// Each counts, always.
     Confirmation,
@@ -111,7 +113,8 @@ pub struct NewRecord {
 /// A record that is being handed out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxRecord {
-    /// Its number: gapless from 1 on, never used twice within an [`StoreHandle::epoch`].
+    /// Its number on its lane, never used twice within an [`StoreHandle::epoch`];
+    /// gapless from 1 on where it is live.
     pub sequence: u64,
     /// The encoded record.
     pub payload: Vec<u8>,
@@ -280,25 +283,32 @@ impl StoreHandle {
         }
     }
 
-    /// Hands out records with a sequence above `after`, oldest first, at most
-    /// `max_records` and (after the first one) `max_bytes`. Those that have no
-    /// sequence get it now, and have it for good when this returns.
+    /// Hands out records of a lane with a sequence above `after`, oldest first,
+    /// at most `max_records` and (after the first one) `max_bytes`. Those that
+    /// have no sequence get it now, and have it for good when this returns.
     pub async fn take(
         &self,
+        lane: Lane,
         after: u64,
         max_records: usize,
         max_bytes: usize,
     ) -> Result<Vec<OutboxRecord>, StoreError> {
-        let work = move |job: &mut Job<'_, _>| outbox::take(job, after, max_records, max_bytes);
+        let work = move |job: &mut Job<'_, _>| match lane {
+            Lane::Live => outbox::take(job, after, max_records, max_bytes),
+            Lane::Telemetry => telemetry::take(job, after, max_records, max_bytes),
+        };
         self.writer.run(work).await
     }
 
-    /// Forgets all records up to and with `through`: the hub has them.
-    pub async fn acknowledge(&self, through: u64) -> Result<(), StoreError> {
+    /// Forgets all records of a lane up to and with `through`: the hub has them.
+    pub async fn acknowledge(&self, lane: Lane, through: u64) -> Result<(), StoreError> {
         let signals = Arc::clone(&self.signals);
         let work = move |job: &mut Job<'_, OutboxSize>| {
             let mut size = *job.state;
-            outbox::acknowledge(job, through, &mut size)?;
+            match lane {
+                Lane::Live => outbox::acknowledge(job, through, &mut size)?,
+                Lane::Telemetry => telemetry::acknowledge(job, through, &mut size)?,
+            }
             *job.state = size;
             job.after_commit(move || {
                 signals.size.send_replace(size);
@@ -308,10 +318,14 @@ impl StoreHandle {
         self.writer.run(work).await
     }
 
-    /// The last sequence that was ever handed out; 0 before the first. The hub
-    /// notices by it when this database was put back to an older state.
-    pub async fn last_sequence(&self) -> Result<u64, StoreError> {
-        self.writer.run(|job| outbox::last_sequence(job)).await
+    /// The last sequence of a lane that was ever handed out; 0 before the first.
+    /// The hub notices by it when this database was put back to an older state.
+    pub async fn last_sequence(&self, lane: Lane) -> Result<u64, StoreError> {
+        let work = move |job: &mut Job<'_, _>| match lane {
+            Lane::Live => outbox::last_sequence(job),
+            Lane::Telemetry => telemetry::last_sequence(job),
+        };
+        self.writer.run(work).await
     }
 
     /// All saved twins.

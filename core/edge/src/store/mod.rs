@@ -12,11 +12,14 @@
 //! - An outbox record gets its sequence when it is handed out, gapless, never
 //!   used twice, and keeps it over restarts until it is acknowledged.
 //! - A record that was handed out is never changed, dropped or coalesced.
+//! - Telemetry is numbered and handed out by itself, in the order in which it
+//!   was put; what is dropped of it is the oldest, and counted.
 
 mod handle;
 mod objects;
 mod outbox;
 mod schema;
+mod telemetry;
 mod twins;
 
 pub use handle::{

@@ -1,20 +1,23 @@
-//! Records for the hub.
+//! Live records for the hub; telemetry has a [table](super::telemetry) of its own.
 //!
-//! A record waits without a sequence, and may be replaced or (telemetry) be
-//! dropped. It gets its sequence when it is first handed out; from then on it
-//! stays as it is until the hub acknowledges it. So sequences have no gaps.
+//! A record waits without a sequence, and may be replaced. It gets its
+//! sequence when it is first handed out; from then on it stays as it is until
+//! the hub acknowledges it. So sequences have no gaps.
 
 use longshore_sqlite::{Connection, SqlError, params};
 
-use super::handle::{NewRecord, OutboxRecord, OutboxSize, RecordClass};
+use super::{
+    handle::{NewRecord, OutboxRecord, OutboxSize, RecordClass},
+    telemetry,
+};
 
 const LATEST: i64 = 0;
-const TELEMETRY: i64 = 1;
 const CONFIRMATION: i64 = 2;
 
 pub(super) fn size(connection: &Connection) -> Result<OutboxSize, SqlError> {
     connection.query_row(
-        "SELECT count(*), coalesce(sum(length(payload)), 0) FROM outbox",
+        "SELECT count(*), coalesce(sum(length(payload)), 0) FROM
+           (SELECT payload FROM outbox UNION ALL SELECT payload FROM telemetry)",
         [],
         |row| {
             Ok(OutboxSize {
@@ -38,10 +41,15 @@ pub(super) fn put(
     let mut insert = connection
         .prepare_cached("INSERT INTO outbox (class, key, payload) VALUES (?1, ?2, ?3)")?;
     for record in records {
+        size.records += 1;
+        size.bytes += record.payload.len() as u64;
         let (class, key) = match &record.class {
             RecordClass::Latest(key) => (LATEST, Some(key.as_str())),
-            RecordClass::Telemetry => (TELEMETRY, None),
             RecordClass::Confirmation => (CONFIRMATION, None),
+            RecordClass::Telemetry => {
+                telemetry::put(connection, &record.payload)?;
+                continue;
+            }
         };
         if let Some(key) = key {
             for length in replace.query_map([key], |row| row.get::<_, i64>(0))? {
@@ -49,27 +57,19 @@ pub(super) fn put(
             }
         }
         insert.execute(params![class, key, record.payload])?;
-        size.records += 1;
-        size.bytes += record.payload.len() as u64;
     }
-    while size.bytes > budget && drop_oldest(connection, size)? {}
+    while size.bytes > budget && telemetry::drop_oldest(connection, size)? {}
     Ok(())
 }
 
-/// Drops the oldest telemetry that was not handed out; false when there is none.
-fn drop_oldest(connection: &Connection, size: &mut OutboxSize) -> Result<bool, SqlError> {
-    let mut statement = connection.prepare_cached(
-        "DELETE FROM outbox WHERE id IN
-           (SELECT id FROM outbox WHERE sequence IS NULL AND class = ?1 ORDER BY id LIMIT 64)
-         RETURNING length(payload)",
-    )?;
-    let mut any = false;
-    for length in statement.query_map([TELEMETRY], |row| row.get::<_, i64>(0))? {
-        forget(size, length?);
-        size.dropped += 1;
-        any = true;
+/// Whether a payload may follow so many others: the first always, so that
+/// nothing is too large to go.
+pub(super) fn fits(max_records: usize, max_bytes: usize) -> impl FnMut(&[u8], usize) -> bool {
+    let mut bytes = 0;
+    move |payload, count| {
+        bytes += payload.len();
+        count == 0 || (count < max_records && bytes <= max_bytes)
     }
-    Ok(any)
 }
 
 pub(super) fn take(
@@ -79,11 +79,7 @@ pub(super) fn take(
     max_bytes: usize,
 ) -> Result<Vec<OutboxRecord>, SqlError> {
     let mut records = Vec::new();
-    let mut bytes = 0;
-    let mut fits = |payload: &Vec<u8>, count: usize| {
-        bytes += payload.len();
-        count == 0 || (count < max_records && bytes <= max_bytes)
-    };
+    let mut fits = fits(max_records, max_bytes);
     let mut numbered = connection.prepare_cached(
         "SELECT sequence, payload FROM outbox WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
     )?;
@@ -150,7 +146,7 @@ pub(super) fn acknowledge(
     Ok(())
 }
 
-fn forget(size: &mut OutboxSize, length: i64) {
+pub(super) fn forget(size: &mut OutboxSize, length: i64) {
     size.records = size.records.saturating_sub(1);
     size.bytes = size.bytes.saturating_sub(length as u64);
 }

@@ -11,7 +11,7 @@ pub(super) static SCHEMA: Schema = Schema {
     owner: "edgecore",
     without: "edgecore then starts with an empty store and the hub sends everything again",
     application: 0x4c53_4831, // "LSH1"
-    migrations: &[FIRST],
+    migrations: &[FIRST, SECOND],
 };
 
 /// The file is read through once at start and written afterwards, so a bigger
@@ -49,6 +49,12 @@ CREATE TABLE desired (
 INSERT INTO meta VALUES
     ('epoch', CAST((random() & 9223372036854775807) | 1 AS TEXT)),
     ('sequence', '0');
+";
+
+/// Samples, which nothing replaces while they wait.
+const SECOND: &str = "
+CREATE TABLE telemetry (id INTEGER PRIMARY KEY AUTOINCREMENT, payload BLOB NOT NULL);
+INSERT INTO meta VALUES ('telemetry', '0');
 ";
 
 /// Opens `edge.db` in the folder; makes both where they are absent.

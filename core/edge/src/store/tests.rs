@@ -1,5 +1,6 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
+use longshore_link::Lane;
 use longshore_sqlite::Connection;
 use tempfile::TempDir;
 
@@ -170,14 +171,14 @@ async fn sequences_are_gapless_and_what_was_handed_out_stays_as_it_is() {
         2,
         "x1 was replaced while it waited"
     );
-    let taken = store.take(0, 10, 1 << 20).await.unwrap();
+    let taken = store.take(Lane::Live, 0, 10, 1 << 20).await.unwrap();
     assert_eq!(texts(&taken), [(1, "y1".to_owned()), (2, "x2".to_owned())]);
     store
         .put(vec![latest("x", "x3"), latest("x", "x4")])
         .await
         .unwrap();
     let store = reopen(store, folder.path()).await;
-    let again = store.take(0, 10, 1 << 20).await.unwrap();
+    let again = store.take(Lane::Live, 0, 10, 1 << 20).await.unwrap();
     assert_eq!(
         texts(&again),
         [
@@ -186,16 +187,16 @@ async fn sequences_are_gapless_and_what_was_handed_out_stays_as_it_is() {
             (3, "x4".to_owned())
         ]
     );
-    store.acknowledge(2).await.unwrap();
+    store.acknowledge(Lane::Live, 2).await.unwrap();
     assert_eq!(
-        texts(&store.take(2, 10, 1 << 20).await.unwrap()),
+        texts(&store.take(Lane::Live, 2, 10, 1 << 20).await.unwrap()),
         [(3, "x4".to_owned())]
     );
-    store.acknowledge(3).await.unwrap();
+    store.acknowledge(Lane::Live, 3).await.unwrap();
     let store = reopen(store, folder.path()).await;
     store.put(vec![latest("z", "z1")]).await.unwrap();
     assert_eq!(
-        texts(&store.take(3, 10, 1 << 20).await.unwrap()),
+        texts(&store.take(Lane::Live, 3, 10, 1 << 20).await.unwrap()),
         [(4, "z1".to_owned())],
         "never used twice"
     );
@@ -213,10 +214,16 @@ async fn take_keeps_to_its_limits_but_always_gives_one() {
         )
         .await
         .unwrap();
-    assert_eq!(store.take(0, 2, 1 << 20).await.unwrap().len(), 2);
-    assert_eq!(store.take(0, 10, 35).await.unwrap().len(), 3);
-    assert_eq!(store.take(0, 10, 1).await.unwrap().len(), 1);
-    assert_eq!(store.take(3, 10, 1 << 20).await.unwrap().len(), 2);
+    assert_eq!(
+        store.take(Lane::Live, 0, 2, 1 << 20).await.unwrap().len(),
+        2
+    );
+    assert_eq!(store.take(Lane::Live, 0, 10, 35).await.unwrap().len(), 3);
+    assert_eq!(store.take(Lane::Live, 0, 10, 1).await.unwrap().len(), 1);
+    assert_eq!(
+        store.take(Lane::Live, 3, 10, 1 << 20).await.unwrap().len(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -238,13 +245,13 @@ async fn the_budget_costs_the_oldest_telemetry_and_nothing_else() {
     store.put((0..300).map(telemetry).collect()).await.unwrap();
     let size = store.outbox_size();
     assert_eq!((size.records, size.dropped), (2, 300));
-    store.acknowledge(0).await.unwrap();
-    store.take(0, 2, 1 << 20).await.unwrap();
-    store.acknowledge(2).await.unwrap();
+    store.acknowledge(Lane::Live, 0).await.unwrap();
+    store.take(Lane::Live, 0, 2, 1 << 20).await.unwrap();
+    store.acknowledge(Lane::Live, 2).await.unwrap();
     store.put((0..150).map(telemetry).collect()).await.unwrap();
     let size = store.outbox_size();
     assert!(size.bytes <= 10_000 && size.records > 0, "{size:?}");
-    let first = store.take(2, 1, 1 << 20).await.unwrap();
+    let first = store.take(Lane::Telemetry, 0, 1, 1 << 20).await.unwrap();
     assert!(
         String::from_utf8_lossy(&first[0].payload)
             .trim_start_matches('0')
@@ -252,6 +259,58 @@ async fn the_budget_costs_the_oldest_telemetry_and_nothing_else() {
             .unwrap()
             > 0
     );
+}
+
+#[tokio::test]
+async fn telemetry_has_a_lane_of_its_own_and_keeps_its_order() {
+    let folder = TempDir::new().unwrap();
+    let store = StoreHandle::open(folder.path(), 1_000).unwrap();
+    let telemetry = |i: u64| NewRecord {
+        class: RecordClass::Telemetry,
+        payload: format!("{i:0>10}").into_bytes(),
+    };
+    let numbers = |records: &[OutboxRecord]| -> Vec<_> {
+        let records = records.iter();
+        records
+            .map(|r| {
+                (
+                    r.sequence,
+                    String::from_utf8_lossy(&r.payload).parse::<u64>().unwrap(),
+                )
+            })
+            .collect()
+    };
+    let mut records: Vec<_> = (1..=20).map(telemetry).collect();
+    records.insert(7, latest("x", "x1"));
+    store.put(records).await.unwrap();
+    assert_eq!(
+        store.take(Lane::Live, 0, 10, 1 << 20).await.unwrap().len(),
+        1
+    );
+    let first = store.take(Lane::Telemetry, 0, 3, 1 << 20).await.unwrap();
+    assert_eq!(numbers(&first), [(1, 1), (2, 2), (3, 3)]);
+    store.acknowledge(Lane::Telemetry, 2).await.unwrap();
+    store.close().await;
+    let store = StoreHandle::open(folder.path(), 1_000).unwrap();
+    assert_eq!(store.last_sequence(Lane::Telemetry).await.unwrap(), 3);
+    assert_eq!(store.last_sequence(Lane::Live).await.unwrap(), 1);
+    let again = store.take(Lane::Telemetry, 2, 2, 1 << 20).await.unwrap();
+    assert_eq!(numbers(&again), [(3, 3), (4, 4)], "the same numbers again");
+
+    // What is on its way stays when the budget is used up.
+    store
+        .put((21..=200).map(telemetry).collect())
+        .await
+        .unwrap();
+    let size = store.outbox_size();
+    assert!(size.bytes <= 1_000 && size.dropped > 0, "{size:?}");
+    let left = store.take(Lane::Telemetry, 2, 500, 1 << 20).await.unwrap();
+    let left = numbers(&left);
+    assert_eq!(left[..2], [(3, 3), (4, 4)]);
+    assert_eq!(left.last(), Some(&(200, 200)));
+    assert!(left[2].0 > 5, "the oldest are dropped: {:?}", left[2]);
+    store.acknowledge(Lane::Telemetry, 200).await.unwrap();
+    assert_eq!(store.outbox_size().records, 1);
 }
 
 #[tokio::test]
@@ -462,10 +521,11 @@ async fn a_database_of_the_first_release_is_read() {
         Some(("l".to_owned(), 9))
     );
     assert_eq!(store.objects(ALL).await.unwrap()[0].uid, "u");
-    let taken = store.take(3, 10, 1 << 20).await.unwrap();
+    let taken = store.take(Lane::Live, 3, 10, 1 << 20).await.unwrap();
     assert_eq!(texts(&taken), [(4, "1".to_owned()), (5, "2".to_owned())]);
     assert_eq!(store.twins().await.unwrap()[0].data, [1]);
     assert_eq!(store.desired().await.unwrap()[0].property, "p");
+    assert_eq!(store.last_sequence(Lane::Telemetry).await.unwrap(), 0);
 }
 
 #[test]

@@ -11,7 +11,8 @@ use std::{
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt, future::BoxFuture, stream::SplitSink};
 use longshore_link::{
-    Change as LinkChange, EdgeEffect, EdgeEvent, EdgePosition, EdgeSession, Epoch, Frame, UpRecord,
+    Change as LinkChange, EdgeEffect, EdgeEvent, EdgePosition, EdgeSession, Epoch, Frame, Lane,
+    UpRecord,
 };
 use longshore_process::{Owned, Stop};
 use tokio::sync::mpsc;
@@ -201,17 +202,20 @@ async fn operation(
             counters.revision.store(revision, Ordering::Relaxed);
             Ok(Some(EdgeEvent::Applied { revision }))
         }
-        EdgeEffect::Forget { through } => {
-            store.acknowledge(through).await?;
-            counters.taken.store(through, Ordering::Relaxed);
+        EdgeEffect::Forget { lane, through } => {
+            store.acknowledge(lane, through).await?;
+            if lane == Lane::Live {
+                counters.taken.store(through, Ordering::Relaxed);
+            }
             Ok(None)
         }
         EdgeEffect::Fetch {
+            lane,
             after,
             max_records,
             max_bytes,
         } => {
-            let records = store.take(after, max_records, max_bytes).await?;
+            let records = store.take(lane, after, max_records, max_bytes).await?;
             let records = records.into_iter();
             let records = records
                 .map(|r| UpRecord {
@@ -219,7 +223,7 @@ async fn operation(
                     payload: r.payload.into(),
                 })
                 .collect();
-            Ok(Some(EdgeEvent::Fetched(records)))
+            Ok(Some(EdgeEvent::Fetched { lane, records }))
         }
         EdgeEffect::Send(_) | EdgeEffect::Connected | EdgeEffect::Close(_) => Ok(None),
     }
@@ -243,7 +247,8 @@ fn store_change(change: LinkChange) -> Change {
 }
 
 async fn position(store: &StoreHandle) -> Result<EdgePosition, StoreError> {
-    let last_sequence = store.last_sequence().await?;
+    let last_sequence = store.last_sequence(Lane::Live).await?;
+    let last_telemetry = store.last_sequence(Lane::Telemetry).await?;
     let (hub_epoch, revision) = store
         .position()
         // A position that cannot be read is none: the hub sends a snapshot.
@@ -254,6 +259,7 @@ async fn position(store: &StoreHandle) -> Result<EdgePosition, StoreError> {
         revision,
         edge_epoch: Epoch(store.epoch()),
         last_sequence,
+        last_telemetry,
     })
 }
 

@@ -11,9 +11,10 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use longshore_link::{
     ChangeLog, Content, Epoch, Frame, HubConfig as SessionConfig, HubEffect, HubEvent, HubSession,
-    LogConfig, ObjectKey, SUBPROTOCOL, UpPosition, UpRecord,
+    Lane, LogConfig, NodeReport, ObjectKey, SUBPROTOCOL, UpPosition, UpRecord,
 };
 use longshore_process::{Loss, Running, Stage, Tasks};
+use longshore_types::{DeviceName, DeviceSamples, PropertySample, Quality, Reason, Value};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -37,7 +38,10 @@ type Ca = CertifiedIssuer<'static, KeyPair>;
 struct Memory {
     log: ChangeLog,
     position: UpPosition,
+    telemetry: UpPosition,
     records: Vec<UpRecord>,
+    /// What came, lane by lane, in the order in which it came.
+    lanes: Vec<Lane>,
     snapshots: usize,
 }
 
@@ -75,7 +79,9 @@ impl Rig {
         let memory = Memory {
             log: ChangeLog::new(Epoch(9), LogConfig::default()),
             position: UpPosition::default(),
+            telemetry: UpPosition::default(),
             records: Vec::new(),
+            lanes: Vec::new(),
             snapshots: 0,
         };
         Self {
@@ -238,6 +244,64 @@ async fn objects_come_and_records_go_over_a_link_that_breaks() {
 }
 
 #[tokio::test]
+async fn ten_minutes_of_samples_come_in_order_once_and_behind_what_is_live() {
+    let rig = Rig::new();
+    // Nobody is there for ten minutes: 20 samples each second, and twins that change.
+    let began_ms = 1_732_000_000_000;
+    for second in 0..600_i64 {
+        let sample = |n: i64| PropertySample {
+            property: format!("p{n}").into(),
+            value: Some(Value::Int(second * 20 + n)),
+            quality: Quality::Good,
+            reason: Reason::None,
+            time_ms: began_ms + second * 1000 + n,
+        };
+        let samples = Up::Samples(DeviceSamples {
+            device: DeviceName::new("default", "boiler").unwrap(),
+            uid: "u".to_owned(),
+            samples: (0..20).map(sample).collect(),
+        });
+        let samples = NewRecord {
+            class: RecordClass::Telemetry,
+            payload: samples.encode().to_vec(),
+        };
+        let twin = NewRecord {
+            class: RecordClass::Latest(format!("twin/{}", second % 30)),
+            payload: Up::Node(NodeReport::default()).encode().to_vec(),
+        };
+        rig.store.put(vec![samples, twin]).await.unwrap();
+    }
+    let empty = async || rig.store.outbox_size().records == 0;
+    let hub = rig.hub("localhost", 0, &rig.ca).await;
+    let port = hub.port;
+    let sync = rig.start(port);
+    // The line breaks once on the way.
+    rig.wait("some have come", async || {
+        rig.memory.lock().unwrap().telemetry.sequence > 0
+    })
+    .await;
+    hub.task.abort();
+    let _ = hub.task.await;
+    let _hub = rig.hub("localhost", port, &rig.ca).await;
+    rig.wait("all have come", empty).await;
+    sync.stop().await;
+
+    let memory = rig.memory.lock().unwrap();
+    let is_live = |lane: &Lane| *lane == Lane::Live;
+    let before = memory.lanes.iter().take_while(|lane| is_live(lane)).count();
+    assert!(before >= 30, "{before} live ones came before the samples");
+    let came = memory.records.iter().zip(&memory.lanes);
+    let values = came
+        .filter(|(_, lane)| !is_live(lane))
+        .flat_map(|(record, _)| match Up::decode(&record.payload) {
+            Ok(Up::Samples(batch)) => batch.samples,
+            other => panic!("no samples: {other:?}"),
+        })
+        .map(|sample| sample.value);
+    assert!(values.eq((0..600 * 20).map(|n| Some(Value::Int(n)))));
+}
+
+#[tokio::test]
 async fn a_schema_goes_once_however_often_the_mapper_changes_its_state() {
     let rig = Rig::new();
     let hub = rig.hub("localhost", 0, &rig.ca).await;
@@ -363,6 +427,15 @@ fn answer(memory: &mut Memory, effect: HubEffect) -> Option<HubEvent> {
                 taken: memory.position.sequence,
             })
         }
+        HubEffect::OpenTelemetry {
+            epoch,
+            last_sequence,
+        } => {
+            memory.telemetry = memory.telemetry.greet(epoch, last_sequence);
+            Some(HubEvent::TelemetryOpened {
+                taken: memory.telemetry.sequence,
+            })
+        }
         HubEffect::ReadChanges { after, max_bytes } => {
             Some(HubEvent::Read(memory.log.read_after(after, max_bytes)))
         }
@@ -373,16 +446,22 @@ fn answer(memory: &mut Memory, effect: HubEffect) -> Option<HubEvent> {
             ))
         }
         HubEffect::Handle {
+            lane,
             epoch,
             after,
             records,
         } => {
-            let admitted = memory.position.admit(epoch, after, &records).unwrap();
-            memory
-                .records
-                .extend(records.into_iter().skip(admitted.skip));
-            memory.position = admitted.position;
+            let held = match lane {
+                Lane::Live => &mut memory.position,
+                Lane::Telemetry => &mut memory.telemetry,
+            };
+            let admitted = held.admit(epoch, after, &records).unwrap();
+            let new = records.into_iter().skip(admitted.skip);
+            memory.records.extend(new);
+            memory.lanes.resize(memory.records.len(), lane);
+            *held = admitted.position;
             Some(HubEvent::Handled {
+                lane,
                 through: admitted.position.sequence,
             })
         }

@@ -39,6 +39,13 @@ impl Frame {
             Some(Body::Taken(sequence)) => Self::Taken { sequence },
             Some(Body::Ping(nonce)) => Self::Ping { nonce },
             Some(Body::Pong(nonce)) => Self::Pong { nonce },
+            Some(Body::TelemetryFrom(from)) => Self::TelemetryFrom {
+                taken: from.taken,
+                window_records: from.window_records,
+                window_bytes: from.window_bytes,
+            },
+            Some(Body::Telemetry(records)) => Self::Telemetry(records.try_into()?),
+            Some(Body::TelemetryTaken(sequence)) => Self::TelemetryTaken { sequence },
         })
     }
 }
@@ -58,6 +65,17 @@ fn body_of(frame: &Frame) -> Option<Body> {
         Frame::Taken { sequence } => Body::Taken(*sequence),
         Frame::Ping { nonce } => Body::Ping(*nonce),
         Frame::Pong { nonce } => Body::Pong(*nonce),
+        Frame::TelemetryFrom {
+            taken,
+            window_records,
+            window_bytes,
+        } => Body::TelemetryFrom(wire::TelemetryFrom {
+            taken: *taken,
+            window_records: *window_records,
+            window_bytes: *window_bytes,
+        }),
+        Frame::Telemetry(records) => Body::Telemetry(records.into()),
+        Frame::TelemetryTaken { sequence } => Body::TelemetryTaken(*sequence),
         Frame::Unknown => return None,
     })
 }
@@ -95,6 +113,7 @@ impl From<&Hello> for wire::Hello {
             revision: hello.revision,
             edge_epoch: hello.edge_epoch.0,
             last_sequence: hello.last_sequence,
+            last_telemetry: hello.last_telemetry,
         }
     }
 }
@@ -111,6 +130,7 @@ impl From<wire::Hello> for Hello {
             revision: hello.revision,
             edge_epoch: Epoch(hello.edge_epoch),
             last_sequence: hello.last_sequence,
+            last_telemetry: hello.last_telemetry,
         }
     }
 }

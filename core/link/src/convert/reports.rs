@@ -21,6 +21,7 @@ impl Up {
                 protocol: schema.protocol.clone(),
                 text: schema.text.clone(),
             })),
+            Self::Samples(samples) => Some(Body::Samples(samples.into())),
             Self::Unknown => None,
         };
         wire::Up { body }.encode_to_vec().into()
@@ -36,6 +37,7 @@ impl Up {
             Some(Body::Reported(reported)) => Self::Reported(reported.try_into()?),
             Some(Body::Node(node)) => Self::Node(node.into()),
             Some(Body::Schema(schema)) => Self::Schema(schema.try_into()?),
+            Some(Body::Samples(samples)) => Self::Samples(samples.try_into()?),
         })
     }
 }
@@ -121,11 +123,7 @@ impl From<&PropertyReport> for wire::Property {
                 .value_type
                 .map_or("", PropertyType::metadata_name)
                 .to_owned(),
-            quality: match report.quality {
-                Quality::Good => 0,
-                Quality::Uncertain => 1,
-                Quality::Bad => 2,
-            },
+            quality: quality_code(report.quality),
             reason: reason_code(report.reason),
             source_time_ms: report.source_time_ms,
             last_read_ms: report.last_read_ms,
@@ -167,11 +165,7 @@ impl TryFrom<wire::Property> for PropertyReport {
         Ok(Self {
             value: report.value.map(domain_value),
             value_type: PropertyType::from_word(&report.data_type),
-            quality: match report.quality {
-                0 => Quality::Good,
-                2 => Quality::Bad,
-                _ => Quality::Uncertain,
-            },
+            quality: quality_of(report.quality),
             reason: reason_of(report.reason),
             source_time_ms: report.source_time_ms,
             last_read_ms: report.last_read_ms,
@@ -241,7 +235,7 @@ fn domain_event(event: wire::Event) -> EventReport {
     }
 }
 
-fn wire_value(value: &Value) -> property::Value {
+pub(super) fn wire_value(value: &Value) -> property::Value {
     match value {
         Value::Bool(v) => property::Value::Bool(*v),
         Value::Int(v) => property::Value::Int(*v),
@@ -252,7 +246,7 @@ fn wire_value(value: &Value) -> property::Value {
     }
 }
 
-fn domain_value(value: property::Value) -> Value {
+pub(super) fn domain_value(value: property::Value) -> Value {
     match value {
         property::Value::Bool(v) => Value::Bool(v),
         property::Value::Int(v) => Value::Int(v),
@@ -263,7 +257,23 @@ fn domain_value(value: property::Value) -> Value {
     }
 }
 
-fn reason_code(reason: Reason) -> u32 {
+pub(super) fn quality_code(quality: Quality) -> u32 {
+    match quality {
+        Quality::Good => 0,
+        Quality::Uncertain => 1,
+        Quality::Bad => 2,
+    }
+}
+
+pub(super) fn quality_of(code: u32) -> Quality {
+    match code {
+        0 => Quality::Good,
+        2 => Quality::Bad,
+        _ => Quality::Uncertain,
+    }
+}
+
+pub(super) fn reason_code(reason: Reason) -> u32 {
     match reason {
         Reason::None => 0,
         Reason::Line => 1,
@@ -277,7 +287,7 @@ fn reason_code(reason: Reason) -> u32 {
     }
 }
 
-fn reason_of(code: u32) -> Reason {
+pub(super) fn reason_of(code: u32) -> Reason {
     match code {
         1 => Reason::Line,
         2 => Reason::Timeout,

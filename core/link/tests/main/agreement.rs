@@ -1,6 +1,7 @@
 //! Whatever the wire does and whoever crashes: no record is lost or taken
-//! twice, and the edge's objects become the cluster's.
+//! twice on either lane, and the edge's objects become the cluster's.
 
+use longshore_link::Lane;
 use proptest::prelude::*;
 
 use crate::world::{Step, World};
@@ -9,10 +10,12 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0u8..6, any::<u8>()).prop_map(|(key, value)| Step::Put(key, value)),
         2 => (0u8..6).prop_map(Step::Delete),
-        5 => Just(Step::Report),
+        5 => Just(Step::Report(Lane::Live)),
+        5 => Just(Step::Report(Lane::Telemetry)),
         12 => (0usize..3).prop_map(Step::ToHub),
         12 => Just(Step::ToEdge),
-        10 => Just(Step::HubStore),
+        10 => Just(Step::HubStore(Lane::Live)),
+        6 => Just(Step::HubStore(Lane::Telemetry)),
         10 => Just(Step::EdgeStore),
         1 => (0usize..3).prop_map(Step::RepeatToHub),
         1 => Just(Step::RepeatToEdge),

@@ -6,7 +6,7 @@ use longshore_link::{
     ObjectKey, Objects, Records, RefuseReason, SchemaReport, Up, UpRecord, Welcome,
 };
 use longshore_types::{
-    DeviceName, Fault, Quality, Reason, Timestamp, Value,
+    DeviceName, DeviceSamples, Fault, PropertySample, Quality, Reason, Timestamp, Value,
     device::{Condition, ConditionStatus, EventReport, PropertyType, WriteState},
     event::Severity,
     report::{DesiredReport, DeviceReport, DeviceState, PropertyReport},
@@ -60,6 +60,11 @@ fn frames() -> Vec<(&'static str, Frame)> {
         revision: 300,
         edge_epoch: Epoch(7),
         last_sequence: 42,
+        last_telemetry: 0,
+    };
+    let hello_telemetry = Hello {
+        last_telemetry: 300,
+        ..hello.clone()
     };
     let welcome = Welcome {
         version: 1,
@@ -82,6 +87,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
     }];
     vec![
         ("hello", Frame::Hello(hello)),
+        ("hello-telemetry", Frame::Hello(hello_telemetry)),
         ("welcome", Frame::Welcome(welcome)),
         ("welcome-schemas", Frame::Welcome(with_schemas)),
         (
@@ -110,6 +116,22 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ),
         ("stored", Frame::Stored { revision: 302 }),
         ("part-received", Frame::PartReceived { part: 0 }),
+        (
+            "telemetry",
+            Frame::Telemetry(Records {
+                after: 41,
+                records: records.clone(),
+            }),
+        ),
+        (
+            "telemetry-from",
+            Frame::TelemetryFrom {
+                taken: 41,
+                window_records: 512,
+                window_bytes: 131_072,
+            },
+        ),
+        ("telemetry-taken", Frame::TelemetryTaken { sequence: 42 }),
         ("records", Frame::Records(Records { after: 41, records })),
         ("taken", Frame::Taken { sequence: 42 }),
         ("ping", Frame::Ping { nonce: 1 }),
@@ -226,7 +248,37 @@ fn reports() -> Vec<(&'static str, Up)> {
         ("up-node-schema", Up::Node(with_schema)),
         ("up-fingerprint", Up::Reported(with_fingerprint)),
         ("up-schema", Up::Schema(schema)),
+        ("up-samples", Up::Samples(samples())),
     ]
+}
+
+/// Two properties, the second one out of order and without a value.
+fn samples() -> DeviceSamples {
+    let sample = |property: &str, value: Option<Value>, time_ms: i64| PropertySample {
+        property: property.into(),
+        quality: if value.is_some() {
+            Quality::Good
+        } else {
+            Quality::Bad
+        },
+        reason: if value.is_some() {
+            Reason::None
+        } else {
+            Reason::Timeout
+        },
+        value,
+        time_ms,
+    };
+    DeviceSamples {
+        device: DeviceName::new("default", "boiler").expect("a name"),
+        uid: "0b5f".into(),
+        samples: vec![
+            sample("temperature", Some(Value::Float(21.5)), 1_732_000_000_123),
+            sample("pressure", None, 1_732_000_000_100),
+            sample("temperature", Some(Value::Float(21.75)), 1_732_000_001_123),
+            sample("mode", Some(Value::String("eco".into())), 1_732_000_001_123),
+        ],
+    }
 }
 
 #[test]
@@ -296,12 +348,57 @@ fn what_makes_no_sense_is_refused() {
     );
 }
 
+fn any_sample() -> impl Strategy<Value = PropertySample> {
+    let value = prop_oneof![
+        Just(None),
+        any::<bool>().prop_map(|v| Some(Value::Bool(v))),
+        any::<i64>().prop_map(|v| Some(Value::Int(v))),
+        any::<u64>().prop_map(|v| Some(Value::Uint(v))),
+        (-1e300..1e300).prop_map(|v| Some(Value::Float(v))),
+        "[a-z]{0,9}".prop_map(|v| Some(Value::String(v.into()))),
+    ];
+    let quality = prop_oneof![
+        Just(Quality::Good),
+        Just(Quality::Uncertain),
+        Just(Quality::Bad)
+    ];
+    let reason = prop_oneof![Just(Reason::None), Just(Reason::Line), Just(Reason::Sensor)];
+    ("[a-c]", value, quality, reason, any::<i64>()).prop_map(
+        |(property, value, quality, reason, time_ms)| PropertySample {
+            property: property.into(),
+            value,
+            quality,
+            reason,
+            time_ms,
+        },
+    )
+}
+
 proptest! {
+    #[test]
+    fn samples_arrive_as_they_were(samples in proptest::collection::vec(any_sample(), 0..40)) {
+        let up = Up::Samples(DeviceSamples { samples, ..self::samples() });
+        prop_assert_eq!(Up::decode(&up.encode()), Ok(up));
+    }
+
     #[test]
     fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = Frame::decode(bytes.clone().into());
         let _ = Up::decode(&bytes);
     }
+}
+
+#[test]
+fn a_sample_of_a_property_that_is_not_named_is_refused() {
+    // An Up with field 4, samples: of `a`/`b` (1, 2), no names, one sample (5) of property 3 (1).
+    let bytes = [0x22, 10, 0x0a, 1, b'a', 0x12, 1, b'b', 0x2a, 2, 0x08, 3];
+    assert_eq!(
+        Up::decode(&bytes),
+        Err(DecodeError::Invalid {
+            field: "samples.property",
+            value: "3".into()
+        })
+    );
 }
 
 #[test]

@@ -2,5 +2,6 @@
 
 mod agreement;
 mod fixtures;
+mod outage;
 mod sessions;
 mod world;

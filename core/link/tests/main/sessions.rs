@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use longshore_link::{
     ChangeLog, CloseReason, Content, EdgeConfig, EdgeEffect, EdgeEvent, EdgePosition, EdgeSession,
-    Epoch, Frame, Gap, Hello, HubConfig, HubEffect, HubEvent, HubSession, LogConfig, ObjectKey,
-    Objects, Reading, RefuseReason, UpPosition, UpRecord, Welcome,
+    Epoch, Frame, Gap, Hello, HubConfig, HubEffect, HubEvent, HubSession, Lane, LogConfig,
+    ObjectKey, Objects, Reading, RefuseReason, UpPosition, UpRecord, Welcome,
 };
 
 fn hello(node: &str) -> Hello {
@@ -20,6 +20,7 @@ fn hello(node: &str) -> Hello {
         revision: 0,
         edge_epoch: Epoch(5),
         last_sequence: 0,
+        last_telemetry: 0,
     }
 }
 
@@ -43,6 +44,11 @@ fn record(sequence: u64) -> UpRecord {
     }
 }
 
+fn fetched(records: Vec<UpRecord>) -> EdgeEvent {
+    let lane = Lane::Live;
+    EdgeEvent::Fetched { lane, records }
+}
+
 fn live_edge(now: Instant) -> EdgeSession {
     let mut edge = EdgeSession::new(EdgeConfig::new("edge-1"));
     let position = EdgePosition {
@@ -52,11 +58,18 @@ fn live_edge(now: Instant) -> EdgeSession {
     };
     edge.step(EdgeEvent::TransportUp(position), now);
     let effects = edge.step(EdgeEvent::Frame(Frame::Welcome(welcome())), now);
-    assert_eq!(effects[0], EdgeEffect::Forget { through: 4 });
+    assert_eq!(
+        effects[0],
+        EdgeEffect::Forget {
+            lane: Lane::Live,
+            through: 4
+        }
+    );
     assert_eq!(effects[1], EdgeEffect::Connected);
     assert_eq!(
         effects[2],
         EdgeEffect::Fetch {
+            lane: Lane::Live,
             after: 4,
             max_records: 2,
             max_bytes: 1000
@@ -123,7 +136,7 @@ fn silence_ends_both_ends() {
 fn the_window_bounds_what_is_under_way() {
     let now = Instant::now();
     let mut edge = live_edge(now);
-    let effects = edge.step(EdgeEvent::Fetched(vec![record(5), record(6)]), now);
+    let effects = edge.step(fetched(vec![record(5), record(6)]), now);
     assert!(
         matches!(&effects[..], [EdgeEffect::Send(Frame::Records(_))]),
         "the window of two is full"
@@ -131,10 +144,17 @@ fn the_window_bounds_what_is_under_way() {
     assert_eq!(edge.in_flight(), 2);
     assert!(edge.step(EdgeEvent::OutboxChanged, now).is_empty());
     let effects = edge.step(EdgeEvent::Frame(Frame::Taken { sequence: 5 }), now);
-    assert_eq!(effects[0], EdgeEffect::Forget { through: 5 });
+    assert_eq!(
+        effects[0],
+        EdgeEffect::Forget {
+            lane: Lane::Live,
+            through: 5
+        }
+    );
     assert_eq!(
         effects[1],
         EdgeEffect::Fetch {
+            lane: Lane::Live,
             after: 6,
             max_records: 1,
             max_bytes: 983
@@ -150,7 +170,7 @@ fn a_record_that_comes_while_the_outbox_is_read_is_not_forgotten() {
         edge.step(EdgeEvent::OutboxChanged, now).is_empty(),
         "a fetch is under way"
     );
-    let effects = edge.step(EdgeEvent::Fetched(Vec::new()), now);
+    let effects = edge.step(fetched(Vec::new()), now);
     assert!(matches!(effects[..], [EdgeEffect::Fetch { .. }]));
 }
 

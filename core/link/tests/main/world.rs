@@ -1,12 +1,13 @@
 //! A hub, an edge and the wire between them, small enough to break at any step.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::{Index, IndexMut};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use longshore_link::{
     ChangeLog, Content, EdgeConfig, EdgeEffect, EdgeEvent, EdgePosition, EdgeSession, Epoch, Frame,
-    Hello, HubConfig, HubEffect, HubEvent, HubSession, LogConfig, ObjectKey, RefuseReason,
+    Hello, HubConfig, HubEffect, HubEvent, HubSession, Lane, LogConfig, ObjectKey, RefuseReason,
     UpPosition, UpRecord,
 };
 
@@ -17,7 +18,8 @@ const NODE: &str = "edge-1";
 pub(crate) enum Step {
     Put(u8, u8),
     Delete(u8),
-    Report,
+    /// The edge has something to say on this lane.
+    Report(Lane),
     ToHub(usize),
     ToEdge,
     RepeatToHub(usize),
@@ -31,7 +33,8 @@ pub(crate) enum Step {
     CrashEdge,
     WipeEdge,
     CrashHub,
-    HubStore,
+    /// The hub's store, or whoever takes the telemetry, does its next thing.
+    HubStore(Lane),
     EdgeStore,
     Wait(u16),
 }
@@ -45,12 +48,38 @@ struct Connection {
 
 enum HubOperation {
     Open(u64, Hello),
+    OpenTelemetry {
+        connection: u64,
+        epoch: Epoch,
+        last_sequence: u64,
+    },
     Handle {
+        lane: Lane,
         connection: u64,
         epoch: Epoch,
         after: u64,
         records: Vec<UpRecord>,
     },
+}
+
+pub(crate) const LANES: [Lane; 2] = [Lane::Live, Lane::Telemetry];
+
+/// One thing for each lane.
+#[derive(Default)]
+struct ByLane<T>([T; 2]);
+
+impl<T> Index<Lane> for ByLane<T> {
+    type Output = T;
+
+    fn index(&self, lane: Lane) -> &T {
+        &self.0[lane as usize]
+    }
+}
+
+impl<T> IndexMut<Lane> for ByLane<T> {
+    fn index_mut(&mut self, lane: Lane) -> &mut T {
+        &mut self.0[lane as usize]
+    }
 }
 
 /// The whole.
@@ -60,17 +89,19 @@ pub(crate) struct World {
     next_id: u64,
     // the hub: what survives a crash
     cluster: BTreeMap<ObjectKey, Content>,
-    position: UpPosition,
-    taken: Vec<(Epoch, u64, Bytes)>,
+    positions: ByLane<UpPosition>,
+    taken: ByLane<Vec<(Epoch, u64, Bytes)>>,
     // and what does not
     log: ChangeLog,
     connections: Vec<Connection>,
-    operations: VecDeque<HubOperation>,
+    operations: ByLane<VecDeque<HubOperation>>,
+    /// What the hub got to handle, in the order in which it came.
+    pub(crate) arrived: Vec<(Lane, u64)>,
     // the edge: what survives
     objects: BTreeMap<ObjectKey, Content>,
     edge: EdgePosition,
-    outbox: BTreeMap<u64, Bytes>,
-    emitted: Vec<(Epoch, u64, Bytes)>,
+    outbox: ByLane<BTreeMap<u64, Bytes>>,
+    emitted: ByLane<Vec<(Epoch, u64, Bytes)>>,
     wiped: Vec<Epoch>,
     // and what does not
     session: EdgeSession,
@@ -87,18 +118,19 @@ impl World {
             now: start,
             next_id: 100,
             cluster: BTreeMap::new(),
-            position: UpPosition::default(),
-            taken: Vec::new(),
+            positions: ByLane::default(),
+            taken: ByLane::default(),
             log: ChangeLog::new(Epoch(1), LogConfig { deletions: 2 }),
             connections: Vec::new(),
-            operations: VecDeque::new(),
+            operations: ByLane::default(),
+            arrived: Vec::new(),
             objects: BTreeMap::new(),
             edge: EdgePosition {
                 edge_epoch: Epoch(50),
                 ..EdgePosition::default()
             },
-            outbox: BTreeMap::new(),
-            emitted: Vec::new(),
+            outbox: ByLane::default(),
+            emitted: ByLane::default(),
             wiped: Vec::new(),
             session: EdgeSession::new(EdgeConfig::new(NODE)),
             connection: None,
@@ -117,7 +149,7 @@ impl World {
                     self.log_changed();
                 }
             }
-            Step::Report => self.report(),
+            Step::Report(lane) => self.report(*lane),
             Step::ToHub(which) => self.deliver_to_hub(*which, false),
             Step::RepeatToHub(which) => self.deliver_to_hub(*which, true),
             Step::LoseToHub(which) => {
@@ -136,14 +168,14 @@ impl World {
                 self.crash_edge();
                 self.wiped.push(self.edge.edge_epoch);
                 self.objects.clear();
-                self.outbox.clear();
+                self.outbox = ByLane::default();
                 self.edge = EdgePosition {
                     edge_epoch: Epoch(self.fresh_id()),
                     ..EdgePosition::default()
                 };
             }
             Step::CrashHub => self.crash_hub(),
-            Step::HubStore => self.hub_store(),
+            Step::HubStore(lane) => self.hub_store(*lane),
             Step::EdgeStore => self.edge_store(),
             Step::Wait(milliseconds) => self.wait(Duration::from_millis((*milliseconds).into())),
         }
@@ -159,13 +191,14 @@ impl World {
             }
             let busy = !self.to_edge.is_empty()
                 || !self.edge_operations.is_empty()
-                || !self.operations.is_empty()
+                || self.operations.0.iter().any(|queue| !queue.is_empty())
                 || self.connections.iter().any(|c| !c.to_hub.is_empty());
             if !busy {
                 break;
             }
             self.deliver_to_hub(0, false);
-            self.hub_store();
+            self.hub_store(Lane::Live);
+            self.hub_store(Lane::Telemetry);
             self.deliver_to_edge(false);
             self.edge_store();
         }
@@ -173,14 +206,19 @@ impl World {
             self.objects, self.cluster,
             "the edge holds what the cluster says"
         );
+        for lane in LANES {
+            self.check_all_taken(lane);
+        }
+    }
+
+    fn check_all_taken(&self, lane: Lane) {
         assert!(
-            self.outbox.is_empty(),
+            self.outbox[lane].is_empty(),
             "the outbox is empty, left: {:?}",
-            self.outbox.keys()
+            self.outbox[lane].keys()
         );
-        for (epoch, sequence, payload) in &self.emitted {
-            let known = self
-                .taken
+        for (epoch, sequence, payload) in &self.emitted[lane] {
+            let known = self.taken[lane]
                 .iter()
                 .filter(|(e, s, _)| e == epoch && s == sequence)
                 .collect::<Vec<_>>();
@@ -192,9 +230,27 @@ impl World {
         }
     }
 
+    /// How far a lane is held by the hub.
+    pub(crate) fn held(&self, lane: Lane) -> u64 {
+        self.positions[lane].sequence
+    }
+
+    /// A good wire for so many rounds, and a hub that does what there is to do
+    /// on these lanes.
+    pub(crate) fn rounds(&mut self, count: usize, hub: &[Lane]) {
+        for _ in 0..count {
+            self.edge_store();
+            self.deliver_to_hub(0, false);
+            for lane in hub {
+                self.hub_store(*lane);
+            }
+            self.deliver_to_edge(false);
+        }
+    }
+
     /// What must hold at any time.
     pub(crate) fn check(&self) {
-        for pair in self.taken.windows(2) {
+        for pair in LANES.iter().flat_map(|lane| self.taken[*lane].windows(2)) {
             if pair[0].0 == pair[1].0 {
                 assert!(
                     pair[0].1 < pair[1].1,
@@ -218,12 +274,16 @@ impl World {
         self.log_changed();
     }
 
-    fn report(&mut self) {
-        self.edge.last_sequence += 1;
-        let (sequence, epoch) = (self.edge.last_sequence, self.edge.edge_epoch);
+    pub(crate) fn report(&mut self, lane: Lane) {
+        let last = match lane {
+            Lane::Live => &mut self.edge.last_sequence,
+            Lane::Telemetry => &mut self.edge.last_telemetry,
+        };
+        *last += 1;
+        let (sequence, epoch) = (*last, self.edge.edge_epoch);
         let payload = Bytes::from(vec![sequence as u8; 20]);
-        self.outbox.insert(sequence, payload.clone());
-        self.emitted.push((epoch, sequence, payload));
+        self.outbox[lane].insert(sequence, payload.clone());
+        self.emitted[lane].push((epoch, sequence, payload));
         self.edge_event(EdgeEvent::OutboxChanged);
     }
 
@@ -232,12 +292,14 @@ impl World {
         self.next_id
     }
 
-    fn connect(&mut self) {
+    pub(crate) fn connect(&mut self) {
         self.cut_at_edge();
         let id = self.fresh_id();
         let config = HubConfig {
             window_records: 3,
             window_bytes: 64,
+            telemetry_records: 3,
+            telemetry_bytes: 64,
             window_down_bytes: 300,
             batch_bytes: 150,
             ..HubConfig::new(NODE, self.log.epoch())
@@ -276,14 +338,14 @@ impl World {
 
     fn crash_hub(&mut self) {
         self.connections.clear();
-        self.operations.clear();
+        self.operations = ByLane::default();
         let epoch = Epoch(self.fresh_id());
         self.log = ChangeLog::new(epoch, LogConfig { deletions: 2 });
         self.log.replace(self.cluster.clone());
         self.cut_at_edge();
     }
 
-    fn wait(&mut self, time: Duration) {
+    pub(crate) fn wait(&mut self, time: Duration) {
         self.now += time;
         assert!(self.now >= self.start);
         if self.session.wake_at().is_some_and(|at| at <= self.now) {
@@ -342,7 +404,17 @@ impl World {
                     self.to_edge.push_back(frame.encode());
                 }
             }
-            HubEffect::Open(hello) => self.operations.push_back(HubOperation::Open(id, hello)),
+            HubEffect::Open(hello) => {
+                self.operations[Lane::Live].push_back(HubOperation::Open(id, hello));
+            }
+            HubEffect::OpenTelemetry {
+                epoch,
+                last_sequence,
+            } => self.operations[Lane::Telemetry].push_back(HubOperation::OpenTelemetry {
+                connection: id,
+                epoch,
+                last_sequence,
+            }),
             HubEffect::ReadChanges { after, max_bytes } => {
                 let reading = self.log.read_after(after, max_bytes);
                 self.hub_event(id, HubEvent::Read(reading));
@@ -352,11 +424,15 @@ impl World {
                 self.hub_event(id, HubEvent::Snapshot(part));
             }
             HubEffect::Handle {
+                lane,
                 epoch,
                 after,
                 records,
             } => {
-                self.operations.push_back(HubOperation::Handle {
+                let arrived = records.iter().map(|record| (lane, record.sequence));
+                self.arrived.extend(arrived);
+                self.operations[lane].push_back(HubOperation::Handle {
+                    lane,
                     connection: id,
                     epoch,
                     after,
@@ -375,13 +451,24 @@ impl World {
         }
     }
 
-    /// The hub's store does the next thing that it was asked for.
-    fn hub_store(&mut self) {
-        match self.operations.pop_front() {
+    /// The hub's store, or whoever takes the telemetry, does the next thing
+    /// that it was asked for.
+    fn hub_store(&mut self, lane: Lane) {
+        let held = &mut self.positions[lane];
+        match self.operations[lane].pop_front() {
             None => {}
+            Some(HubOperation::OpenTelemetry {
+                connection,
+                epoch,
+                last_sequence,
+            }) => {
+                *held = held.greet(epoch, last_sequence);
+                let taken = held.sequence;
+                self.hub_event(connection, HubEvent::TelemetryOpened { taken });
+            }
             Some(HubOperation::Open(id, hello)) => {
-                self.position = self.position.greet(hello.edge_epoch, hello.last_sequence);
-                let taken = self.position.sequence;
+                *held = held.greet(hello.edge_epoch, hello.last_sequence);
+                let taken = held.sequence;
                 for other in self
                     .connections
                     .iter()
@@ -394,24 +481,25 @@ impl World {
                 self.hub_event(id, HubEvent::Opened { taken });
             }
             Some(HubOperation::Handle {
+                lane,
                 connection,
                 epoch,
                 after,
                 records,
             }) => {
                 // A session of a former epoch may have left this behind.
-                if epoch != self.position.epoch {
+                if epoch != held.epoch {
                     return;
                 }
-                match self.position.admit(epoch, after, &records) {
+                match held.admit(epoch, after, &records) {
                     Ok(admitted) => {
                         let new = records.into_iter().skip(admitted.skip);
-                        self.taken
-                            .extend(new.map(|r| (epoch, r.sequence, r.payload)));
-                        self.position = admitted.position;
+                        self.taken[lane].extend(new.map(|r| (epoch, r.sequence, r.payload)));
+                        *held = admitted.position;
                         self.hub_event(
                             connection,
                             HubEvent::Handled {
+                                lane,
                                 through: admitted.position.sequence,
                             },
                         );
@@ -465,13 +553,13 @@ impl World {
                 self.edge.revision = revision;
                 self.edge_event(EdgeEvent::Applied { revision });
             }
-            Some(EdgeEffect::Forget { through }) => {
+            Some(EdgeEffect::Forget { lane, through }) => {
                 let epoch = self.edge.edge_epoch;
-                let forgotten: Vec<_> = self.outbox.range(..=through).map(|(s, _)| *s).collect();
+                let outbox = &mut self.outbox[lane];
+                let forgotten: Vec<_> = outbox.range(..=through).map(|(s, _)| *s).collect();
                 for sequence in forgotten {
-                    self.outbox.remove(&sequence);
-                    let held = self
-                        .taken
+                    outbox.remove(&sequence);
+                    let held = self.taken[lane]
                         .iter()
                         .any(|(e, s, _)| *e == epoch && *s == sequence);
                     assert!(
@@ -481,13 +569,14 @@ impl World {
                 }
             }
             Some(EdgeEffect::Fetch {
+                lane,
                 after,
                 max_records,
                 max_bytes,
             }) => {
                 let mut bytes = 0;
                 let mut records = Vec::new();
-                for (sequence, payload) in self.outbox.range(after + 1..).take(max_records) {
+                for (sequence, payload) in self.outbox[lane].range(after + 1..).take(max_records) {
                     bytes += payload.len();
                     if !records.is_empty() && bytes > max_bytes {
                         break;
@@ -497,7 +586,7 @@ impl World {
                         payload: payload.clone(),
                     });
                 }
-                self.edge_event(EdgeEvent::Fetched(records));
+                self.edge_event(EdgeEvent::Fetched { lane, records });
             }
             _ => {}
         }

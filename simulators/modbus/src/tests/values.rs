@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longshore_sim_world::{Clock, World, WorldSpec, parse};
+use longshore_sim_world::{Clock, World, WorldSpec, scenario::parse};
 use proptest::prelude::*;
 
 use super::Wire;
