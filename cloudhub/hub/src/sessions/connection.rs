@@ -24,12 +24,13 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::{debug, info, warn};
 
-use super::{Socket, tables::Tables, telemetry};
-use crate::{
-    samples::ConsumerError,
-    store::{StoreError, Write},
-    tables::nodes::Attached,
+use super::{
+    Socket,
+    outcome::{Done, End},
+    tables::Tables,
+    telemetry,
 };
+use crate::{store::Write, tables::nodes::Attached};
 
 /// Messages that may wait for the line. The windows of the link keep far fewer
 /// under way; a queue that is full means that the line is dead.
@@ -38,31 +39,7 @@ const QUEUE: usize = 256;
 /// What may remain to be sent at the end gets so long.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Why a connection ended.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum End {
-    #[error("the edge closed the connection")]
-    Closed,
-    #[error("the connection broke")]
-    Broken(#[source] Box<tungstenite::Error>),
-    #[error(transparent)]
-    Session(CloseReason),
-    #[error("the line does not take what is to be sent")]
-    Congested,
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Samples(#[from] ConsumerError),
-}
-
 type Operation = BoxFuture<'static, Result<Done, End>>;
-
-/// What an operation came to.
-pub(super) enum Done {
-    Opened(u64, Attached),
-    TelemetryOpened(u64),
-    Handled(Lane, u64),
-}
 
 /// What the session asked for that takes time, in order; one at a time.
 #[derive(Default)]

@@ -5,6 +5,7 @@
 //! is logged with its reason and the address, and counted.
 
 mod connection;
+mod outcome;
 mod tables;
 mod telemetry;
 

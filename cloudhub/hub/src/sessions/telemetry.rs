@@ -7,7 +7,7 @@ use longshore_types::{DeviceSamples, NodeName};
 use tracing::{debug, warn};
 
 use super::{
-    connection::{Done, End},
+    outcome::{Done, End},
     tables::Tables,
 };
 use crate::samples::{ConsumerError, SampleBatch};
