@@ -1,4 +1,5 @@
-//! Mappers are built alike: who knows one finds the way in all of them.
+//! Mappers are built alike, and so are simulators: who knows one finds the way in
+//! all of them.
 
 use std::path::PathBuf;
 
@@ -27,14 +28,82 @@ const FILES: &[&str] = &[
     "plugin/Cargo.toml",
 ];
 
+/// What the simulator of a protocol has.
+const OF_SIMULATORS: &[&str] = &[
+    // The library: what it stands in for, why this shape, an example.
+    "src/lib.rs",
+    // The command: its arguments, and what they start.
+    "src/program.rs",
+    // What stands in a scenario.
+    "src/scenario.rs",
+    // The routes that only this protocol has.
+    "src/control.rs",
+    // Faults are data there or in simulators/world; this is who carries them out.
+    "src/server.rs",
+    // What tests hold.
+    "src/simulator.rs",
+    "scenarios/demo.yaml",
+    // Against a foreign client.
+    "tests/main/foreign.rs",
+];
+
+/// What is no protocol.
+const NO_PROTOCOL: &[&str] = &["program", "relay", "world"];
+
+/// What the frame of the simulators has; none has it again.
+const OF_FRAME: &[&str] = &[
+    "axum::serve(",
+    "tokio::spawn(",
+    "SignalKind::",
+    "read_to_string(",
+];
+
 /// What `longshore_sdk::testing` has; a mapper's tests use it from there.
 const OF_TESTING: &[&str] = &["HostFunctions for", "struct Kill", "struct Flood"];
 
-fn missing(mapper: &str, has: impl Fn(&str) -> bool) -> Vec<String> {
-    let missing = FILES.iter().filter(|file| !has(file));
+fn missing(files: &[&str], folder: &str, has: impl Fn(&str) -> bool) -> Vec<String> {
+    let missing = files.iter().filter(|file| !has(file));
     missing
-        .map(|file| format!("{mapper}: has no {file}"))
+        .map(|file| format!("{folder}: has no {file}"))
         .collect()
+}
+
+/// Whatever lies in `room` and is no exception has these files.
+fn built_otherwise(room: &str, exceptions: &[&str], files: &[&str]) -> Vec<String> {
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for entry in root().join(room).read_dir().expect("the room") {
+        let path = entry.expect("an entry").path();
+        let excepted = exceptions.iter().any(|exception| path.ends_with(exception));
+        if path.join("Cargo.toml").is_file() && !excepted {
+            folders.push(path);
+        }
+    }
+    assert!(folders.len() >= 4, "found only {folders:?}");
+    let faults = folders.iter().flat_map(|folder| {
+        let name = folder.strip_prefix(root()).unwrap_or(folder);
+        missing(files, &name.to_string_lossy(), |file| {
+            folder.join(file).is_file()
+        })
+    });
+    faults.collect()
+}
+
+fn frame_again(sources: &[Source]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for source in sources {
+        let parts: Vec<&str> = source.path.splitn(4, '/').collect();
+        let ["simulators", simulator, "src", file] = parts[..] else {
+            continue;
+        };
+        if NO_PROTOCOL.contains(&simulator) || file.starts_with("tests/") {
+            continue;
+        }
+        let pieces = OF_FRAME.iter();
+        let again = pieces.filter(|piece| source.without_tests().contains(**piece));
+        let path = &source.path;
+        faults.extend(again.map(|piece| format!("{path}: `{piece}` is in simulators/world")));
+    }
+    faults
 }
 
 fn written_again(sources: &[Source]) -> Vec<String> {
@@ -53,20 +122,19 @@ fn written_again(sources: &[Source]) -> Vec<String> {
 
 #[test]
 fn mappers_have_one_anatomy() {
-    let folder = root().join("mappers");
-    let mut mappers = Vec::new();
-    for entry in folder.read_dir().expect("the folder of mappers") {
-        let path = entry.expect("an entry").path();
-        if path.join("Cargo.toml").is_file() {
-            mappers.push(path);
-        }
-    }
-    assert!(mappers.len() >= 4, "found only {mappers:?}");
-    let faults = mappers.iter().flat_map(|mapper: &PathBuf| {
-        let name = mapper.strip_prefix(root()).unwrap_or(mapper);
-        missing(&name.to_string_lossy(), |file| mapper.join(file).is_file())
-    });
-    assert_none(&faults.collect::<Vec<_>>());
+    assert_none(&built_otherwise("mappers", &[], FILES));
+}
+
+#[test]
+fn simulators_have_one_anatomy() {
+    assert_none(&built_otherwise("simulators", NO_PROTOCOL, OF_SIMULATORS));
+}
+
+#[test]
+fn the_frame_of_the_simulators_is_there_once() {
+    assert_none(&frame_again(&sources()));
+    let own = Source::new("simulators/knx/src/server.rs", "tokio::spawn(serve());");
+    assert_eq!(frame_again(&[own]).len(), 1);
 }
 
 #[test]
@@ -76,7 +144,7 @@ fn mappers_tests_use_what_testing_has() {
 
 #[test]
 fn a_mapper_of_another_build_is_seen() {
-    let faults = missing("mappers/knx", |file| file != "src/keys.rs");
+    let faults = missing(FILES, "mappers/knx", |file| file != "src/keys.rs");
     assert_eq!(faults, ["mappers/knx: has no src/keys.rs"]);
     let rig = Source::new(
         "mappers/knx/src/tests/rig.rs",
