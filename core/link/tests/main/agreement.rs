@@ -4,7 +4,8 @@
 use longshore_link::Lane;
 use proptest::prelude::*;
 
-use crate::world::{Step, World};
+use crate::step::Step;
+use crate::world::World;
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![

@@ -4,4 +4,5 @@ mod agreement;
 mod fixtures;
 mod outage;
 mod sessions;
+mod step;
 mod world;
