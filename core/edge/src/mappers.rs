@@ -142,7 +142,7 @@ impl Mappers {
             let mut states: Vec<_> = self
                 .all()
                 .iter()
-                .map(|entry| entry.mapper().state())
+                .map(|entry| from_now_on(entry.mapper().state()))
                 .collect();
             reports.send_if_modified(|reports| {
                 let now = self.reports();
@@ -271,6 +271,14 @@ impl Mappers {
         }
         Arc::new(mapper)
     }
+}
+
+/// A copy of a receiver has seen no more than its original, which nobody reads
+/// here: without this, each state that a mapper ever had would count as new again,
+/// and [`Mappers::watch`] would never rest.
+fn from_now_on(mut state: watch::Receiver<MapperState>) -> watch::Receiver<MapperState> {
+    state.mark_unchanged();
+    state
 }
 
 /// Waits until a mapper has another state.
@@ -424,5 +432,22 @@ pub fn describe(state: &MapperState) -> (&'static str, String) {
         MapperState::Stopping => ("Stopping", String::new()),
         MapperState::Stopped => ("Stopped", String::new()),
         MapperState::Failed { reason } => ("Failed", reason.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn only_a_state_that_is_new_wakes_who_waits_for_one() {
+        let (sender, receiver) = watch::channel(MapperState::Declared);
+        sender.send_replace(MapperState::Loading);
+        let mut states = [from_now_on(receiver.clone())];
+        assert_eq!(a_change(&mut states).now_or_never(), None);
+        sender.send_replace(MapperState::Stopped);
+        assert_eq!(a_change(&mut states).now_or_never(), Some(()));
     }
 }
