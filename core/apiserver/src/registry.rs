@@ -120,7 +120,7 @@ impl Resource {
 
 /// Schemas of the built-in types by their full names.
 pub(crate) static COMPONENTS: LazyLock<Components> =
-    LazyLock::new(|| crate::schema::text::components(include_str!("builtin.types")));
+    LazyLock::new(|| crate::schema::text::components(include_str!("registry/builtin.types")));
 
 /// Full name of the schema of `metadata`.
 pub(crate) const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";

@@ -348,7 +348,7 @@ extra: 1
     /// The examples that people copy from the reference.
     #[test]
     fn the_documented_examples_are_valid() {
-        let text = include_str!("../../../../docs/reference/cloudhub.md");
+        let text = include_str!("../../../docs/reference/cloudhub.md");
         let examples: Vec<_> = text
             .split("```yaml\n")
             .skip(1)

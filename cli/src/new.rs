@@ -41,39 +41,45 @@ const TAKEN: &[&str] = &[
 
 /// Files of the template: where they go, and what stands in them.
 const FILES: &[(&str, &str)] = &[
-    ("Cargo.toml", include_str!("template/Cargo.toml.in")),
-    (".gitignore", include_str!("template/gitignore.in")),
-    ("README.md", include_str!("template/README.md.in")),
-    ("schema.json", include_str!("template/schema.json.in")),
-    ("src/lib.rs", include_str!("template/src/lib.rs.in")),
-    ("src/config.rs", include_str!("template/src/config.rs.in")),
-    ("src/plan.rs", include_str!("template/src/plan.rs.in")),
-    ("src/codec.rs", include_str!("template/src/codec.rs.in")),
-    ("src/driver.rs", include_str!("template/src/driver.rs.in")),
-    ("src/keys.rs", include_str!("template/src/keys.rs.in")),
+    ("Cargo.toml", include_str!("new/template/Cargo.toml.in")),
+    (".gitignore", include_str!("new/template/gitignore.in")),
+    ("README.md", include_str!("new/template/README.md.in")),
+    ("schema.json", include_str!("new/template/schema.json.in")),
+    ("src/lib.rs", include_str!("new/template/src/lib.rs.in")),
+    (
+        "src/config.rs",
+        include_str!("new/template/src/config.rs.in"),
+    ),
+    ("src/plan.rs", include_str!("new/template/src/plan.rs.in")),
+    ("src/codec.rs", include_str!("new/template/src/codec.rs.in")),
+    (
+        "src/driver.rs",
+        include_str!("new/template/src/driver.rs.in"),
+    ),
+    ("src/keys.rs", include_str!("new/template/src/keys.rs.in")),
     (
         "examples/simulate.rs",
-        include_str!("template/examples/simulate.rs.in"),
+        include_str!("new/template/examples/simulate.rs.in"),
     ),
     (
         "tests/it/main.rs",
-        include_str!("template/tests/it/main.rs.in"),
+        include_str!("new/template/tests/it/main.rs.in"),
     ),
     (
         "tests/it/simulator.rs",
-        include_str!("template/tests/it/simulator.rs.in"),
+        include_str!("new/template/tests/it/simulator.rs.in"),
     ),
     (
         "tests/it/readings.rs",
-        include_str!("template/tests/it/readings.rs.in"),
+        include_str!("new/template/tests/it/readings.rs.in"),
     ),
     (
         "tests/it/conformance.rs",
-        include_str!("template/tests/it/conformance.rs.in"),
+        include_str!("new/template/tests/it/conformance.rs.in"),
     ),
     (
         "profile/{{name}}.yaml",
-        include_str!("template/profile/device.yaml.in"),
+        include_str!("new/template/profile/device.yaml.in"),
     ),
 ];
 
