@@ -12,6 +12,7 @@ mod events;
 mod mappers;
 mod roster;
 mod samples;
+mod standing;
 mod updates;
 mod view;
 mod writes;
@@ -21,9 +22,9 @@ use std::{
     sync::Arc,
 };
 
-use longshore_types::{DeviceName, Fault, report::DeviceState};
+use longshore_types::DeviceName;
 
-use self::device::Standing;
+use self::standing::{Manifest, Reach, Served, Since};
 use super::{
     blob::SavedDevice,
     outputs::{DesiredRow, Interest, Message, Outputs, TwinBlob},
@@ -103,7 +104,7 @@ struct MapperSlot {
     info: MapperInfo,
     up: bool,
     /// Why it is down, for people.
-    down_reason: String,
+    down_reason: Arc<str>,
     /// When its devices lose their state because it is down.
     outage_at: Option<u64>,
     /// It died, and nothing was heard of its devices since: being up alone
@@ -172,17 +173,12 @@ struct Device {
     wants_config: bool,
     setup: Setup,
     report_state: bool,
-    state: DeviceState,
     /// The mapper says whether the device answers; until then readings do.
     state_by_mapper: bool,
     last_online_ms: Option<i64>,
-    reachable: Standing,
-    config_valid: Standing,
-    served: Standing,
-    /// Faults of the manifests, then those that the mapper found.
-    faults: Vec<Fault>,
-    /// How many of them are of the manifests.
-    own_faults: usize,
+    reach: Since<Reach>,
+    manifest: Since<Manifest>,
+    served: Since<Served>,
     /// What the bus wanted when it was asked last.
     interest: u64,
     wants_batch: bool,
@@ -250,7 +246,7 @@ impl Engine {
         let slot = |info| MapperSlot {
             info,
             up: false,
-            down_reason: "the mapper is starting".to_owned(),
+            down_reason: "the mapper is starting".into(),
             outage_at: Some(OUTAGE_MS),
             doubtful: false,
             hands_over: false,

@@ -137,7 +137,7 @@ impl Engine {
     /// What the mapper found wrong with the protocol's part of a method.
     fn fault_of_call(&self, id: u32, method: &Method) -> Option<&Fault> {
         method.call.as_ref()?;
-        let mut faults = self.device(id)?.faults.iter();
+        let mut faults = self.device(id)?.manifest.get().faults().iter();
         faults.find(|fault| {
             let rest = fault.path.strip_prefix(&*method.path);
             fault.is_error() && rest.is_some_and(|rest| rest.starts_with(".call"))

@@ -1,78 +1,22 @@
 //! A device: its beginning, its faults, and what its mapper is told.
 
 use longshore_types::{
-    DeviceName, EffectiveDevice, Fault, Timestamp, Topic,
-    device::{AccessMode, Condition, ConditionStatus},
-    effective::EffectiveProperty,
-    fault::Level,
-    report::DeviceState,
+    DeviceName, EffectiveDevice, Fault, Topic, device::AccessMode, effective::EffectiveProperty,
+    fault::Level, report::DeviceState,
 };
 
-use super::{Device, Now, Setup};
-
-/// How a condition of a device stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Standing {
-    /// True, false or (for `None`) unknown.
-    pub(super) status: Option<bool>,
-    /// One word in CamelCase.
-    pub(super) reason: &'static str,
-    /// For people.
-    pub(super) message: String,
-    /// When `status` became what it is (ms since the epoch).
-    since_ms: i64,
-}
-
-impl Default for Standing {
-    fn default() -> Self {
-        Self {
-            status: None,
-            reason: "Unknown",
-            message: String::new(),
-            since_ms: 0,
-        }
-    }
-}
-
-impl Standing {
-    /// True when the status or its reason is another one than before.
-    pub(super) fn set(
-        &mut self,
-        status: Option<bool>,
-        reason: &'static str,
-        message: impl Into<String>,
-        now: Now,
-    ) -> bool {
-        let message = message.into();
-        let changed = self.status != status || self.reason != reason || self.message != message;
-        if self.status != status || self.since_ms == 0 {
-            self.since_ms = now.unix_ms;
-        }
-        (self.status, self.reason, self.message) = (status, reason, message);
-        changed
-    }
-
-    /// As the API has it.
-    pub(super) fn condition(&self, kind: &str) -> Condition {
-        Condition {
-            condition: kind.to_owned(),
-            status: match self.status {
-                Some(true) => ConditionStatus::True,
-                Some(false) => ConditionStatus::False,
-                None => ConditionStatus::Unknown,
-            },
-            reason: self.reason.to_owned(),
-            message: self.message.clone(),
-            last_transition_time: Some(Timestamp::from_millis(self.since_ms)),
-        }
-    }
-}
+use super::{
+    Device, Now, Setup,
+    standing::{Cause, Manifest, Reach, Served, Since},
+};
 
 impl Device {
     pub(super) fn new(name: DeviceName, uid: String, now: Now) -> Self {
         let topic = Topic::Batch(name.clone()).to_string().into();
-        let mut reachable = Standing::default();
-        reachable.set(None, "NotReadYet", "", now);
+        let reach = Reach::Unknown {
+            cause: Cause::NotReadYet,
+            shown: DeviceState::Unknown,
+        };
         Self {
             name,
             uid,
@@ -88,14 +32,11 @@ impl Device {
             wants_config: false,
             setup: Setup::Idle,
             report_state: true,
-            state: DeviceState::Unknown,
             state_by_mapper: false,
             last_online_ms: None,
-            reachable,
-            config_valid: Standing::default(),
-            served: Standing::default(),
-            faults: Vec::new(),
-            own_faults: 0,
+            reach: Since::new(reach, now),
+            manifest: Since::unsaid(Manifest::Unread),
+            served: Since::unsaid(Served::NotYet),
             interest: u64::MAX,
             wants_batch: false,
             wants_changes: false,
@@ -105,48 +46,37 @@ impl Device {
         }
     }
 
-    /// Faults of the manifests.
-    pub(super) fn set_faults(&mut self, faults: &[Fault], now: Now) {
-        // What the mapper found stays until it has looked again.
-        let of_mapper = self.faults.split_off(self.own_faults);
-        self.log_news(faults, &self.faults);
-        self.faults = faults.to_vec();
-        self.own_faults = faults.len();
-        self.faults.extend(of_mapper);
-        self.judge_config(now);
+    /// Faults of the manifests. Those that the mapper found stay until it has
+    /// looked again.
+    pub(super) fn set_faults(&mut self, own: &[Fault], now: Now) {
+        let (_, of_mapper) = self.manifest.get().both();
+        let of_mapper = of_mapper.to_vec();
+        self.set_both(own.to_vec(), of_mapper, now);
     }
 
     /// Faults that the mapper found.
-    pub(super) fn set_mapper_faults(&mut self, faults: Vec<Fault>, now: Now) {
-        let former = self.faults.split_off(self.own_faults);
-        self.log_news(&faults, &former);
-        self.faults.extend(faults);
-        self.judge_config(now);
+    pub(super) fn set_mapper_faults(&mut self, of_mapper: Vec<Fault>, now: Now) {
+        let (own, _) = self.manifest.get().both();
+        let own = own.to_vec();
+        self.set_both(own, of_mapper, now);
+    }
+
+    fn set_both(&mut self, mut faults: Vec<Fault>, of_mapper: Vec<Fault>, now: Now) {
+        let own = faults.len();
+        faults.extend(of_mapper);
+        self.log_news(&faults);
+        self.manifest.turn(Manifest::Read { faults, own }, now);
     }
 
     /// Says each fault once: a node that works alone has no other place for it.
-    fn log_news(&self, faults: &[Fault], former: &[Fault]) {
+    fn log_news(&self, faults: &[Fault]) {
+        let former = self.manifest.get().faults();
         for fault in faults.iter().filter(|fault| !former.contains(fault)) {
             if fault.is_error() {
                 tracing::warn!(device = %self.name, %fault, "fault in a device's configuration");
             } else {
                 tracing::warn!(device = %self.name, doubt = %fault, "doubt about a device's configuration");
             }
-        }
-    }
-
-    fn judge_config(&mut self, now: Now) {
-        let errors: Vec<_> = self
-            .faults
-            .iter()
-            .filter(|fault| fault.is_error())
-            .map(ToString::to_string)
-            .collect();
-        if errors.is_empty() {
-            self.config_valid.set(Some(true), "Valid", "", now);
-        } else {
-            self.config_valid
-                .set(Some(false), "Faults", errors.join("; "), now);
         }
     }
 }

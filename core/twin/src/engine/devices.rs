@@ -2,11 +2,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use longshore_types::{
-    DeviceName, EffectiveDevice, effective::EffectiveProperty, report::DeviceState,
-};
+use longshore_types::{DeviceName, EffectiveDevice, effective::EffectiveProperty};
 
-use super::{Device, Engine, Now, REUSE_MS, Setup, device::configuration};
+use super::{
+    Device, Engine, Now, REUSE_MS, Setup,
+    device::configuration,
+    standing::{Cause, Manifest, Reach, Served},
+};
 use crate::{
     blob::SavedDevice,
     desired::Event,
@@ -181,16 +183,12 @@ impl Engine {
             device.judged = device.fingerprint;
         }
         if mapper.is_none() {
-            let message = format!(
-                "no mapper for protocol `{}` runs on this node",
-                effective.protocol
-            );
-            device
-                .reachable
-                .set(None, "MapperNotFound", message.as_str(), now);
-            device
-                .served
-                .set(Some(false), "MapperNotFound", message, now);
+            let protocol: Box<str> = effective.protocol.as_str().into();
+            let cause = Cause::NoMapper {
+                protocol: protocol.clone(),
+            };
+            device.reach.lose(cause, now);
+            device.served.turn(Served::NoMapper { protocol }, now);
         }
         if changed {
             if former.is_some() && former != mapper {
@@ -206,8 +204,8 @@ impl Engine {
             } else {
                 Event::Interrupted
             };
-            if mapper.is_some() && device.reachable.status.is_none() {
-                device.reachable.set(None, "NotReadYet", "", now);
+            if mapper.is_some() && matches!(device.reach.get(), Reach::Unknown { .. }) {
+                device.reach.lose(Cause::NotReadYet, now);
             }
             device.config = config.into();
             device.config_hash = config_hash;
@@ -231,12 +229,16 @@ impl Engine {
         device.config = Box::default();
         device.config_hash = 0;
         device.wants_config = false;
-        if device.config_valid.set(Some(false), reason, message, now) {
+        let why: Box<str> = message.into();
+        let unusable = Manifest::Unusable {
+            reason,
+            why: why.clone(),
+        };
+        if device.manifest.turn(unusable, now) {
             tracing::warn!(device = %device.name, reason, why = message, "a device cannot be used");
         }
-        device.served.set(Some(false), reason, "", now);
-        device.faults = Vec::new();
-        device.own_faults = 0;
+        device.served.turn(Served::Unusable { reason }, now);
+        device.reach.forget(Cause::Unusable { reason, why }, now);
         if former.is_some() {
             self.tell_mapper_removed(id, former);
             for point in self
@@ -246,10 +248,6 @@ impl Engine {
             {
                 self.step_desired(point, &Event::Interrupted, now);
             }
-        }
-        self.set_device_state(id, DeviceState::Unknown, message, now);
-        if let Some(device) = self.device_mut(id) {
-            device.reachable.set(None, reason, message, now);
         }
     }
 

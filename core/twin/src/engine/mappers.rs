@@ -1,6 +1,6 @@
 //! Mappers come and go; configurations follow, and what they say of devices.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use longshore_types::{
     Fault,
@@ -11,6 +11,7 @@ use longshore_types::{
 use super::{
     CONFIGURES_UNDER_WAY, Device, Engine, Now, OUTAGE_MS, Setup, UnderWay, What,
     device::{Places, is_place, mapper_faults},
+    standing::{Cause, Reach, Served},
 };
 use crate::desired::Event;
 
@@ -51,8 +52,8 @@ impl Engine {
             return;
         };
         device.wants_config = wants_config;
-        if up && device.reachable.status.is_none() && device.reachable.reason == "MapperDown" {
-            device.reachable.set(None, "NotReadYet", "", now);
+        if up && device.reach.get().is_mapper_down() {
+            device.reach.lose(Cause::NotReadYet, now);
         }
         if up && wants_config {
             device.setup = Setup::Idle;
@@ -60,12 +61,11 @@ impl Engine {
             device.setup = Setup::Queued { not_before: now.ms };
         } else {
             device.setup = Setup::Idle;
-            if device.reachable.status.is_none() {
-                device
-                    .reachable
-                    .set(None, "MapperDown", reason.as_str(), now);
+            if matches!(device.reach.get(), Reach::Unknown { .. }) {
+                let why = reason.clone();
+                device.reach.lose(Cause::MapperDown { why }, now);
             }
-            device.served.set(Some(false), "MapperDown", reason, now);
+            device.served.turn(Served::MapperDown { why: reason }, now);
             self.unchecked.insert(id);
         }
         self.step_all_desired(id, event, now);
@@ -205,8 +205,9 @@ impl Engine {
 
     fn goes_down(&mut self, mapper: usize, reason: &str, event: &Event<'_>, now: Now) {
         self.mapper_lost(mapper);
+        let why: Arc<str> = reason.into();
         let slot = &mut self.mappers[mapper];
-        slot.down_reason = reason.to_owned();
+        slot.down_reason = why.clone();
         slot.doubtful = true;
         slot.hands_over = false;
         slot.outage_at = slot.outage_at.or(Some(now.ms + OUTAGE_MS));
@@ -216,8 +217,9 @@ impl Engine {
             };
             device.setup = Setup::Idle;
             device.state_by_mapper = false;
-            let mut news = device.served.set(Some(false), "MapperDown", reason, now);
-            news |= device.reachable.set(None, "MapperDown", reason, now);
+            let (for_served, for_reach) = (why.clone(), why.clone());
+            let mut news = (device.served).turn(Served::MapperDown { why: for_served }, now);
+            news |= device.reach.lose(Cause::MapperDown { why: for_reach }, now);
             self.step_all_desired(id, event, now);
             if news {
                 self.touch(id, now);
@@ -235,17 +237,19 @@ impl Engine {
         if lasting && slot.outage_at.is_some() {
             slot.outage_at = Some(now.ms);
         }
-        if why.is_empty() || slot.down_reason == why {
+        if why.is_empty() || *slot.down_reason == *why {
             return;
         }
-        slot.down_reason = why.to_owned();
+        let why: Arc<str> = why.into();
+        slot.down_reason = why.clone();
         for id in self.devices_of(mapper) {
             let Some(device) = self.device_mut(id) else {
                 continue;
             };
-            let mut news = device.served.set(Some(false), "MapperDown", why, now);
-            if device.reachable.reason == "MapperDown" {
-                news |= device.reachable.set(None, "MapperDown", why, now);
+            let (for_served, for_reach) = (why.clone(), why.clone());
+            let mut news = (device.served).turn(Served::MapperDown { why: for_served }, now);
+            if device.reach.get().is_mapper_down() {
+                news |= device.reach.lose(Cause::MapperDown { why: for_reach }, now);
             }
             if news {
                 self.touch(id, now);
@@ -272,8 +276,9 @@ impl Engine {
         let Some(device) = self.device_mut(id) else {
             return;
         };
-        device.state = DeviceState::Unknown;
-        device.reachable.set(None, "MapperDown", why, now);
+        device
+            .reach
+            .forget(Cause::MapperDown { why: why.into() }, now);
         let points = device.points.clone();
         self.age(id, &points, why, now);
         self.touch(id, now);
@@ -350,7 +355,7 @@ impl Engine {
                 device.setup = Setup::Done;
                 device.judged = device.fingerprint;
                 device.config = Box::default();
-                device.served.set(Some(true), "Configured", "", now);
+                device.served.turn(Served::Yes, now);
                 device.set_mapper_faults(mapper_faults(message, &places), now);
             }
             Status::InvalidConfig
@@ -365,18 +370,14 @@ impl Engine {
                     faults.push(Fault::error("spec.protocol.configData", message));
                 }
                 device.set_mapper_faults(faults, now);
-                device.served.set(
-                    Some(false),
-                    "ConfigRefused",
-                    "the mapper refused the configuration",
-                    now,
-                );
+                device.served.turn(Served::Refused, now);
             }
             _ => {
                 device.setup = Setup::Queued {
                     not_before: now.ms + CONFIGURE_AGAIN_MS,
                 };
-                device.served.set(Some(false), "ConfigFailed", message, now);
+                let why = message.into();
+                device.served.turn(Served::Failed { why }, now);
                 if let Some(mapper) = device.mapper {
                     self.mappers[mapper].queue.push_back(id);
                 }
@@ -436,9 +437,9 @@ impl Engine {
         self.mapper_heard(mapper);
         if let Some(fault) = self.of_configuration(id, online, message) {
             // Nobody asked the device.
-            self.set_device_state(id, DeviceState::Unknown, "", now);
+            let faults = fault.into();
             if let Some(device) = self.device_mut(id)
-                && device.reachable.set(None, "Config", fault, now)
+                && device.reach.forget(Cause::Config { faults }, now)
             {
                 self.touch(id, now);
             }
@@ -477,19 +478,24 @@ impl Engine {
         let Some(device) = self.device_mut(id) else {
             return;
         };
-        let former = std::mem::replace(&mut device.state, state);
-        let news = match state {
-            DeviceState::Online => {
-                device.last_online_ms = Some(now.unix_ms);
-                device.reachable.set(Some(true), "Answers", "", now)
-            }
-            DeviceState::Offline => device.reachable.set(Some(false), "NoAnswer", message, now),
-            DeviceState::Unknown => device.reachable.set(None, "Unknown", message, now),
+        let why = message.into();
+        let reach = match state {
+            DeviceState::Online => Reach::Up,
+            DeviceState::Offline => Reach::Down { why },
+            DeviceState::Unknown => Reach::Unknown {
+                cause: Cause::Said { why },
+                shown: DeviceState::Unknown,
+            },
         };
+        let former = device.reach.get().state();
+        let news = device.reach.turn(reach, now);
+        if state == DeviceState::Online {
+            device.last_online_ms = Some(now.unix_ms);
+        }
         if former != DeviceState::Online && state == DeviceState::Online {
             self.step_all_desired(id, &Event::Back, now);
         }
-        if former != state || news {
+        if news {
             self.touch(id, now);
         }
     }

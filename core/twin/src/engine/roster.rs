@@ -36,7 +36,7 @@ impl Engine {
             None => self.mappers.push(MapperSlot {
                 info,
                 up: false,
-                down_reason: "the mapper is starting".to_owned(),
+                down_reason: "the mapper is starting".into(),
                 outage_at: Some(now.ms + OUTAGE_MS),
                 doubtful: false,
                 hands_over: false,

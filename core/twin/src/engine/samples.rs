@@ -8,7 +8,7 @@ use longshore_types::{
     report::{DeviceState, PropertyReport},
 };
 
-use super::{Engine, Now, REPORT_AT_LEAST_MS};
+use super::{Engine, Now, REPORT_AT_LEAST_MS, standing::Reach};
 use crate::{
     desired::Event,
     engine::view::shortened,
@@ -299,7 +299,7 @@ impl Engine {
             return;
         };
         // Online and yet not known to be reachable: its mapper was down for a moment.
-        let news = device.state != DeviceState::Online || device.reachable.status != Some(true);
+        let news = *device.reach.get() != Reach::Up;
         if news && !device.state_by_mapper {
             self.set_device_state(id, DeviceState::Online, "", now);
         }

@@ -16,7 +16,7 @@ use longshore_types::{
     NodeName, Quality, Reason, Value, ValueRef,
     command::{Command, CommandKind, Status},
     device::{Condition, ConditionStatus, WriteState},
-    report::PropertyReport,
+    report::{DeviceState, PropertyReport},
 };
 use serde_json::{Value as Json, json};
 

@@ -37,14 +37,14 @@ impl Engine {
             uid: device.uid.clone(),
             // 0 would be an edge that does not tell.
             fingerprint: device.judged.max(1),
-            state: device.state,
+            state: device.reach.get().state(),
             last_online_ms: device.last_online_ms,
             conditions: vec![
-                device.reachable.condition("Reachable"),
-                device.config_valid.condition("ConfigValid"),
-                device.served.condition("Served"),
+                device.reach.condition(),
+                device.manifest.condition(),
+                device.served.condition(),
             ],
-            warnings: device.faults.clone(),
+            warnings: device.manifest.get().faults().to_vec(),
             events: self.event_twins(id),
             properties: device
                 .points
