@@ -22,6 +22,9 @@
 //!   sample that carries a number.
 //! - A desired value is checked before it is written, and confirmed by reading
 //!   it back; what became of it is kept over restarts.
+//! - An id that leads nowhere is told: where it may by right, the code says so;
+//!   elsewhere it is counted and logged ([`EngineStats::dangling`],
+//!   [`EngineStats::never_given`]).
 //! - Devices, models and mappers may come and go in any order; what is not
 //!   touched by a change is not disturbed by it.
 
@@ -34,11 +37,13 @@ mod outputs;
 mod point;
 mod reconcile;
 mod rules;
+mod stats;
 
-pub use engine::{Counters, Engine, MapperInfo, Now};
+pub use engine::{Engine, MapperInfo, Now};
 pub use outputs::{
     DesiredRow, DeviceChange, Interest, LocalUpdate, MembershipChange, Message, Nobody, Outputs,
     PropertyChange, Retained, TwinBlob, UpdateError,
 };
 pub use point::Reading;
 pub use reconcile::{KINDS, Object, Reconciliation};
+pub use stats::EngineStats;

@@ -79,6 +79,18 @@ async fn twins(page: &mut Page, sources: &Sources) {
         stats.strays,
     );
     page.one(
+        "longshore_never_given_total",
+        "counter",
+        "Points, devices and commands that mappers named without having them",
+        stats.never_given,
+    );
+    page.one(
+        "longshore_dangling_ids_total",
+        "counter",
+        "Ids of the twin engine that led nowhere: bugs, the log names them",
+        stats.dangling,
+    );
+    page.one(
         "longshore_twin_changes_total",
         "counter",
         "Reported changes, heartbeats included",

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    handle::{EngineStats, Request, TwinInbox},
+    handle::{Request, TwinInbox},
     saver::Saver,
 };
 use crate::{
@@ -395,28 +395,7 @@ impl Driver {
                 Ok(number) => drop(self.calls.insert(number, reply)),
                 Err(error) => drop(reply.send(Err(error))),
             },
-            Request::Stats { reply } => drop(reply.send(self.stats())),
-        }
-    }
-
-    fn stats(&self) -> EngineStats {
-        let counters = self.engine.counters();
-        let (devices, properties, unsettled) = self.engine.sizes();
-        EngineStats {
-            devices: devices as u64,
-            properties: properties as u64,
-            unsettled: unsettled as u64,
-            unsaved: self.saver.unsaved() as u64,
-            samples: counters.samples,
-            strays: counters.strays,
-            changes: counters.changes,
-            payloads: counters.payloads,
-            writes_confirmed: counters.writes_confirmed,
-            writes_failed: counters.writes_failed,
-            commands: counters.commands,
-            events: counters.events,
-            calls: counters.calls,
-            calls_failed: counters.calls_failed,
+            Request::Stats { reply } => drop(reply.send(self.engine.stats(self.saver.unsaved()))),
         }
     }
 

@@ -7,43 +7,10 @@ use longshore_types::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use longshore_twin::{LocalUpdate, UpdateError};
+use longshore_twin::{EngineStats, LocalUpdate, UpdateError};
 
 /// Requests that may wait for the engine; callers wait when it is full.
 const QUEUE: usize = 64;
-
-/// What the engine counted since start, and what it holds now.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EngineStats {
-    /// Devices served.
-    pub devices: u64,
-    /// Their properties.
-    pub properties: u64,
-    /// Desired values that are neither confirmed nor refused.
-    pub unsettled: u64,
-    /// Desired values and outcomes that are not on the disk yet.
-    pub unsaved: u64,
-    /// Readings taken.
-    pub samples: u64,
-    /// Readings of points that are not there any more.
-    pub strays: u64,
-    /// Reported changes, heartbeats included.
-    pub changes: u64,
-    /// Batch messages handed to the bus.
-    pub payloads: u64,
-    /// Desired values that were confirmed.
-    pub writes_confirmed: u64,
-    /// Desired values that were refused or failed.
-    pub writes_failed: u64,
-    /// Commands sent to mappers.
-    pub commands: u64,
-    /// Events that became active or were over.
-    pub events: u64,
-    /// Methods called.
-    pub calls: u64,
-    /// Calls that failed.
-    pub calls_failed: u64,
-}
 
 /// What the engine's task gets from [`TwinHandle`]s.
 #[derive(Debug)]

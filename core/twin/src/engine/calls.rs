@@ -1,30 +1,32 @@
-//! Calls of methods: arguments checked, steps written one by one, the
-//! protocol's own call, and what has to be read at the end.
+//! The calls of methods that run, and where each is.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use longshore_types::{
-    DeviceName, Fault, Quality, Value,
-    command::{CommandKind, Status},
-    device::WriteState,
-    expression::ExpressionError,
-    method::{Arguments, Method, json},
+    DeviceName, Value,
+    method::{Arguments, Method},
 };
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
-use super::{Engine, Now, Setup, What, view::shortened};
+use super::Now;
 use crate::outputs::UpdateError;
 
 /// Calls of one device that may run at a time.
 const CALLS_OF_A_DEVICE: usize = 4;
 
+/// All that run, by number.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    running: BTreeMap<u64, Call>,
+}
+
 /// A call that runs.
 #[derive(Debug)]
 pub(super) struct Call {
-    device: u32,
-    name: DeviceName,
-    method: Arc<Method>,
-    arguments: Arguments,
+    pub(super) device: u32,
+    pub(super) name: DeviceName,
+    pub(super) method: Arc<Method>,
+    pub(super) arguments: Arguments,
     /// The points to write, and what; checked before the first one.
     steps: Vec<Step>,
     confirm: Option<(u32, Value)>,
@@ -33,442 +35,158 @@ pub(super) struct Call {
     result: Option<Json>,
 }
 
+/// A value to write.
 #[derive(Debug)]
-struct Step {
-    point: u32,
-    text: String,
-    value: Value,
+pub(super) struct Step {
+    pub(super) point: u32,
+    pub(super) text: String,
+    pub(super) value: Value,
 }
 
 /// Where a call is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// This step is to begin. → `Writing`, or `Calling` after the last one.
     Step(usize),
     /// Its desired value has this version. Confirmed → the next `Step`.
     Writing { step: usize, version: u32 },
     /// The protocol's call is to be sent. → `Called`, or `Confirming` where there is none.
     Calling,
-    /// The mapper has it. → `Confirming`.
-    Called { token: u64 },
+    /// This mapper has it. → `Confirming`.
+    Called { mapper: usize, token: u64 },
     /// A reading after `since` must show the value. → done.
     Confirming { since: u64, until: u64 },
 }
 
-/// The steps, and the point and value that have to be read at the end.
-type Prepared = (Vec<Step>, Option<(u32, Value)>);
-
 /// What a look at a call brings.
-enum Progress {
+pub(super) enum Progress {
+    /// It waits for something.
     Waits,
+    /// It can be looked at again at once.
     Goes,
+    /// It is over.
     Ends(Result<Json, UpdateError>),
 }
 
-fn refuse<T>(code: u16, reason: impl Into<String>) -> Result<T, UpdateError> {
-    Err(UpdateError {
-        code,
-        reason: reason.into(),
-    })
+impl Calls {
+    /// Whether a device has as many as it may have.
+    pub(super) fn is_full(&self, device: u32) -> bool {
+        let of_device = |call: &&Call| call.device == device;
+        self.running.values().filter(of_device).count() >= CALLS_OF_A_DEVICE
+    }
+
+    /// A call begins, or goes on after it was looked at.
+    pub(super) fn put(&mut self, number: u64, call: Call) {
+        self.running.insert(number, call);
+    }
+
+    /// Takes a call out to look at it. None when it is over.
+    pub(super) fn take(&mut self, number: u64) -> Option<Call> {
+        self.running.remove(&number)
+    }
+
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        self.running.keys().copied().collect()
+    }
 }
 
-impl Engine {
-    /// Begins a call. Its end is among the outputs, under the number that this gives.
-    pub fn call(
-        &mut self,
-        name: &DeviceName,
-        method: &str,
-        given: &Json,
+/// The refusal of a call that would be one too many.
+pub(super) fn too_many(name: &DeviceName) -> String {
+    format!("{CALLS_OF_A_DEVICE} calls of device `{name}` run already, call again later")
+}
+
+impl Call {
+    /// Its steps and what has to be read at the end are checked already.
+    pub(super) fn new(
+        (device, name): (u32, DeviceName),
+        (method, arguments): (Arc<Method>, Arguments),
+        (steps, confirm): (Vec<Step>, Option<(u32, Value)>),
         now: Now,
-    ) -> Result<u64, UpdateError> {
-        let id = self.known(name)?;
-        let running = self.calls.values().filter(|call| call.device == id).count();
-        let behavior = self.device(id).and_then(|device| device.behavior.as_ref());
-        let methods = behavior
-            .map(|behavior| behavior.methods.as_slice())
-            .unwrap_or_default();
-        let Some(method) = methods.iter().find(|known| *known.name == *method).cloned() else {
-            let names: Vec<&str> = methods.iter().map(|known| &*known.name).collect();
-            let known = match names.is_empty() {
-                true => "it has none".to_owned(),
-                false => format!("it has {}", names.join(", ")),
-            };
-            return refuse(
-                404,
-                format!("device `{name}` has no method `{method}`, {known}"),
-            );
-        };
-        if let Some(fault) = self.fault_of_call(id, &method) {
-            return refuse(409, format!("`{}` cannot be called: {fault}", method.name));
-        }
-        if running >= CALLS_OF_A_DEVICE {
-            return refuse(
-                429,
-                format!(
-                    "{CALLS_OF_A_DEVICE} calls of device `{name}` run already, call again later"
-                ),
-            );
-        }
-        let arguments = method
-            .arguments(given)
-            .or_else(|faults| refuse(400, texts(&faults)))?;
-        let (steps, confirm) = self.prepare(id, &method, &arguments)?;
-        let number = self.token();
-        let timeout = u64::try_from(method.timeout.as_millis()).unwrap_or(u64::MAX);
-        self.counters.calls += 1;
-        self.calls.insert(
-            number,
-            Call {
-                device: id,
-                name: name.clone(),
-                arguments,
-                steps,
-                confirm,
-                phase: Phase::Step(0),
-                deadline: now.ms.saturating_add(timeout),
-                result: None,
-                method,
-            },
-        );
-        self.advance(number, now);
-        Ok(number)
-    }
-
-    /// What the mapper found wrong with the protocol's part of a method.
-    fn fault_of_call(&self, id: u32, method: &Method) -> Option<&Fault> {
-        method.call.as_ref()?;
-        let mut faults = self.device(id)?.manifest.get().faults().iter();
-        faults.find(|fault| {
-            let rest = fault.path.strip_prefix(&*method.path);
-            fault.is_error() && rest.is_some_and(|rest| rest.starts_with(".call"))
-        })
-    }
-
-    /// All values that will be written, and all that is wrong with them.
-    fn prepare(
-        &self,
-        id: u32,
-        method: &Method,
-        arguments: &Arguments,
-    ) -> Result<Prepared, UpdateError> {
-        let mut faults = Vec::new();
-        let mut steps = Vec::with_capacity(method.steps.len());
-        for (index, step) in method.steps.iter().enumerate() {
-            let place = format!("steps[{index}]");
-            let text = text(arguments.evaluate(&step.value));
-            match text.and_then(|text| self.checked(id, &step.property, text, true)) {
-                Ok((point, text, value)) => steps.push(Step { point, text, value }),
-                Err(why) => faults.push(Fault::error(place, why)),
-            }
-        }
-        let mut confirm = None;
-        if let Some(wanted) = &method.confirm {
-            let text = text(arguments.evaluate(&wanted.value));
-            match text.and_then(|text| self.checked(id, &wanted.property, text, false)) {
-                Ok((point, _, value)) => confirm = Some((point, value)),
-                Err(why) => faults.push(Fault::error("confirm", why)),
-            }
-        }
-        if faults.is_empty() {
-            Ok((steps, confirm))
-        } else {
-            refuse(400, texts(&faults))
+    ) -> Self {
+        let deadline = now.ms.saturating_add(millis(method.timeout));
+        Self {
+            device,
+            name,
+            method,
+            arguments,
+            steps,
+            confirm,
+            phase: Phase::Step(0),
+            deadline,
+            result: None,
         }
     }
 
-    fn checked(
-        &self,
-        id: u32,
-        property: &str,
-        text: String,
-        written: bool,
-    ) -> Result<(u32, String, Value), String> {
-        let place = self.device(id).and_then(|device| {
-            let position = device.position(property)?;
-            device.points.get(position).copied()
-        });
-        let point = place.ok_or_else(|| format!("there is no property `{property}`"))?;
-        let rules = &self.points[point as usize].rules;
-        if let Some(why) = &rules.broken {
-            return Err(format!("property `{property}` cannot be used: {why}"));
-        }
-        let mut checker = rules.as_property(property);
-        if !written {
-            checker.access = longshore_types::device::AccessMode::ReadWrite;
-        }
-        let value = checker
-            .check_text(&text)
-            .map_err(|error| error.to_string())?;
-        Ok((point, value.to_string(), value))
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
     }
 
-    /// Looks at each call that runs.
-    pub(super) fn pump_calls(&mut self, now: Now) {
-        if self.calls.is_empty() {
-            return;
-        }
-        let numbers: Vec<u64> = self.calls.keys().copied().collect();
-        for number in numbers {
-            self.advance(number, now);
-        }
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.steps
     }
 
-    /// Brings a call as far as it comes now.
-    fn advance(&mut self, number: u64, now: Now) {
-        while let Some(mut call) = self.calls.remove(&number) {
-            let progress = self.progress(&mut call, number, now);
-            if !self.settle(number, call, progress) {
-                return;
-            }
-        }
+    /// The point that has to show a value at the end.
+    pub(super) fn confirm(&self) -> Option<&(u32, Value)> {
+        self.confirm.as_ref()
     }
 
-    /// Puts a call back or ends it; whether it goes on at once.
-    fn settle(&mut self, number: u64, call: Call, progress: Progress) -> bool {
-        let goes = matches!(progress, Progress::Goes);
-        if let Progress::Ends(result) = progress {
-            self.counters.calls_failed += u64::from(result.is_err());
-            self.out.calls.push((number, result));
-        } else {
-            self.calls.insert(number, call);
-        }
-        goes
+    /// Time that is left.
+    pub(super) fn left(&self, now: Now) -> std::time::Duration {
+        std::time::Duration::from_millis(self.deadline.saturating_sub(now.ms))
     }
 
-    fn progress(&mut self, call: &mut Call, number: u64, now: Now) -> Progress {
-        let there = self
-            .device(call.device)
-            .is_some_and(|device| device.name == call.name);
-        if !there {
-            return Progress::Ends(refuse(404, format!("device `{}` is gone", call.name)));
-        }
-        if now.ms >= call.deadline {
-            let (waits, why) = self.whereabouts(call);
-            let why = if why.is_empty() {
-                why
-            } else {
-                format!(": {why}")
-            };
-            let seconds = call.method.timeout.as_secs_f64();
-            return Progress::Ends(refuse(
-                504,
-                format!("not done within {seconds} s, it waits for {waits}{why}"),
-            ));
-        }
-        match call.phase {
-            Phase::Step(step) => self.begin_step(call, step, now),
-            Phase::Writing { step, version } => self.look_at_step(call, step, version),
-            Phase::Calling => self.send_call(call, number, now),
-            Phase::Called { token } if !self.under_way.contains_key(&token) => {
-                Progress::Ends(refuse(502, "call: the mapper went down"))
-            }
-            Phase::Called { .. } => Progress::Waits,
-            Phase::Confirming { since, until } => {
-                self.look_at_confirmation(call, since, until, now)
-            }
-        }
-    }
-
-    fn begin_step(&mut self, call: &mut Call, step: usize, now: Now) -> Progress {
-        let Some(Step { point, text, value }) = call.steps.get(step) else {
-            call.phase = Phase::Calling;
-            return Progress::Goes;
-        };
-        let point = *point;
-        if self
-            .points
-            .get(point as usize)
-            .is_none_or(|p| p.device != call.device)
-        {
-            return Progress::Ends(refuse(
-                404,
-                format!("{}: the property is gone", place(call, step)),
-            ));
-        }
-        self.set_local_desired(call.device, point, text, value.clone(), now);
-        let desired = self.points[point as usize].desired.as_deref();
-        let version = desired.map_or(0, |desired| desired.version);
-        call.phase = Phase::Writing { step, version };
+    /// A step's desired value is given.
+    pub(super) fn writes(&mut self, step: usize, version: u32) -> Progress {
+        self.phase = Phase::Writing { step, version };
         Progress::Goes
     }
 
-    fn look_at_step(&self, call: &mut Call, step: usize, version: u32) -> Progress {
-        let point = call.steps[step].point;
-        let desired = self
-            .points
-            .get(point as usize)
-            .filter(|point| point.device == call.device)
-            .and_then(|point| point.desired.as_deref())
-            .filter(|desired| desired.local && desired.version == version);
-        let Some(desired) = desired else {
-            return Progress::Ends(refuse(
-                409,
-                format!("{}: another value was given meanwhile", place(call, step)),
-            ));
-        };
-        match desired.shown() {
-            WriteState::Pending => Progress::Waits,
-            WriteState::Confirmed => {
-                call.phase = Phase::Step(step + 1);
-                Progress::Goes
-            }
-            WriteState::Failed => Progress::Ends(refuse(
-                502,
-                format!("{}: {}", place(call, step), desired.message),
-            )),
-        }
+    /// A step is done.
+    pub(super) fn wrote(&mut self, step: usize) -> Progress {
+        self.phase = Phase::Step(step + 1);
+        Progress::Goes
     }
 
-    fn send_call(&mut self, call: &mut Call, number: u64, now: Now) -> Progress {
-        let Some(config) = &call.method.call else {
-            let written = self.written(call);
-            return self.called(call, written, now);
-        };
-        let device = self.device(call.device);
-        let ready = device.filter(|device| device.setup == Setup::Done);
-        let mapper = ready
-            .and_then(|device| device.mapper)
-            .filter(|m| self.mappers[*m].up);
-        let Some(mapper) = mapper else {
-            return Progress::Waits;
-        };
-        let mut text = Map::new();
-        text.insert("name".into(), (*call.method.name).into());
-        text.insert("config".into(), Json::Object(config.clone()));
-        text.insert("arguments".into(), call.arguments.to_json());
-        let kind = CommandKind::Call(Json::Object(text).to_string());
-        let budget = std::time::Duration::from_millis(call.deadline.saturating_sub(now.ms).max(1));
-        let token = self.token();
-        self.send(mapper, token, call.device, budget, kind, What::Call(number));
-        call.phase = Phase::Called { token };
-        Progress::Waits
+    /// All steps are done, or the mapper had no room for the call.
+    pub(super) fn is_to_be_called(&mut self) {
+        self.phase = Phase::Calling;
     }
 
-    /// The mapper has answered a call.
-    pub(super) fn call_completed(&mut self, number: u64, status: Status, message: &str, now: Now) {
-        let Some(mut call) = self.calls.remove(&number) else {
-            return;
-        };
-        let progress = if status == Status::Ok {
-            let result = serde_json::from_str(message).unwrap_or_else(|_| message.into());
-            self.called(&mut call, result, now)
-        } else if status == Status::Busy {
-            call.phase = Phase::Calling;
-            Progress::Waits
-        } else {
-            let why = if message.is_empty() {
-                super::writes::status_text(status)
-            } else {
-                message
-            };
-            Progress::Ends(refuse(502, format!("call: {why}")))
-        };
-        self.settle(number, call, progress);
+    /// The mapper has the call.
+    pub(super) fn is_called(&mut self, mapper: usize, token: u64) {
+        self.phase = Phase::Called { mapper, token };
     }
 
     /// Everything is done, but for what has to be read.
-    fn called(&self, call: &mut Call, result: Json, now: Now) -> Progress {
-        let Some(confirm) = &call.method.confirm else {
+    pub(super) fn answered(&mut self, result: Json, now: Now) -> Progress {
+        let Some(confirm) = &self.method.confirm else {
             return Progress::Ends(Ok(result));
         };
-        let timeout = u64::try_from(confirm.timeout.as_millis()).unwrap_or(u64::MAX);
-        call.result = Some(result);
-        call.phase = Phase::Confirming {
+        let until = now.ms.saturating_add(millis(confirm.timeout));
+        self.result = Some(result);
+        self.phase = Phase::Confirming {
             since: now.ms,
-            until: now.ms.saturating_add(timeout),
+            until,
         };
         Progress::Waits
     }
 
-    fn look_at_confirmation(&self, call: &mut Call, since: u64, until: u64, now: Now) -> Progress {
-        let Some((id, wanted)) = &call.confirm else {
-            return Progress::Ends(Ok(call.result.take().unwrap_or_default()));
-        };
-        let point = &self.points[*id as usize];
-        // The reading has to be of the time after the steps.
-        let seen = self.seen[*id as usize].wrapping_sub(since as u32) as i32 > 0;
-        let shown = point
-            .value
-            .as_ref()
-            .filter(|_| seen && point.quality != Quality::Bad);
-        if shown.is_some_and(|value| point.rules.matches(value, wanted)) {
-            return Progress::Ends(Ok(call.result.take().unwrap_or_default()));
-        }
-        if now.ms < until {
-            return Progress::Waits;
-        }
-        let (waits, why) = self.whereabouts(call);
-        let why = if why.is_empty() {
-            "nothing was read".to_owned()
-        } else {
-            why
-        };
-        Progress::Ends(refuse(504, format!("{waits}: {why}")))
+    /// What had to be read was read.
+    pub(super) fn confirmed(&mut self) -> Progress {
+        Progress::Ends(Ok(self.result.take().unwrap_or_default()))
     }
 
-    /// What a call waits for, and what is known of that.
-    fn whereabouts(&self, call: &Call) -> (String, String) {
-        match call.phase {
-            Phase::Step(step) | Phase::Writing { step, .. } => {
-                let desired = call
-                    .steps
-                    .get(step)
-                    .and_then(|step| self.points.get(step.point as usize)?.desired.as_deref());
-                let message = desired.map(|desired| desired.message.to_string());
-                (place(call, step), message.unwrap_or_default())
-            }
-            Phase::Calling => ("the mapper to be ready".to_owned(), String::new()),
-            Phase::Called { .. } => ("the answer of the mapper".to_owned(), String::new()),
-            Phase::Confirming { .. } => {
-                let (property, wanted, shown) = match (&call.method.confirm, &call.confirm) {
-                    (Some(confirm), Some((id, wanted))) => {
-                        let value = self.points[*id as usize].value.as_ref();
-                        let shown = value.map(|value| format!("it shows {value}"));
-                        (
-                            &*confirm.property,
-                            wanted.to_string(),
-                            shown.unwrap_or_default(),
-                        )
-                    }
-                    _ => ("", String::new(), String::new()),
-                };
-                (format!("`{property}` to show {wanted}"), shown)
-            }
-        }
-    }
-
-    /// What was written: the twins as they are now.
-    fn written(&self, call: &Call) -> Json {
-        let mut written = Map::new();
-        for (step, target) in call.steps.iter().zip(&call.method.steps) {
-            let point = &self.points[step.point as usize];
-            let value = point.value.as_ref().unwrap_or(&step.value);
-            let value = json(&shortened(value, point.rules.single));
-            written.insert(target.property.to_string(), value);
-        }
-        Json::Object(written)
+    /// A step, for people.
+    pub(super) fn place(&self, step: usize) -> String {
+        let property = self.method.steps.get(step).map(|step| &*step.property);
+        let (number, property) = (step + 1, property.unwrap_or_default());
+        format!("step {number} (write `{property}`)")
     }
 }
 
-fn place(call: &Call, step: usize) -> String {
-    let property = call.method.steps.get(step).map(|step| &*step.property);
-    format!(
-        "step {} (write `{}`)",
-        step + 1,
-        property.unwrap_or_default()
-    )
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn text(
-    term: Result<longshore_types::expression::Term, ExpressionError>,
-) -> Result<String, String> {
-    let value = term.map_err(|error| error.to_string())?.into_value();
-    value
-        .map(|value| value.to_string())
-        .ok_or_else(|| "the expression gives no value".to_owned())
-}
-
-fn texts(faults: &[Fault]) -> String {
-    let texts: Vec<_> = faults.iter().map(ToString::to_string).collect();
-    texts.join("; ")
-}
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ impl Engine {
         mut saved: Vec<SavedEvent>,
         now: Now,
     ) {
-        let Some(device) = self.device_mut(id) else {
+        let Some(device) = self.fleet.device_mut(id) else {
             return;
         };
         let name = device.name.clone();
@@ -79,10 +79,11 @@ impl Engine {
 
     /// Evaluates the conditions of a device.
     pub(super) fn look_at_events(&mut self, id: u32, now: Now) {
-        let Some(device) = self.device_mut(id) else {
+        let Some(device) = self.fleet.device_mut(id) else {
             return;
         };
         let Some(mut behavior) = device.behavior.take() else {
+            self.due.set_events(id, false);
             return;
         };
         let mut turned = false;
@@ -108,31 +109,20 @@ impl Engine {
             }
             open |= event.is_waiting();
         }
-        if let Some(device) = self.device_mut(id) {
+        if let Some(device) = self.fleet.device_mut(id) {
             device.behavior = Some(behavior);
         }
-        if open {
-            self.open_events.insert(id);
-        } else {
-            self.open_events.remove(&id);
-        }
+        self.due.set_events(id, open);
         if turned {
             self.touch(id, now);
-            // Must not be lost with the next ten seconds.
-            if let Some(device) = self.device_mut(id) {
-                device.snapshot_due = Some(now.ms);
-            }
+            self.due.snapshot_now(id, now);
         }
     }
 
     /// Delays that pass, and what the bus did not take at once.
     pub(super) fn tick_events(&mut self, now: Now) {
-        for id in self.open_events.clone() {
-            if self.device(id).is_some() {
-                self.look_at_events(id, now);
-            } else {
-                self.open_events.remove(&id);
-            }
+        for id in self.due.events() {
+            self.look_at_events(id, now);
         }
     }
 
@@ -150,28 +140,30 @@ impl Engine {
         let Some((id, name)) = retained.event else {
             return;
         };
-        let behavior = self.device_mut(id).and_then(|d| d.behavior.as_mut());
+        // It may have gone between its event and the bus.
+        let device = self.fleet.device_mut_if_there(id);
+        let behavior = device.and_then(|device| device.behavior.as_mut());
         let mut events = behavior.into_iter().flat_map(|b| b.events.iter_mut());
         if let Some(event) = events.find(|event| *event.rule.name == *name) {
             event.unsent = true;
-            self.open_events.insert(id);
+            self.due.set_events(id, true);
         }
     }
 
     fn tell_all_events(&mut self) {
-        for (id, device) in (0..).zip(self.devices.iter_mut()) {
-            let behavior = device.as_mut().and_then(|device| device.behavior.as_mut());
+        for (id, device) in self.fleet.devices_mut() {
+            let behavior = device.behavior.as_mut();
             for event in behavior.into_iter().flat_map(|b| b.events.iter_mut()) {
                 if event.since_ms != 0 {
                     event.unsent = true;
-                    self.open_events.insert(id);
+                    self.due.set_events(id, true);
                 }
             }
         }
     }
 
     fn tell_event(&mut self, id: u32, event: &Event) {
-        let Some(device) = self.device(id) else {
+        let Some(device) = self.fleet.device(id) else {
             return;
         };
         let mut payload = Map::new();
@@ -196,16 +188,14 @@ impl Engine {
     /// A property's value, if it can be trusted so far that a condition may
     /// depend on it: neither bad nor of a former life.
     fn known_value(&self, id: u32, property: &str) -> Option<Term> {
-        let device = self.device(id)?;
-        let point = &self.points[*device.points.get(device.position(property)?)? as usize];
+        let point = self.fleet.property(id, property)?;
         let known = point.quality != Quality::Bad && point.reason != Reason::Stale;
         let value = point.value.as_ref().filter(|_| known)?;
         Some(Term::from(shortened(value, point.rules.single).borrow()))
     }
 
     fn value_text(&self, id: u32, property: &str) -> Option<String> {
-        let device = self.device(id)?;
-        let point = &self.points[*device.points.get(device.position(property)?)? as usize];
+        let point = self.fleet.property(id, property)?;
         let value = point.value.as_ref()?;
         Some(shortened(value, point.rules.single).to_string())
     }
@@ -224,7 +214,7 @@ impl Engine {
 
     /// The events that are or were active.
     pub(super) fn event_twins(&self, id: u32) -> Vec<EventReport> {
-        let behavior = self.device(id).and_then(|device| device.behavior.as_ref());
+        let behavior = self.fleet.device(id).and_then(|d| d.behavior.as_ref());
         let events = behavior.into_iter().flat_map(|behavior| &behavior.events);
         events
             .filter(|event| event.since_ms != 0)
@@ -240,7 +230,7 @@ impl Engine {
 
     /// The active events, for the store.
     pub(super) fn saved_events(&self, id: u32) -> Vec<SavedEvent> {
-        let behavior = self.device(id).and_then(|device| device.behavior.as_ref());
+        let behavior = self.fleet.device(id).and_then(|d| d.behavior.as_ref());
         let events = behavior.into_iter().flat_map(|behavior| &behavior.events);
         events
             .filter(|event| event.is_active())

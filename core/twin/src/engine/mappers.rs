@@ -9,8 +9,10 @@ use longshore_types::{
 };
 
 use super::{
-    CONFIGURES_UNDER_WAY, Device, Engine, Now, OUTAGE_MS, Setup, UnderWay, What,
-    device::{Places, is_place, mapper_faults},
+    Engine, Now,
+    configuration::{Places, is_place, mapper_faults},
+    fleet::Setup,
+    links::{CameUp, What},
     standing::{Cause, Reach, Served},
 };
 use crate::desired::Event;
@@ -21,110 +23,81 @@ const CONFIGURE_BUDGET: Duration = Duration::from_secs(5);
 const CONFIGURE_AGAIN_MS: u64 = 500;
 
 impl Engine {
-    pub(super) fn mapper_of(&self, protocol: &str) -> Option<usize> {
-        let by_protocol = self
-            .mappers
-            .iter()
-            .position(|mapper| mapper.info.protocol == protocol);
-        by_protocol.or_else(|| {
-            self.mappers
-                .iter()
-                .position(|mapper| mapper.info.name == protocol)
-        })
-    }
-
-    /// Queues a device for its mapper, if that is up. `event` is what that
-    /// means for the device's desired values.
+    /// Queues a device for its mapper, if it has one and that is up. `event` is
+    /// what that means for the device's desired values.
     pub(super) fn configure(&mut self, id: u32, event: &Event<'_>, now: Now) {
-        let Some(mapper) = self.device(id).and_then(|device| device.mapper) else {
+        let Some(device) = self.fleet.device_mut(id) else {
             return;
         };
-        let wants_config = self
-            .device(id)
-            .is_some_and(|device| device.config.is_empty());
-        let slot = &mut self.mappers[mapper];
-        let (up, reason) = (slot.up, slot.down_reason.clone());
-        if up && !wants_config {
-            slot.queue.push_back(id);
-        }
-        self.wants_objects |= wants_config;
-        let Some(device) = self.device_mut(id) else {
+        let Some(mapper) = device.mapper else {
             return;
         };
-        device.wants_config = wants_config;
-        if up && device.reach.get().is_mapper_down() {
-            device.reach.lose(Cause::NotReadYet, now);
-        }
-        if up && wants_config {
-            device.setup = Setup::Idle;
-        } else if up {
-            device.setup = Setup::Queued { not_before: now.ms };
-        } else {
-            device.setup = Setup::Idle;
+        // It was handed over: it is made anew from the store's objects.
+        device.wants_config = device.config.is_empty();
+        self.wants_objects |= device.wants_config;
+        device.setup = Setup::Idle;
+        if let Some(why) = self.links.absent(mapper) {
             if matches!(device.reach.get(), Reach::Unknown { .. }) {
-                let why = reason.clone();
+                let why = why.clone();
                 device.reach.lose(Cause::MapperDown { why }, now);
             }
-            device.served.turn(Served::MapperDown { why: reason }, now);
-            self.unchecked.insert(id);
+            device.served.turn(Served::MapperDown { why }, now);
+            self.links.leave_unchecked(mapper, id);
+        } else {
+            if device.reach.get().is_mapper_down() {
+                device.reach.lose(Cause::NotReadYet, now);
+            }
+            if !device.wants_config {
+                device.setup = Setup::Queued { not_before: now.ms };
+                self.links.queue(mapper, id);
+            }
         }
         self.step_all_desired(id, event, now);
     }
 
-    fn step_all_desired(&mut self, id: u32, event: &Event<'_>, now: Now) {
-        let points = self.device(id).map(|device| device.points.clone());
-        for point in points.unwrap_or_default() {
+    pub(super) fn step_all_desired(&mut self, id: u32, event: &Event<'_>, now: Now) {
+        for point in self.fleet.points_of(id) {
             self.step_desired(point, event, now);
         }
     }
 
     /// Sends as many configurations as a mapper may have under way.
     pub(super) fn pump_configurations(&mut self, now: Now) {
-        for mapper in 0..self.mappers.len() {
-            let mut left = self.mappers[mapper].queue.len();
-            while left > 0
-                && self.mappers[mapper].up
-                && self.mappers[mapper].configures < CONFIGURES_UNDER_WAY
-            {
-                left -= 1;
-                let Some(id) = self.mappers[mapper].queue.pop_front() else {
+        for mapper in 0..self.links.len() {
+            // Each of them once: one that has to wait goes to the end.
+            for _ in 0..self.links.queued(mapper) {
+                let Some(id) = self.links.next_to_configure(mapper) else {
                     break;
                 };
-                let (setup, of) = self
-                    .device(id)
-                    .map_or((Setup::Idle, None), |d| (d.setup, d.mapper));
-                match setup {
-                    Setup::Queued { not_before } if of == Some(mapper) && not_before <= now.ms => {
+                // Removed, changed or sent meanwhile, or another mapper's by now.
+                let device = self.fleet.device_if_there(id);
+                let Some(device) = device.filter(|device| device.mapper == Some(mapper)) else {
+                    continue;
+                };
+                match device.setup {
+                    Setup::Queued { not_before } if not_before <= now.ms => {
                         self.send_configuration(id, mapper)
                     }
-                    Setup::Queued { .. } if of == Some(mapper) => {
-                        self.mappers[mapper].queue.push_back(id)
-                    }
-                    // Removed, changed or sent meanwhile.
-                    _ => {}
+                    Setup::Queued { .. } => drop(self.links.queue(mapper, id)),
+                    Setup::Idle | Setup::Sent { .. } | Setup::Done | Setup::Refused => {}
                 }
             }
         }
     }
 
     fn send_configuration(&mut self, id: u32, mapper: usize) {
-        let token = self.token();
-        let Some(device) = self.device_mut(id) else {
+        let Some(device) = self.fleet.device_mut(id) else {
             return;
         };
+        let token = self.links.token();
         device.setup = Setup::Sent { token };
         let kind = CommandKind::Configure(device.config.to_string());
-        self.mappers[mapper].configures += 1;
-        self.send(
-            mapper,
-            token,
-            id,
-            CONFIGURE_BUDGET,
-            kind,
-            What::Configure(id),
-        );
+        let what = What::Configure(id);
+        self.send(mapper, token, id, CONFIGURE_BUDGET, kind, what);
     }
 
+    /// Sends a command to a mapper that is up.
+    #[track_caller]
     pub(super) fn send(
         &mut self,
         mapper: usize,
@@ -134,56 +107,38 @@ impl Engine {
         kind: CommandKind,
         what: What,
     ) {
-        self.counters.commands += 1;
-        self.under_way.insert(token, UnderWay { mapper, what });
-        self.out.commands.push((
-            mapper,
-            Command {
-                token,
-                device,
-                budget,
-                kind,
-            },
-        ));
-    }
-
-    pub(super) fn tell_removed(&mut self, id: u32, device: &Device) {
-        if matches!(
-            device.setup,
-            Setup::Sent { .. } | Setup::Done | Setup::Refused
-        ) {
-            self.tell_mapper_removed(id, device.mapper);
+        if !self.links.sent(mapper, token, what) {
+            return;
         }
+        self.counters.commands += 1;
+        let command = Command {
+            token,
+            device,
+            budget,
+            kind,
+        };
+        self.out.commands.push((mapper, command));
     }
 
+    /// The mapper that a device had, if any, is to forget it. One that is down
+    /// has forgotten it already.
     pub(super) fn tell_mapper_removed(&mut self, id: u32, mapper: Option<usize>) {
-        let Some(mapper) = mapper.filter(|mapper| self.mappers[*mapper].up) else {
+        let Some(mapper) = mapper.filter(|mapper| self.links.is_up(*mapper)) else {
             return;
         };
-        let token = self.token();
-        self.send(
-            mapper,
-            token,
-            id,
-            CONFIGURE_BUDGET,
-            CommandKind::Remove,
-            What::Remove,
-        );
+        let token = self.links.token();
+        let kind = CommandKind::Remove;
+        self.send(mapper, token, id, CONFIGURE_BUDGET, kind, What::Remove);
     }
 
     /// A mapper runs (again): it knows nothing, so it gets all of its devices.
     pub fn mapper_up(&mut self, mapper: usize, now: Now) {
-        self.mapper_lost(mapper);
-        let slot = &mut self.mappers[mapper];
-        slot.up = true;
-        if !slot.doubtful {
-            slot.outage_at = None;
-        }
-        let event = match std::mem::take(&mut slot.hands_over) {
-            true => Event::HandedOver,
-            false => Event::Interrupted,
+        self.drop_commands(mapper);
+        let event = match self.links.up(mapper) {
+            CameUp::HandedOver => Event::HandedOver,
+            CameUp::Anew => Event::Interrupted,
         };
-        for id in self.devices_of(mapper) {
+        for id in self.fleet.of_mapper(mapper) {
             self.configure(id, &event, now);
         }
         self.pump(now);
@@ -193,63 +148,61 @@ impl Engine {
     /// What was under way is lost, but its devices were there all the time: a
     /// value that somebody set at one of them meanwhile stands.
     pub fn mapper_hands_over(&mut self, mapper: usize, reason: &str, now: Now) {
-        self.goes_down(mapper, reason, &Event::HandedOver, now);
-        self.mappers[mapper].hands_over = true;
+        self.goes_down(mapper, reason, true, now);
     }
 
     /// A mapper is gone: what was under way gets no completion. Its devices
-    /// keep their state for [`OUTAGE_MS`], since most mappers are back by then.
+    /// keep their state for a moment, since most mappers are back by then.
     pub fn mapper_down(&mut self, mapper: usize, reason: &str, now: Now) {
-        self.goes_down(mapper, reason, &Event::Interrupted, now);
+        self.goes_down(mapper, reason, false, now);
     }
 
-    fn goes_down(&mut self, mapper: usize, reason: &str, event: &Event<'_>, now: Now) {
-        self.mapper_lost(mapper);
+    fn goes_down(&mut self, mapper: usize, reason: &str, planned: bool, now: Now) {
+        self.drop_commands(mapper);
         let why: Arc<str> = reason.into();
-        let slot = &mut self.mappers[mapper];
-        slot.down_reason = why.clone();
-        slot.doubtful = true;
-        slot.hands_over = false;
-        slot.outage_at = slot.outage_at.or(Some(now.ms + OUTAGE_MS));
-        for id in self.devices_of(mapper) {
-            let Some(device) = self.device_mut(id) else {
+        self.links.down(mapper, why.clone(), planned, now.ms);
+        let event = match planned {
+            true => Event::HandedOver,
+            false => Event::Interrupted,
+        };
+        for id in self.fleet.of_mapper(mapper) {
+            let Some(device) = self.fleet.device_mut(id) else {
                 continue;
             };
             device.setup = Setup::Idle;
             device.state_by_mapper = false;
-            let (for_served, for_reach) = (why.clone(), why.clone());
-            let mut news = (device.served).turn(Served::MapperDown { why: for_served }, now);
-            news |= device.reach.lose(Cause::MapperDown { why: for_reach }, now);
-            self.step_all_desired(id, event, now);
+            let cause = Cause::MapperDown { why: why.clone() };
+            let mut news = device.reach.lose(cause, now);
+            let served = Served::MapperDown { why: why.clone() };
+            news |= device.served.turn(served, now);
+            self.step_all_desired(id, &event, now);
             if news {
                 self.touch(id, now);
             }
         }
     }
 
+    /// What was not handed out yet was for the instance that is gone: the next
+    /// one would not know what to do with it.
+    fn drop_commands(&mut self, mapper: usize) {
+        self.out.commands.retain(|(of, _)| *of != mapper);
+    }
+
     /// Why a mapper that is down does not run now; `lasting` when it is not
     /// expected back soon. Its devices show it.
     pub fn mapper_is_down(&mut self, mapper: usize, why: &str, lasting: bool, now: Now) {
-        let slot = &mut self.mappers[mapper];
-        if slot.up {
+        let Some(why) = self.links.excuse(mapper, why, lasting, now.ms) else {
             return;
-        }
-        if lasting && slot.outage_at.is_some() {
-            slot.outage_at = Some(now.ms);
-        }
-        if why.is_empty() || *slot.down_reason == *why {
-            return;
-        }
-        let why: Arc<str> = why.into();
-        slot.down_reason = why.clone();
-        for id in self.devices_of(mapper) {
-            let Some(device) = self.device_mut(id) else {
+        };
+        for id in self.fleet.of_mapper(mapper) {
+            let Some(device) = self.fleet.device_mut(id) else {
                 continue;
             };
-            let (for_served, for_reach) = (why.clone(), why.clone());
-            let mut news = (device.served).turn(Served::MapperDown { why: for_served }, now);
+            let served = Served::MapperDown { why: why.clone() };
+            let mut news = device.served.turn(served, now);
             if device.reach.get().is_mapper_down() {
-                news |= device.reach.lose(Cause::MapperDown { why: for_reach }, now);
+                let why = why.clone();
+                news |= device.reach.lose(Cause::MapperDown { why }, now);
             }
             if news {
                 self.touch(id, now);
@@ -259,53 +212,22 @@ impl Engine {
 
     /// Nobody knows how the devices of a mapper are that stays down.
     pub(super) fn tick_outages(&mut self, now: Now) {
-        for mapper in 0..self.mappers.len() {
-            let slot = &mut self.mappers[mapper];
-            if slot.outage_at.is_none_or(|at| now.ms < at) {
-                continue;
-            }
-            (slot.outage_at, slot.hands_over) = (None, false);
-            let why = format!("mapper {}: {}", slot.info.name, slot.down_reason);
-            for id in self.devices_of(mapper) {
-                self.lose_sight(id, &why, now);
+        for mapper in 0..self.links.len() {
+            if let Some(why) = self.links.outage(mapper, now.ms) {
+                for id in self.fleet.of_mapper(mapper) {
+                    self.lose_sight(id, &why, now);
+                }
             }
         }
     }
 
     fn lose_sight(&mut self, id: u32, why: &str, now: Now) {
-        let Some(device) = self.device_mut(id) else {
-            return;
-        };
-        device
-            .reach
-            .forget(Cause::MapperDown { why: why.into() }, now);
-        let points = device.points.clone();
-        self.age(id, &points, why, now);
+        let cause = Cause::MapperDown { why: why.into() };
+        if let Some(device) = self.fleet.device_mut(id) {
+            device.reach.forget(cause, now);
+        }
+        self.age(id, why, now);
         self.touch(id, now);
-    }
-
-    /// The mapper told something of a device.
-    pub(super) fn mapper_heard(&mut self, mapper: usize) {
-        let slot = &mut self.mappers[mapper];
-        slot.outage_at = None;
-        slot.doubtful = false;
-    }
-
-    fn mapper_lost(&mut self, mapper: usize) {
-        self.under_way
-            .retain(|_, under_way| under_way.mapper != mapper);
-        let slot = &mut self.mappers[mapper];
-        slot.up = false;
-        slot.queue.clear();
-        slot.configures = 0;
-        slot.writes = 0;
-    }
-
-    fn devices_of(&self, mapper: usize) -> Vec<u32> {
-        let ids = (0..).zip(&self.devices);
-        ids.filter(|(_, device)| device.as_ref().is_some_and(|d| d.mapper == Some(mapper)))
-            .map(|(id, _)| id)
-            .collect()
     }
 
     /// A command ended.
@@ -317,60 +239,47 @@ impl Engine {
         message: &str,
         now: Now,
     ) {
-        let Some(under_way) = self
-            .under_way
-            .get(&token)
-            .copied()
-            .filter(|u| u.mapper == mapper)
-        else {
+        let Some(what) = self.links.ended(mapper, token) else {
+            let name = self.links.name(mapper);
+            self.dangling.of_mapper(name, "token of a command", token);
             return;
         };
-        self.under_way.remove(&token);
-        match under_way.what {
-            What::Configure(id) => {
-                let slot = &mut self.mappers[mapper];
-                slot.configures = slot.configures.saturating_sub(1);
-                self.configured(id, token, status, message, now);
-            }
+        match what {
+            What::Configure(id) => self.configured(id, token, status, message, now),
             What::Remove => {}
-            What::Point(point) => {
-                let slot = &mut self.mappers[mapper];
-                slot.writes = slot.writes.saturating_sub(1);
-                self.point_completed(point, token, status, message, now);
-            }
-            What::Call(number) => self.call_completed(number, status, message, now),
+            What::Point(point) => self.point_completed(point, token, status, message, now),
+            What::Call(number) => self.call_completed(number, token, status, message, now),
         }
     }
 
     fn configured(&mut self, id: u32, token: u64, status: Status, message: &str, now: Now) {
-        let places = self.places(id);
-        let Some(device) = self.device_mut(id) else {
-            return;
-        };
-        if device.setup != (Setup::Sent { token }) {
+        // It may have been removed or changed since this was sent.
+        let sent = Setup::Sent { token };
+        let device = self.fleet.device_if_there(id);
+        if device.is_none_or(|device| device.setup != sent) {
             return;
         }
-        match status {
+        let places = self.places(id);
+        let Some(device) = self.fleet.device_mut(id) else {
+            return;
+        };
+        let faults = match status {
             Status::Ok => {
                 device.setup = Setup::Done;
-                device.judged = device.fingerprint;
-                device.config = Box::default();
                 device.served.turn(Served::Yes, now);
-                device.set_mapper_faults(mapper_faults(message, &places), now);
+                mapper_faults(message, &places)
             }
             Status::InvalidConfig
             | Status::InvalidArgument
             | Status::Unsupported
             | Status::Refused => {
                 device.setup = Setup::Refused;
-                device.judged = device.fingerprint;
-                device.config = Box::default();
+                device.served.turn(Served::Refused, now);
                 let mut faults = mapper_faults(message, &places);
                 if faults.is_empty() {
                     faults.push(Fault::error("spec.protocol.configData", message));
                 }
-                device.set_mapper_faults(faults, now);
-                device.served.turn(Served::Refused, now);
+                faults
             }
             _ => {
                 device.setup = Setup::Queued {
@@ -379,21 +288,27 @@ impl Engine {
                 let why = message.into();
                 device.served.turn(Served::Failed { why }, now);
                 if let Some(mapper) = device.mapper {
-                    self.mappers[mapper].queue.push_back(id);
+                    self.links.queue(mapper, id);
                 }
+                return self.touch(id, now);
             }
+        };
+        device.is_judged();
+        device.config = Box::default();
+        device.set_mapper_faults(faults, now);
+        if let Some(mapper) = device.mapper {
+            self.links.checked(mapper, id);
         }
         self.touch(id, now);
     }
 
     /// Where people find what a mapper names.
     pub(super) fn places(&self, id: u32) -> Places {
-        let Some(device) = self.device(id) else {
+        let Some(device) = self.fleet.device(id) else {
             return Places::default();
         };
-        let points = device.points.iter().enumerate();
-        let usable =
-            points.filter(|(_, point)| self.points[**point as usize].rules.broken.is_none());
+        let points = device.points().iter().enumerate();
+        let usable = points.filter(|(_, point)| self.fleet.point(**point).rules.broken.is_none());
         let methods = device.behavior.iter().flat_map(|b| &b.methods);
         let with_call = methods.filter(|method| method.call.is_some());
         Places {
@@ -405,16 +320,11 @@ impl Engine {
     /// Commands that were not taken: their turn comes again.
     pub fn not_submitted(&mut self, tokens: &[u64], now: Now) {
         for token in tokens {
-            let Some(mapper) = self.under_way.get(token).map(|under_way| under_way.mapper) else {
-                continue;
-            };
-            self.completion(
-                mapper,
-                *token,
-                Status::Busy,
-                "the mapper's queue is full",
-                now,
-            );
+            // The mapper may have gone since they were handed out.
+            if let Some(mapper) = self.links.holder(*token) {
+                let why = "the mapper's queue is full";
+                self.completion(mapper, *token, Status::Busy, why, now);
+            }
         }
     }
 
@@ -427,18 +337,21 @@ impl Engine {
         message: &str,
         now: Now,
     ) {
-        let Some(device) = self
-            .device_mut(id)
-            .filter(|device| device.mapper == Some(mapper))
-        else {
+        if !self.fleet.was_device(id) {
+            let name = self.links.name(mapper);
+            self.dangling.of_mapper(name, "device", u64::from(id));
+        }
+        // It may have been removed, or be another mapper's, since this was said.
+        let device = self.fleet.device_mut_if_there(id);
+        let Some(device) = device.filter(|device| device.mapper == Some(mapper)) else {
             return;
         };
         device.state_by_mapper = online.is_some();
-        self.mapper_heard(mapper);
-        if let Some(fault) = self.of_configuration(id, online, message) {
+        self.links.heard(mapper);
+        if let Some(faults) = self.of_configuration(id, online, message) {
             // Nobody asked the device.
-            let faults = fault.into();
-            if let Some(device) = self.device_mut(id)
+            let faults = faults.into();
+            if let Some(device) = self.fleet.device_mut(id)
                 && device.reach.forget(Cause::Config { faults }, now)
             {
                 self.touch(id, now);
@@ -475,7 +388,7 @@ impl Engine {
         message: &str,
         now: Now,
     ) {
-        let Some(device) = self.device_mut(id) else {
+        let Some(device) = self.fleet.device_mut(id) else {
             return;
         };
         let why = message.into();
@@ -491,9 +404,9 @@ impl Engine {
         let news = device.reach.turn(reach, now);
         if state == DeviceState::Online {
             device.last_online_ms = Some(now.unix_ms);
-        }
-        if former != DeviceState::Online && state == DeviceState::Online {
-            self.step_all_desired(id, &Event::Back, now);
+            if former != DeviceState::Online {
+                self.step_all_desired(id, &Event::Back, now);
+            }
         }
         if news {
             self.touch(id, now);

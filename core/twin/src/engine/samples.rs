@@ -1,6 +1,6 @@
 //! The hot path: a batch of readings in, one message per device out.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use longshore_types::{
@@ -8,7 +8,7 @@ use longshore_types::{
     report::{DeviceState, PropertyReport},
 };
 
-use super::{Engine, Now, REPORT_AT_LEAST_MS, standing::Reach};
+use super::{Engine, Now, standing::Reach};
 use crate::{
     desired::Event,
     engine::view::shortened,
@@ -16,9 +16,6 @@ use crate::{
     outputs::{DeviceChange, Message, PropertyChange},
     point::{FREE, Reading},
 };
-
-/// How often the table is searched for stale values.
-const STALE_SCAN: Duration = Duration::from_millis(1_000);
 
 /// Buffers that are used again for each batch.
 #[derive(Default)]
@@ -76,14 +73,15 @@ impl Engine {
         let mut group = NO_GROUP;
         for (id, reading) in readings {
             self.counters.samples += 1;
-            let Some(device) = self.points.get(id as usize).map(|point| point.device) else {
-                self.counters.strays += 1;
+            let Some(device) = self.fleet.point_if_known(id).map(|point| point.device) else {
+                self.never_given(mapper, id);
                 continue;
             };
             if device != group.device {
                 self.end_group(group, now);
                 group = self.begin_group(device, Some(mapper));
             }
+            // Its point was freed or became another mapper's while it was on its way.
             if !group.served {
                 self.counters.strays += 1;
                 continue;
@@ -94,10 +92,17 @@ impl Engine {
         self.desired_readings(now);
     }
 
+    /// No mapper was ever given such a point.
+    #[cold]
+    fn never_given(&mut self, mapper: usize, point: u32) {
+        self.counters.strays += 1;
+        let name = self.links.name(mapper);
+        self.dangling.of_mapper(name, "point", u64::from(point));
+    }
+
     #[inline]
     fn sample(&mut self, id: u32, reading: &Reading<'_>, now_ms: u32, group: &mut Group) {
-        let point = &mut self.points[id as usize];
-        self.seen[id as usize] = now_ms;
+        let point = self.fleet.read(id, now_ms);
         let last = if group.wants_changes {
             Some((point.value.clone(), point.source_time_ns, point.version))
         } else {
@@ -126,7 +131,7 @@ impl Engine {
             self.scratch.along.push(id);
             return;
         }
-        let group = self.points[id as usize].rules.policy.group.clone();
+        let group = self.fleet.point(id).rules.policy.group.clone();
         if let Some(group) = group.filter(|group| !self.scratch.groups.contains(group)) {
             self.scratch.groups.push(group);
         }
@@ -137,7 +142,7 @@ impl Engine {
         let mut along = std::mem::take(&mut self.scratch.along);
         let groups = std::mem::take(&mut self.scratch.groups);
         for id in along.drain(..) {
-            let point = &mut self.points[id as usize];
+            let point = self.fleet.point_mut(id);
             let with = point.rules.policy.group.as_ref();
             if with.is_some_and(|with| groups.contains(with)) {
                 point.report_along(now_ms);
@@ -150,7 +155,7 @@ impl Engine {
     /// Puts a property into the message.
     #[inline]
     fn reported(&mut self, id: u32, group: &mut Group) {
-        let point = &self.points[id as usize];
+        let point = self.fleet.point(id);
         self.counters.changes += 1;
         group.reported = true;
         group.time_ns = group.time_ns.max(point.source_time_ns);
@@ -181,7 +186,7 @@ impl Engine {
         (value, time_ns, version): (Option<Value>, i64, u32),
     ) {
         if let Some(current) = self.property_twin(device, id) {
-            let value = value.map(|value| shortened(&value, self.points[id as usize].rules.single));
+            let value = value.map(|value| shortened(&value, self.fleet.point(id).rules.single));
             let source_time_ms = (time_ns != 0).then_some(time_ns / 1_000_000);
             let last = PropertyReport {
                 value,
@@ -194,8 +199,8 @@ impl Engine {
     }
 
     fn begin_group(&mut self, device: u32, mapper: Option<usize>) -> Group {
-        let entry = self.devices.get_mut(device as usize);
-        let Some(entry) = entry.and_then(Option::as_deref_mut) else {
+        // A point that is free again has no device.
+        let Some(entry) = self.fleet.device_mut_if_there(device) else {
             return Group { device, ..NO_GROUP };
         };
         let version = self.interest.version();
@@ -227,7 +232,7 @@ impl Engine {
         }
         if group.good {
             if let Some(mapper) = group.mapper {
-                self.mapper_heard(mapper);
+                self.links.heard(mapper);
             }
             self.heard_of(group.device, now);
         }
@@ -240,11 +245,7 @@ impl Engine {
 
     fn publish(&mut self, group: Group) {
         let scratch = &mut self.scratch;
-        let Some(device) = self
-            .devices
-            .get(group.device as usize)
-            .and_then(Option::as_deref)
-        else {
+        let Some(device) = self.fleet.device(group.device) else {
             return;
         };
         if group.wants_batch && !(scratch.values.is_empty() && scratch.quality.is_empty()) {
@@ -285,19 +286,11 @@ impl Engine {
 
     /// A good reading came: the device is there, unless its mapper knows better.
     fn heard_of(&mut self, id: u32, now: Now) {
-        let Some(device) = self.device_mut(id) else {
+        self.due.read(id, now);
+        let Some(device) = self.fleet.device_mut(id) else {
             return;
         };
         device.last_online_ms = Some(now.unix_ms);
-        let due = device
-            .last_report
-            .is_some_and(|last| now.ms >= last + REPORT_AT_LEAST_MS);
-        if due && device.report_due.is_none() && self.reports && self.linked {
-            self.report_again(&[id], now.ms);
-        }
-        let Some(device) = self.device_mut(id) else {
-            return;
-        };
         // Online and yet not known to be reachable: its mapper was down for a moment.
         let news = *device.reach.get() != Reach::Up;
         if news && !device.state_by_mapper {
@@ -309,7 +302,7 @@ impl Engine {
     fn desired_readings(&mut self, now: Now) {
         let mut ids = std::mem::take(&mut self.scratch.desired);
         for id in ids.drain(..) {
-            let point = &self.points[id as usize];
+            let point = self.fleet.point(id);
             if point.quality == Quality::Bad || !point.is_active() {
                 continue;
             }
@@ -321,7 +314,7 @@ impl Engine {
 
     /// One reading outside of a mapper's batch: a local client measured by itself.
     pub(super) fn one_reading(&mut self, id: u32, reading: &Reading<'_>, now: Now) {
-        let device = self.points[id as usize].device;
+        let device = self.fleet.point(id).device;
         let mut group = self.begin_group(device, None);
         self.sample(id, reading, now.ms as u32, &mut group);
         self.end_group(group, now);
@@ -330,20 +323,14 @@ impl Engine {
 
     /// Marks what was not read for too long. Costs nothing per sample.
     pub(super) fn scan_stale(&mut self, now: Now) {
-        if now.ms < self.next_stale_scan {
+        if !self.due.stale_scan(now) {
             return;
         }
-        self.next_stale_scan = now.ms + STALE_SCAN.as_millis() as u64;
         let now_ms = now.ms as u32;
-        let mut stale = Vec::new();
-        for (id, (seen, after)) in self.seen.iter().zip(&self.stale_after).enumerate() {
-            if now_ms.wrapping_sub(*seen) > *after && self.points[id].quality == Quality::Good {
-                stale.push(id as u32);
-            }
-        }
+        let stale = self.fleet.stale(now_ms);
         let mut group = NO_GROUP;
         for id in stale {
-            let device = self.points[id as usize].device;
+            let device = self.fleet.point(id).device;
             if device == FREE {
                 continue;
             }
@@ -357,16 +344,16 @@ impl Engine {
     }
 
     /// The good values of a device are stale from now on.
-    pub(super) fn age(&mut self, device: u32, points: &[u32], why: &str, now: Now) {
+    pub(super) fn age(&mut self, device: u32, why: &str, now: Now) {
         let mut group = self.begin_group(device, None);
-        for id in points {
-            self.stale(*id, why, now.ms as u32, &mut group);
+        for id in self.fleet.points_of(device) {
+            self.stale(id, why, now.ms as u32, &mut group);
         }
         self.end_group(group, now);
     }
 
     fn stale(&mut self, id: u32, why: &str, now_ms: u32, group: &mut Group) {
-        let point = &mut self.points[id as usize];
+        let point = self.fleet.point_mut(id);
         if !point.go_stale(why, now_ms) {
             return;
         }

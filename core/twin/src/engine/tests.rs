@@ -1,5 +1,6 @@
 mod anything;
 mod batches;
+mod dangling;
 mod desired;
 mod devices;
 mod events;
@@ -13,14 +14,14 @@ use std::sync::{
 };
 
 use longshore_types::{
-    NodeName, Quality, Reason, Value, ValueRef,
+    DeviceName, NodeName, Quality, Reason, Value, ValueRef,
     command::{Command, CommandKind, Status},
     device::{Condition, ConditionStatus, WriteState},
     report::{DeviceState, PropertyReport},
 };
 use serde_json::{Value as Json, json};
 
-use super::*;
+use super::{links::OUTAGE_MS, *};
 use crate::{
     outputs::{
         DesiredRow, DeviceChange, Interest, LocalUpdate, MembershipChange, Message, TwinBlob,
@@ -222,6 +223,8 @@ impl World {
         self.rows.extend(out.desired);
         self.ended.extend(out.calls);
         self.forgotten.extend(out.forgotten);
+        let dangling = self.engine.stats(0).dangling;
+        assert_eq!(dangling, 0, "an id of the engine's own leads nowhere");
     }
 
     fn reconcile(&mut self) {
@@ -302,9 +305,9 @@ impl World {
     }
 
     fn point(&self, device: &str, property: &str) -> u32 {
-        let id = self.engine.by_name[&name(device)];
-        let device = self.engine.device(id).unwrap();
-        device.points[device.position(property).unwrap()]
+        let id = self.engine.fleet.id(&name(device)).unwrap();
+        let device = self.engine.fleet.device(id).unwrap();
+        device.point(property).unwrap()
     }
 
     fn read(&mut self, readings: &[(u32, ValueRef<'_>)]) {

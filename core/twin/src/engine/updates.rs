@@ -35,7 +35,7 @@ impl Engine {
         for update in checked {
             if let Some(value) = &update.actual {
                 // The point takes raw values; a client speaks of the twin.
-                let point = &self.points[update.point as usize];
+                let point = self.fleet.point(update.point);
                 let raw = point
                     .rules
                     .invert(value, point.raw_whole)
@@ -68,44 +68,34 @@ impl Engine {
         now: Now,
     ) -> Result<(), UpdateError> {
         let id = self.known(name)?;
-        let reader = self
-            .device(id)
-            .and_then(|device| device.mapper)
-            .map(|mapper| &self.mappers[mapper])
-            .filter(|mapper| mapper.up);
-        if let Some(mapper) = reader {
-            return Err(UpdateError {
-                code: 409,
-                reason: format!(
-                    "mapper `{}` tells the state of device `{name}`",
-                    mapper.info.name
-                ),
-            });
+        let mapper = self.fleet.device(id).and_then(|device| device.mapper);
+        if let Some(mapper) = mapper.filter(|mapper| self.links.is_up(*mapper)) {
+            let mapper = self.links.name(mapper);
+            let reason = format!("mapper `{mapper}` tells the state of device `{name}`");
+            return Err(UpdateError { code: 409, reason });
         }
         self.set_device_state(id, state, "said by a local client", now);
         Ok(())
     }
 
     pub(super) fn known(&self, name: &DeviceName) -> Result<u32, UpdateError> {
-        self.by_name.get(name).copied().ok_or_else(|| unknown(name))
+        self.fleet.id(name).ok_or_else(|| unknown(name))
     }
 
     fn check(&self, id: u32, update: &LocalUpdate) -> Result<Checked, UpdateError> {
         let refuse = |code, reason: String| UpdateError { code, reason };
         let device = self
+            .fleet
             .device(id)
             .ok_or_else(|| refuse(404, "the device is gone".to_owned()))?;
-        let position = device.position(&update.property).ok_or_else(|| {
+        let point = device.point(&update.property).ok_or_else(|| {
+            let (device, property) = (&device.name, &update.property);
             refuse(
                 404,
-                format!(
-                    "device `{}` has no property `{}`",
-                    device.name, update.property
-                ),
+                format!("device `{device}` has no property `{property}`"),
             )
         })?;
-        let point = device.points[position];
-        let rules = &self.points[point as usize].rules;
+        let rules = &self.fleet.point(point).rules;
         if let Some(why) = &rules.broken {
             return Err(refuse(
                 400,

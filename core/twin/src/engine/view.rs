@@ -5,22 +5,19 @@ use longshore_types::{
     report::{DesiredReport, DeviceReport, PropertyReport},
 };
 
-use super::{Engine, Now, SNAPSHOT_MS};
+use super::{Engine, Now};
 use crate::{blob, outputs::TwinBlob, point::Point};
 
 impl Engine {
     /// One device as it is now.
     pub fn get(&self, name: &DeviceName) -> Option<DeviceReport> {
-        self.device_twin(*self.by_name.get(name)?)
+        self.device_twin(self.fleet.id(name)?)
     }
 
     /// All devices as they are now, by name.
     pub fn list(&self) -> Vec<DeviceReport> {
-        let mut devices: Vec<_> = self
-            .by_name
-            .values()
-            .filter_map(|id| self.device_twin(*id))
-            .collect();
+        let ids = self.fleet.ids();
+        let mut devices: Vec<_> = ids.filter_map(|(_, id)| self.device_twin(id)).collect();
         devices.sort_by(|a, b| a.name.cmp(&b.name));
         devices
     }
@@ -31,7 +28,7 @@ impl Engine {
 
     /// With those of its properties that `wanted` takes.
     fn report_of(&self, id: u32, wanted: impl Fn(&Point) -> bool) -> Option<DeviceReport> {
-        let device = self.device(id)?;
+        let device = self.fleet.device(id)?;
         Some(DeviceReport {
             name: device.name.clone(),
             uid: device.uid.clone(),
@@ -47,9 +44,9 @@ impl Engine {
             warnings: device.manifest.get().faults().to_vec(),
             events: self.event_twins(id),
             properties: device
-                .points
+                .points()
                 .iter()
-                .filter(|point| wanted(&self.points[**point as usize]))
+                .filter(|point| wanted(self.fleet.point(**point)))
                 .filter_map(|point| self.property_twin(id, *point))
                 .collect(),
         })
@@ -57,16 +54,11 @@ impl Engine {
 
     /// One property as it is now.
     pub(super) fn property_twin(&self, device: u32, id: u32) -> Option<PropertyReport> {
-        let device = self.device(device)?;
-        let point = self.points.get(id as usize)?;
-        let position = device
-            .points
-            .binary_search(&id)
-            .ok()
-            .or_else(|| device.points.iter().position(|p| *p == id))?;
+        let (place, name) = self.fleet.place(device, id)?;
+        let point = self.fleet.point(id);
         let millis = |ns: i64| (ns != 0).then_some(ns / 1_000_000);
         Some(PropertyReport {
-            name: device.names[position].clone(),
+            name: name.clone(),
             value_type: Some(point.rules.value_type),
             writable: point.rules.access == longshore_types::device::AccessMode::ReadWrite,
             value: point
@@ -77,10 +69,7 @@ impl Engine {
             reason: point.reason,
             source_time_ms: millis(point.source_time_ns),
             last_read_ms: millis(point.good_ns),
-            last_error: point
-                .error
-                .as_deref()
-                .map(|error| in_device(error, position)),
+            last_error: point.error.as_deref().map(|error| in_device(error, place)),
             desired: point.desired.as_deref().map(|desired| DesiredReport {
                 value: desired.text.to_string(),
                 time_ms: desired.given_ms,
@@ -97,26 +86,11 @@ impl Engine {
     /// Reports that are due, at most `most`. They count as made; give those
     /// that could not be kept back with [`Engine::report_again`].
     pub fn due_reports(&mut self, now: Now, most: usize) -> Vec<(u32, DeviceReport)> {
-        let due = |id: &&u32| {
-            self.device(**id)
-                .is_some_and(|d| d.report_due.is_some_and(|due| due <= now.ms))
-        };
-        let ids: Vec<u32> = self.dirty.iter().filter(due).take(most).copied().collect();
-        let mut reports = Vec::with_capacity(ids.len());
-        for id in ids {
+        let mut reports = Vec::new();
+        for id in self.due.take_reports(now, most) {
             let report = self.report_of(id, |point| point.rules.report_to_cloud);
-            let Some(device) = self.device_mut(id) else {
-                continue;
-            };
-            device.report_due = None;
-            device.last_report = Some(now.ms);
-            let (clean, report_state) = (device.snapshot_due.is_none(), device.report_state);
-            if clean {
-                self.dirty.remove(&id);
-            }
-            if let Some(report) = report
-                && (report_state || !report.properties.is_empty())
-            {
+            let wanted = self.fleet.device(id).is_some_and(|d| d.report_state);
+            if let Some(report) = report.filter(|r| wanted || !r.properties.is_empty()) {
                 reports.push((id, report));
             }
         }
@@ -126,52 +100,28 @@ impl Engine {
     /// These reports could not be kept: they are due again.
     pub fn report_again(&mut self, ids: &[u32], not_before: u64) {
         for id in ids {
-            if let Some(device) = self.device_mut(*id) {
-                device.report_due = Some(not_before);
-                self.dirty.insert(*id);
+            // It may have gone while its report was under way.
+            if self.fleet.device_if_there(*id).is_some() {
+                self.due.report_at(*id, not_before);
             }
         }
     }
 
     /// Snapshots that are due, at most `most`; all that changed when `all`.
     pub fn due_snapshots(&mut self, now: Now, most: usize, all: bool) -> Vec<(u32, TwinBlob)> {
-        let due = |id: &&u32| {
-            self.device(**id)
-                .is_some_and(|d| d.snapshot_due.is_some_and(|due| all || due <= now.ms))
-        };
-        let ids: Vec<u32> = self.dirty.iter().filter(due).take(most).copied().collect();
-        let mut blobs = Vec::with_capacity(ids.len());
-        for id in ids {
-            let Some(device) = self.device(id) else {
+        let mut blobs = Vec::new();
+        for id in self.due.take_snapshots(now, most, all) {
+            let Some(device) = self.fleet.device(id) else {
                 continue;
             };
-            let values = device
-                .names
-                .iter()
-                .zip(&device.points)
-                .filter_map(|(name, point)| {
-                    let point = &self.points[*point as usize];
-                    Some((
-                        &**name,
-                        point.value.as_ref()?,
-                        point.source_time_ns,
-                        point.good_ns,
-                    ))
-                });
+            let values = device.properties().filter_map(|(name, point)| {
+                let point = self.fleet.point(point);
+                let value = point.value.as_ref()?;
+                Some((&**name, value, point.source_time_ns, point.good_ns))
+            });
             let data = blob::pack(&device.uid, values, &self.saved_events(id));
-            blobs.push((
-                id,
-                TwinBlob {
-                    device: device.name.to_string(),
-                    data,
-                },
-            ));
-            if let Some(device) = self.device_mut(id) {
-                device.snapshot_due = None;
-                if device.report_due.is_none() {
-                    self.dirty.remove(&id);
-                }
-            }
+            let device = device.name.to_string();
+            blobs.push((id, TwinBlob { device, data }));
         }
         blobs
     }
@@ -179,9 +129,9 @@ impl Engine {
     /// These snapshots could not be kept: they are due again.
     pub fn snapshot_again(&mut self, ids: &[u32], now: Now) {
         for id in ids {
-            if let Some(device) = self.device_mut(*id) {
-                device.snapshot_due = Some(now.ms + SNAPSHOT_MS);
-                self.dirty.insert(*id);
+            // It may have gone while its snapshot was under way.
+            if self.fleet.device_if_there(*id).is_some() {
+                self.due.snapshot_again(*id, now);
             }
         }
     }
@@ -189,7 +139,8 @@ impl Engine {
     /// Fingerprint of the objects that a device was made from; none if it has
     /// to be made again in any case.
     pub(crate) fn fingerprint(&self, name: &DeviceName) -> Option<u64> {
-        self.device(*self.by_name.get(name)?)
+        self.fleet
+            .device(self.fleet.id(name)?)
             .filter(|device| !device.wants_config)
             .map(|device| device.fingerprint)
     }

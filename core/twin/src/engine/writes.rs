@@ -5,11 +5,11 @@
 //! by the Device's own text and metadata at the time when the other one spoke
 //! ([`DesiredValue::of_device`]). It has to outlive a changed model (the same
 //! text may mean another value), a restart of the edge (rows of the store) and a
-//! restart of the mapper. [`Engine::choose`] is the one place that decides
-//! between them. What happens to a value once it is chosen is the state machine
-//! of [`crate::desired`]; here its actions become commands. A property that is
-//! part of a register takes a detour: it is read first, one of a device at a
-//! time, or two of them would undo each other's bits.
+//! restart of the mapper. [`choose`] is the one place that decides between them.
+//! What happens to a value once it is chosen is the state machine of
+//! [`crate::desired`]; here its actions become commands. A property that is part
+//! of a register takes a detour: it is read first, one of a device at a time, or
+//! two of them would undo each other's bits.
 
 use std::time::Duration;
 
@@ -17,15 +17,19 @@ use longshore_types::{
     EffectiveDevice, Value,
     command::{CommandKind, Status},
     device::WriteState,
-    effective::{Desired, EffectiveProperty},
     policy::Confirm,
     report::PropertyReport,
 };
 
-use super::{Engine, Now, SavedDesired, Setup, WRITES_UNDER_WAY, What};
+use super::{
+    Engine, Now,
+    desires::{choose, deleted, row},
+    fleet::Setup,
+    links::What,
+};
 use crate::{
-    desired::{Action, Context, DesiredValue, Event, Outcome, State, of_device},
-    outputs::{DesiredRow, DeviceChange, Message, PropertyChange},
+    desired::{Action, Context, DesiredValue, Event, Outcome, State},
+    outputs::{DeviceChange, Message, PropertyChange},
 };
 
 /// Pause of a part of a register while another part is being written.
@@ -33,125 +37,43 @@ const PART_MS: u64 = 50;
 /// Time for reading a value back.
 const READ_BUDGET: Duration = Duration::from_secs(3);
 
+/// The way of a value into its device.
+#[derive(Clone, Copy)]
+struct Way {
+    device: u32,
+    mapper: usize,
+    point: u32,
+    /// Time for one try.
+    timeout: Duration,
+}
+
 impl Engine {
     /// Takes over the desired values of a Device. A local one stands until the
     /// Device's own changes: the last word counts.
     pub(super) fn set_all_desired(&mut self, id: u32, effective: &EffectiveDevice, now: Now) {
-        let points = self
-            .device(id)
-            .map(|device| device.points.clone())
-            .unwrap_or_default();
-        let mut saved = self
-            .saved_desired
-            .remove(effective.name.as_str())
-            .unwrap_or_default();
+        let name = effective.name.as_str();
+        let mut saved = self.desires.take_saved(name);
+        let points = self.fleet.points_of(id);
         for (property, point) in effective.properties.iter().zip(points) {
             let before = self.property_twin(id, point);
-            let chosen = self.choose(point, property, saved.remove(&property.name), now);
-            let former = self.points[point as usize].desired.take();
-            let given = |desired: &Option<Box<DesiredValue>>| {
-                desired.as_ref().map(|d| (d.text.clone(), d.version))
-            };
-            let changed = given(&former) != given(&chosen);
-            self.points[point as usize].desired = chosen;
-            self.update_active(point);
+            let former = self.fleet.point_mut(point).desired.take();
+            let given =
+                |desired: Option<&DesiredValue>| desired.map(|d| (d.text.clone(), d.version));
+            let was = given(former.as_deref());
+            let chosen = choose(former, property, saved.remove(&property.name), now);
+            let changed = was != given(chosen.as_deref());
+            self.desires.note(point, chosen.as_deref());
+            let withdrawn = chosen.is_none();
+            self.fleet.point_mut(point).desired = chosen;
             if changed {
-                if self.points[point as usize].desired.is_none() {
+                if withdrawn {
                     self.save_desired(id, point);
                 }
                 self.tell_desired(id, point, before);
             }
         }
-        for property in saved.into_keys() {
-            let device = effective.name.to_string();
-            self.out.desired.push(DesiredRow {
-                device,
-                property,
-                json: None,
-            });
-        }
-    }
-
-    fn choose(
-        &mut self,
-        point: u32,
-        property: &EffectiveProperty,
-        saved: Option<SavedDesired>,
-        now: Now,
-    ) -> Option<Box<DesiredValue>> {
-        let (text, target): (Option<Box<str>>, _) = match &property.desired {
-            Desired::None => (None, Err(Box::default())),
-            Desired::Value(value) => (Some(value.to_string().into()), Ok(value.clone())),
-            Desired::Refused { text, message } => {
-                (Some(text.as_str().into()), Err(message.as_str().into()))
-            }
-        };
-        let given = text
-            .as_deref()
-            .map(|text| of_device(text, &property.desired_metadata));
-        let check = |text: &str| match &property.broken {
-            Some(message) => Err(message.as_str().into()),
-            None => property
-                .check_text(text)
-                .map_err(|error| error.to_string().into()),
-        };
-        let existing = self.points[point as usize].desired.as_deref();
-        let version = existing.map_or(0, |desired| desired.version);
-        if let Some(existing) = existing
-            && existing.of_device == given
-            && (existing.local || text.is_some())
-        {
-            let target = if existing.local {
-                check(&existing.text)
-            } else {
-                target
-            };
-            if target == existing.target {
-                return self.points[point as usize].desired.take();
-            }
-            // The model changed: the same text means something else now.
-            let mut again = DesiredValue::new(
-                &existing.text,
-                target,
-                existing.local,
-                existing.given_ms,
-                version,
-            );
-            again.of_device = given;
-            return Some(Box::new(again));
-        }
-        if let (None, Some(saved)) = (existing, saved)
-            && saved.of_device.as_deref() == given.as_deref()
-            && (saved.local || text.is_some())
-        {
-            let target = if saved.local {
-                check(&saved.text)
-            } else {
-                target
-            };
-            let mut resumed =
-                DesiredValue::new(&saved.text, target, saved.local, saved.given_ms, version);
-            let write = match saved.write.as_str() {
-                "confirmed" => WriteState::Confirmed,
-                "failed" => WriteState::Failed,
-                _ => WriteState::Pending,
-            };
-            resumed.resume(write, saved.refused, &saved.message, saved.since_ms);
-            resumed.of_device = given;
-            return Some(Box::new(resumed));
-        }
-        // Withdrawn by the Device: a local one that came later still stands.
-        if text.is_none()
-            && let Some(local) = existing.filter(|existing| existing.local)
-        {
-            let mut local = local.clone();
-            local.of_device = None;
-            return Some(Box::new(local));
-        }
-        let mut fresh =
-            DesiredValue::new(text.as_deref()?, target, false, now.unix_ms, version + 1);
-        fresh.of_device = given;
-        Some(Box::new(fresh))
+        let gone = saved.into_keys().map(|property| deleted(name, &property));
+        self.out.desired.extend(gone);
     }
 
     /// A local client's desired value.
@@ -164,7 +86,7 @@ impl Engine {
         now: Now,
     ) {
         let before = self.property_twin(id, point);
-        let entry = &mut self.points[point as usize];
+        let entry = self.fleet.point_mut(point);
         let former = entry.desired.as_deref();
         let mut fresh = DesiredValue::new(
             text,
@@ -174,8 +96,8 @@ impl Engine {
             former.map_or(0, |d| d.version) + 1,
         );
         fresh.of_device = former.and_then(|desired| desired.of_device.clone());
+        self.desires.note(point, Some(&fresh));
         entry.desired = Some(Box::new(fresh));
-        self.update_active(point);
         self.save_desired(id, point);
         self.tell_desired(id, point, before);
         self.touch(id, now);
@@ -185,13 +107,15 @@ impl Engine {
     /// Clients of the KubeEdge topics hear of a new desired value (delta).
     fn tell_desired(&mut self, id: u32, point: u32, before: Option<PropertyReport>) {
         let wants = self
+            .fleet
             .device(id)
             .is_some_and(|device| self.interest.wants_changes(&device.name));
         if !wants {
             return;
         }
         let current = self.property_twin(id, point);
-        if let (Some(last), Some(current), Some(device)) = (before, current, self.device(id)) {
+        if let (Some(last), Some(current), Some(device)) = (before, current, self.fleet.device(id))
+        {
             let properties = vec![PropertyChange { last, current }];
             self.messages.push(Message::Changed(DeviceChange {
                 device: device.name.clone(),
@@ -200,36 +124,29 @@ impl Engine {
         }
     }
 
-    fn update_active(&mut self, point: u32) {
-        let active = self.points[point as usize]
-            .desired
-            .as_ref()
-            .is_some_and(|desired| !desired.is_settled());
-        if active {
-            self.active.insert(point);
-        } else {
-            self.active.remove(&point);
-        }
+    /// The value came further, or is another one.
+    fn note_desired(&mut self, point: u32) {
+        let value = self.fleet.point(point).desired.as_deref();
+        self.desires.note(point, value);
     }
 
-    /// One step of a point's desired value, and what follows from it.
+    /// One step of the desired value of a device's point, if there is one, and
+    /// what follows from it.
+    #[track_caller]
     pub(super) fn step_desired(&mut self, id: u32, event: &Event<'_>, now: Now) {
-        let Some(point) = self.points.get(id as usize) else {
-            return;
-        };
+        let point = self.fleet.point(id);
         if point.desired.is_none() {
             return;
         }
         let device_id = point.device;
-        let Some(device) = self.device(device_id) else {
+        let Some(device) = self.fleet.device(device_id) else {
             return;
         };
         let mapper = device.mapper;
         let ready = device.setup == Setup::Done
-            && mapper
-                .is_some_and(|m| self.mappers[m].up && self.mappers[m].writes < WRITES_UNDER_WAY);
+            && mapper.is_some_and(|mapper| self.links.takes_writes(mapper));
         let policy = point.rules.policy.write;
-        let token = self.token();
+        let token = self.links.token();
         let context = Context {
             now_ms: now.ms,
             unix_ms: now.unix_ms,
@@ -239,14 +156,25 @@ impl Engine {
             read_back: policy.confirm == Confirm::Readback,
             token,
         };
-        let Some(desired) = self.points[id as usize].desired.as_deref_mut() else {
+        let Some(desired) = self.fleet.desired_mut(id) else {
             return;
         };
         let (action, mut changed) = desired.step(event, &context);
-        if action != Action::Nothing {
-            changed |= self.act(device_id, id, action, token, policy.timeout, now);
+        match mapper {
+            _ if action == Action::Nothing => {}
+            Some(mapper) => {
+                let way = Way {
+                    device: device_id,
+                    mapper,
+                    point: id,
+                    timeout: policy.timeout,
+                };
+                changed |= self.act(way, action, token, now);
+            }
+            // Such a device is never ready, and nothing of it is under way.
+            None => (self.dangling).ours("point written without a mapper", u64::from(id)),
         }
-        self.update_active(id);
+        self.note_desired(id);
         if changed {
             self.note_outcome(id);
             self.save_desired(device_id, id);
@@ -255,57 +183,39 @@ impl Engine {
     }
 
     /// Carries out what a step asks for. True when what people see has changed.
-    fn act(
-        &mut self,
-        device: u32,
-        id: u32,
-        action: Action,
-        token: u64,
-        timeout: Duration,
-        now: Now,
-    ) -> bool {
-        let Some(mapper) = self.device(device).and_then(|device| device.mapper) else {
+    fn act(&mut self, way: Way, action: Action, token: u64, now: Now) -> bool {
+        let id = way.point;
+        let Some(desired) = self.fleet.desired(id) else {
             return false;
         };
-        let point = &self.points[id as usize];
-        let Some(desired) = point.desired.as_deref() else {
-            return false;
-        };
+        let point = self.fleet.point(id);
         if action == Action::Write && point.rules.is_part {
-            return self.prepare_part(device, id, mapper, token, timeout, now);
+            return self.prepare_part(way, token, now);
         }
         let (kind, budget) = match (action, &desired.target) {
             (Action::Write, Ok(target)) => match point.rules.invert(target, point.raw_whole) {
-                Ok(value) => (CommandKind::Write { point: id, value }, timeout),
+                Ok(value) => (CommandKind::Write { point: id, value }, way.timeout),
                 Err(why) => return self.refuse(id, why, now),
             },
             (Action::Read, _) => (CommandKind::Read { point: id }, READ_BUDGET),
             _ => return false,
         };
-        self.mappers[mapper].writes += 1;
-        self.send(mapper, token, device, budget, kind, What::Point(id));
+        self.send(way.mapper, token, way.device, budget, kind, What::Point(id));
         false
     }
 
     /// A property that shares its raw value with others is read before it is
     /// written, one of a device at a time: else two of them would undo each
     /// other's bits.
-    fn prepare_part(
-        &mut self,
-        device: u32,
-        id: u32,
-        mapper: usize,
-        token: u64,
-        timeout: Duration,
-        now: Now,
-    ) -> bool {
-        let points = self.device(device).map(|device| device.points.as_slice());
+    fn prepare_part(&mut self, way: Way, token: u64, now: Now) -> bool {
+        let id = way.point;
+        let points = self.fleet.device(way.device).map(|device| device.points());
         let busy = points.unwrap_or_default().iter().any(|other| {
-            let point = &self.points[*other as usize];
+            let point = self.fleet.point(*other);
             let state = point.desired.as_deref().map(|desired| desired.state);
             *other != id && point.rules.is_part && matches!(state, Some(State::Writing { .. }))
         });
-        let Some(desired) = self.points[id as usize].desired.as_deref_mut() else {
+        let Some(desired) = self.fleet.desired_mut(id) else {
             return false;
         };
         if busy {
@@ -315,16 +225,16 @@ impl Engine {
             return false;
         }
         desired.reads_first = true;
-        self.mappers[mapper].writes += 1;
         let kind = CommandKind::Read { point: id };
-        self.send(mapper, token, device, timeout, kind, What::Point(id));
+        let (mapper, budget) = (way.mapper, way.timeout);
+        self.send(mapper, token, way.device, budget, kind, What::Point(id));
         false
     }
 
     /// The register of a part was read: now it can be written. `None` when this
     /// completion is of something else.
     fn write_part(&mut self, id: u32, token: u64, status: Status, now: Now) -> Option<()> {
-        let point = self.points.get_mut(id as usize)?;
+        let point = self.fleet.point_mut(id);
         let desired = point.desired.as_deref_mut()?;
         let State::Writing { token: of, .. } = desired.state else {
             return None;
@@ -344,18 +254,21 @@ impl Engine {
         let timeout = point.rules.policy.write.timeout;
         match raw {
             Ok(value) => {
-                let token = self.token();
-                let mapper = self.device(device_id)?.mapper?;
+                // Only the mapper that it is with answers with its token.
+                let Some(mapper) = self.fleet.device(device_id)?.mapper else {
+                    (self.dangling).ours("part written without a mapper", u64::from(id));
+                    return None;
+                };
+                let token = self.links.token();
                 let deadline = now.ms + u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-                let desired = self.points[id as usize].desired.as_deref_mut()?;
+                let desired = self.fleet.desired_mut(id)?;
                 desired.written_as(token, deadline);
-                self.mappers[mapper].writes += 1;
                 let kind = CommandKind::Write { point: id, value };
                 self.send(mapper, token, device_id, timeout, kind, What::Point(id));
             }
             Err(why) => {
                 self.refuse(id, why, now);
-                self.update_active(id);
+                self.note_desired(id);
                 self.note_outcome(id);
                 self.save_desired(device_id, id);
                 self.touch(device_id, now);
@@ -366,7 +279,7 @@ impl Engine {
 
     /// There is no raw value for it: the device is not asked at all.
     fn refuse(&mut self, id: u32, why: String, now: Now) -> bool {
-        if let Some(desired) = self.points[id as usize].desired.as_deref_mut() {
+        if let Some(desired) = self.fleet.desired_mut(id) {
             desired.state = State::Refused;
             desired.message = why.into();
             desired.since_ms = now.unix_ms;
@@ -382,6 +295,10 @@ impl Engine {
         message: &str,
         now: Now,
     ) {
+        // Its device or its property may have gone meanwhile.
+        if !self.fleet.point(id).is_active() {
+            return;
+        }
         if self.write_part(id, token, status, now).is_some() {
             return;
         }
@@ -399,7 +316,7 @@ impl Engine {
             | Status::Unsupported => Outcome::Refused(text),
             _ => Outcome::Line(text),
         };
-        let point = &self.points[id as usize];
+        let point = self.fleet.point(id);
         let seen = match (&point.value, point.error.as_deref()) {
             (_, Some(error)) => error.to_owned(),
             (Some(value), None) => value.to_string(),
@@ -415,29 +332,21 @@ impl Engine {
             now,
         );
         // A mapper need not emit a sample for a value that did not change.
-        if status == Status::Ok
-            && self.points[id as usize].shows_desired()
-            && self.is_confirming(id)
-        {
+        if status == Status::Ok && self.fleet.point(id).shows_desired() && self.is_confirming(id) {
             self.step_desired(id, &Event::Reading { matches: true }, now);
         }
     }
 
     fn is_confirming(&self, id: u32) -> bool {
-        let state = self.points[id as usize]
-            .desired
-            .as_ref()
-            .map(|desired| desired.state);
+        let desired = self.fleet.point(id).desired.as_ref();
+        let state = desired.map(|desired| desired.state);
         // Without a token the read back is done, and its sample is in.
         matches!(state, Some(State::Confirming { token: None, .. }))
     }
 
     fn note_outcome(&mut self, id: u32) {
-        match self.points[id as usize]
-            .desired
-            .as_ref()
-            .map(|desired| desired.shown())
-        {
+        let desired = self.fleet.point(id).desired.as_ref();
+        match desired.map(|desired| desired.shown()) {
             Some(WriteState::Confirmed) => self.counters.writes_confirmed += 1,
             Some(WriteState::Failed) => self.counters.writes_failed += 1,
             _ => {}
@@ -445,54 +354,23 @@ impl Engine {
     }
 
     fn save_desired(&mut self, device: u32, id: u32) {
-        let Some(device) = self.device(device) else {
-            return;
-        };
-        let Some(position) = device.points.iter().position(|point| *point == id) else {
-            return;
-        };
-        let json = self.points[id as usize].desired.as_deref().map(|desired| {
-            let saved = SavedDesired {
-                text: desired.text.to_string(),
-                local: desired.local,
-                of_device: desired.of_device.as_deref().map(str::to_owned),
-                given_ms: desired.given_ms,
-                write: desired.shown().as_str().to_owned(),
-                refused: desired.state == State::Refused,
-                message: desired.message.to_string(),
-                since_ms: desired.since_ms,
-            };
-            // A struct of texts and numbers always has a JSON form.
-            serde_json::to_string(&saved).unwrap_or_default()
-        });
-        let row = DesiredRow {
-            device: device.name.to_string(),
-            property: device.names[position].to_string(),
-            json,
-        };
-        self.out.desired.push(row);
-    }
-
-    fn tick_desired(&mut self, now: Now) {
-        let ids: Vec<u32> = self.active.iter().copied().collect();
-        for id in ids {
-            self.step_desired(id, &Event::Tick, now);
+        let names = self.fleet.device(device).zip(self.fleet.place(device, id));
+        if let Some((device, (_, property))) = names {
+            let value = self.fleet.point(id).desired.as_deref();
+            self.out
+                .desired
+                .push(row(device.name.as_str(), property, value));
         }
     }
 
-    /// Time passes: whatever is due is done.
-    pub fn tick(&mut self, now: Now) {
-        self.scan_stale(now);
-        self.tick_outages(now);
-        self.tick_events(now);
-        self.pump(now);
-    }
-
-    /// Commands whose turn has come.
-    pub fn pump(&mut self, now: Now) {
-        self.pump_configurations(now);
-        self.tick_desired(now);
-        self.pump_calls(now);
+    pub(super) fn tick_desired(&mut self, now: Now) {
+        for id in self.desires.unsettled() {
+            if self.fleet.desired(id).is_some() {
+                self.step_desired(id, &Event::Tick, now);
+            } else {
+                self.desires.forget(id);
+            }
+        }
     }
 }
 

@@ -249,7 +249,7 @@ fn a_device_that_comes_back_gets_its_setpoint_again() {
     let token = world.writes()[0].0;
     world.complete(token, Status::Ok, "");
     world.read_setpoint(600);
-    let id = world.engine.by_name[&name("boiler")];
+    let id = world.engine.fleet.id(&name("boiler")).unwrap();
     let now = world.now();
     world
         .engine

@@ -1,7 +1,7 @@
 //! Devices, models and mappers come and go.
 
 use super::*;
-use crate::engine::{CONFIGURES_UNDER_WAY, WRITES_UNDER_WAY};
+use crate::engine::links::{CONFIGURES_UNDER_WAY, WRITES_UNDER_WAY};
 
 #[test]
 fn the_mapper_gets_its_part_of_the_configuration() {
@@ -74,7 +74,7 @@ fn a_device_deleted_while_a_write_is_under_way() {
     assert_eq!(world.forgotten.last().unwrap().device, "default/boiler");
     world.complete(token, Status::Ok, "");
     world.read(&[(point, ValueRef::Int(600))]);
-    assert_eq!(world.engine.counters().strays, 1);
+    assert_eq!(world.engine.stats(0).strays, 1);
     assert!(world.engine.get(&name("boiler")).is_none());
     world.objects.push(device("boiler", None));
     world.reconcile();
@@ -294,7 +294,9 @@ fn ten_thousand_devices_at_once() {
     }
     world.reconcile();
     assert!(world.configures().is_empty(), "as before: nothing to do");
-    assert_eq!(world.engine.sizes(), (10_000, 30_000, 0));
+    let stats = world.engine.stats(0);
+    let sizes = (stats.devices, stats.properties, stats.unsettled);
+    assert_eq!(sizes, (10_000, 30_000, 0));
 }
 
 #[test]

@@ -1,85 +1,9 @@
-//! A device: its beginning, its faults, and what its mapper is told.
+//! What a mapper is told of a device, and what it says about that, in the words
+//! of those who wrote the manifests.
 
 use longshore_types::{
-    DeviceName, EffectiveDevice, Fault, Topic, device::AccessMode, effective::EffectiveProperty,
-    fault::Level, report::DeviceState,
+    EffectiveDevice, Fault, device::AccessMode, effective::EffectiveProperty, fault::Level,
 };
-
-use super::{
-    Device, Now, Setup,
-    standing::{Cause, Manifest, Reach, Served, Since},
-};
-
-impl Device {
-    pub(super) fn new(name: DeviceName, uid: String, now: Now) -> Self {
-        let topic = Topic::Batch(name.clone()).to_string().into();
-        let reach = Reach::Unknown {
-            cause: Cause::NotReadYet,
-            shown: DeviceState::Unknown,
-        };
-        Self {
-            name,
-            uid,
-            fingerprint: 0,
-            judged: 0,
-            topic,
-            mapper: None,
-            names: Vec::new(),
-            points: Vec::new(),
-            behavior: None,
-            config: Box::default(),
-            config_hash: 0,
-            wants_config: false,
-            setup: Setup::Idle,
-            report_state: true,
-            state_by_mapper: false,
-            last_online_ms: None,
-            reach: Since::new(reach, now),
-            manifest: Since::unsaid(Manifest::Unread),
-            served: Since::unsaid(Served::NotYet),
-            interest: u64::MAX,
-            wants_batch: false,
-            wants_changes: false,
-            last_report: None,
-            report_due: None,
-            snapshot_due: None,
-        }
-    }
-
-    /// Faults of the manifests. Those that the mapper found stay until it has
-    /// looked again.
-    pub(super) fn set_faults(&mut self, own: &[Fault], now: Now) {
-        let (_, of_mapper) = self.manifest.get().both();
-        let of_mapper = of_mapper.to_vec();
-        self.set_both(own.to_vec(), of_mapper, now);
-    }
-
-    /// Faults that the mapper found.
-    pub(super) fn set_mapper_faults(&mut self, of_mapper: Vec<Fault>, now: Now) {
-        let (own, _) = self.manifest.get().both();
-        let own = own.to_vec();
-        self.set_both(own, of_mapper, now);
-    }
-
-    fn set_both(&mut self, mut faults: Vec<Fault>, of_mapper: Vec<Fault>, now: Now) {
-        let own = faults.len();
-        faults.extend(of_mapper);
-        self.log_news(&faults);
-        self.manifest.turn(Manifest::Read { faults, own }, now);
-    }
-
-    /// Says each fault once: a node that works alone has no other place for it.
-    fn log_news(&self, faults: &[Fault]) {
-        let former = self.manifest.get().faults();
-        for fault in faults.iter().filter(|fault| !former.contains(fault)) {
-            if fault.is_error() {
-                tracing::warn!(device = %self.name, %fault, "fault in a device's configuration");
-            } else {
-                tracing::warn!(device = %self.name, doubt = %fault, "doubt about a device's configuration");
-            }
-        }
-    }
-}
 
 /// Where a Device and its model have what its mapper was told of.
 #[derive(Debug, Default)]

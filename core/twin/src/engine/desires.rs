@@ -1,0 +1,206 @@
+//! The desired values of all points: which of them wait for something, what a
+//! former life left of them, and who counts where two speak.
+//!
+//! A value itself stands at its point, with its state ([`crate::desired`]), so
+//! that a reading finds it without a search.
+
+use std::collections::{BTreeSet, HashMap};
+
+use longshore_types::{
+    device::WriteState,
+    effective::{Desired, EffectiveProperty},
+};
+
+use super::Now;
+use crate::{
+    desired::{DesiredValue, State, of_device},
+    outputs::DesiredRow,
+};
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Desires {
+    /// Points whose desired value needs time or events.
+    unsettled: BTreeSet<u32>,
+    /// By device and property.
+    saved: HashMap<String, HashMap<String, SavedDesired>>,
+}
+
+/// A desired value from a former life.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct SavedDesired {
+    text: String,
+    local: bool,
+    of_device: Option<String>,
+    given_ms: i64,
+    write: String,
+    refused: bool,
+    message: String,
+    since_ms: i64,
+}
+
+impl Desires {
+    /// Hands over what a former life left.
+    pub(super) fn restore(&mut self, rows: Vec<DesiredRow>) {
+        for row in rows {
+            let saved = row
+                .json
+                .as_deref()
+                .and_then(|json| serde_json::from_str(json).ok());
+            if let Some(saved) = saved {
+                let of_device = self.saved.entry(row.device).or_default();
+                of_device.insert(row.property, saved);
+            }
+        }
+    }
+
+    /// What a former life left of a device, by property.
+    pub(super) fn take_saved(&mut self, device: &str) -> HashMap<String, SavedDesired> {
+        self.saved.remove(device).unwrap_or_default()
+    }
+
+    /// What is left of devices that did not come: their rows are to be deleted.
+    pub(super) fn take_orphans(&mut self) -> Vec<DesiredRow> {
+        let devices = std::mem::take(&mut self.saved).into_iter();
+        let rows = devices.flat_map(|(device, properties)| {
+            let properties = properties.into_keys();
+            properties.map(move |property| deleted(&device, &property))
+        });
+        rows.collect()
+    }
+
+    /// The desired value of a point is another one, or came further.
+    pub(super) fn note(&mut self, point: u32, value: Option<&DesiredValue>) {
+        if value.is_some_and(|value| !value.is_settled()) {
+            self.unsettled.insert(point);
+        } else {
+            self.unsettled.remove(&point);
+        }
+    }
+
+    /// Nobody has this point any more.
+    pub(super) fn forget(&mut self, point: u32) {
+        self.unsettled.remove(&point);
+    }
+
+    /// The points whose value waits for something.
+    pub(super) fn unsettled(&self) -> Vec<u32> {
+        self.unsettled.iter().copied().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.unsettled.len()
+    }
+}
+
+/// The row of a desired value, for the store.
+pub(super) fn row(device: &str, property: &str, value: Option<&DesiredValue>) -> DesiredRow {
+    let json = value.map(|value| {
+        let saved = SavedDesired {
+            text: value.text.to_string(),
+            local: value.local,
+            of_device: value.of_device.as_deref().map(str::to_owned),
+            given_ms: value.given_ms,
+            write: value.shown().as_str().to_owned(),
+            refused: value.state == State::Refused,
+            message: value.message.to_string(),
+            since_ms: value.since_ms,
+        };
+        // A struct of texts and numbers always has a JSON form.
+        serde_json::to_string(&saved).unwrap_or_default()
+    });
+    DesiredRow {
+        device: device.to_owned(),
+        property: property.to_owned(),
+        json,
+    }
+}
+
+/// The row of a property that is no more.
+pub(super) fn deleted(device: &str, property: &str) -> DesiredRow {
+    row(device, property, None)
+}
+
+/// Decides what a property should be: what stands already (`existing`), what a
+/// former life left (`saved`), or what the Device says now. The last word
+/// counts, be it the Device's or a local client's.
+pub(super) fn choose(
+    existing: Option<Box<DesiredValue>>,
+    property: &EffectiveProperty,
+    saved: Option<SavedDesired>,
+    now: Now,
+) -> Option<Box<DesiredValue>> {
+    let (text, target): (Option<Box<str>>, _) = match &property.desired {
+        Desired::None => (None, Err(Box::default())),
+        Desired::Value(value) => (Some(value.to_string().into()), Ok(value.clone())),
+        Desired::Refused { text, message } => {
+            (Some(text.as_str().into()), Err(message.as_str().into()))
+        }
+    };
+    let given = text
+        .as_deref()
+        .map(|text| of_device(text, &property.desired_metadata));
+    let check = |text: &str| match &property.broken {
+        Some(message) => Err(message.as_str().into()),
+        None => property
+            .check_text(text)
+            .map_err(|error| error.to_string().into()),
+    };
+    let version = existing.as_ref().map_or(0, |desired| desired.version);
+    if let Some(existing) = &existing
+        && existing.of_device == given
+        && (existing.local || text.is_some())
+    {
+        let target = if existing.local {
+            check(&existing.text)
+        } else {
+            target
+        };
+        if target == existing.target {
+            return Some(existing.clone());
+        }
+        // The model changed: the same text means something else now.
+        let mut again = DesiredValue::new(
+            &existing.text,
+            target,
+            existing.local,
+            existing.given_ms,
+            version,
+        );
+        again.of_device = given;
+        return Some(Box::new(again));
+    }
+    if let (None, Some(saved)) = (&existing, saved)
+        && saved.of_device.as_deref() == given.as_deref()
+        && (saved.local || text.is_some())
+    {
+        let target = if saved.local {
+            check(&saved.text)
+        } else {
+            target
+        };
+        let mut resumed =
+            DesiredValue::new(&saved.text, target, saved.local, saved.given_ms, version);
+        let write = match saved.write.as_str() {
+            "confirmed" => WriteState::Confirmed,
+            "failed" => WriteState::Failed,
+            _ => WriteState::Pending,
+        };
+        resumed.resume(write, saved.refused, &saved.message, saved.since_ms);
+        resumed.of_device = given;
+        return Some(Box::new(resumed));
+    }
+    // Withdrawn by the Device: a local one that came later still stands.
+    if text.is_none()
+        && let Some(mut local) = existing.filter(|existing| existing.local)
+    {
+        local.of_device = None;
+        return Some(local);
+    }
+    let mut fresh = DesiredValue::new(text.as_deref()?, target, false, now.unix_ms, version + 1);
+    fresh.of_device = given;
+    Some(Box::new(fresh))
+}
+
+#[cfg(test)]
+mod tests;

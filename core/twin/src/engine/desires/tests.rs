@@ -1,0 +1,176 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use longshore_types::{
+    Value,
+    device::{AccessMode, PropertyType},
+    policy::PropertyPolicy,
+};
+
+use super::*;
+
+fn at(ms: u64) -> Now {
+    let unix_ms = ms as i64;
+    Now { ms, unix_ms }
+}
+
+/// A property whose Device says this.
+fn says(desired: Desired) -> EffectiveProperty {
+    EffectiveProperty {
+        name: "setpoint".to_owned(),
+        index: 0,
+        value_type: PropertyType::Int,
+        access: AccessMode::ReadWrite,
+        minimum: None,
+        maximum: None,
+        unit: String::new(),
+        policy: PropertyPolicy::default(),
+        config: serde_json::Map::new(),
+        collect_cycle: Duration::from_secs(1),
+        report_cycle: Duration::ZERO,
+        report_to_cloud: true,
+        desired,
+        desired_metadata: BTreeMap::new(),
+        broken: None,
+    }
+}
+
+fn value(whole: i64) -> EffectiveProperty {
+    says(Desired::Value(Value::Int(whole)))
+}
+
+/// As a local client gives it, over what stood before.
+fn local(text: &str, over: Option<&DesiredValue>) -> Box<DesiredValue> {
+    let version = over.map_or(0, |over| over.version) + 1;
+    let target = Ok(Value::Int(text.parse().unwrap()));
+    let mut value = DesiredValue::new(text, target, true, 1, version);
+    value.of_device = over.and_then(|over| over.of_device.clone());
+    Box::new(value)
+}
+
+fn shown(value: Option<&DesiredValue>) -> Option<(&str, bool, u32)> {
+    value.map(|value| (&*value.text, value.local, value.version))
+}
+
+/// A row as a former life left it, read back.
+fn saved(value: &DesiredValue) -> SavedDesired {
+    let json = row("default/boiler", "setpoint", Some(value)).json.unwrap();
+    serde_json::from_str(&json).unwrap()
+}
+
+#[test]
+fn the_last_word_counts() {
+    let device = choose(None, &value(20), None, at(1));
+    assert_eq!(shown(device.as_deref()), Some(("20", false, 1)));
+    let client = local("30", device.as_deref());
+    // The Device says what it said before: no new word.
+    let stands = choose(Some(client), &value(20), None, at(2));
+    assert_eq!(shown(stands.as_deref()), Some(("30", true, 2)));
+    let device = choose(stands, &value(25), None, at(3));
+    assert_eq!(shown(device.as_deref()), Some(("25", false, 3)));
+    // The same text, given anew.
+    let mut again = value(25);
+    again.desired_metadata = BTreeMap::from([("timestamp".to_owned(), "9".to_owned())]);
+    let device = choose(device, &again, None, at(4));
+    assert_eq!(shown(device.as_deref()), Some(("25", false, 4)));
+}
+
+#[test]
+fn what_is_said_again_stays_as_far_as_it_came() {
+    let mut first = choose(None, &value(20), None, at(1)).unwrap();
+    first.state = State::Confirmed;
+    let same = choose(Some(first.clone()), &value(20), None, at(2));
+    assert_eq!(same, Some(first.clone()));
+    // Another meaning of the same text begins anew.
+    let mut text = value(20);
+    text.value_type = PropertyType::String;
+    text.desired = Desired::Value(Value::String("20".into()));
+    let other = choose(Some(first), &text, None, at(3)).unwrap();
+    assert_eq!(
+        (other.version, other.state),
+        (1, State::Pending { not_before: 0 })
+    );
+}
+
+#[test]
+fn withdrawn_by_the_device_only_a_later_local_one_stands() {
+    let nothing = says(Desired::None);
+    let device = choose(None, &value(20), None, at(1));
+    assert_eq!(choose(device.clone(), &nothing, None, at(2)), None);
+    let client = local("30", device.as_deref());
+    let stands = choose(Some(client), &nothing, None, at(2)).unwrap();
+    assert_eq!(
+        (&*stands.text, stands.local, stands.of_device),
+        ("30", true, None)
+    );
+    assert_eq!(choose(None, &nothing, None, at(3)), None);
+}
+
+#[test]
+fn what_the_device_may_not_want_is_refused_from_the_start() {
+    let refused = says(Desired::Refused {
+        text: "much".to_owned(),
+        message: "not a number".to_owned(),
+    });
+    let value = choose(None, &refused, None, at(1)).unwrap();
+    assert_eq!(
+        (value.state, &*value.message),
+        (State::Refused, "not a number")
+    );
+}
+
+#[test]
+fn a_former_life_is_taken_up_where_nothing_else_was_said() {
+    let mut former = choose(None, &value(20), None, at(1)).unwrap();
+    former.state = State::Confirmed;
+    let resumed = choose(None, &value(20), Some(saved(&former)), at(2)).unwrap();
+    assert_eq!(resumed.state, State::Checking);
+    // The Device speaks of something else by now.
+    let other = choose(None, &value(21), Some(saved(&former)), at(2)).unwrap();
+    assert_eq!(
+        (&*other.text, other.state),
+        ("21", State::Pending { not_before: 0 })
+    );
+    let client = local("30", Some(&former));
+    let resumed = choose(None, &value(20), Some(saved(&client)), at(2)).unwrap();
+    assert_eq!((&*resumed.text, resumed.local), ("30", true));
+}
+
+#[test]
+fn what_is_settled_waits_for_nothing() {
+    let mut desires = Desires::default();
+    let mut value = local("30", None);
+    desires.note(4, Some(&value));
+    desires.note(2, Some(&value));
+    desires.note(3, None);
+    assert_eq!((desires.unsettled(), desires.len()), (vec![2, 4], 2));
+    value.state = State::Confirmed;
+    desires.note(4, Some(&value));
+    assert_eq!(desires.unsettled(), [2]);
+    desires.forget(2);
+    assert_eq!(desires.len(), 0);
+}
+
+#[test]
+fn rows_of_devices_that_do_not_come_are_deleted() {
+    let mut desires = Desires::default();
+    let value = local("30", None);
+    let unreadable = DesiredRow {
+        json: Some("nonsense".to_owned()),
+        ..deleted("default/gone", "mode")
+    };
+    desires.restore(vec![
+        row("default/boiler", "setpoint", Some(&value)),
+        row("default/gone", "setpoint", Some(&value)),
+        unreadable,
+    ]);
+    assert_eq!(
+        desires.take_saved("default/boiler")["setpoint"],
+        saved(&value)
+    );
+    assert!(desires.take_saved("default/boiler").is_empty());
+    assert_eq!(
+        desires.take_orphans(),
+        [deleted("default/gone", "setpoint")]
+    );
+    assert!(desires.take_orphans().is_empty());
+}

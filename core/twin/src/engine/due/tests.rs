@@ -1,0 +1,107 @@
+use super::*;
+
+fn at(ms: u64) -> Now {
+    let unix_ms = ms as i64;
+    Now { ms, unix_ms }
+}
+
+fn linked() -> Due {
+    let mut due = Due::new(true);
+    due.set_linked(true);
+    due
+}
+
+#[test]
+fn news_are_reported_at_once_and_then_with_pauses() {
+    let mut due = linked();
+    due.touch(3, 1, at(5));
+    due.touch(3, 1, at(6));
+    assert_eq!(due.take_reports(at(6), 9), [3]);
+    assert!(due.take_reports(at(6), 9).is_empty());
+    due.touch(3, 1, at(7));
+    assert!(due.take_reports(at(5 + REPORT_MS), 9).is_empty());
+    assert_eq!(due.take_reports(at(6 + REPORT_MS), 9), [3]);
+    // A report is the whole device: one with many properties is reported less.
+    due.touch(3, 500, at(8 + REPORT_MS));
+    assert!(due.take_reports(at(5 + 4 * REPORT_MS), 9).is_empty());
+    assert_eq!(due.take_reports(at(6 + 4 * REPORT_MS), 9), [3]);
+}
+
+#[test]
+fn what_waited_longest_comes_first() {
+    let mut due = linked();
+    for (id, ms) in [(7, 10), (1, 30), (4, 20)] {
+        due.report_at(id, ms);
+    }
+    assert_eq!(due.take_reports(at(25), 9), [7, 4]);
+    due.report_at(7, 40);
+    assert_eq!(due.take_reports(at(50), 1), [1]);
+    assert_eq!(due.take_reports(at(50), 1), [7]);
+}
+
+#[test]
+fn without_a_hub_nothing_is_reported_and_snapshots_are_made_all_the_same() {
+    let mut due = Due::new(false);
+    due.touch(0, 1, at(1));
+    due.read(0, at(90_000));
+    assert!(due.take_reports(at(100_000), 9).is_empty());
+    assert!(due.take_snapshots(at(SNAPSHOT_MS), 9, false).is_empty());
+    assert_eq!(due.take_snapshots(at(1 + SNAPSHOT_MS), 9, false), [0]);
+}
+
+#[test]
+fn a_device_that_is_read_is_reported_at_least_so_often() {
+    let mut due = linked();
+    // Never reported: its first news will do.
+    due.read(0, at(1));
+    assert!(due.take_reports(at(1), 9).is_empty());
+    due.touch(0, 1, at(1));
+    assert_eq!(due.take_reports(at(1), 9), [0]);
+    due.read(0, at(REPORT_AT_LEAST_MS));
+    assert!(due.take_reports(at(REPORT_AT_LEAST_MS), 9).is_empty());
+    due.read(0, at(1 + REPORT_AT_LEAST_MS));
+    assert_eq!(due.take_reports(at(1 + REPORT_AT_LEAST_MS), 9), [0]);
+    due.set_linked(false);
+    due.read(0, at(1 + 3 * REPORT_AT_LEAST_MS));
+    assert!(
+        due.take_reports(at(1 + 3 * REPORT_AT_LEAST_MS), 9)
+            .is_empty()
+    );
+}
+
+#[test]
+fn what_is_forgotten_is_never_due() {
+    let mut due = linked();
+    due.touch(2, 1, at(1));
+    assert_eq!(due.take_reports(at(1), 9), [2]);
+    due.touch(2, 1, at(2));
+    due.set_events(2, true);
+    due.forget(2);
+    assert!(due.take_reports(at(90_000), 9).is_empty());
+    assert!(due.take_snapshots(at(90_000), 9, true).is_empty());
+    assert!(due.events().is_empty());
+    // Another device with its id is reported at once.
+    due.touch(2, 1, at(3));
+    assert_eq!(due.take_reports(at(3), 9), [2]);
+}
+
+#[test]
+fn at_the_end_all_snapshots_are_made() {
+    let mut due = linked();
+    due.touch(0, 1, at(1));
+    due.snapshot_again(1, at(5));
+    due.snapshot_now(2, at(6));
+    assert_eq!(due.take_snapshots(at(6), 9, false), [2]);
+    assert_eq!(due.take_snapshots(at(6), 9, true), [0, 1]);
+    assert!(due.take_snapshots(at(6), 9, true).is_empty());
+}
+
+#[test]
+fn stale_values_are_searched_for_once_a_second() {
+    let mut due = linked();
+    let found: Vec<u64> = (0..3_000)
+        .step_by(50)
+        .filter(|ms| due.stale_scan(at(*ms)))
+        .collect();
+    assert_eq!(found, [0, 1_000, 2_000]);
+}
