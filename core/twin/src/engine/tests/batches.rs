@@ -101,6 +101,28 @@ fn documents_tell_last_and_current() {
 }
 
 #[test]
+fn a_desired_value_is_told_when_it_is_given_and_not_whenever_its_device_is_looked_at() {
+    let mut world = World::with_boiler(Some("60"));
+    world.ears.changes_wanted.store(true, Ordering::Relaxed);
+    world.ears.interest.store(1, Ordering::Relaxed);
+    let given = |world: &World| {
+        let changes = std::mem::take(&mut *world.ears.changes.lock().unwrap());
+        let properties = changes.into_iter().flat_map(|change| change.properties);
+        let desired = properties.filter_map(|property| property.current.desired);
+        desired.map(|desired| desired.value).collect::<Vec<_>>()
+    };
+    // Another unit: the device is made anew, its desired value is not.
+    let json = world.objects[1].json.replace("\"unit\":1", "\"unit\":2");
+    assert_ne!(json, world.objects[1].json);
+    world.objects[1].json = json;
+    world.reconcile();
+    assert_eq!(given(&world), Vec::<String>::new());
+    world.objects[1] = device("boiler", Some("61"));
+    world.reconcile();
+    assert_eq!(given(&world), ["61"]);
+}
+
+#[test]
 fn a_value_that_is_not_read_goes_stale() {
     let mut world = World::with_boiler(None);
     let point = world.point("boiler", "temperature");
