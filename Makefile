@@ -6,7 +6,9 @@
 
 ## up: install what is missing, build, and run everything until Ctrl-C
 .PHONY: up
-up: build
+up:
+	@deploy/setup/packages build
+	@deploy/setup/build quick
 	@exec .longshore/bin/longshore up
 
 ## test: install what the tests need and run all of them
@@ -14,11 +16,11 @@ up: build
 test:
 	@exec tests/run
 
-## build: only the build of `make up`
+## build: the programs as they are released, the edge built for size
 .PHONY: build
 build:
 	@deploy/setup/packages build
-	@deploy/setup/build
+	@deploy/setup/build small
 
 ## reset: forget the state of `make up`
 .PHONY: reset
@@ -29,7 +31,7 @@ reset:
 .PHONY: bench
 bench:
 	@deploy/setup/packages build
-	@deploy/setup/build longshore-bench
+	@deploy/setup/build small longshore-bench
 	@exec .longshore/bin/longshore-bench $(ARGS)
 
 ## control-plane: build etcd and kube-apiserver for the tests, print their folder
