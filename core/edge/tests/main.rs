@@ -71,6 +71,7 @@ async fn a_changed_manifest_reaches_the_device_and_a_wrong_one_does_not() {
     })
     .await;
     assert_eq!(plc.holding(1, 0), 800);
+    edge.nothing_dangles().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,6 +90,7 @@ async fn a_mapper_that_is_killed_comes_back_with_its_devices() {
     })
     .await;
     assert_ne!(edge.mapper_pid().await, former);
+    edge.nothing_dangles().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

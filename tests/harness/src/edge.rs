@@ -271,6 +271,18 @@ impl Edge {
         http_get(self.address("metrics"), path).await
     }
 
+    /// No id of the twin engine led nowhere so far, and no mapper named what it
+    /// was never given.
+    pub async fn nothing_dangles(&self) {
+        let (_, metrics) = self.get_text("/metrics").await.unwrap();
+        for counter in [
+            "longshore_dangling_ids_total",
+            "longshore_never_given_total",
+        ] {
+            assert!(metrics.contains(&format!("{counter} 0\n")), "{metrics}");
+        }
+    }
+
     /// One twin as `/twins` shows it.
     pub async fn twin(&self, device: &str, property: &str) -> Result<Json, String> {
         let twins = self.get("/twins").await?;

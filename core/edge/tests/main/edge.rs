@@ -174,6 +174,18 @@ impl Edge {
         (answer.status, answer.text())
     }
 
+    /// No id of the twin engine led nowhere so far, and no mapper named what it
+    /// was never given.
+    pub(crate) async fn nothing_dangles(&self) {
+        let (_, metrics) = self.get("/metrics").await;
+        for counter in [
+            "longshore_dangling_ids_total",
+            "longshore_never_given_total",
+        ] {
+            assert!(metrics.contains(&format!("{counter} 0\n")), "{metrics}");
+        }
+    }
+
     /// Waits until a property of the boiler satisfies `good`.
     pub(crate) async fn twin(
         &self,

@@ -121,6 +121,7 @@ async fn copying_a_library_is_all_that_it_takes_to_run_replace_and_remove_a_mapp
         twin["quality"] == "good"
     })
     .await;
+    edge.nothing_dangles().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,6 +160,7 @@ async fn a_value_that_is_written_during_an_upgrade_arrives() {
             break;
         }
     }
+    edge.nothing_dangles().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

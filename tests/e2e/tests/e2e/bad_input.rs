@@ -213,4 +213,5 @@ async fn a_device_that_goes_while_it_is_written_to_leaves_nothing_behind() {
     plc.clear_faults();
     plc.set_holding(1, 0, 7);
     edge.twin_is("other", "value", json!(7)).await;
+    edge.nothing_dangles().await;
 }

@@ -78,6 +78,7 @@ async fn a_killed_mapper_is_back_and_nothing_is_lost() {
     assert_ne!(edge.mapper_pid().await, pid);
     edge.put_manifest("good", &good.desired("value", "9").yaml());
     plc.wait_holding(1, 0, 9).await;
+    edge.nothing_dangles().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
