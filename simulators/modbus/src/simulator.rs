@@ -227,7 +227,7 @@ impl Simulator {
     /// Waits until a holding register has a value.
     ///
     /// # Panics
-    /// When it has not after ten seconds, with the value that it has.
+    /// When it has not after a minute, with the value that it has.
     pub async fn wait_holding(&self, unit: u8, address: u16, value: u16) {
         let what = format!("holding register {address} of unit {unit} to be {value}");
         self.wait(&what, |plc| {
@@ -244,7 +244,7 @@ impl Simulator {
     /// Waits until a condition holds; while it does not, it says what is instead.
     ///
     /// # Panics
-    /// When it does not hold after ten seconds.
+    /// When it does not hold after a minute.
     pub async fn wait(&self, what: &str, mut holds: impl FnMut(&Self) -> Result<(), String>) {
         run::wait(what, || holds(self)).await;
     }

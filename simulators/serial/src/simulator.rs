@@ -299,7 +299,7 @@ impl Simulator {
     /// Waits until a condition holds; while it does not, it says what is instead.
     ///
     /// # Panics
-    /// When it does not hold after ten seconds.
+    /// When it does not hold after a minute.
     pub async fn wait(&self, what: &str, mut holds: impl FnMut(&Self) -> Result<(), String>) {
         run::wait(what, || holds(self)).await;
     }

@@ -202,7 +202,7 @@ impl Node {
 
     /// A document from its HTTP port.
     pub fn get(&self, path: &str) -> Result<String, String> {
-        http::get(self.metrics, path).map_err(|error| error.to_string())
+        http::get(self.metrics, path).map_err(|error| format!("{error:#}"))
     }
 
     /// Waits for the first reading that is good, and says how long after the start it was there.
