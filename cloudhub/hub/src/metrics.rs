@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use longshore_apiserver::ApiServer;
 use longshore_process::{
     Health, Stop,
     http::{self, Request, Response},
@@ -16,6 +17,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     kinds::{DEVICE, DEVICE_MODEL},
+    store::Store,
     tables::{
         catalog::Catalog, listed::Listed, lock, nodes::Nodes, schemas::Schemas, statuses::Statuses,
     },
@@ -159,6 +161,9 @@ pub(crate) struct Pages {
     pub(crate) schemas: Arc<Schemas>,
     pub(crate) statuses: Arc<Statuses>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) store: Store,
+    /// The embedded one, if there is one.
+    pub(crate) api_server: Option<ApiServer>,
     /// The tasks of the hub, once they run.
     pub(crate) health: Arc<OnceLock<Health>>,
 }
@@ -187,7 +192,13 @@ impl Pages {
     fn faults(&self) -> Vec<String> {
         let lost = self.health.get().map(Health::faults).unwrap_or_default();
         let missing = self.listed.missing().map(str::to_owned);
-        missing.into_iter().chain(lost).collect()
+        let store = self.store.fault();
+        let store = store.map(|fault| format!("store: {fault}"));
+        let api_server = self.api_server.as_ref();
+        let api_server = api_server.and_then(|server| server.health().fault);
+        let api_server = api_server.map(|fault| format!("API server: {fault}"));
+        let databases = store.into_iter().chain(api_server);
+        missing.into_iter().chain(databases).chain(lost).collect()
     }
 
     fn text(&self) -> String {
@@ -232,4 +243,64 @@ fn write_metric(out: &mut String, kind: &str, name: &str, help: &str, value: u64
         out,
         "# HELP longshore_hub_{name} {help}\n# TYPE longshore_hub_{name} {kind}\nlongshore_hub_{name} {value}"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::HashMap,
+        time::{Duration, Instant},
+    };
+
+    use bytes::Bytes;
+    use longshore_link::{Epoch, UpRecord};
+    use longshore_types::DeviceName;
+
+    use super::*;
+    use crate::{config::NodesConfig, kinds::KINDS, store::Write};
+
+    #[tokio::test]
+    async fn a_database_that_cannot_be_written_stands_in_readyz_until_it_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hub.db");
+        let (store, _) = Store::open(&path).unwrap();
+        let listed = Listed::default();
+        listed.learn(|progress| &mut progress.catalog);
+        let silence = NodesConfig {
+            grace: Duration::from_secs(3600),
+            lease_interval: Duration::from_secs(3600),
+        };
+        let pages = Pages {
+            catalog: Arc::new(Mutex::new(Catalog::new(KINDS))),
+            listed: Arc::new(listed),
+            nodes: Arc::new(Nodes::new(silence, HashMap::new(), Instant::now())),
+            schemas: Arc::default(),
+            statuses: Arc::new(Statuses::new(Duration::ZERO)),
+            metrics: Arc::default(),
+            store: store.clone(),
+            api_server: None,
+            health: Arc::default(),
+        };
+        assert_eq!(pages.answer("/readyz"), Response::ready(&[], ""));
+
+        store.open_node("n", Epoch(5), 10).await.unwrap();
+        store.fill(true).await;
+        let record = UpRecord {
+            sequence: 1,
+            payload: Bytes::from_static(b"x"),
+        };
+        let device = DeviceName::new("default", "boiler").unwrap();
+        let large = Write::Report(device, Bytes::from(vec![0; 1 << 20]));
+        let take = || store.take("n", Epoch(5), 0, vec![record.clone()], vec![large.clone()]);
+        take().await.unwrap_err();
+        let fault = format!(
+            "store: the disk of `{}` is full; make room on the disk, then what waits is written",
+            path.display()
+        );
+        assert_eq!(pages.answer("/readyz"), Response::ready(&[fault], ""));
+
+        store.fill(false).await;
+        assert_eq!(take().await.unwrap(), (1, 0));
+        assert_eq!(pages.answer("/readyz"), Response::ready(&[], ""));
+    }
 }

@@ -124,7 +124,8 @@ impl NodeWriter {
             warn!(
                 node,
                 label = document::LABEL,
-                "a node of this name exists that is not an edge; it is left alone\n\nhint: rename the edge, or give the node the label"
+                hint = "rename the edge, or give the node the label",
+                "a node of this name exists that is not an edge; it is left alone"
             );
             return Ok(());
         }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use kube::Client;
+use longshore_apiserver::ApiServer;
 use longshore_process::{
     Explain, Loss, Lost, RunFile, Running, Stage, Tasks,
     http::{ListenError, listen},
@@ -229,7 +230,11 @@ async fn build(
     let link_tls = identity::server_config(&authority, Arc::clone(&server), true)?;
     let mut tasks = Tasks::new();
     let cluster = open_cluster(config, &mut ports, &authority, &server, &mut tasks).await?;
-    let (client, manage_crds) = cluster;
+    let Cluster {
+        client,
+        manage_crds,
+        embedded,
+    } = cluster;
     cluster::crds::ensure(&client, manage_crds).await?;
 
     let catalog = Arc::new(Mutex::new(Catalog::new(KINDS)));
@@ -335,6 +340,8 @@ async fn build(
         schemas,
         statuses,
         metrics,
+        store: store.clone(),
+        api_server: embedded,
         health: Arc::clone(&health),
     };
     tasks.add("pages", Stage::Pages, Loss::EndsProcess, |stop| {
@@ -381,24 +388,40 @@ async fn bind(config: &Config) -> Result<Ports, StartError> {
     })
 }
 
-/// A client, and whether the hub may apply its CRDs. An embedded server becomes
-/// one of the tasks.
+/// Where the objects are.
+struct Cluster {
+    client: Client,
+    /// Whether the hub may apply its CRDs.
+    manage_crds: bool,
+    embedded: Option<ApiServer>,
+}
+
+/// Connects to the cluster. An embedded server becomes two of the tasks.
 async fn open_cluster(
     config: &Config,
     ports: &mut Ports,
     authority: &Authority,
     server: &Arc<ServerIdentity>,
     tasks: &mut Tasks,
-) -> Result<(Client, bool), StartError> {
+) -> Result<Cluster, StartError> {
     let manage_crds = match config.cluster() {
         ClusterConfig::Kubeconfig { manage_crds, .. }
         | ClusterConfig::InCluster { manage_crds } => *manage_crds,
         ClusterConfig::Embedded { .. } => true,
     };
     if let Some(client) = cluster::connect(config.cluster()).await? {
-        return Ok((client, manage_crds));
+        return Ok(Cluster {
+            client,
+            manage_crds,
+            embedded: None,
+        });
     }
     let embedded = Embedded::open(config.state_dir())?;
+    let controllers = embedded.server.controllers();
+    let name = "controllers of the API server";
+    tasks.add(name, Stage::Workers, Loss::EndsProcess, |stop| {
+        stop.cut(controllers)
+    });
     if let (ClusterConfig::Embedded { kubeconfig, .. }, Some(listener), Some(address)) = (
         config.cluster(),
         ports.api.take(),
@@ -409,7 +432,11 @@ async fn open_cluster(
         tasks.add("API server", Stage::Stores, Loss::EndsProcess, serve);
         info!(%address, kubeconfig = %kubeconfig.display(), "embedded API server");
     }
-    Ok((embedded.client, manage_crds))
+    Ok(Cluster {
+        client: embedded.client,
+        manage_crds,
+        embedded: Some(embedded.server),
+    })
 }
 
 /// Names of the server's certificate: those of the configuration, and the

@@ -12,12 +12,12 @@ mod logs;
 mod records;
 mod schema;
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use bytes::Bytes;
 use longshore_link::{Epoch, Gap, ObjectKey, SchemaReport, UpRecord};
 use longshore_process::{Explain, Stop};
-use longshore_sqlite::{Database, Settings, Writer};
+use longshore_sqlite::{Database, Settings, WriteFault, Writer};
 use longshore_types::DeviceName;
 
 pub(crate) use logs::{Fingerprint, LogRow};
@@ -93,6 +93,10 @@ pub(crate) struct KeptLog {
     /// The last change of each object; without a fingerprint, its deletion.
     pub(crate) entries: Vec<(ObjectKey, u64, Option<Fingerprint>)>,
 }
+
+/// A database that could not be written is tried again so often, also when
+/// nobody has anything to write.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// So many schemas are kept: some versions of each protocol.
 pub(crate) const SCHEMAS: usize = 64;
@@ -189,12 +193,25 @@ impl Store {
     /// # Errors
     /// The writer is gone.
     pub(crate) async fn attend(self, mut stop: Stop) -> Result<(), StoreError> {
-        tokio::select! {
-            () = stop.asked() => {}
-            () = self.writer.ended() => return Err(longshore_sqlite::Error::Closed.into()),
+        loop {
+            tokio::select! {
+                () = stop.asked() => break,
+                () = self.writer.ended() => return Err(longshore_sqlite::Error::Closed.into()),
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+            if self.fault().is_some() {
+                // Whether there is room again shows when something is written; what
+                // comes of it stands in the health.
+                let _ = self.writer.flush().await;
+            }
         }
         self.writer.close().await;
         Ok(())
+    }
+
+    /// Why nothing can be written now.
+    pub(crate) fn fault(&self) -> Option<WriteFault> {
+        self.writer.health().fault
     }
 }
 
@@ -216,6 +233,16 @@ impl Store {
         };
         let done = self.writer.run(move |job| job.execute_batch(sql)).await;
         done.unwrap();
+    }
+
+    /// Takes the room away that the file could grow into, or gives it back.
+    pub(crate) async fn fill(&self, full: bool) {
+        let pages = if full { 1 } else { i32::MAX };
+        let work = move |job: &mut longshore_sqlite::Job<'_, ()>| {
+            // Below what the file has already, SQLite takes that.
+            job.pragma_update(None, "max_page_count", pages)
+        };
+        self.writer.run(work).await.unwrap();
     }
 
     /// How many jobs failed.

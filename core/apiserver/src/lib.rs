@@ -36,12 +36,15 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use longshore_apiserver::{ApiServer, Config};
 //! let server = ApiServer::open(Config::new("/var/lib/longshore/api.db"))?;
+//! let controllers = tokio::spawn(server.controllers());
 //! let app = server.router(); // give this to `kube::Client::new(app, "default")`
 //! # drop(app);
 //! server.shutdown().await;
+//! controllers.await?;
 //! # Ok(()) }
 //! ```
 
+mod cause;
 mod control;
 mod identity;
 mod patch;

@@ -5,16 +5,17 @@
 
 mod builtin;
 mod crd;
+mod jsonpath;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 
-use crate::rest::jsonpath::JsonPath;
 use crate::schema::{Components, Schema};
 
 pub(crate) use crd::{check as check_crd, establish as establish_crd};
+use jsonpath::JsonPath;
 
 /// Resources with rules of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

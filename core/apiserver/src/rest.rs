@@ -4,7 +4,6 @@ mod body;
 pub(crate) mod convert;
 pub(crate) mod delete;
 mod discovery;
-pub(crate) mod jsonpath;
 mod openapi;
 mod openapi_v2;
 mod plain;
@@ -37,6 +36,8 @@ use request::{Output, Params, ResourcePath, Target};
 use status::ApiError;
 pub(crate) use write::uid;
 
+/// The Kubernetes version whose API this is.
+const VERSION: &str = "v1.33.0+longshore";
 /// Queues for writers of one object; different objects rarely share one.
 const TURNS: usize = 32;
 

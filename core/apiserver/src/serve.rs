@@ -8,11 +8,10 @@ use axum::body::Body;
 use http::{Request, header};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use longshore_process::Group;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::identity::{Tokens, User, user_of_certificate};
 use crate::rest::{self, Api};
@@ -38,24 +37,18 @@ pub(crate) async fn serve(
 ) -> io::Result<()> {
     let acceptor = TlsAcceptor::from(tls);
     let tokens = Arc::new(tokens);
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let stopping = api.stopping.clone();
-    let tasks = TaskTracker::new();
+    let mut connections = Group::new("connection to the API server", CONNECTIONS);
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else {
-            break;
-        };
         let accepted = tokio::select! {
             () = stopping.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            () = connections.reap() => continue,
+            accepted = listener.accept(), if !connections.is_full() => accepted,
         };
         match accepted {
             Ok((socket, _)) => {
                 let (api, acceptor, tokens) = (api.clone(), acceptor.clone(), tokens.clone());
-                tasks.spawn(async move {
-                    let _permit = permit;
-                    connection(api, socket, acceptor, tokens).await;
-                });
+                connections.spawn(connection(api, socket, acceptor, tokens));
             }
             Err(error) => {
                 tracing::warn!(error = %error, "the API server could not accept a connection");
@@ -63,8 +56,8 @@ pub(crate) async fn serve(
             }
         }
     }
-    tasks.close();
-    let _ = tokio::time::timeout(DRAIN, tasks.wait()).await;
+    // Whoever is not done by then is cut off.
+    let _ = tokio::time::timeout(DRAIN, connections.finish()).await;
     Ok(())
 }
 

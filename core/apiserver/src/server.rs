@@ -6,9 +6,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::Request;
 use longshore_objects::{Expect, Key, Log, MIGRATIONS, Options, Write};
-use longshore_sqlite::Schema;
+use longshore_sqlite::{Health, Schema};
 use serde_json::json;
-use tokio_util::task::TaskTracker;
 
 use crate::identity::{AllowMasters, Authorizer, Tokens, User};
 use crate::registry::Registry;
@@ -55,12 +54,10 @@ impl Config {
 #[derive(Clone)]
 pub struct ApiServer {
     api: Arc<Api>,
-    tasks: TaskTracker,
 }
 
 impl ApiServer {
-    /// Opens the database and starts the server's own controllers (namespaces,
-    /// garbage collection). Must be called inside a tokio runtime. Binds nothing.
+    /// Opens the database. Binds nothing, and nothing runs yet.
     ///
     /// # Errors
     ///
@@ -79,10 +76,20 @@ impl ApiServer {
             registry.define(&definition.object());
         }
         let api = Arc::new(Api::new(store, registry, config.authorizer));
-        let tasks = TaskTracker::new();
-        tasks.spawn(control::run(api.clone()));
-        tasks.close();
-        Ok(ApiServer { api, tasks })
+        Ok(ApiServer { api })
+    }
+
+    /// The server's own controllers: namespaces, definitions, garbage collection,
+    /// old events. A task of whoever embeds the server, who then hears of its end;
+    /// without it, deletions do not come to theirs. Ends with
+    /// [`shutdown`](Self::shutdown), and may be cut off at any point.
+    pub fn controllers(&self) -> impl Future<Output = ()> + Send + use<> {
+        control::run(self.api.clone())
+    }
+
+    /// Whether the database can be written.
+    pub fn health(&self) -> Health {
+        self.api.store.health()
     }
 
     /// The REST face for use inside this process, for example by
@@ -125,7 +132,6 @@ impl ApiServer {
     /// Ends watches and connections, waits for the writer, closes the database.
     pub async fn shutdown(&self) {
         self.api.stopping.cancel();
-        self.tasks.wait().await;
         self.api.store.close().await;
     }
 }

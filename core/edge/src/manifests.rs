@@ -63,7 +63,8 @@ async fn apply(folder: &Path, store: &StoreHandle, faults: &watch::Sender<Vec<St
             return true;
         }
         Err(error) => {
-            tracing::error!(folder = %folder.display(), %error, "reading manifests failed");
+            tracing::error!(folder = %folder.display(), %error, "reading manifests failed; what was applied before stays");
+            let _ = faults.send_replace(vec![format!("{}: {error}", folder.display())]);
             return true;
         }
     };

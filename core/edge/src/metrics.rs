@@ -80,10 +80,7 @@ impl Sources {
     fn faults(&self) -> Vec<String> {
         let mut faults = self.health.faults();
         if let Some(fault) = self.store.health().fault {
-            faults.push(format!(
-                "store: {}",
-                fault.lines().next().unwrap_or_default()
-            ));
+            faults.push(format!("store: {fault}"));
         }
         if let Some(Err(why)) = self.bus.as_ref().map(|bus| bus.ready()) {
             faults.push(format!("bus: {why}"));

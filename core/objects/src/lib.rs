@@ -45,14 +45,19 @@
 //! # });
 //! ```
 
+mod error;
 mod log;
+mod object;
 mod read;
 mod watch;
+mod window;
 mod write;
 
-pub use log::{Expect, Key, Log, MIGRATIONS, Options, ReadError, Record, Write, WriteError};
+pub use error::{ReadError, WriteError};
+pub use log::{Log, MIGRATIONS, Options};
+pub use object::{Event, EventKind, Expect, Key, Record, Write};
 pub use read::{Dangling, Page, PageRequest};
-pub use watch::{Event, EventKind, Selector, Watcher};
+pub use watch::{Selector, Watcher};
 
 #[cfg(test)]
 mod tests;

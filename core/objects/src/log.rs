@@ -8,14 +8,13 @@ use std::{
     },
 };
 
-use bytes::Bytes;
-use longshore_sqlite::{Database, Error, Readers, Schema, Settings, Writer};
-use serde_json::Value;
+use longshore_sqlite::{Database, Error, Health, Readers, Schema, Settings, Writer};
 use tokio::sync::watch as signal;
 
 use crate::{
+    Key, ReadError, Record, Write, WriteError,
     read::{self, Dangling, Page, PageRequest},
-    watch::{Selector, Watcher, Windows},
+    window::Windows,
     write,
 };
 
@@ -58,125 +57,6 @@ CREATE TABLE IF NOT EXISTS meta (
     value INTEGER NOT NULL
 ) WITHOUT ROWID;
 "];
-
-/// Where an object lives.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
-    /// `group/plural`, the same for all versions of a resource.
-    pub resource: Arc<str>,
-    /// Empty for resources of the cluster.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-}
-
-/// A stored object.
-#[derive(Clone, Debug)]
-pub struct Record {
-    /// The revision of its last change.
-    pub revision: u64,
-    /// Name.
-    pub name: String,
-    /// Namespace; empty for resources of the cluster.
-    pub namespace: String,
-    /// The object as JSON, its `resourceVersion` inside.
-    pub json: Bytes,
-}
-
-impl Record {
-    /// The object as a tree. Stored JSON was written by us, so a failure means
-    /// the file was changed by somebody else; the object then reads as empty.
-    pub fn object(&self) -> Value {
-        serde_json::from_slice(&self.json).unwrap_or_else(|_| Value::Object(Default::default()))
-    }
-}
-
-/// What a writer believes about the object it writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expect {
-    /// There is none.
-    Absent,
-    /// Its newest revision is this.
-    At(u64),
-}
-
-/// One change.
-#[derive(Debug)]
-pub struct Write {
-    /// Of which object.
-    pub key: Key,
-    /// On which state it builds.
-    pub expect: Expect,
-    /// The object; the log stamps the revision into it.
-    pub object: Value,
-    /// Whether this removes the object. `object` is then its last state.
-    pub delete: bool,
-}
-
-/// Why a write was not done.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum WriteError {
-    /// [`Expect::Absent`] does not hold.
-    #[error("the object exists already")]
-    Exists,
-    /// There is nothing to change.
-    #[error("the object does not exist")]
-    Missing,
-    /// [`Expect::At`] does not hold.
-    #[error("the object is at another revision")]
-    Changed,
-    /// The file cannot be written.
-    #[error("the database refused a write")]
-    Database(#[source] Error),
-    /// The log was closed.
-    #[error("the store is closed")]
-    Closed,
-}
-
-impl From<Error> for WriteError {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Closed => Self::Closed,
-            other => Self::Database(other),
-        }
-    }
-}
-
-/// Why a read was not done.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// What was asked for is not kept any more.
-    #[error("revision {wanted} was compacted, {oldest} is the oldest")]
-    Expired {
-        /// The revision that was asked for.
-        wanted: u64,
-        /// The oldest that is kept.
-        oldest: u64,
-    },
-    /// What was asked for has not happened.
-    #[error("revision {wanted} is beyond the newest, {current}")]
-    TooNew {
-        /// The revision that was asked for.
-        wanted: u64,
-        /// The newest.
-        current: u64,
-    },
-    /// The file cannot be read.
-    #[error("the database refused a read")]
-    Database(#[source] Error),
-    /// The log was closed.
-    #[error("the store is closed")]
-    Closed,
-}
-
-impl From<Error> for ReadError {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Closed => Self::Closed,
-            other => Self::Database(other),
-        }
-    }
-}
 
 /// Bounds of a log.
 #[derive(Clone, Copy, Debug)]
@@ -389,9 +269,9 @@ impl Log {
         self.shared.ownership.subscribe()
     }
 
-    /// Watches what `selector` names from just after `revision`.
-    pub fn watch(&self, selector: Selector, revision: u64) -> Watcher {
-        Watcher::new(self.clone(), selector, revision)
+    /// Whether the file can be written.
+    pub fn health(&self) -> Health {
+        self.writer.health()
     }
 
     /// Does what waits, ends reads, and closes the file.

@@ -6,6 +6,8 @@
 //! [`Owned`] for one helper.
 
 mod children;
+#[cfg(debug_assertions)]
+mod kill;
 mod stop;
 
 use std::{
@@ -171,6 +173,8 @@ impl Tasks {
     /// Starts all of them; needs a runtime.
     pub fn spawn(self) -> Running {
         let (kill, killed) = watch::channel(String::new());
+        #[cfg(debug_assertions)]
+        kill::listen(&kill);
         let mut set = JoinSet::new();
         let tasks = self.waiting.into_iter().map(|(entry, work)| {
             let (name, mut killed) = (entry.name.clone(), killed.clone());

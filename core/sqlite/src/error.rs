@@ -118,6 +118,12 @@ pub enum Error {
     /// The database is closed.
     #[error("the database is closed")]
     Closed,
+    /// A read panicked, which is a fault of ours; it costs itself.
+    #[error("a read of `{path}` panicked")]
+    Panicked {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl Error {
@@ -139,6 +145,12 @@ impl Error {
                 .to_owned(),
             Self::InUse { owner, .. } => {
                 format!("is another {owner} running with the same `stateDir`")
+            }
+            Self::Full { .. } => "make room on the disk, then what waits is written".to_owned(),
+            Self::Sql { source, .. }
+                if source.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) =>
+            {
+                "the disk failed; see what the system says of it (dmesg)".to_owned()
             }
             _ => return None,
         })

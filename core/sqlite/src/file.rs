@@ -12,34 +12,12 @@ use std::{
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::{Error, Readers, Writer};
+use crate::{Error, Schema};
 
 /// A former process that is just ending may hold the file for a moment.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Rights of the group and of others.
 const FOREIGN: u32 = 0o077;
-
-/// What a file holds, and whose it is.
-#[derive(Debug)]
-pub struct Schema {
-    /// The program, as people call it.
-    pub owner: &'static str,
-    /// What happens when the file is moved away, for a hint.
-    pub without: &'static str,
-    /// `PRAGMA application_id`: tells the program's files from all others.
-    pub application: i32,
-    /// How a file comes from each version to the next one. The number of a
-    /// version (`PRAGMA user_version`) is its place here, from 1 on; a new file
-    /// takes all steps. What was released is never changed, only appended to.
-    pub migrations: &'static [&'static str],
-}
-
-impl Schema {
-    /// The newest version.
-    pub fn version(&self) -> i64 {
-        self.migrations.len() as i64
-    }
-}
 
 /// How a file is used.
 #[derive(Debug, Clone, Copy)]
@@ -127,25 +105,6 @@ impl Database {
             Ok(value)
         };
         run().map_err(|error| Error::explain(&self.path, self.schema, error))
-    }
-
-    /// Connections that read beside the writer; needs [`Settings::readers`].
-    pub fn readers(&self, count: usize) -> Readers {
-        Readers::new(Arc::clone(&self.path), self.schema, count)
-    }
-
-    /// Starts the writer, on a thread of its own. `state` is what it keeps in
-    /// step with the file.
-    ///
-    /// # Errors
-    ///
-    /// There is no thread to be had.
-    pub fn start<S: Clone + Send + 'static>(
-        self,
-        thread: &str,
-        state: S,
-    ) -> Result<Writer<S>, Error> {
-        Writer::start(self, thread, state)
     }
 }
 

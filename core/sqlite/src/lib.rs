@@ -48,12 +48,14 @@
 mod error;
 mod file;
 mod readers;
+mod schema;
 mod writer;
 
 pub use error::Error;
-pub use file::{Database, Schema, Settings};
+pub use file::{Database, Settings};
 pub use readers::Readers;
-pub use writer::{Answer, Health, Job, Writer};
+pub use schema::Schema;
+pub use writer::{Answer, Health, Job, WriteFault, Writer};
 
 // What a store needs to speak SQL, so that it needs no other crate for it.
 pub use rusqlite::{

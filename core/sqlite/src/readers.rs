@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
-use crate::{Error, Schema};
+use crate::{Database, Error, Schema};
 
 /// Page cache of a reader.
 const CACHE_KIB: i64 = 1024;
@@ -29,8 +29,16 @@ struct Shared {
     permits: Arc<Semaphore>,
 }
 
+impl Database {
+    /// Connections that read beside the writer; needs
+    /// [`Settings::readers`](crate::Settings::readers).
+    pub fn readers(&self, count: usize) -> Readers {
+        Readers::new(Arc::clone(&self.path), self.schema, count)
+    }
+}
+
 impl Readers {
-    pub(crate) fn new(path: Arc<Path>, schema: &'static Schema, count: usize) -> Self {
+    fn new(path: Arc<Path>, schema: &'static Schema, count: usize) -> Self {
         Self(Arc::new(Shared {
             path,
             schema,
@@ -63,8 +71,16 @@ impl Readers {
             shared.idle().push(connection);
             result.map_err(explain)
         });
-        // A read that panicked has said so on its thread.
-        task.await.map_err(|_| Error::Closed)?
+        task.await.unwrap_or_else(|error| {
+            // Otherwise the runtime goes down.
+            Err(if error.is_panic() {
+                let path = self.0.path.to_path_buf();
+                tracing::error!(path = %path.display(), "a read of a database panicked");
+                Error::Panicked { path }
+            } else {
+                Error::Closed
+            })
+        })
     }
 
     /// Refuses reads from now on and closes the connections that are idle.

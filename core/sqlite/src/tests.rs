@@ -166,11 +166,11 @@ async fn a_full_disk_is_told_until_there_is_room() {
         matches!(error, Error::Full { .. }) && error.is_retryable(),
         "{error:?}"
     );
+    let fault = writer.health().fault.expect("it is full");
+    assert!(fault.reason.contains("is full"), "{fault}");
     assert!(
-        writer
-            .health()
-            .fault
-            .is_some_and(|fault| fault.contains("full"))
+        fault.to_string().contains("; make room on the disk"),
+        "{fault}"
     );
     writer.run(|job| insert(job, 3)).await.unwrap();
     writer.flush().await.unwrap();
@@ -209,7 +209,7 @@ async fn a_writer_that_panics_is_seen() {
         writer
             .health()
             .fault
-            .is_some_and(|fault| fault.contains("panicked"))
+            .is_some_and(|fault| fault.reason.contains("panicked"))
     );
 }
 
@@ -350,6 +350,9 @@ async fn a_reader_sees_what_is_committed_and_nothing_else() {
     assert_eq!(readers.run(count).await.unwrap(), 2_i64);
     let write = readers.run(|db| db.execute_batch("DELETE FROM rows")).await;
     assert!(matches!(write, Err(Error::ReadOnly { .. })), "{write:?}");
+    let died = readers.run(|_| -> Result<(), SqlError> { panic!("on purpose") });
+    assert!(matches!(died.await, Err(Error::Panicked { .. })));
+    assert_eq!(readers.run(count).await.unwrap(), 2_i64, "the others go on");
     readers.close();
     assert!(matches!(readers.run(count).await, Err(Error::Closed)));
 }

@@ -28,9 +28,38 @@ pub type Answer<T> = oneshot::Receiver<Result<T, Error>>;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Health {
     /// Why it cannot; `None` while all is well.
-    pub fault: Option<String>,
+    pub fault: Option<WriteFault>,
     /// Failed operations since start.
     pub errors: u64,
+}
+
+/// Why the file cannot be written, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteFault {
+    /// The error and its cause, in one line.
+    pub reason: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl From<&Error> for WriteFault {
+    fn from(error: &Error) -> Self {
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+        Self {
+            reason: format!("{error}{}", cause.unwrap_or_default()),
+            hint: error.hint(),
+        }
+    }
+}
+
+/// A line with all of it.
+impl fmt::Display for WriteFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.hint {
+            Some(hint) => write!(f, "{}; {hint}", self.reason),
+            None => f.write_str(&self.reason),
+        }
+    }
 }
 
 /// A job at work: the connection, inside of the job's savepoint, and the state
@@ -82,8 +111,24 @@ pub struct Writer<S> {
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
+impl Database {
+    /// Starts the writer, on a thread of its own. `state` is what it keeps in
+    /// step with the file.
+    ///
+    /// # Errors
+    ///
+    /// There is no thread to be had.
+    pub fn start<S: Clone + Send + 'static>(
+        self,
+        thread: &str,
+        state: S,
+    ) -> Result<Writer<S>, Error> {
+        Writer::start(self, thread, state)
+    }
+}
+
 impl<S: Clone + Send + 'static> Writer<S> {
-    pub(crate) fn start(database: Database, name: &str, state: S) -> Result<Self, Error> {
+    fn start(database: Database, name: &str, state: S) -> Result<Self, Error> {
         let (orders, queue) = mpsc::channel(database.settings.queue);
         let (told, health) = watch::channel(Health::default());
         let path = Arc::clone(&database.path);
@@ -226,7 +271,10 @@ impl Drop for Told {
         if std::thread::panicking() {
             self.0.send_modify(|health| {
                 health.errors += 1;
-                health.fault = Some("the writer of the database panicked".to_owned());
+                health.fault = Some(WriteFault {
+                    reason: "the writer of the database panicked".to_owned(),
+                    hint: Some("this is a bug; the log has what it says".to_owned()),
+                });
             });
         }
     }
@@ -323,7 +371,7 @@ impl<S: Clone> Group<S> {
             }
             self.health.errors += 1;
             if matches!(error, Error::Full { .. }) {
-                self.health.fault = Some(error.to_string());
+                self.health.fault = Some(WriteFault::from(&error));
                 self.full = true;
             }
             error
@@ -348,25 +396,28 @@ impl<S: Clone> Group<S> {
     }
 
     fn note(&mut self, end: &Result<(), Error>) {
-        let path = self.database.path.display();
         match end {
             Err(error) => {
                 self.health.errors += 1;
-                if self.health.fault.is_none() {
-                    let cause = std::error::Error::source(error).map(ToString::to_string);
-                    tracing::error!(%error, cause, "the database cannot be written; nothing is acknowledged");
-                }
-                self.health.fault = Some(error.to_string());
+                self.health.fault = Some(WriteFault::from(error));
             }
             // An empty commit proves nothing, so a page is written.
             Ok(()) if self.health.fault.is_some() && !self.full && self.probe().is_ok() => {
-                tracing::info!(%path, "the database can be written again");
                 self.health.fault = None;
             }
             Ok(()) => {}
         }
         self.full = false;
-        if *self.told.0.borrow() != self.health {
+        let path = self.database.path.display();
+        let told = self.told.0.borrow().clone();
+        match (&told.fault, &self.health.fault) {
+            (None, Some(WriteFault { reason, hint })) => {
+                tracing::error!(%path, reason, hint, "the database cannot be written; nothing is acknowledged");
+            }
+            (Some(_), None) => tracing::info!(%path, "the database can be written again"),
+            _ => {}
+        }
+        if told != self.health {
             self.told.0.send_replace(self.health.clone());
         }
     }

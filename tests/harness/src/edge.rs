@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use crate::{
     binaries,
     hub::Hub,
+    kill,
     manifest::DeviceManifest,
     process::{self, Process},
     wait::eventually,
@@ -29,6 +30,7 @@ pub struct EdgeBuilder {
     mappers: Vec<(String, PathBuf)>,
     manifests: Vec<(String, String)>,
     with_folder: bool,
+    killable: bool,
 }
 
 /// An edge node `edge-1`, alone, with the Modbus mapper and the embedded broker.
@@ -41,6 +43,7 @@ pub fn edge() -> EdgeBuilder {
         mappers: vec![],
         manifests: vec![],
         with_folder: false,
+        killable: false,
     }
 }
 
@@ -85,6 +88,13 @@ impl EdgeBuilder {
     #[must_use]
     pub fn hub_section(mut self, section: Json) -> Self {
         self.hub = Some(section);
+        self
+    }
+
+    /// With [`Edge::kill_task`].
+    #[must_use]
+    pub fn killable(mut self) -> Self {
+        self.killable = true;
         self
     }
 
@@ -134,6 +144,9 @@ impl EdgeBuilder {
         }
         fs::write(folder.path().join("edgecore.yaml"), format!("{config:#}"))
             .expect("a configuration");
+        if self.killable {
+            kill::prepare(folder.path());
+        }
         let process = start(folder.path());
         let mut edge = Edge { process, folder };
         edge.ready().await;
@@ -144,6 +157,7 @@ impl EdgeBuilder {
 fn start(folder: &Path) -> Process {
     let _ = fs::remove_file(folder.join("state/run.json"));
     let mut command = Command::new(binaries::binary("edgecore"));
+    kill::allow(&mut command, folder);
     Process::start(
         "edgecore",
         command.arg("--config").arg(folder.join("edgecore.yaml")),
@@ -240,6 +254,11 @@ impl Edge {
     pub async fn start_again(&mut self) {
         self.process = start(self.folder.path());
         self.ready().await;
+    }
+
+    /// Makes a task panic; the edge must be [`killable`](EdgeBuilder::killable).
+    pub async fn kill_task(&self, task: &str) {
+        kill::kill(self.folder(), task).await;
     }
 
     /// kill -9 of the mapper's process.

@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use crate::{
-    binaries, control_plane::Api, edge::http_get, manifest::DeviceManifest, process::Process,
+    binaries, control_plane::Api, edge::http_get, kill, manifest::DeviceManifest, process::Process,
     wait::eventually,
 };
 
@@ -23,11 +23,15 @@ use crate::{
 #[derive(Debug)]
 pub struct HubBuilder {
     api: Api,
+    killable: bool,
 }
 
 /// A hub with its embedded API server.
 pub fn hub() -> HubBuilder {
-    HubBuilder { api: Api::Embedded }
+    HubBuilder {
+        api: Api::Embedded,
+        killable: false,
+    }
 }
 
 impl HubBuilder {
@@ -35,6 +39,13 @@ impl HubBuilder {
     #[must_use]
     pub fn on(mut self, api: &Api) -> Self {
         self.api = api.clone();
+        self
+    }
+
+    /// With [`Hub::kill_task`].
+    #[must_use]
+    pub fn killable(mut self) -> Self {
+        self.killable = true;
         self
     }
 
@@ -61,6 +72,9 @@ impl HubBuilder {
         };
         fs::write(folder.path().join("cloudhub.yaml"), format!("{config:#}"))
             .expect("a configuration");
+        if self.killable {
+            kill::prepare(folder.path());
+        }
         let process = start(folder.path());
         let mut hub = Hub {
             process,
@@ -75,6 +89,7 @@ impl HubBuilder {
 fn start(folder: &Path) -> Process {
     let _ = fs::remove_file(folder.join("state/run.json"));
     let mut command = Command::new(binaries::binary("cloudhub"));
+    kill::allow(&mut command, folder);
     Process::start(
         "cloudhub",
         command.arg("--config").arg(folder.join("cloudhub.yaml")),
@@ -154,13 +169,23 @@ impl Hub {
 
     /// Its counters, as Prometheus gets them.
     pub async fn metrics(&self) -> Result<String, String> {
+        Ok(self.get_text("/metrics").await?.1)
+    }
+
+    /// A text from its HTTP port.
+    pub async fn get_text(&self, path: &str) -> Result<(u16, String), String> {
         let run = fs::read_to_string(self.folder.path().join("state/run.json"));
         let run: Json = run
             .map_err(|error| error.to_string())
             .and_then(|run| serde_json::from_str(&run).map_err(|error| error.to_string()))?;
         let address = run["metrics"].as_str().and_then(|text| text.parse().ok());
         let address = address.ok_or_else(|| format!("no metrics in {run}"))?;
-        Ok(http_get(address, "/metrics").await?.1)
+        http_get(address, path).await
+    }
+
+    /// Makes a task panic; the hub must be [`killable`](HubBuilder::killable).
+    pub async fn kill_task(&self, task: &str) {
+        kill::kill(self.folder(), task).await;
     }
 
     /// Its folder, with `state/`.

@@ -19,6 +19,7 @@ pub mod binaries;
 pub mod control_plane;
 pub mod edge;
 pub mod hub;
+pub mod kill;
 pub mod kubectl;
 pub mod manifest;
 pub mod mqtt;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::jsonpath::JsonPath;
 use super::{COMPONENTS, Cell, Class, Column, OBJECT_META, Resource};
-use crate::rest::jsonpath::JsonPath;
-use crate::rest::status::Cause;
+use crate::cause::Cause;
 use crate::schema::{REF, Schema};
 use crate::time;
 

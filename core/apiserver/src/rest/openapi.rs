@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::{Map, Value, json};
 
-use super::plain::VERSION;
+use super::VERSION;
 use crate::registry::{COMPONENTS, Registry, Resource};
 use crate::schema::REF;
 

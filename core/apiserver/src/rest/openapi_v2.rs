@@ -7,7 +7,7 @@
 
 use serde_json::json;
 
-use super::plain::VERSION;
+use super::VERSION;
 use crate::registry::Registry;
 
 /// The media type of the encoding. Clients ask for `v2@v1.0`, which is no valid

@@ -6,10 +6,7 @@ use serde_json::json;
 
 use super::request::Params;
 use super::status::{ApiError, json_response};
-use super::{Api, openapi, openapi_v2};
-
-/// The Kubernetes version whose API this is.
-pub(super) const VERSION: &str = "v1.33.0+longshore";
+use super::{Api, VERSION, openapi, openapi_v2};
 
 pub(super) async fn answer(api: &Api, path: &str, params: &Params) -> Result<Response, ApiError> {
     match path {

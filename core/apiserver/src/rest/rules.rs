@@ -7,7 +7,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use regex_lite::Regex;
 use serde_json::{Map, Value, json};
 
-use super::status::{ApiError, Cause};
+use super::status::ApiError;
+use crate::cause::Cause;
 use crate::registry::{self, Class, Resource};
 use crate::schema;
 use crate::time;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::body::{self, Decoded};
 use super::status::ApiError;
 use super::{Call, convert, rules};
+use crate::cause::Cause;
 use crate::patch::{self, Manager};
 use crate::registry::{Class, Resource};
 use crate::time;
@@ -491,7 +492,7 @@ fn require_revision(resource: &Resource, name: &str, object: &Value) -> Result<(
         .as_str()
         .is_none_or(|text| text.is_empty() || text == "0")
     {
-        let cause = super::status::Cause::invalid(
+        let cause = Cause::invalid(
             "metadata.resourceVersion",
             &json!("0x0"),
             "must be specified for an update",

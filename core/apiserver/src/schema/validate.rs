@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Checks, Kind, List, Schema};
-use crate::rest::status::Cause;
+use crate::cause::Cause;
 
 /// Faults reported for one object; more would not be read.
 const MAX_FAULTS: usize = 50;

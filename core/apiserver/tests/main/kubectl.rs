@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use longshore_apiserver::{ApiServer, Config, Tokens, User};
 use tempfile::TempDir;
 
-use crate::support::WIDGETS;
+use crate::support::{self, WIDGETS};
 
 const TOKEN: &str = "the-admin-token";
 
@@ -449,7 +449,7 @@ fn ending(kubectl: &Kubectl) {
 
 /// A server on a socket; gives a kubeconfig for it.
 async fn serve(folder: &Path) -> (ApiServer, tokio::task::JoinHandle<()>, String) {
-    let server = ApiServer::open(Config::new(folder.join("api.db"))).expect("opens");
+    let server = support::run(Config::new(folder.join("api.db")));
     let key =
         rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
     let chain = vec![key.cert.der().clone()];

@@ -43,6 +43,13 @@ impl Answer {
     }
 }
 
+/// A server with its controllers, which end with it.
+pub(crate) fn run(config: Config) -> ApiServer {
+    let server = ApiServer::open(config).expect("opens");
+    tokio::spawn(server.controllers());
+    server
+}
+
 impl Server {
     pub(crate) fn start() -> Server {
         Server::with(|_| {})
@@ -53,7 +60,7 @@ impl Server {
         let mut config = Config::new(folder.path().join("api.db"));
         change(&mut config);
         Server {
-            api: ApiServer::open(config).expect("opens"),
+            api: run(config),
             folder,
         }
     }
@@ -79,7 +86,7 @@ impl Server {
     /// Stops and opens the same database again.
     pub(crate) async fn restart(self) -> Server {
         self.api.shutdown().await;
-        let api = ApiServer::open(Config::new(self.database())).expect("opens again");
+        let api = run(Config::new(self.database()));
         Server {
             api,
             folder: self.folder,
