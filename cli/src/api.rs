@@ -18,10 +18,24 @@ use longshore_types::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::{args::ApiArgs, output::advised, up::home::Home, view::DeviceView};
+use crate::{output::advised, up::home::Home, view::DeviceView};
 
 /// How long the API may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Which API server, and where in it.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct ApiArgs {
+    /// Kubeconfig [default: $KUBECONFIG, then .longshore/kubeconfig here or above, then ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// Namespace [default: that of the context]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+}
 
 /// A client and the namespace that is meant.
 #[derive(Clone)]

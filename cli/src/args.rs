@@ -1,7 +1,5 @@
 //! The surface: commands and their arguments.
 
-use std::path::PathBuf;
-
 use clap::{Parser, Subcommand};
 
 use crate::{
@@ -110,18 +108,4 @@ pub enum Set {
 pub enum Test {
     /// Check device profiles against simulated devices, through the real mapper and edge core
     Profile(profile::ProfileArgs),
-}
-
-/// Which API server, and where in it.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub struct ApiArgs {
-    /// Kubeconfig [default: $KUBECONFIG, then .longshore/kubeconfig here or above, then ~/.kube/config]
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig
-    #[arg(long, value_name = "NAME")]
-    pub context: Option<String>,
-    /// Namespace [default: that of the context]
-    #[arg(short, long, value_name = "NAME")]
-    pub namespace: Option<String>,
 }

@@ -11,8 +11,7 @@ use longshore_types::{
 };
 
 use crate::{
-    api::Connection,
-    args::ApiArgs,
+    api::{ApiArgs, Connection},
     output::say,
     table::or_dash,
     view::{DeviceView, age_of, moment, now, with_unit},

@@ -17,7 +17,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::{
     conversation::Conversation,
     libraries,
-    output::{advised, say},
+    output::{advised, hint, say},
     table,
 };
 
@@ -301,14 +301,14 @@ fn shown(found: &Discovered, written: Option<&PathBuf>) -> String {
         out.push_str(&format!("\nnote: {note}\n"));
     }
     match written {
-        Some(file) => out.push_str(&format!(
-            "\nwritten: {}\n\nhint: read it, then kubectl apply -f {}\n",
-            file.display(),
-            file.display()
-        )),
-        None if !found.devices.is_empty() => {
-            out.push_str("\nhint: --write FILE writes a DeviceModel and a Device for each\n")
+        Some(file) => {
+            let file = file.display();
+            out.push_str(&format!("\nwritten: {file}\n"));
+            out.push_str(&hint(&format!("read it, then kubectl apply -f {file}")));
         }
+        None if !found.devices.is_empty() => out.push_str(&hint(
+            "--write FILE writes a DeviceModel and a Device for each",
+        )),
         None => {}
     }
     out

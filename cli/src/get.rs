@@ -9,8 +9,7 @@ use longshore_types::{Device, DeviceModel, DeviceStatus, Timestamp};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    api::{Connection, Kind, typed},
-    args::ApiArgs,
+    api::{ApiArgs, Connection, Kind, typed},
     output::{advised, say},
     table::{or_dash, render},
     view::{age_of, now},

@@ -38,8 +38,8 @@ use std::process::ExitCode;
 pub fn run(args: args::Args) -> ExitCode {
     use args::{Command, Describe, Mapper, New, Set, Test, Watch};
     match args.command {
-        Command::Up(args) => up::up(args),
-        Command::Status(args) => up::status(args),
+        Command::Up(args) => output::block_on(up::up(args)),
+        Command::Status(args) => output::block_on(up::status(args)),
         Command::Get(args) => output::block_on(get::run(args)),
         Command::Describe(Describe::Device(args)) => output::block_on(describe::run(args)),
         Command::Watch(Watch::Device(args)) => output::block_on(watch::run(args)),

@@ -75,7 +75,11 @@ pub(crate) async fn check(args: CheckArgs) -> Result<bool> {
     }
     let mut subject = Subject::file(&args.file);
     if let Some(device) = &args.device {
-        subject = subject.device_file(device)?;
+        let given = subject.device_file(device);
+        subject = given.map_err(|error| match error.hint() {
+            Some(hint) => advised(error.to_string(), hint),
+            None => error.into(),
+        })?;
     }
     for rule in &args.rule {
         if !longshore_conformance::rules().any(|known| known.id == rule) {

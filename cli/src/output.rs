@@ -2,12 +2,20 @@
 
 use std::{future::Future, io::Write, process::ExitCode};
 
+use longshore_process::{Explain, chain, runtime};
+
 /// An error that people can do something about.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Advised {
     message: String,
     hint: String,
+}
+
+impl Explain for Advised {
+    fn hint(&self) -> Option<String> {
+        Some(self.hint.clone())
+    }
 }
 
 /// An error with what to do next.
@@ -19,12 +27,14 @@ pub(crate) fn advised(message: impl Into<String>, hint: impl Into<String>) -> an
     .into()
 }
 
+/// The line that says what to do next, below what was told.
+pub(crate) fn hint(text: &str) -> String {
+    format!("\nhint: {text}\n")
+}
+
 /// Runs a command to its end. `Ok(false)` is a failure that has been told.
 pub(crate) fn block_on(command: impl Future<Output = anyhow::Result<bool>>) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    match runtime
+    match runtime::small()
         .map_err(anyhow::Error::from)
         .and_then(|runtime| runtime.block_on(command))
     {
@@ -40,23 +50,11 @@ pub(crate) fn block_on(command: impl Future<Output = anyhow::Result<bool>>) -> E
 
 /// The error with its causes, and the hint after a blank line.
 pub(crate) fn explain(error: &anyhow::Error) -> String {
-    let mut text = format!("error: {error}");
-    for cause in error.chain().skip(1) {
-        let cause = cause.to_string();
-        // Some libraries print the cause inside of their own message.
-        if !text.ends_with(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-    }
-    text.push('\n');
-    if let Some(advised) = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<Advised>())
-    {
-        text.push_str(&format!("\nhint: {}\n", advised.hint));
-    }
-    text
+    let mut causes = error.chain();
+    let advised = causes.find_map(|cause| cause.downcast_ref::<Advised>());
+    let advice = advised.and_then(Advised::hint);
+    let advice = advice.map_or_else(String::new, |advice| hint(&advice));
+    format!("error: {}\n{advice}", chain(&**error))
 }
 
 /// A command whose kind was left out, as in `describe boiler`.

@@ -13,8 +13,7 @@ use longshore_types::{
 use serde_json::{Value as Json, json};
 
 use crate::{
-    api::{Connection, typed},
-    args::ApiArgs,
+    api::{ApiArgs, Connection, typed},
     output::{advised, say},
     view::{DeviceView, now, with_unit},
 };

@@ -14,9 +14,10 @@ mod process;
 mod run;
 mod status;
 
-use std::process::ExitCode;
+use anyhow::Result;
 
 use self::home::Home;
+use crate::output::{advised, say};
 
 /// Arguments of `longshore up`.
 #[derive(Debug, clap::Args)]
@@ -38,55 +39,29 @@ enum Output {
     Json,
 }
 
-const NO_HOME: &str = "no .longshore folder here or above\n\nhint: run `make up` in a checkout, or set LONGSHORE_HOME";
-
 /// Runs the demo.
-pub fn up(_: UpArgs) -> ExitCode {
-    let Some(home) = Home::find() else {
-        return fail(NO_HOME);
-    };
-    match live(run::run(&home)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("{error:#}")),
-    }
+pub(crate) async fn up(_: UpArgs) -> Result<bool> {
+    run::run(&home()?).await?;
+    Ok(true)
 }
 
 /// Shows what runs. The exit code tells scripts whether the demo is up.
-pub fn status(args: StatusArgs) -> ExitCode {
-    let Some(home) = Home::find() else {
-        return fail(NO_HOME);
-    };
-    let Some(written) = status::Written::read(&home) else {
-        return fail("longshore has not been started here\n\nhint: make up");
-    };
-    let status = match live(async { Ok(status::collect(&written).await) }) {
-        Ok(status) => status,
-        Err(error) => return fail(&format!("{error:#}")),
-    };
+pub(crate) async fn status(args: StatusArgs) -> Result<bool> {
+    let written = status::Written::read(&home()?)
+        .ok_or_else(|| advised("longshore has not been started here", "make up"))?;
+    let status = status::collect(&written).await;
     match args.output {
         Output::Table => say(&status::table(&status)),
         Output::Json => say(&format!("{status:#}\n")),
-    }
-    if status["state"] == "running" {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    };
+    Ok(status["state"] == "running")
 }
 
-fn live<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    longshore_process::runtime::small()?.block_on(work)
-}
-
-#[allow(clippy::print_stdout, reason = "this is the command's output")]
-fn say(text: &str) {
-    use std::io::Write;
-    // A reader that went away (`| head`) is no fault.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-}
-
-#[allow(clippy::print_stderr, reason = "this is the command's error")]
-fn fail(text: &str) -> ExitCode {
-    eprintln!("error: {text}");
-    ExitCode::FAILURE
+fn home() -> Result<Home> {
+    Home::find().ok_or_else(|| {
+        advised(
+            "no .longshore folder here or above",
+            "run `make up` in a checkout, or set LONGSHORE_HOME",
+        )
+    })
 }

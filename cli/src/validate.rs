@@ -23,7 +23,7 @@ use serde_json::json;
 use self::ask::Mappers;
 use crate::{
     libraries,
-    output::{advised, say},
+    output::{advised, hint, say},
 };
 
 /// Arguments of `longshore validate`.
@@ -106,9 +106,9 @@ pub(crate) async fn run(args: ValidateArgs) -> Result<bool> {
     mappers.end().await;
     found.tell()?;
     if !args.ask_mapper && found.errors == 0 {
-        say(
-            "\nhint: --ask-mapper also runs the mapper, which knows what an address or a URL must be; it may connect\n",
-        );
+        say(&hint(
+            "--ask-mapper also runs the mapper, which knows what an address or a URL must be; it may connect",
+        ));
     }
     Ok(found.errors == 0 && !(args.strict && found.warnings > 0))
 }

@@ -11,8 +11,7 @@ use kube::runtime::{
 use longshore_types::{DeviceModel, DeviceStatus, Timestamp, device::WriteStatus};
 
 use crate::{
-    api::{Connection, Kind, typed},
-    args::ApiArgs,
+    api::{ApiArgs, Connection, Kind, typed},
     output::say,
     view::{DeviceView, now, with_unit},
 };

@@ -1,9 +1,11 @@
 //! What the demo consists of: configurations, scenario and devices.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
+
+use anyhow::Result;
 
 use super::{
     super::libraries,
@@ -160,7 +162,7 @@ impl Demo<'_> {
             .collect()
     }
 
-    pub(crate) fn simulator(&self, part: &Part) -> io::Result<Program> {
+    pub(crate) fn simulator(&self, part: &Part) -> Result<Program> {
         let scenario = self.home.run(&format!("{}.yaml", part.simulator));
         fs::write(&scenario, part.scenario)?;
         let mut arguments = vec![
@@ -183,7 +185,7 @@ impl Demo<'_> {
         self.program(part.simulator, libraries::SIMULATOR, arguments)
     }
 
-    pub(crate) fn hub(&self) -> io::Result<Program> {
+    pub(crate) fn hub(&self) -> Result<Program> {
         let config = self.home.run("cloudhub.yaml");
         fs::write(&config, self.hub_config())?;
         self.program(
@@ -207,7 +209,7 @@ impl Demo<'_> {
         )
     }
 
-    pub(crate) fn edge(&self) -> io::Result<Program> {
+    pub(crate) fn edge(&self) -> Result<Program> {
         let config = self.home.run("edgecore.yaml");
         fs::write(&config, self.edge_config())?;
         self.program(
@@ -262,12 +264,7 @@ impl Demo<'_> {
         entry
     }
 
-    fn program(
-        &self,
-        name: &'static str,
-        binary: &str,
-        arguments: Vec<String>,
-    ) -> io::Result<Program> {
+    fn program(&self, name: &'static str, binary: &str, arguments: Vec<String>) -> Result<Program> {
         Ok(Program {
             name,
             binary: self.home.binary(binary)?,

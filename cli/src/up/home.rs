@@ -1,9 +1,10 @@
 //! The folder of the demo: what lies where.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::output::advised;
 
 /// Name of the folder in the checkout.
 const NAME: &str = ".longshore";
@@ -37,15 +38,13 @@ impl Home {
     }
 
     /// A binary; missing ones are named with what brings them.
-    pub(crate) fn binary(&self, name: &str) -> io::Result<PathBuf> {
+    pub(crate) fn binary(&self, name: &str) -> Result<PathBuf> {
         let path = self.0.join("bin").join(name);
         if path.is_file() {
             return Ok(path);
         }
-        Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            format!("{} is missing\n\nhint: make build", path.display()),
-        ))
+        let missing = format!("{} is missing", path.display());
+        Err(advised(missing, "make build"))
     }
 
     pub(crate) fn mapper(&self, name: &str) -> PathBuf {

@@ -7,8 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use longshore_process::{Owned, Signals};
-use tokio::sync::watch;
+use longshore_process::{Lost, Signals, Stage, Tasks};
 
 use super::{
     cluster,
@@ -16,13 +15,16 @@ use super::{
     guide,
     home::Home,
     ports::{Ports, Service},
-    process::{self, Program, Running, supervise},
-    say,
+    process::{self, Condition, Supervised},
     status::{self, Written},
 };
+use crate::output::{advised, hint, say};
 
 /// How long a process may take to be ready.
 const READY: Duration = Duration::from_secs(60);
+/// How long all processes may take to end; each of them has 8 s, and a stage of
+/// them up to half of what is left.
+const DRAIN: Duration = Duration::from_secs(40);
 /// How long leftovers of a killed run may take to end.
 const LEFTOVERS: Duration = Duration::from_secs(10);
 /// A certificate of a year has thirty days left then.
@@ -31,12 +33,44 @@ const RENEW_AFTER: Duration = Duration::from_secs(335 * 24 * 3600);
 const ALL_READ: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A process under supervision.
-struct Supervised {
-    program: Program,
-    state: watch::Receiver<Running>,
-    stop: watch::Sender<bool>,
-    task: Owned<std::io::Result<()>>,
+/// Everything that `longshore up` runs, in the order in which it starts.
+struct Fleet {
+    simulators: Vec<Supervised>,
+    hub: Supervised,
+    edge: Supervised,
+}
+
+impl Fleet {
+    /// Writes what the processes read, and adds the tasks that supervise them. The
+    /// edge ends first: it hands what it has to the hub.
+    fn build(demo: &Demo<'_>, tasks: &mut Tasks) -> Result<Self> {
+        let mut add = |program, stage| Supervised::add(program, stage, tasks);
+        let mut simulators = Vec::new();
+        for part in &demo.parts {
+            simulators.push(add(demo.simulator(part)?, Stage::Workers));
+        }
+        Ok(Self {
+            simulators,
+            hub: add(demo.hub()?, Stage::Links),
+            edge: add(demo.edge()?, Stage::Engines),
+        })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Supervised> {
+        let daemons = [&self.hub, &self.edge];
+        self.simulators.iter().chain(daemons)
+    }
+
+    /// The end of a supervisor, and where more is to be found.
+    fn loss(&self, lost: &Lost) -> anyhow::Error {
+        let mut all = self.all();
+        match all.find(|supervised| supervised.program.name == lost.task) {
+            Some(Supervised { program, .. }) => {
+                advised(lost.to_string(), format!("see {}", program.log.display()))
+            }
+            None => anyhow::anyhow!("{lost}"),
+        }
+    }
 }
 
 /// Runs the demo until SIGINT or SIGTERM.
@@ -60,43 +94,36 @@ pub(super) async fn run(home: &Home) -> Result<()> {
         ports: &ports,
         parts: PARTS.into_iter().filter(can_run).collect(),
     };
-    let mut running = Vec::new();
     let mut signals = Signals::listen()?;
+    let mut tasks = Tasks::new();
+    let fleet = Fleet::build(&demo, &mut tasks)?;
+    let mut running = tasks.spawn();
     let result = tokio::select! {
-        result = serve(home, &demo, &mut running, begun) => result,
+        result = serve(home, &demo, &fleet, begun) => result,
+        lost = running.lost() => Err(fleet.loss(&lost)),
         _ = signals.asked() => Ok(()),
     };
     say("\nstopping\n");
-    // The edge first: it hands what it has to the hub.
-    while let Some(supervised) = running.pop() {
-        let _ = supervised.stop.send(true);
-        let _ = supervised.task.await;
-    }
-    written(home, &demo, &[], status::STOPPED)
+    running.drain(DRAIN).await;
+    written(home, &demo, &fleet, status::STOPPED)
         .write(home)
         .context("failed to write down the end")?;
     say("stopped; the state is kept, `make up` goes on from here, `make reset` forgets it\n");
     result
 }
 
-async fn serve(
-    home: &Home,
-    demo: &Demo<'_>,
-    running: &mut Vec<Supervised>,
-    begun: Instant,
-) -> Result<()> {
-    let write =
-        |running: &[Supervised], state: &str| written(home, demo, running, state).write(home);
-    for part in &demo.parts {
-        running.push(start(demo.simulator(part)?));
+async fn serve(home: &Home, demo: &Demo<'_>, fleet: &Fleet, begun: Instant) -> Result<()> {
+    let write = |state: &str| written(home, demo, fleet, state).write(home);
+    for (part, simulator) in demo.parts.iter().zip(&fleet.simulators) {
+        simulator.begin().await;
         step(
             "simulator",
             &format!("{} on {}", part.protocol, demo.place(part)),
         );
     }
-    running.push(start(demo.hub()?));
-    write(running, "starting")?;
-    ready(&http(demo, Service::HubMetrics), running).await?;
+    fleet.hub.begin().await;
+    write("starting")?;
+    ready(&fleet.hub, &http(demo, Service::HubMetrics)).await?;
     step(
         "hub",
         &format!("Kubernetes API on https://{}", demo.address(Service::Api)),
@@ -108,11 +135,11 @@ async fn serve(
         "devices",
         &format!("{} in namespace default", demo.devices().join(", ")),
     );
-    running.push(start(demo.edge()?));
-    write(running, "starting")?;
     let started = Instant::now();
-    ready(&http(demo, Service::EdgeMetrics), running).await?;
-    first_reading(demo, running).await?;
+    fleet.edge.begin().await;
+    write("starting")?;
+    ready(&fleet.edge, &http(demo, Service::EdgeMetrics)).await?;
+    first_reading(demo, &fleet.edge).await?;
     let first = started.elapsed().as_millis();
     let silent = all_read(demo).await;
     step(
@@ -123,28 +150,18 @@ async fn serve(
         ),
     );
     if !silent.is_empty() {
-        say(&format!(
-            "\nno reading of {} yet\n\nhint: longshore describe device {}; the log is {}\n",
-            silent.join(", "),
+        let log = home.log("edgecore");
+        let advice = format!(
+            "longshore describe device {}; the log is {}",
             silent[0],
-            home.log("edgecore").display()
-        ));
+            log.display()
+        );
+        let silent = silent.join(", ");
+        say(&format!("\nno reading of {silent} yet\n{}", hint(&advice)));
     }
-    write(running, "running")?;
+    write("running")?;
     say(&guide::what_to_try(home, demo, begun.elapsed()));
-    watch_processes(running, |running| write(running, "running")).await
-}
-
-fn start(program: Program) -> Supervised {
-    let (sender, state) = watch::channel(Running::default());
-    let (stop, stopped) = watch::channel(false);
-    let task = Owned::spawn(program.name, supervise(program.clone(), sender, stopped));
-    Supervised {
-        program,
-        state,
-        stop,
-        task,
-    }
+    watch_processes(fleet, || write("running")).await
 }
 
 fn step(what: &str, detail: &str) {
@@ -156,13 +173,11 @@ fn http(demo: &Demo<'_>, service: Service) -> String {
 }
 
 /// Waits until a process says that it is ready; its log is named if it does not.
-async fn ready(base: &str, running: &[Supervised]) -> Result<()> {
-    let process = running.last().context("nothing was started")?;
+async fn ready(process: &Supervised, base: &str) -> Result<()> {
     wait(process, async || status::is_ready(base).await).await
 }
 
-async fn first_reading(demo: &Demo<'_>, running: &[Supervised]) -> Result<()> {
-    let process = running.last().context("nothing was started")?;
+async fn first_reading(demo: &Demo<'_>, process: &Supervised) -> Result<()> {
     let base = http(demo, Service::EdgeMetrics);
     wait(process, async || {
         let twins = status::get_json(&base, "/twins").await.unwrap_or_default();
@@ -208,24 +223,19 @@ async fn wait(process: &Supervised, condition: impl AsyncFn() -> bool) -> Result
         if condition().await {
             return Ok(());
         }
-        let state = process.state.borrow().clone();
-        let log = process.program.log.display().to_string();
-        if process.task.is_finished() || state.restarts > 3 {
-            let how = state
-                .last_end
-                .unwrap_or_else(|| "it could not be started".to_owned());
-            bail!(
-                "{} does not stay up: {how}\n{}\n\nhint: see {log}",
-                process.program.name,
-                tail(&process.program.log)
-            );
+        let Condition {
+            restarts, last_end, ..
+        } = process.condition();
+        let (name, log) = (process.program.name, &process.program.log);
+        let see = format!("see {}", log.display());
+        if restarts > 3 {
+            let how = last_end.unwrap_or_default();
+            let told = format!("{name} does not stay up: {how}\n{}", tail(log));
+            return Err(advised(told, see));
         }
         if Instant::now() > deadline {
-            bail!(
-                "{} is not ready after {} s\n\nhint: see {log}",
-                process.program.name,
-                READY.as_secs()
-            );
+            let told = format!("{name} is not ready after {} s", READY.as_secs());
+            return Err(advised(told, see));
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -270,39 +280,26 @@ fn is_fresh(certificate: &Path) -> bool {
         .is_ok_and(|issued| issued.elapsed().is_ok_and(|age| age < RENEW_AFTER))
 }
 
-/// Writes the status anew whenever a process ends or starts; never returns
-/// while all can be started.
-async fn watch_processes(
-    running: &mut [Supervised],
-    write: impl Fn(&[Supervised]) -> std::io::Result<()>,
-) -> Result<()> {
-    let mut known: Vec<Running> = running
-        .iter()
-        .map(|supervised| supervised.state.borrow().clone())
-        .collect();
+/// Writes the status anew whenever a process ends or starts, for ever.
+async fn watch_processes(fleet: &Fleet, write: impl Fn() -> std::io::Result<()>) -> Result<()> {
+    let conditions = || fleet.all().map(Supervised::condition).collect::<Vec<_>>();
+    let mut known = conditions();
     loop {
-        let changes = running
-            .iter_mut()
-            .map(|supervised| Box::pin(supervised.state.changed()));
-        let (changed, _, _) = futures::future::select_all(changes).await;
-        for (supervised, known) in running.iter().zip(&mut known) {
-            let now = supervised.state.borrow().clone();
-            if now != *known && now.pid.is_none() {
+        let all = fleet.all().zip(&known);
+        let changes = all.map(|(supervised, known)| Box::pin(supervised.changed(known)));
+        futures::future::select_all(changes).await;
+        let now = conditions();
+        for ((supervised, known), now) in fleet.all().zip(&known).zip(&now) {
+            if now != known && now.pid.is_none() {
                 let how = now.last_end.as_deref().unwrap_or("unknown");
                 say(&format!(
                     "{} ended ({how}), starting it again\n",
                     supervised.program.name
                 ));
             }
-            *known = now;
         }
-        write(running)?;
-        if changed.is_err() {
-            bail!(
-                "a process of the demo can no longer be started\n\nhint: see {}",
-                running[0].program.log.display()
-            );
-        }
+        known = now;
+        write()?;
     }
 }
 
@@ -312,10 +309,8 @@ async fn end_leftovers(home: &Home) -> Result<()> {
         return Ok(());
     };
     if former.is_alive() {
-        bail!(
-            "longshore is already up here (pid {})\n\nhint: longshore status",
-            former.pid
-        );
+        let told = format!("longshore is already up here (pid {})", former.pid);
+        return Err(advised(told, "longshore status"));
     }
     for (_, pid) in former.left() {
         process::terminate(pid);
@@ -330,15 +325,15 @@ async fn end_leftovers(home: &Home) -> Result<()> {
     Ok(())
 }
 
-fn written(home: &Home, demo: &Demo<'_>, running: &[Supervised], state: &str) -> Written {
-    let processes = running.iter().map(|supervised| {
-        let now = supervised.state.borrow();
+fn written(home: &Home, demo: &Demo<'_>, fleet: &Fleet, state: &str) -> Written {
+    let processes = fleet.all().map(|supervised| {
+        let now = supervised.condition();
         status::Process {
             name: supervised.program.name.to_owned(),
             binary: supervised.program.binary.clone(),
             pid: now.pid,
             restarts: now.restarts,
-            last_end: now.last_end.clone(),
+            last_end: now.last_end,
             log: supervised.program.log.display().to_string(),
         }
     });

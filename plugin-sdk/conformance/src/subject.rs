@@ -47,13 +47,25 @@ pub enum DeviceFileError {
         source: io::Error,
     },
     /// It holds something else.
-    #[error("{} is not the JSON of a device, or a list of them: {fault}\n\nhint: {{\"device\": \"default/name\", \"protocol\": {{…}}, \"points\": [{{\"id\": 1, \"name\": …, \"intervalMs\": 100, \"type\": \"FLOAT\", \"config\": {{…}}}}]}}", file.display())]
+    #[error("{} is not the JSON of a device, or a list of them: {fault}", file.display())]
     Parse {
         /// The file.
         file: PathBuf,
         /// What is wrong.
         fault: String,
     },
+}
+
+impl DeviceFileError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Read { .. } => None,
+            Self::Parse { .. } => Some(
+                r#"{"device": "default/name", "protocol": {…}, "points": [{"id": 1, "name": …, "intervalMs": 100, "type": "FLOAT", "config": {…}}]}"#,
+            ),
+        }
+    }
 }
 
 impl Subject {
