@@ -8,7 +8,7 @@
 //!
 //! # Guarantees
 //!
-//! - Nobody formats what nobody reads: [`Interest::wanted`](longshore_twin::Interest::wanted) follows the
+//! - Nobody formats what nobody reads: [`Interest::wanted`] follows the
 //!   subscriptions of the embedded broker. With an external broker it is not
 //!   known who listens, so everything is published there.
 //! - A request on one of KubeEdge's topics gets exactly one answer, or is
@@ -18,10 +18,10 @@ mod access;
 mod calls;
 mod embedded;
 mod external;
-mod interest;
 mod kubeedge;
 mod outgoing;
 mod requests;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 
@@ -36,73 +36,20 @@ use std::{
 
 use bytes::Bytes;
 use longshore_process::{Explain, Loss, Stage, Tasks};
-use longshore_twin::Message;
+use longshore_twin::{Interest, Message};
 use longshore_types::{DeviceName, NodeName, Topic};
 use tokio::sync::watch;
 
-pub use self::access::User;
-use self::{interest::Interest, outgoing::Outgoing};
-use crate::{ports::BusPort, twin::TwinHandle};
+use self::{outgoing::Outgoing, subscriptions::Subscriptions};
+use crate::{
+    config::{BusMode, KubeEdgeTopics},
+    ports::BusPort,
+    twin::TwinHandle,
+};
 
 /// The embedded broker writes each session before it accepts a client; with
 /// less room it cannot.
 const LEAST_ROOM: u64 = 16 * 1024;
-
-/// What the bus is.
-#[derive(Debug, Clone)]
-pub enum BusMode {
-    /// No bus.
-    Off,
-    /// A broker in this process.
-    Embedded(EmbeddedOptions),
-    /// A broker somewhere else, such as mosquitto.
-    External(ExternalOptions),
-}
-
-/// The embedded broker.
-#[derive(Debug, Clone)]
-pub struct EmbeddedOptions {
-    /// Where it listens; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// Folder of retained messages and sessions.
-    pub state_dir: PathBuf,
-    /// Who may use it; when empty, anybody who reaches the port.
-    pub users: Vec<User>,
-}
-
-/// The connection to an external broker.
-#[derive(Debug, Clone)]
-pub struct ExternalOptions {
-    /// Host name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// PEM of the authority that signed the broker's certificate; none means no TLS.
-    pub tls: Option<TlsOptions>,
-    /// User and password.
-    pub credentials: Option<(String, String)>,
-}
-
-/// TLS towards an external broker.
-#[derive(Debug, Clone)]
-pub struct TlsOptions {
-    /// The authorities to trust, PEM.
-    pub ca: Vec<u8>,
-    /// Our certificate chain and key, PEM, when the broker asks for them.
-    pub identity: Option<(Vec<u8>, Vec<u8>)>,
-}
-
-/// Whether KubeEdge's topics of changes are published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum KubeEdgeTopics {
-    /// When somebody subscribes to them (embedded broker), or always (external broker).
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never; requests are still answered.
-    Never,
-}
 
 /// The bus did not start.
 #[derive(Debug, thiserror::Error)]
@@ -163,7 +110,7 @@ pub struct Bus {
     state_dir: Option<PathBuf>,
     topics: KubeEdgeTopics,
     /// `None` for an external broker: anything may be wanted.
-    interest: Option<Arc<Interest>>,
+    subscriptions: Option<Arc<Subscriptions>>,
     outgoing: Outgoing,
     counters: Arc<BusCounters>,
     state: watch::Receiver<Result<(), String>>,
@@ -211,7 +158,7 @@ impl Bus {
                     broker: started.address.to_string(),
                     state_dir: Some(state_dir),
                     topics,
-                    interest: Some(started.interest),
+                    subscriptions: Some(started.subscriptions),
                     outgoing,
                     counters,
                     state: started.state,
@@ -232,7 +179,7 @@ impl Bus {
                     broker,
                     state_dir: None,
                     topics,
-                    interest: None,
+                    subscriptions: None,
                     outgoing,
                     counters,
                     state: started.state,
@@ -261,17 +208,17 @@ impl Bus {
     }
 }
 
-impl longshore_twin::Interest for Bus {
+impl Interest for Bus {
     fn version(&self) -> u64 {
-        self.interest
+        self.subscriptions
             .as_ref()
-            .map_or(0, |interest| interest.version())
+            .map_or(0, |subscriptions| subscriptions.version())
     }
 
     fn wanted(&self, topic: &str) -> bool {
-        self.interest
+        self.subscriptions
             .as_ref()
-            .is_none_or(|interest| interest.matches(topic))
+            .is_none_or(|subscriptions| subscriptions.matches(topic))
     }
 
     fn wants_changes(&self, device: &DeviceName) -> bool {

@@ -3,14 +3,16 @@
 //! Reading has no side effect: no port is bound, no file is made. All faults
 //! are collected before it fails, each with its key path and line.
 
+mod bus;
 mod validate;
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use longshore_host::Isolation;
 use longshore_process::{ConfigError, ConfigFault, LogConfig, config};
 use longshore_types::NodeName;
 
-use crate::bus::{BusMode, KubeEdgeTopics};
+pub use bus::{BusMode, EmbeddedOptions, ExternalOptions, KubeEdgeTopics, TlsOptions, User};
 
 /// Where the store and everything else that must survive lies.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/longshore";
@@ -48,16 +50,6 @@ pub struct MapperConfig {
     pub isolation: Isolation,
     /// The mapper's own configuration, a JSON object.
     pub config: serde_json::Map<String, serde_json::Value>,
-}
-
-/// Where a mapper's code runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Isolation {
-    /// In a child process: a crash costs only that mapper, for a second.
-    #[default]
-    Process,
-    /// In `edgecore` itself, for the smallest nodes.
-    InProcess,
 }
 
 /// How to reach the hub.

@@ -17,7 +17,7 @@ use longshore_types::schema_check::Document;
 use tokio::sync::{Notify, mpsc, watch};
 
 use self::folder::{Folder, Look};
-use crate::config::{self, Config};
+use crate::config::{Config, MapperConfig};
 
 /// Batches that wait for the engine. A mapper that is faster is told so.
 const EVENTS: usize = 64;
@@ -46,7 +46,7 @@ struct Run {
 pub struct Mappers {
     entries: RwLock<Vec<Arc<Entry>>>,
     /// Names and files of the configuration: the folder has no say in them.
-    listed: Vec<config::MapperConfig>,
+    listed: Vec<MapperConfig>,
     folder: Option<Mutex<Folder>>,
     options: HostOptions,
     events: mpsc::Sender<MapperEvent>,
@@ -231,7 +231,7 @@ impl Mappers {
         self.add(found(&name, file.clone()), Some(file));
     }
 
-    fn add(&self, spec: config::MapperConfig, found: Option<PathBuf>) {
+    fn add(&self, spec: MapperConfig, found: Option<PathBuf>) {
         let name = spec.name.clone();
         let run = Run {
             mapper: self.run(spec),
@@ -249,16 +249,12 @@ impl Mappers {
     }
 
     /// Starts a mapper.
-    fn run(&self, spec: config::MapperConfig) -> Arc<Mapper> {
-        let isolation = match spec.isolation {
-            config::Isolation::Process => Isolation::Process,
-            config::Isolation::InProcess => Isolation::InProcess,
-        };
+    fn run(&self, spec: MapperConfig) -> Arc<Mapper> {
         let (name, file) = (spec.name.clone(), spec.file.clone());
         let spec = MapperSpec {
             name: spec.name.into(),
             file: spec.file,
-            isolation,
+            isolation: spec.isolation,
             config: spec.config.into(),
         };
         let mapper = Mapper::start(spec, self.options.clone(), self.events.clone());
@@ -298,11 +294,11 @@ async fn a_change(states: &mut [watch::Receiver<MapperState>]) {
 }
 
 /// A mapper of the folder has the defaults of the configuration.
-fn found(name: &str, file: PathBuf) -> config::MapperConfig {
-    config::MapperConfig {
+fn found(name: &str, file: PathBuf) -> MapperConfig {
+    MapperConfig {
         name: name.to_owned(),
         file,
-        isolation: config::Isolation::default(),
+        isolation: Isolation::default(),
         config: serde_json::Map::new(),
     }
 }

@@ -18,16 +18,16 @@
 mod handle;
 mod objects;
 mod outbox;
+mod records;
 mod schema;
 mod telemetry;
 mod twins;
 
-pub use handle::{
-    Apply, Change, HubPosition, NewRecord, Object, ObjectKey, OutboxRecord, OutboxSize,
-    RecordClass, Source, StoreHandle,
-};
+pub use handle::StoreHandle;
 pub use longshore_sqlite::{Answer, Error as StoreError, Health as StoreHealth};
 pub use longshore_twin::{DesiredRow, TwinBlob};
+pub use objects::{Apply, Change, HubPosition, Object, ObjectKey, Source};
+pub use records::{NewRecord, OutboxRecord, OutboxSize, RecordClass};
 
 #[cfg(test)]
 mod tests;

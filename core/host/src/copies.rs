@@ -13,8 +13,9 @@ use std::{
 };
 
 use crate::{
+    event::Refused,
     inspect::{Descriptor, InspectError, inspect},
-    mapper::{Isolation, Refused},
+    spec::Isolation,
 };
 
 /// What was learnt stands here, for after a restart.

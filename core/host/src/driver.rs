@@ -1,104 +1,103 @@
 //! The task of one mapper: carries out what the supervisor decides, and moves
 //! commands one way and batches the other.
 
+mod renew;
+
 use std::{
     collections::VecDeque,
     future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use longshore_abi as abi;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
+use self::renew::{Renewal, finished};
 use crate::{
     batch::Batch,
-    command::{Command, Status},
-    mapper::{HostOptions, MapperEvent, MapperSpec, MapperState},
+    command::Status,
+    event::{MapperEvent, MapperState},
+    inbox::{Queued, Shared},
+    inspect::Descriptor,
     peer::{Peer, write_line},
-    renew::{Renewal, finished},
-    stats::Counters,
+    spec::{HostOptions, MapperSpec},
     supervise::{Effect, Input, State, Supervisor},
     watchdog::Watchdog,
-    wire::{self, FromMapper, ToMapper},
+    wire::{FromMapper, ToMapper},
 };
 
-/// Commands of one frame, and roughly its bytes.
-const FRAME_COMMANDS: usize = 256;
-const FRAME_BYTES: usize = 256 << 10;
 /// Pause before commands for which a mapper was too busy are offered again.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
+/// An overdue answer counts after this time, in which messages are still read.
+const SECOND_LOOK: Duration = Duration::from_millis(50);
 /// Events, and bytes of their batches, that may wait while a mapper stops. An
 /// edge that waits for the stop and takes nothing must not hold it up, so what
 /// comes beyond is dropped.
 const STOPPING_EVENTS: usize = 64;
 const STOPPING_BYTES: usize = 1 << 20;
 
-/// What the handle of a mapper and its task share.
-#[derive(Default)]
-pub(crate) struct Shared {
-    inbox: Mutex<Inbox>,
-    pub(crate) wake: Notify,
-    pub(crate) counters: Arc<Counters>,
+/// Where the edge hears of a mapper.
+pub(crate) struct Told {
+    pub(crate) events: mpsc::Sender<MapperEvent>,
+    pub(crate) state: watch::Sender<MapperState>,
+    /// What the library says of itself that runs.
+    pub(crate) edition: watch::Sender<Option<Arc<Descriptor>>>,
 }
-
-/// What the edge asked for.
-#[derive(Default)]
-pub(crate) struct Inbox {
-    /// The mapper is up.
-    pub(crate) accepting: bool,
-    pub(crate) queue: VecDeque<Queued>,
-    /// Roughly the bytes of the queue.
-    pub(crate) weight: usize,
-    /// It should stop within this time.
-    pub(crate) stop: Option<Duration>,
-    /// Its library stands somewhere else now.
-    pub(crate) file: Option<std::path::PathBuf>,
-}
-
-/// A command and when its budget ends.
-#[derive(Clone)]
-pub(crate) struct Queued {
-    pub(crate) command: Command,
-    pub(crate) due: Instant,
-}
-
-impl Shared {
-    pub(crate) fn inbox(&self) -> MutexGuard<'_, Inbox> {
-        // Nothing that panics runs under the lock.
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// An overdue answer counts after this time, in which messages are still read.
-const SECOND_LOOK: Duration = Duration::from_millis(50);
 
 pub(crate) struct Driver {
     pub(crate) spec: MapperSpec,
-    pub(crate) options: HostOptions,
+    options: HostOptions,
     pub(crate) events: mpsc::Sender<MapperEvent>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) state: watch::Sender<MapperState>,
-    pub(crate) supervisor: Supervisor,
-    pub(crate) watchdog: Watchdog,
-    pub(crate) peer: Option<Peer>,
-    pub(crate) generation: u64,
+    supervisor: Supervisor,
+    watchdog: Watchdog,
+    peer: Option<Peer>,
+    generation: u64,
     /// Since when an answer is overdue.
-    pub(crate) suspected: Option<Instant>,
+    suspected: Option<Instant>,
     /// Which library runs, and which comes next.
-    pub(crate) renewal: Renewal,
+    renewal: Renewal,
     /// Events that the edge has not taken yet. While there is one, nothing is
     /// read from the mapper: that is the back-pressure.
-    pub(crate) outbox: VecDeque<MapperEvent>,
+    outbox: VecDeque<MapperEvent>,
     /// The commands of the frame that the mapper has not answered.
-    pub(crate) under_way: Vec<Queued>,
+    under_way: Vec<Queued>,
     /// A frame is not answered yet; the next one waits for it.
-    pub(crate) asked: bool,
+    asked: bool,
     /// The mapper was too busy; not before this time.
-    pub(crate) retry: Option<Instant>,
+    retry: Option<Instant>,
 }
 
 impl Driver {
+    pub(crate) fn new(
+        spec: MapperSpec,
+        options: HostOptions,
+        told: Told,
+        shared: Arc<Shared>,
+        now: Instant,
+    ) -> Self {
+        let patience = options.patience(spec.isolation);
+        Self {
+            supervisor: Supervisor::new(patience, now, fastrand::u64(..)),
+            watchdog: Watchdog::new(options.limits(), now),
+            renewal: Renewal::new(&spec, &options, told.edition, now),
+            spec,
+            options,
+            events: told.events,
+            shared,
+            state: told.state,
+            peer: None,
+            generation: 0,
+            suspected: None,
+            outbox: VecDeque::new(),
+            under_way: Vec::new(),
+            asked: false,
+            retry: None,
+        }
+    }
+
     pub(crate) async fn run(mut self) {
         let (shared, events) = (self.shared.clone(), self.events.clone());
         self.recall();
@@ -477,50 +476,8 @@ impl Driver {
     }
 }
 
-impl Inbox {
-    /// Takes the commands of the next frame; those that cannot be sent go to `refused`.
-    fn next_frame(
-        &mut self,
-        now: Instant,
-        refused: &mut Vec<(u64, Status, &'static str)>,
-    ) -> Vec<Queued> {
-        let (mut frame, mut bytes) = (Vec::new(), 0);
-        while frame.len() < FRAME_COMMANDS && bytes < FRAME_BYTES {
-            let Some(queued) = self.queue.pop_front() else {
-                break;
-            };
-            let weight = queued.command.kind.weight();
-            self.weight -= weight;
-            if queued.due <= now {
-                refused.push((
-                    queued.command.token,
-                    Status::Timeout,
-                    "its time was over before the mapper took it",
-                ));
-            } else if weight > wire::MAX_FRAME - 2 * FRAME_BYTES {
-                refused.push((
-                    queued.command.token,
-                    Status::InvalidArgument,
-                    "it is too large",
-                ));
-            } else {
-                bytes += weight;
-                frame.push(queued);
-            }
-        }
-        frame
-    }
-
-    fn put_back(&mut self, frame: Vec<Queued>) {
-        for queued in frame.into_iter().rev() {
-            self.weight += queued.command.kind.weight();
-            self.queue.push_front(queued);
-        }
-    }
-}
-
 /// Pends for ever when there is no peer.
-pub(crate) async fn receive(peer: &mut Option<Peer>) -> FromMapper {
+async fn receive(peer: &mut Option<Peer>) -> FromMapper {
     match peer {
         Some(peer) => peer.receive().await,
         None => future::pending().await,

@@ -67,13 +67,15 @@ pub mod child;
 mod command;
 mod copies;
 mod driver;
+mod event;
 mod gather;
+mod inbox;
 mod inspect;
 mod library;
 mod mapper;
 mod offer;
 mod peer;
-mod renew;
+mod spec;
 mod stats;
 mod supervise;
 mod sys;
@@ -82,10 +84,10 @@ mod wire;
 
 pub use batch::{Batch, CompletionRef, SampleRef, StateRef};
 pub use command::{Command, CommandKind, Status};
+pub use event::{MapperEvent, MapperState, Refused};
 pub use inspect::{Descriptor, InspectError, inspect};
-pub use mapper::{
-    HostOptions, Isolation, Mapper, MapperEvent, MapperSpec, MapperState, Refused, SubmitError,
-};
+pub use mapper::{Mapper, SubmitError};
+pub use spec::{HostOptions, Isolation, MapperSpec};
 pub use stats::Stats;
 
 /// Gives memory back to the system that is not needed any more: what was

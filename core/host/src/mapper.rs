@@ -1,8 +1,6 @@
 //! A mapper as the edge has it: start, submit, watch, stop.
 
 use std::{
-    collections::VecDeque,
-    ffi::OsString,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -11,193 +9,19 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    batch::Batch,
     command::Command,
-    driver::{Driver, Queued, Shared},
+    driver::{Driver, Told},
+    event::{MapperEvent, MapperState},
+    inbox::{Queued, Shared},
     inspect::{Descriptor, InspectError, inspect},
-    renew::Renewal,
+    spec::{HostOptions, MapperSpec},
     stats::Stats,
-    supervise::{Patience, Supervisor},
-    watchdog::{Limits, Watchdog},
 };
 
 /// Commands that may wait for a mapper, and their bytes: the configurations of
 /// some ten thousand devices.
 const MAX_COMMANDS: usize = 65_536;
 const MAX_BYTES: usize = 64 << 20;
-
-/// What to run.
-#[derive(Debug, Clone)]
-pub struct MapperSpec {
-    /// Its name in logs, metrics and events.
-    pub name: Arc<str>,
-    /// The library.
-    pub file: PathBuf,
-    /// Where it runs.
-    pub isolation: Isolation,
-    /// The mapper's own configuration, a JSON object.
-    pub config: serde_json::Value,
-}
-
-/// Where a mapper runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Isolation {
-    /// In a process of its own: a crash costs only this mapper, for a second.
-    #[default]
-    Process,
-    /// In the edge's process: smallest, but a crash takes the edge down, and a
-    /// hang ends only with the edge.
-    InProcess,
-}
-
-/// How the host treats its mappers.
-#[derive(Debug, Clone)]
-pub struct HostOptions {
-    /// The program of the child process; nothing means this program.
-    pub program: Option<PathBuf>,
-    /// Its arguments before the mapper's name and file.
-    pub arguments: Vec<OsString>,
-    /// Time to load the library and make the instance.
-    pub start_timeout: Duration,
-    /// Time to take commands or answer a ping.
-    pub answer_timeout: Duration,
-    /// Time beyond its budget after which a command that has no completion
-    /// counts as a hang.
-    pub completion_grace: Duration,
-    /// Time beyond its budget after which a mapper that stops is killed.
-    pub stop_grace: Duration,
-    /// Pause between two pings to a mapper that has nothing to do.
-    pub ping_interval: Duration,
-    /// Folder of private copies of the libraries that run, of this host alone.
-    /// With it, a library whose file is replaced is taken over while it runs,
-    /// and the former one comes back if the new one is no good. Without it, the
-    /// file itself runs, and is looked at only when the mapper starts.
-    pub copies: Option<PathBuf>,
-    /// Pause between two looks at a file.
-    pub look_interval: Duration,
-    /// Time in which a new version that fails is replaced by the former one.
-    pub trial: Duration,
-    /// Time that a version gets to end its work for another one.
-    pub replace_budget: Duration,
-}
-
-impl Default for HostOptions {
-    fn default() -> Self {
-        Self {
-            program: None,
-            arguments: vec!["mapper-host".into()],
-            start_timeout: Duration::from_secs(10),
-            // A mapper that hangs is to be back within about a second. Its
-            // control thread does nothing but answer, also on a busy machine.
-            answer_timeout: Duration::from_millis(900),
-            completion_grace: Duration::from_secs(1),
-            stop_grace: Duration::from_secs(1),
-            ping_interval: Duration::from_millis(300),
-            copies: None,
-            look_interval: Duration::from_secs(2),
-            trial: Duration::from_secs(10),
-            // Whatever it takes is a gap in the readings.
-            replace_budget: Duration::from_millis(500),
-        }
-    }
-}
-
-impl HostOptions {
-    pub(crate) fn limits(&self) -> Limits {
-        Limits {
-            completion_grace: self.completion_grace,
-            answer: self.answer_timeout,
-            ping_every: self.ping_interval,
-        }
-    }
-
-    fn patience(&self, isolation: Isolation) -> Patience {
-        Patience {
-            start: self.start_timeout,
-            backoff_first: Duration::from_millis(100),
-            backoff_most: Duration::from_secs(1),
-            stable: Duration::from_secs(10),
-            stop_grace: self.stop_grace,
-            look_again: self.look_interval,
-            killable: isolation == Isolation::Process,
-            trial: self.trial,
-            replace: self.replace_budget,
-        }
-    }
-}
-
-/// What comes from a mapper, in this order.
-#[derive(Debug, Clone)]
-pub enum MapperEvent {
-    /// A new instance stands; it knows no devices.
-    Up {
-        /// The mapper's name.
-        mapper: Arc<str>,
-        /// Counts the instances.
-        generation: u64,
-    },
-    /// It emitted something.
-    Batch {
-        /// The mapper's name.
-        mapper: Arc<str>,
-        /// Counts the instances.
-        generation: u64,
-        /// What it emitted.
-        batch: Batch,
-    },
-    /// The instance is gone. Commands that have no completion get none.
-    Down {
-        /// The mapper's name.
-        mapper: Arc<str>,
-        /// Counts the instances.
-        generation: u64,
-        /// Why.
-        reason: Arc<str>,
-        /// Another edition takes over at once; this one did not fail.
-        planned: bool,
-    },
-}
-
-/// Where a mapper is in its life.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MapperState {
-    /// Known, not started yet.
-    Declared,
-    /// Loads the library and makes the instance.
-    Loading,
-    /// At work.
-    Running {
-        /// Counts the instances.
-        generation: u64,
-        /// The file holds another version, which is not used.
-        refused: Option<Refused>,
-    },
-    /// Failed and will be back within about a second.
-    Restarting {
-        /// Why it failed.
-        reason: Arc<str>,
-        /// Failures in a row.
-        failures: u32,
-    },
-    /// Asked to stop.
-    Stopping,
-    /// Stopped, as it was asked to.
-    Stopped,
-    /// Given up: starting it again would fail again.
-    Failed {
-        /// Why.
-        reason: Arc<str>,
-    },
-}
-
-/// A version of a mapper that is not used, while another one is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// Which; empty when the file does not even tell.
-    pub version: Arc<str>,
-    /// Why.
-    pub reason: Arc<str>,
-}
 
 /// None of the commands was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -233,26 +57,12 @@ impl Mapper {
         let (name, descriptor) = (spec.name.clone(), inspect(&spec.file));
         let known = descriptor.as_ref().ok().cloned().map(Arc::new);
         let (edition, shown_edition) = watch::channel(known);
-        let supervisor = Supervisor::new(options.patience(spec.isolation), now, fastrand::u64(..));
-        let watchdog = Watchdog::new(options.limits(), now);
-        let renewal = Renewal::new(&spec, &options, edition, now);
-        let driver = Driver {
-            supervisor,
-            watchdog,
-            renewal,
-            spec,
-            options,
+        let told = Told {
             events,
-            shared: shared.clone(),
             state,
-            peer: None,
-            generation: 0,
-            suspected: None,
-            outbox: VecDeque::new(),
-            under_way: Vec::new(),
-            asked: false,
-            retry: None,
+            edition,
         };
+        let driver = Driver::new(spec, options, told, shared.clone(), now);
         tokio::spawn(guarded(driver));
         Self {
             name,

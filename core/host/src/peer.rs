@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    mapper::{HostOptions, Isolation, MapperSpec},
+    spec::{HostOptions, Isolation, MapperSpec},
     stats::Counters,
     wire::{FromMapper, ToMapper},
 };

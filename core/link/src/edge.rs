@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::effect::EdgeEffect;
+use crate::flow::Sending;
 use crate::frame::{Change, Frame, Hello, Objects, UpRecord, Welcome};
-use crate::lane::{Lane, Sending};
-use crate::{CloseReason, Epoch, OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION};
+use crate::{CloseReason, Epoch, Lane, OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION};
 
 /// Bytes of objects that a snapshot may have before the edge gives up: a node
 /// that needs more than this needs a larger node.
@@ -76,48 +77,6 @@ pub enum EdgeEvent {
     OutboxChanged,
     /// Time passed; see [`EdgeSession::wake_at`].
     Tick,
-}
-
-/// What the driver of an edge's session must do, in this order.
-#[derive(Debug, Clone, PartialEq)]
-pub enum EdgeEffect {
-    /// Send this message.
-    Send(Frame),
-    /// Store these objects and the position that they lead to, in one
-    /// transaction, then report [`EdgeEvent::Applied`].
-    Apply {
-        /// The log that they come from.
-        epoch: Epoch,
-        /// The revision that they lead to.
-        revision: u64,
-        /// They are all that there is: what is not among them goes away.
-        snapshot: bool,
-        /// The objects.
-        changes: Vec<Change>,
-    },
-    /// Forget the records up to this one: the hub holds them.
-    Forget {
-        /// Of this lane.
-        lane: Lane,
-        /// The last of them.
-        through: u64,
-    },
-    /// Take the records after this one from the outbox, as many as fit, and
-    /// report [`EdgeEvent::Fetched`]. At least one, if there is one.
-    Fetch {
-        /// From what goes on this lane.
-        lane: Lane,
-        /// The record before the first one.
-        after: u64,
-        /// At most so many.
-        max_records: usize,
-        /// At most about so many bytes.
-        max_bytes: usize,
-    },
-    /// The session is live.
-    Connected,
-    /// Close the connection and report [`EdgeEvent::TransportDown`].
-    Close(CloseReason),
 }
 
 /// Where an edge's session is.

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::frame::{Change, Frame, Hello, ObjectKey, Objects, RefuseReason, UpRecord, Welcome};
-use crate::lane::{Lane, Receiving};
-use crate::{CloseReason, Epoch, OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION};
+use crate::effect::HubEffect;
+use crate::flow::Receiving;
+use crate::frame::{Change, Frame, Hello, ObjectKey, Objects, RefuseReason, Welcome};
+use crate::{CloseReason, Epoch, Lane, OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION};
 
 /// The hub's settings for a session.
 #[derive(Debug, Clone)]
@@ -117,63 +118,6 @@ pub enum HubEvent {
     End(RefuseReason),
     /// Time passed; see [`HubSession::wake_at`].
     Tick,
-}
-
-/// What the driver of a hub's session must do, in this order.
-#[derive(Debug, Clone, PartialEq)]
-pub enum HubEffect {
-    /// Send this message.
-    Send(Frame),
-    /// The edge is who it should be. Look up how far its records are held
-    /// ([`crate::UpPosition::greet`], and store the outcome), wait until the
-    /// node's log is complete, end the node's former connection, then report
-    /// [`HubEvent::Opened`].
-    Open(Hello),
-    /// The session is live.
-    Connected,
-    /// Look up how far the edge's telemetry is held, as for [`Self::Open`], and
-    /// report [`HubEvent::TelemetryOpened`]. It may take its time, or never
-    /// come to an end: the edge keeps its telemetry until then.
-    OpenTelemetry {
-        /// Identity of the outbox.
-        epoch: Epoch,
-        /// The last record of telemetry that was ever sent.
-        last_sequence: u64,
-    },
-    /// Read the log after a revision and report [`HubEvent::Read`].
-    ReadChanges {
-        /// The revision that the edge has or will have.
-        after: u64,
-        /// About so many bytes.
-        max_bytes: usize,
-    },
-    /// Read the objects after a key and report [`HubEvent::Snapshot`].
-    ReadSnapshot {
-        /// The last object of the part before.
-        cursor: Option<ObjectKey>,
-        /// About so many bytes.
-        max_bytes: usize,
-    },
-    /// Store these records ([`crate::UpPosition::admit`]), then report
-    /// [`HubEvent::Handled`]. Batches of a lane must be stored in order; the
-    /// lanes do not wait for each other.
-    Handle {
-        /// The lane that they came on.
-        lane: Lane,
-        /// The outbox that they come from.
-        epoch: Epoch,
-        /// The record before the first one.
-        after: u64,
-        /// The records.
-        records: Vec<UpRecord>,
-    },
-    /// The edge's store holds this revision.
-    Delivered {
-        /// The revision.
-        revision: u64,
-    },
-    /// Close the connection; the session is over.
-    Close(CloseReason),
 }
 
 /// Where a hub's session is. A session serves one connection.

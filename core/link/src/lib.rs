@@ -47,6 +47,8 @@
 
 mod convert;
 mod edge;
+mod effect;
+mod flow;
 mod frame;
 mod hub;
 mod lane;
@@ -55,12 +57,13 @@ mod position;
 mod up;
 mod wire;
 
-pub use edge::{EdgeConfig, EdgeEffect, EdgeEvent, EdgePosition, EdgeSession, EdgeState};
+pub use edge::{EdgeConfig, EdgeEvent, EdgePosition, EdgeSession, EdgeState};
+pub use effect::{EdgeEffect, HubEffect};
 pub use frame::{
     Change, Content, DecodeError, Frame, Hello, ObjectKey, Objects, Records, RefuseReason,
     UpRecord, Welcome,
 };
-pub use hub::{HubConfig, HubEffect, HubEvent, HubSession, HubState, Reading, SnapshotPart};
+pub use hub::{HubConfig, HubEvent, HubSession, HubState, Reading, SnapshotPart};
 pub use lane::Lane;
 pub use log::{ChangeLog, LogConfig};
 pub use position::{Admitted, Gap, UpPosition};

@@ -22,13 +22,15 @@ pub use instance::{
     StateReport, TwinProperty, VisitorConfig,
 };
 pub use meta::{ApiVersion, Kind, ListMeta, ObjectList, ObjectMeta};
-pub use model::{AccessMode, DeviceModel, DeviceModelSpec, ModelProperty, PropertyType};
+pub use model::{AccessMode, DeviceModel, DeviceModelSpec, ModelProperty};
 pub use push::{
     DbMethod, Influxdb2, Influxdb2ClientConfig, Influxdb2DataConfig, Kwdb, KwdbClientConfig, Mysql,
     MysqlClientConfig, PushHttp, PushMethod, PushMqtt, PushOtel, Redis, RedisClientConfig,
     TdEngine, TdEngineClientConfig,
 };
 pub use status::{DeviceStatus, DeviceStatusSpec, DeviceStatusStatus, Twin};
+
+pub use crate::property_type::PropertyType;
 
 /// The API group of the three kinds.
 pub const GROUP: &str = "devices.kubeedge.io";

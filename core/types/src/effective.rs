@@ -10,6 +10,7 @@ mod build;
 
 use std::{collections::BTreeMap, time::Duration};
 
+pub use crate::bound::Bound;
 use crate::{
     device::{AccessMode, Device, DeviceModel, FreeObject, PropertyType},
     event::EventRule,
@@ -84,15 +85,6 @@ pub struct EffectiveProperty {
     /// Why it cannot be used. The mapper never sees such a property; its twin
     /// is bad with reason `config`.
     pub broken: Option<String>,
-}
-
-/// One end of a range; whole numbers stay exact.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Bound {
-    /// A whole number.
-    Int(i128),
-    /// Any number.
-    Float(f64),
 }
 
 /// The desired value of a property.
@@ -249,43 +241,6 @@ impl EffectiveProperty {
                 known.join(", ")
             ),
         })
-    }
-}
-
-impl Bound {
-    /// Whether `value` is a number below this bound.
-    pub fn is_above(self, value: ValueRef<'_>) -> bool {
-        self.compare(value) == Some(std::cmp::Ordering::Greater)
-    }
-
-    /// Whether `value` is a number above this bound.
-    pub fn is_below(self, value: ValueRef<'_>) -> bool {
-        self.compare(value) == Some(std::cmp::Ordering::Less)
-    }
-
-    /// As a floating point number.
-    pub fn as_f64(self) -> f64 {
-        match self {
-            Self::Int(bound) => bound as f64,
-            Self::Float(bound) => bound,
-        }
-    }
-
-    fn compare(self, value: ValueRef<'_>) -> Option<std::cmp::Ordering> {
-        match (self, value) {
-            (Self::Int(bound), ValueRef::Int(v)) => Some(bound.cmp(&i128::from(v))),
-            (Self::Int(bound), ValueRef::Uint(v)) => Some(bound.cmp(&i128::from(v))),
-            (bound, value) => bound.as_f64().partial_cmp(&value.as_f64()?),
-        }
-    }
-}
-
-impl std::fmt::Display for Bound {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Int(bound) => write!(f, "{bound}"),
-            Self::Float(bound) => ValueRef::Float(*bound).fmt(f),
-        }
     }
 }
 

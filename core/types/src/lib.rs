@@ -6,6 +6,7 @@
 //! Longshore adds lives where that API leaves room (see [`policy`]).
 
 pub mod backoff;
+mod bound;
 pub mod command;
 pub mod crd;
 pub mod device;
@@ -18,6 +19,7 @@ pub mod method;
 pub mod name;
 pub mod near;
 pub mod policy;
+mod property_type;
 pub mod report;
 pub mod samples;
 pub mod schema;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use crate::{
+    bound::Bound,
     device::{FreeObject, PropertyType},
-    effective::Bound,
     expression::{Expression, ExpressionError, Term},
     fault::Fault,
     policy::kind,

@@ -11,7 +11,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
-use crate::device::PropertyType;
+use crate::property_type::PropertyType;
 
 /// Base64 (RFC 4648 section 4). Written with padding; people may leave it out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(

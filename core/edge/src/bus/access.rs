@@ -1,64 +1,21 @@
 //! Who may use the embedded broker, and for what.
 
-use std::{fmt, future::Future, net::SocketAddr, pin::Pin};
+use std::{future::Future, net::SocketAddr, pin::Pin};
 
 use mqtt5::{
     broker::auth::{AuthProvider, AuthResult},
     packet::connect::ConnectPacket,
     types::ReasonCode,
 };
-
-use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::Choice;
 
 use super::kubeedge;
+use crate::config::User;
 
 /// Checks users, and keeps the edge's own topics to the edge.
 pub(super) struct Access {
     /// Empty means that anybody may connect.
     pub(super) users: Vec<User>,
-}
-
-/// Somebody who may connect. Of the password only a salted hash is kept, so that
-/// a dump of the memory does not hold it. The hash is a quick one: the password
-/// itself stands in a file of this machine, and each connection pays for it.
-#[derive(Clone)]
-pub struct User {
-    name: String,
-    salt: [u8; 16],
-    digest: [u8; 32],
-}
-
-impl User {
-    /// A user with this password.
-    pub fn new(name: impl Into<String>, password: &str) -> Self {
-        let salt = std::array::from_fn(|_| fastrand::u8(..));
-        Self {
-            name: name.into(),
-            salt,
-            digest: digest(&salt, password.as_bytes()),
-        }
-    }
-
-    fn has_password(&self, password: &[u8]) -> Choice {
-        digest(&self.salt, password).ct_eq(&self.digest)
-    }
-}
-
-impl fmt::Debug for User {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("User")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
-
-fn digest(salt: &[u8], password: &[u8]) -> [u8; 32] {
-    Sha256::new()
-        .chain_update(salt)
-        .chain_update(password)
-        .finalize()
-        .into()
 }
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -73,7 +30,7 @@ impl Access {
         // Every user is compared, so that the time tells nothing of who exists.
         let mut admitted = Choice::from(0);
         for user in &self.users {
-            admitted |= user.name.as_bytes().ct_eq(name.as_bytes()) & user.has_password(password);
+            admitted |= user.is(name, password);
         }
         bool::from(admitted).then(|| name.to_owned())
     }

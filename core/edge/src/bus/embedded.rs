@@ -24,9 +24,10 @@ use mqtt5::{
 use tokio::sync::watch;
 
 use super::{
-    BusCounters, BusError, EmbeddedOptions, access::Access, interest::Interest, outgoing::Queue,
-    requests::Incoming,
+    BusCounters, BusError, access::Access, outgoing::Queue, requests::Incoming,
+    subscriptions::Subscriptions,
 };
+use crate::config::EmbeddedOptions;
 
 /// Largest packet that a client may send: room for a file, not for filling the memory.
 const MAX_PACKET: usize = 1024 * 1024;
@@ -46,7 +47,7 @@ const MAX_CLIENTS: usize = 256;
 
 pub(super) struct Started {
     pub(super) address: SocketAddr,
-    pub(super) interest: Arc<Interest>,
+    pub(super) subscriptions: Arc<Subscriptions>,
     pub(super) state: watch::Receiver<Result<(), String>>,
 }
 
@@ -65,7 +66,7 @@ pub(super) async fn build(
             source,
         })?,
     );
-    let interest = Arc::new(Interest::default());
+    let subscriptions = Arc::new(Subscriptions::default());
     let mut config = BrokerConfig {
         bind_addresses: vec![options.listen],
         max_clients: MAX_CLIENTS,
@@ -74,7 +75,7 @@ pub(super) async fn build(
         session_expiry_interval: SESSION_EXPIRY,
         sys_topics_enabled: false,
         event_handler: Some(Arc::new(Events {
-            interest: interest.clone(),
+            subscriptions: subscriptions.clone(),
             incoming,
         })),
         ..BrokerConfig::default()
@@ -106,7 +107,7 @@ pub(super) async fn build(
     });
     Ok(Started {
         address,
-        interest,
+        subscriptions,
         state,
     })
 }
@@ -163,7 +164,7 @@ async fn pump(
 
 /// What the broker tells.
 struct Events {
-    interest: Arc<Interest>,
+    subscriptions: Arc<Subscriptions>,
     incoming: Incoming,
 }
 
@@ -176,12 +177,12 @@ fn done<'a, T: Send + 'a>(value: T) -> Done<'a, T> {
 impl BrokerEventHandler for Events {
     fn on_client_connect<'a>(&'a self, event: ClientConnectEvent) -> Done<'a> {
         let clean = event.clean_start && event.session_expiry_interval == 0;
-        self.interest.connected(&event.client_id, clean);
+        self.subscriptions.connected(&event.client_id, clean);
         done(())
     }
 
     fn on_client_subscribe<'a>(&'a self, event: ClientSubscribeEvent) -> Done<'a> {
-        self.interest.subscribed(
+        self.subscriptions.subscribed(
             &event.client_id,
             event.subscriptions.iter().map(|s| &*s.topic_filter),
         );
@@ -189,7 +190,7 @@ impl BrokerEventHandler for Events {
     }
 
     fn on_client_unsubscribe<'a>(&'a self, event: ClientUnsubscribeEvent) -> Done<'a> {
-        self.interest.unsubscribed(
+        self.subscriptions.unsubscribed(
             &event.client_id,
             event.topic_filters.iter().map(|filter| &**filter),
         );
@@ -202,7 +203,7 @@ impl BrokerEventHandler for Events {
     }
 
     fn on_client_disconnect<'a>(&'a self, event: ClientDisconnectEvent) -> Done<'a> {
-        self.interest.disconnected(&event.client_id);
+        self.subscriptions.disconnected(&event.client_id);
         done(())
     }
 }

@@ -16,9 +16,8 @@ use rumqttc::{
 };
 use tokio::sync::watch;
 
-use super::{
-    BusCounters, BusError, ExternalOptions, kubeedge, outgoing::Queue, requests::Incoming,
-};
+use super::{BusCounters, BusError, kubeedge, outgoing::Queue, requests::Incoming};
+use crate::config::ExternalOptions;
 
 /// rumqttc's own limit of 10 kB would lose each batch of a large device.
 const MAX_PACKET: usize = 16 * 1024 * 1024;

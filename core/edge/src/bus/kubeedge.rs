@@ -71,7 +71,7 @@ impl Request {
 }
 
 /// An answer of the kind "it failed".
-pub(super) struct Failure {
+pub(super) struct Refusal {
     pub(super) code: u16,
     pub(super) reason: String,
 }
@@ -249,7 +249,7 @@ pub(super) fn twin_result(
 }
 
 /// Any `…/result` that reports a failure.
-pub(super) fn failure(event_id: &str, failure: &Failure, now_ms: i64) -> Vec<u8> {
+pub(super) fn failure(event_id: &str, failure: &Refusal, now_ms: i64) -> Vec<u8> {
     bytes(
         &json!({"event_id": event_id, "timestamp": now_ms, "code": failure.code, "reason": failure.reason}),
     )

@@ -8,7 +8,7 @@ use std::sync::{
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use longshore_twin::Message as Told;
+use longshore_twin::Message;
 use longshore_types::{
     NodeName, Topic,
     topic::{DeviceEvent, NodeEvent},
@@ -27,10 +27,10 @@ const ROOM: usize = QUEUE / 2;
 
 /// Something to publish.
 #[derive(Debug)]
-pub(super) enum Message {
+pub(super) enum Publication {
     /// By the twin engine. A batch is formatted and of QoS 0; changes and
     /// membership become KubeEdge's messages here, of QoS 1.
-    Told(Told),
+    Told(Message),
     /// An answer, QoS 1.
     Answer { topic: String, payload: Vec<u8> },
     /// A formatted payload, QoS 1, retained.
@@ -53,7 +53,7 @@ pub(super) struct Packet {
 /// Puts messages into the queue; never waits, except for answers.
 #[derive(Debug, Clone)]
 pub(super) struct Outgoing {
-    queue: mpsc::Sender<Message>,
+    queue: mpsc::Sender<Publication>,
     bytes: Arc<AtomicUsize>,
     counters: Arc<BusCounters>,
 }
@@ -61,7 +61,7 @@ pub(super) struct Outgoing {
 /// Where a broker takes messages from.
 #[derive(Debug)]
 pub(super) struct Queue {
-    messages: mpsc::Receiver<Message>,
+    messages: mpsc::Receiver<Publication>,
     bytes: Arc<AtomicUsize>,
 }
 
@@ -80,7 +80,7 @@ pub(super) fn channel(counters: Arc<BusCounters>) -> (Outgoing, Queue) {
 
 impl Queue {
     /// The next message; `None` when there will never be another.
-    pub(super) async fn recv(&mut self) -> Option<Message> {
+    pub(super) async fn recv(&mut self) -> Option<Publication> {
         let message = self.messages.recv().await?;
         self.bytes.fetch_sub(message.size(), Ordering::Relaxed);
         Some(message)
@@ -94,15 +94,15 @@ impl Outgoing {
     }
 
     /// What there is no room for is dropped and counted.
-    pub(super) fn send(&self, message: Told) {
-        if !self.put(Message::Told(message)) {
+    pub(super) fn send(&self, message: Message) {
+        if !self.put(Publication::Told(message)) {
             BusCounters::add(&self.counters.dropped);
         }
     }
 
     /// Waits for room: who asks may be made to wait, the twin engine may not.
     pub(super) async fn answer(&self, topic: String, payload: Vec<u8>) {
-        let message = Message::Answer { topic, payload };
+        let message = Publication::Answer { topic, payload };
         self.bytes.fetch_add(message.size(), Ordering::Relaxed);
         // The receiver ends only with the bus itself.
         let _ = self.queue.send(message).await;
@@ -110,10 +110,10 @@ impl Outgoing {
 
     /// False when there is no room: who sends it tries again.
     pub(super) fn retained(&self, topic: Arc<str>, payload: Bytes) -> bool {
-        self.put(Message::Retained { topic, payload })
+        self.put(Publication::Retained { topic, payload })
     }
 
-    fn put(&self, message: Message) -> bool {
+    fn put(&self, message: Publication) -> bool {
         let size = message.size();
         let waiting = self.bytes.fetch_add(size, Ordering::Relaxed);
         let taken = waiting <= QUEUE_BYTES && self.queue.try_send(message).is_ok();
@@ -124,15 +124,15 @@ impl Outgoing {
     }
 }
 
-impl Message {
+impl Publication {
     /// Bytes of a payload that stands already.
     fn size(&self) -> usize {
         match self {
-            Self::Told(Told::Batch { payload, .. }) | Self::Retained { payload, .. } => {
+            Self::Told(Message::Batch { payload, .. }) | Self::Retained { payload, .. } => {
                 payload.len()
             }
             Self::Answer { payload, .. } => payload.len(),
-            Self::Told(Told::Changed(_) | Told::Membership(_)) => 0,
+            Self::Told(Message::Changed(_) | Message::Membership(_)) => 0,
         }
     }
 
@@ -148,7 +148,7 @@ impl Message {
         let at_least_once =
             |topic: Topic, payload: Vec<u8>| Some(packet(topic.to_string(), payload.into()));
         match self {
-            Self::Told(Told::Batch { topic, payload }) => {
+            Self::Told(Message::Batch { topic, payload }) => {
                 packets[0] = Some(Packet {
                     topic: topic.as_ref().to_owned(),
                     payload,
@@ -162,7 +162,7 @@ impl Message {
                     ..packet(topic.as_ref().to_owned(), payload)
                 });
             }
-            Self::Told(Told::Changed(change)) => {
+            Self::Told(Message::Changed(change)) => {
                 packets[0] = at_least_once(
                     Topic::device(&change.device, DeviceEvent::TwinUpdateDocument),
                     kubeedge::document(&change, now_ms),
@@ -174,7 +174,7 @@ impl Message {
                     )
                 });
             }
-            Self::Told(Told::Membership(change)) => {
+            Self::Told(Message::Membership(change)) => {
                 packets[0] = at_least_once(
                     Topic::node(node.clone(), NodeEvent::MembershipUpdated),
                     kubeedge::membership_updated(&change, now_ms),

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::{
     BusCounters, calls,
-    kubeedge::{self, Failure, Request},
+    kubeedge::{self, Refusal, Request},
     outgoing::Outgoing,
 };
 use crate::twin::TwinHandle;
@@ -154,7 +154,7 @@ impl Responder {
     /// The topic and payload of the answer, and whether it is a refusal.
     async fn answer(&self, request: Request) -> (Option<Topic>, Vec<u8>, bool) {
         let now_ms = longshore_process::clock::now_ms();
-        let finish = |topic: Topic, event_id: &str, result: Result<Vec<u8>, Failure>| match result {
+        let finish = |topic: Topic, event_id: &str, result: Result<Vec<u8>, Refusal>| match result {
             Ok(payload) => (Some(topic), payload, false),
             Err(failure) => (
                 Some(topic),
@@ -178,7 +178,7 @@ impl Responder {
             } => {
                 let topic = Topic::device(&device, DeviceEvent::TwinUpdateResult);
                 let result = match updates {
-                    Err(reason) => Err(Failure { code: 400, reason }),
+                    Err(reason) => Err(Refusal { code: 400, reason }),
                     Ok(updates) => {
                         let names: Vec<String> = updates
                             .iter()
@@ -191,7 +191,7 @@ impl Responder {
                                 Some(&names),
                                 now_ms,
                             )),
-                            Err(error) => Err(Failure {
+                            Err(error) => Err(Refusal {
                                 code: error.code,
                                 reason: error.reason,
                             }),
@@ -232,12 +232,12 @@ impl Responder {
         state: Result<longshore_types::report::DeviceState, String>,
         event_id: &str,
         now_ms: i64,
-    ) -> Result<Vec<u8>, Failure> {
-        let state = state.map_err(|reason| Failure { code: 400, reason })?;
+    ) -> Result<Vec<u8>, Refusal> {
+        let state = state.map_err(|reason| Refusal { code: 400, reason })?;
         self.twin
             .set_state(device.clone(), state)
             .await
-            .map_err(|error| Failure {
+            .map_err(|error| Refusal {
                 code: error.code,
                 reason: error.reason,
             })?;
@@ -250,8 +250,8 @@ impl Responder {
         Ok(kubeedge::state_result(event_id, &twin, now_ms))
     }
 
-    fn unknown(&self, device: &str) -> Failure {
-        Failure {
+    fn unknown(&self, device: &str) -> Refusal {
+        Refusal {
             code: 404,
             reason: format!("device {device} is not on node {}", self.node),
         }

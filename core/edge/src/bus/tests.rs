@@ -2,7 +2,7 @@
 
 use std::{
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -17,8 +17,9 @@ use longshore_types::{
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-use super::{Bus, BusMode, EmbeddedOptions, ExternalOptions, KubeEdgeTopics, User, kubeedge};
+use super::{Bus, kubeedge};
 use crate::{
+    config::{BusMode, EmbeddedOptions, ExternalOptions, KubeEdgeTopics, User},
     ports::BusPort,
     twin::{self, Request},
 };
@@ -342,13 +343,14 @@ async fn an_event_is_there_for_who_comes_later_until_it_is_taken_back() {
     let early = lines(subscribe(broker.port, "longshore/+/+/event/+", 1, &[])).await;
     assert_eq!(early, [(topic.to_string(), json!({"active": true}))]);
     assert!(broker.bus.retain(topic.clone(), bytes::Bytes::new()));
-    // What is sent after it comes first to a client that subscribes now.
     let next: Arc<str> = "longshore/default/boiler/event/next".into();
     assert!(
         broker
             .bus
             .retain(next.clone(), bytes::Bytes::from_static(b"{}"))
     );
+    let published = || broker.bus.counters().published.load(Relaxed);
+    until("all three to be published", || published() == 3).await;
     let late = lines(subscribe(broker.port, "longshore/+/+/event/+", 1, &[])).await;
     assert_eq!(late, [(next.to_string(), json!({}))]);
     let refused = publish(broker.port, &topic, "{}", &["-V", "5"]);

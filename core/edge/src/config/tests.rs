@@ -1,7 +1,6 @@
 use std::path::Path;
 
-use super::Config;
-use crate::bus::BusMode;
+use super::{BusMode, Config};
 
 fn faults(text: &str) -> Vec<String> {
     Config::parse(text, Path::new("/etc/longshore"))

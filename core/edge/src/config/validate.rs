@@ -6,14 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use longshore_host::Isolation;
 use longshore_process::config::Section;
 use longshore_types::NodeName;
 
 use super::{
-    Config, DEFAULT_BUS_LISTEN, DEFAULT_METRICS_LISTEN, DEFAULT_OUTBOX_MIB, DEFAULT_STATE_DIR,
-    HubConfig, Isolation, MapperConfig,
+    BusMode, Config, DEFAULT_BUS_LISTEN, DEFAULT_METRICS_LISTEN, DEFAULT_OUTBOX_MIB,
+    DEFAULT_STATE_DIR, EmbeddedOptions, ExternalOptions, HubConfig, KubeEdgeTopics, MapperConfig,
+    TlsOptions, User,
 };
-use crate::bus::{BusMode, EmbeddedOptions, ExternalOptions, KubeEdgeTopics, TlsOptions, User};
 
 /// Takes the file apart. None only where a fault was noted.
 pub(super) fn config(root: &mut Section) -> Option<Config> {

@@ -12,124 +12,13 @@ use longshore_sqlite::{Answer, Job, SqlError, Writer};
 use longshore_twin::{DesiredRow, TwinBlob};
 use tokio::sync::watch;
 
-use super::{StoreError, StoreHealth, objects, outbox, schema, telemetry, twins};
-
-/// Who gave an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Source {
-    /// The hub. Wins over the others on the same name.
-    Hub,
-    /// A manifest in the node's own folder.
-    Manifest,
-}
-
-/// Kind, namespace and name of an object.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ObjectKey {
-    /// `Device`, `DeviceModel` …
-    pub kind: String,
-    /// Namespace; empty for objects without one.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-}
-
-/// An object as it was given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Object {
-    /// Which.
-    pub key: ObjectKey,
-    /// The API server's uid; empty for manifests.
-    pub uid: String,
-    /// The API server's resource version; empty for manifests.
-    pub resource_version: String,
-    /// Who gave it.
-    pub source: Source,
-    /// The whole object.
-    pub json: String,
-}
-
-/// One step of an [`Apply`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// Create or replace.
-    Put {
-        /// Which.
-        key: ObjectKey,
-        /// See [`Object::uid`].
-        uid: String,
-        /// See [`Object::resource_version`].
-        resource_version: String,
-        /// The whole object.
-        json: String,
-    },
-    /// Delete; it may be absent.
-    Delete(ObjectKey),
-}
-
-/// Where in the hub's log of this node the store stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HubPosition {
-    /// Which log: a new hub database is another log.
-    pub log: String,
-    /// The last change of that log which is applied.
-    pub revision: u64,
-}
-
-/// Objects that are applied in one transaction.
-#[derive(Debug, Clone)]
-pub struct Apply {
-    /// Who gives them.
-    pub source: Source,
-    /// The position that they lead to.
-    pub position: Option<HubPosition>,
-    /// A snapshot: whatever else there is of this source is deleted.
-    pub replace: bool,
-    /// In order.
-    pub changes: Vec<Change>,
-}
-
-/// What may happen to a record while it waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RecordClass {
-    /// Only the latest of its key counts: it replaces one that still waits.
-    Latest(String),
-    /// Each counts, up to the budget; then the oldest are dropped and counted.
-    /// Goes on a lane of its own.
-    Telemetry,
-    /// Each counts, always.
-    Confirmation,
-}
-
-/// A record for the hub.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewRecord {
-    /// What may happen to it while it waits.
-    pub class: RecordClass,
-    /// The encoded record; the store does not look into it.
-    pub payload: Vec<u8>,
-}
-
-/// A record that is being handed out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutboxRecord {
-    /// Its number on its lane, never used twice within an [`StoreHandle::epoch`];
-    /// gapless from 1 on where it is live.
-    pub sequence: u64,
-    /// The encoded record.
-    pub payload: Vec<u8>,
-}
-
-/// How much waits for the hub.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct OutboxSize {
-    /// Records, handed out or not.
-    pub records: u64,
-    /// Bytes of payload.
-    pub bytes: u64,
-    /// Telemetry dropped since start because the budget was used up.
-    pub dropped: u64,
-}
+use super::{
+    StoreError, StoreHealth,
+    objects::{self, Apply, HubPosition, Object},
+    outbox,
+    records::{NewRecord, OutboxRecord, OutboxSize},
+    schema, telemetry, twins,
+};
 
 /// Signals of what was committed.
 struct Signals {
@@ -371,11 +260,5 @@ impl fmt::Debug for StoreHandle {
             .field("path", &self.path())
             .field("epoch", &self.epoch)
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for ObjectKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
     }
 }

@@ -2,9 +2,72 @@
 
 use std::collections::BTreeSet;
 
+pub use longshore_link::ObjectKey;
 use longshore_sqlite::{Connection, OptionalExtension, Row, SqlError, params};
 
-use super::handle::{Apply, Change, HubPosition, Object, ObjectKey, Source};
+/// Who gave an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// The hub. Wins over the others on the same name.
+    Hub,
+    /// A manifest in the node's own folder.
+    Manifest,
+}
+
+/// An object as it was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Which.
+    pub key: ObjectKey,
+    /// The API server's uid; empty for manifests.
+    pub uid: String,
+    /// The API server's resource version; empty for manifests.
+    pub resource_version: String,
+    /// Who gave it.
+    pub source: Source,
+    /// The whole object.
+    pub json: String,
+}
+
+/// One step of an [`Apply`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Create or replace.
+    Put {
+        /// Which.
+        key: ObjectKey,
+        /// See [`Object::uid`].
+        uid: String,
+        /// See [`Object::resource_version`].
+        resource_version: String,
+        /// The whole object.
+        json: String,
+    },
+    /// Delete; it may be absent.
+    Delete(ObjectKey),
+}
+
+/// Where in the hub's log of this node the store stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubPosition {
+    /// Which log: a new hub database is another log.
+    pub log: String,
+    /// The last change of that log which is applied.
+    pub revision: u64,
+}
+
+/// Objects that are applied in one transaction.
+#[derive(Debug, Clone)]
+pub struct Apply {
+    /// Who gives them.
+    pub source: Source,
+    /// The position that they lead to.
+    pub position: Option<HubPosition>,
+    /// A snapshot: whatever else there is of this source is deleted.
+    pub replace: bool,
+    /// In order.
+    pub changes: Vec<Change>,
+}
 
 fn number(source: Source) -> i64 {
     match source {

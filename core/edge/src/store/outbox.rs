@@ -7,7 +7,7 @@
 use longshore_sqlite::{Connection, SqlError, params};
 
 use super::{
-    handle::{NewRecord, OutboxRecord, OutboxSize, RecordClass},
+    records::{NewRecord, OutboxRecord, OutboxSize, RecordClass, fits},
     telemetry,
 };
 
@@ -53,23 +53,13 @@ pub(super) fn put(
         };
         if let Some(key) = key {
             for length in replace.query_map([key], |row| row.get::<_, i64>(0))? {
-                forget(size, length?);
+                size.forget(length?);
             }
         }
         insert.execute(params![class, key, record.payload])?;
     }
     while size.bytes > budget && telemetry::drop_oldest(connection, size)? {}
     Ok(())
-}
-
-/// Whether a payload may follow so many others: the first always, so that
-/// nothing is too large to go.
-pub(super) fn fits(max_records: usize, max_bytes: usize) -> impl FnMut(&[u8], usize) -> bool {
-    let mut bytes = 0;
-    move |payload, count| {
-        bytes += payload.len();
-        count == 0 || (count < max_records && bytes <= max_bytes)
-    }
 }
 
 pub(super) fn take(
@@ -141,12 +131,7 @@ pub(super) fn acknowledge(
     let mut statement = connection
         .prepare_cached("DELETE FROM outbox WHERE sequence <= ?1 RETURNING length(payload)")?;
     for length in statement.query_map([through as i64], |row| row.get::<_, i64>(0))? {
-        forget(size, length?);
+        size.forget(length?);
     }
     Ok(())
-}
-
-pub(super) fn forget(size: &mut OutboxSize, length: i64) {
-    size.records = size.records.saturating_sub(1);
-    size.bytes = size.bytes.saturating_sub(length as u64);
 }

@@ -11,10 +11,7 @@
 
 use longshore_sqlite::{Connection, SqlError, params};
 
-use super::{
-    handle::{OutboxRecord, OutboxSize},
-    outbox::{fits, forget},
-};
+use super::records::{OutboxRecord, OutboxSize, fits};
 
 /// Of so many records the oldest are dropped at once.
 const DROPPED_AT_ONCE: i64 = 64;
@@ -40,7 +37,7 @@ pub(super) fn drop_oldest(
     let mut any = false;
     let dropped = params![handed_out as i64, DROPPED_AT_ONCE];
     for length in statement.query_map(dropped, |row| row.get::<_, i64>(0))? {
-        forget(size, length?);
+        size.forget(length?);
         size.dropped += 1;
         any = true;
     }
@@ -93,7 +90,7 @@ pub(super) fn acknowledge(
     let mut statement = connection
         .prepare_cached("DELETE FROM telemetry WHERE id <= ?1 RETURNING length(payload)")?;
     for length in statement.query_map([through as i64], |row| row.get::<_, i64>(0))? {
-        forget(size, length?);
+        size.forget(length?);
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{SpawnError, logs, spawner};
 use crate::{
-    mapper::{HostOptions, MapperSpec},
+    spec::{HostOptions, MapperSpec},
     stats::Counters,
     sys,
     wire::{self, FromMapper, ToMapper},

@@ -20,8 +20,8 @@ use crate::{
     batch::Batch,
     child,
     gather::{Emitted, Gatherer},
-    mapper::MapperSpec,
     offer::Sink,
+    spec::MapperSpec,
     stats::Counters,
     wire::{self, FromMapper, ToMapper},
 };

@@ -7,7 +7,7 @@ use super::{
     lexer::error,
     parser::{Kind, Node, Operator},
 };
-use crate::device::PropertyType;
+use crate::property_type::PropertyType;
 
 /// The type of a value that is not known yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

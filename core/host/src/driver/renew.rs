@@ -16,14 +16,15 @@ use tokio::{
     task::{JoinError, JoinHandle},
 };
 
+use super::Driver;
 use crate::{
     batch::CompletionRef,
     command::{Command, CommandKind, Status},
     copies::{Copies, Edition, Identity, Rejected, TakeError, take},
-    driver::Driver,
+    event::Refused,
     inspect::{Descriptor, InspectError},
-    mapper::{HostOptions, Isolation, MapperSpec, Refused},
     peer::{Peer, write_line},
+    spec::{HostOptions, Isolation, MapperSpec},
     supervise::{Input, State},
     wire::FromMapper,
 };

@@ -13,7 +13,7 @@ const MOST_CLIENTS: usize = 1024;
 
 /// The subscriptions of the embedded broker's clients.
 #[derive(Debug, Default)]
-pub(super) struct Interest {
+pub(super) struct Subscriptions {
     version: AtomicU64,
     clients: RwLock<HashMap<Box<str>, Client>>,
 }
@@ -28,7 +28,7 @@ struct Client {
     clean: bool,
 }
 
-impl Interest {
+impl Subscriptions {
     /// Changes with each change of the subscriptions.
     pub(super) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
@@ -175,30 +175,30 @@ mod tests {
 
     #[test]
     fn a_clean_session_ends_with_its_connection_and_a_kept_one_does_not() {
-        let interest = Interest::default();
-        interest.connected("clean", true);
-        interest.subscribed("clean", ["a/#"].into_iter());
-        assert!(interest.matches("a/b"));
-        interest.disconnected("clean");
-        assert!(!interest.matches("a/b"));
+        let subscriptions = Subscriptions::default();
+        subscriptions.connected("clean", true);
+        subscriptions.subscribed("clean", ["a/#"].into_iter());
+        assert!(subscriptions.matches("a/b"));
+        subscriptions.disconnected("clean");
+        assert!(!subscriptions.matches("a/b"));
 
-        interest.connected("kept", false);
+        subscriptions.connected("kept", false);
         assert!(
-            interest.matches("anything"),
+            subscriptions.matches("anything"),
             "its old subscriptions are not known"
         );
-        interest.connected("kept", true);
-        interest.subscribed("kept", ["b"].into_iter());
-        interest.connected("kept", false);
-        interest.disconnected("kept");
-        assert!(interest.matches("b") && !interest.matches("anything"));
+        subscriptions.connected("kept", true);
+        subscriptions.subscribed("kept", ["b"].into_iter());
+        subscriptions.connected("kept", false);
+        subscriptions.disconnected("kept");
+        assert!(subscriptions.matches("b") && !subscriptions.matches("anything"));
     }
 
     #[test]
     fn each_change_has_a_version() {
-        let interest = Interest::default();
-        let before = interest.version();
-        interest.subscribed("a", ["x"].into_iter());
-        assert_ne!(interest.version(), before);
+        let subscriptions = Subscriptions::default();
+        let before = subscriptions.version();
+        subscriptions.subscribed("a", ["x"].into_iter());
+        assert_ne!(subscriptions.version(), before);
     }
 }
