@@ -47,18 +47,10 @@ use self::{
 };
 use super::{
     blob::SavedDevice,
+    now::Now,
     outputs::{DesiredRow, Interest, Message, Outputs, TwinBlob},
     stats::EngineStats,
 };
-
-/// The time, twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Now {
-    /// Since start; never goes back.
-    pub ms: u64,
-    /// Wall clock, milliseconds since 1970.
-    pub unix_ms: i64,
-}
 
 /// What the engine is told of a mapper once.
 #[derive(Debug, Clone, PartialEq, Eq)]

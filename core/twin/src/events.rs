@@ -7,7 +7,7 @@
 
 use longshore_types::event::EventRule;
 
-use super::engine::Now;
+use super::now::Now;
 
 /// An event and how it stands.
 #[derive(Debug)]

@@ -33,13 +33,16 @@ mod desired;
 mod engine;
 mod events;
 mod format;
+mod now;
 mod outputs;
+mod planned;
 mod point;
 mod reconcile;
 mod rules;
 mod stats;
 
-pub use engine::{Engine, MapperInfo, Now};
+pub use engine::{Engine, MapperInfo};
+pub use now::Now;
 pub use outputs::{
     DesiredRow, DeviceChange, Interest, LocalUpdate, MembershipChange, Message, Nobody, Outputs,
     PropertyChange, Retained, TwinBlob, UpdateError,

@@ -5,32 +5,18 @@
 //! object and model are as before is passed over, which keeps a pass over
 //! 10,000 devices cheap.
 
-use std::{
-    collections::{HashMap, HashSet, hash_map::DefaultHasher},
-    hash::{Hash, Hasher},
-};
+use std::collections::{HashMap, HashSet};
 
 use longshore_types::{Device, DeviceModel, DeviceName, EffectiveDevice, NodeName};
 
-use super::engine::{Engine, Now};
+use super::{
+    engine::Engine,
+    now::Now,
+    planned::{Planned, hash},
+};
 
 /// The kinds that the engine acts on; a change of another one does not wake it.
 pub const KINDS: &[&str] = &["Device", "DeviceModel"];
-
-/// What a Device object comes to.
-#[derive(Debug)]
-pub(crate) enum Planned {
-    /// As before.
-    Same,
-    /// To be served.
-    Serve(Box<EffectiveDevice>),
-    /// Not usable as a whole: one word, and the text for people.
-    Broken {
-        uid: String,
-        reason: &'static str,
-        message: String,
-    },
-}
 
 /// An object of the store.
 #[derive(Debug, Clone, Copy)]
@@ -211,11 +197,4 @@ struct ReferenceSpec {
 struct ReferenceName {
     #[serde(default)]
     name: String,
-}
-
-/// Fingerprints live only as long as the process, so any hasher will do.
-pub(crate) fn hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }

@@ -20,6 +20,7 @@ const WITHOUT_CIRCLES: &[&str] = &[
     "core/objects",
     "core/process",
     "core/sqlite",
+    "core/twin",
     "core/types",
 ];
 

@@ -13,7 +13,7 @@ use crate::{
     blob::SavedDevice,
     desired::Event,
     outputs::{MembershipChange, Message, TwinBlob},
-    reconcile::{Planned, hash},
+    planned::{Planned, hash},
 };
 
 impl Engine {

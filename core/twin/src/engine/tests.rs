@@ -98,7 +98,7 @@ impl Stored {
 }
 
 fn fingerprint(device: &[u8], uid: &str, model: Option<&[u8]>) -> u64 {
-    crate::reconcile::hash(&(device, uid, model)).max(1)
+    crate::planned::hash(&(device, uid, model)).max(1)
 }
 
 /// An engine, its world, and a hand-driven clock.
