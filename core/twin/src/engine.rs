@@ -13,6 +13,7 @@
 //! | [`Desires`] | desired values: who waits for something, who counts where two speak |
 //! | [`Calls`] | the calls of methods that run, and where each is |
 //! | [`Due`] | reports, snapshots, stale values and events: what is due when |
+//! | [`History`] | samples for the hub, until there are enough of them for a record |
 //!
 //! The other modules are [`Engine`]'s own: each takes one kind of event to the
 //! parts, and what follows from it to the outputs. An id that leads nowhere
@@ -30,6 +31,7 @@ mod devices;
 mod due;
 mod events;
 mod fleet;
+mod history;
 mod links;
 mod mappers;
 mod methods;
@@ -43,7 +45,8 @@ mod writes;
 use std::{collections::HashMap, sync::Arc};
 
 use self::{
-    calls::Calls, dangling::Dangling, desires::Desires, due::Due, fleet::Fleet, links::Links,
+    calls::Calls, dangling::Dangling, desires::Desires, due::Due, fleet::Fleet, history::History,
+    links::Links,
 };
 use super::{
     blob::SavedDevice,
@@ -71,6 +74,7 @@ pub struct Engine {
     desires: Desires,
     calls: Calls,
     due: Due,
+    history: History,
     dangling: Arc<Dangling>,
     /// Values from a former life, by device, until it comes.
     saved: HashMap<String, SavedDevice>,
@@ -94,6 +98,7 @@ impl Engine {
             desires: Desires::default(),
             calls: Calls::default(),
             due: Due::new(reports),
+            history: History::new(reports),
             dangling,
             saved: HashMap::new(),
             bus_was_ready: false,
@@ -122,12 +127,21 @@ impl Engine {
 
     /// What is to be carried out since the last call.
     pub fn take_outputs(&mut self) -> Outputs {
-        std::mem::take(&mut self.out)
+        let mut out = std::mem::take(&mut self.out);
+        out.samples = self.history.take();
+        out
     }
 
-    /// Whether there is a link now: reports are rarer without.
+    /// Gives out all samples with the next outputs, however young they are.
+    pub fn close_history(&mut self) {
+        self.history.close_all();
+    }
+
+    /// Whether there is a link now: reports and records of samples are rarer
+    /// without.
     pub fn set_linked(&mut self, linked: bool) {
         self.due.set_linked(linked);
+        self.history.set_linked(linked);
     }
 
     /// What was counted since start, and what is held now. Only the caller
@@ -139,6 +153,7 @@ impl Engine {
             properties: properties as u64,
             unsettled: self.desires.len() as u64,
             unsaved: unsaved as u64,
+            history_unsaved: self.history.len() as u64,
             never_given: self.dangling.count_of_mappers(),
             dangling: self.dangling.count(),
             ..self.counters.clone()
@@ -161,6 +176,7 @@ impl Engine {
         self.scan_stale(now);
         self.tick_outages(now);
         self.tick_events(now);
+        self.history.tick(now.ms);
         self.pump(now);
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use longshore_types::{
-    DeviceName,
+    DeviceName, DeviceSamples,
     command::Command,
     report::{DeviceReport, PropertyReport},
 };
@@ -50,6 +50,8 @@ pub struct Outputs {
     pub desired: Vec<DesiredRow>,
     /// Rows to delete: devices that are gone.
     pub forgotten: Vec<TwinBlob>,
+    /// Samples for the hub, of each device in their order. Each of them counts.
+    pub samples: Vec<DeviceSamples>,
     /// Calls that ended, by the number that [`crate::Engine::call`] gave.
     pub calls: Vec<(u64, Result<serde_json::Value, UpdateError>)>,
 }

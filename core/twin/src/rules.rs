@@ -28,6 +28,8 @@ pub(crate) struct Rules {
     pub(crate) unit: String,
     pub(crate) policy: PropertyPolicy,
     pub(crate) report_to_cloud: bool,
+    /// What is reported is kept for the hub's history.
+    pub(crate) has_history: bool,
     /// A raw floating point number has 32 bits.
     pub(crate) single: bool,
     /// The raw value is whole by its configuration.
@@ -85,6 +87,7 @@ impl Rules {
             maximum: property.maximum,
             unit: property.unit.clone(),
             report_to_cloud: property.report_to_cloud,
+            has_history: policy.history && property.report_to_cloud,
             single: raw_type == "float32"
                 || (raw_type != "float64" && property.value_type == PropertyType::Float),
             raw_whole: match raw_type {

@@ -31,6 +31,13 @@ pub struct EngineStats {
     pub calls: u64,
     /// Calls that failed.
     pub calls_failed: u64,
+    /// Samples kept for the hub's history.
+    pub history: u64,
+    /// Those of them that were not given out; the caller adds what it did not
+    /// save yet.
+    pub history_unsaved: u64,
+    /// Samples that were too large; the caller adds what it could not save.
+    pub history_dropped: u64,
     /// Points, devices and commands that a mapper named though it was never
     /// given them or had ended them: bugs of mappers. The log names them.
     pub never_given: u64,

@@ -56,6 +56,8 @@ pub struct PropertyPolicy {
     pub bad_when: Option<Expression>,
     /// Each reading is reported.
     pub report_always: bool,
+    /// What is reported is kept for the hub's history.
+    pub history: bool,
     /// How its values come; the mapper's.
     pub sampling: Sampling,
     /// Properties of one group are read and reported together.

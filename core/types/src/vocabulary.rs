@@ -124,6 +124,7 @@ pub const PROPERTY_KEYS: &[Key] = &[
     key("report.deadband", "see `deadband`", "0", "0.2", "see `deadband`"),
     key("report.minInterval", "duration", "0", "1s", "see `minInterval`"),
     key("report.maxInterval", "duration", "1 minute", "5m", "see `maxInterval`"),
+    key("report.history", "true or false", "false", "true", "everything that is reported of it, bad and stale values too, is kept for the hub and reaches it in order and once, also what was read while the link was down"),
     key("deadband", "number, or `{abs, percent}`", "0", "0.2", "smaller changes are not reported"),
     key("deadband.abs", "number", "0", "0.2", "in the twin's unit"),
     key("deadband.percent", "number", "0", "1", "in percent of the last report"),

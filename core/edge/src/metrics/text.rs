@@ -127,6 +127,24 @@ async fn twins(page: &mut Page, sources: &Sources) {
         stats.calls_failed,
     );
     page.one(
+        "longshore_history_samples_total",
+        "counter",
+        "Samples kept for the hub's history",
+        stats.history,
+    );
+    page.one(
+        "longshore_history_unsaved",
+        "gauge",
+        "Samples of them that are not on the disk yet",
+        stats.history_unsaved,
+    );
+    page.one(
+        "longshore_history_dropped_total",
+        "counter",
+        "Samples dropped before they were on the disk",
+        stats.history_dropped,
+    );
+    page.one(
         "longshore_desired_unsettled",
         "gauge",
         "Desired values on their way",
@@ -242,7 +260,7 @@ fn store(page: &mut Page, sources: &Sources) {
     page.one(
         "longshore_outbox_dropped_total",
         "counter",
-        "Telemetry dropped for want of room",
+        "Records of samples dropped for want of room",
         size.dropped,
     );
     page.one(

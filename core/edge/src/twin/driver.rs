@@ -8,7 +8,9 @@ use std::{
 
 use longshore_host::{Batch, MapperEvent, MapperState};
 use longshore_process::Stop;
-use longshore_twin::{Engine, KINDS, MapperInfo, Now, Reading, Reconciliation, UpdateError};
+use longshore_twin::{
+    Engine, EngineStats, KINDS, MapperInfo, Now, Reading, Reconciliation, UpdateError,
+};
 use longshore_types::{NodeName, command::Command};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -103,6 +105,7 @@ pub async fn run(parts: Parts, mut stop: Stop) {
     driver.work(&mut stop).await;
     let now = driver.now();
     driver.engine.tick(now);
+    driver.engine.close_history();
     // Commands would find no mapper any more.
     drop(driver.hand_out());
     driver.saver.finish(&mut driver.engine, now).await;
@@ -395,8 +398,16 @@ impl Driver {
                 Ok(number) => drop(self.calls.insert(number, reply)),
                 Err(error) => drop(reply.send(Err(error))),
             },
-            Request::Stats { reply } => drop(reply.send(self.engine.stats(self.saver.unsaved()))),
+            Request::Stats { reply } => drop(reply.send(self.stats())),
         }
+    }
+
+    fn stats(&self) -> EngineStats {
+        let mut stats = self.engine.stats(self.saver.unsaved());
+        let (unsaved, dropped) = self.saver.samples();
+        stats.history_unsaved += unsaved;
+        stats.history_dropped += dropped;
+        stats
     }
 
     /// Takes to the bus what the engine has for it.
@@ -417,7 +428,8 @@ impl Driver {
                 self.engine.not_retained(retained);
             }
         }
-        self.saver.queue(outputs.desired, outputs.forgotten);
+        self.saver
+            .queue(outputs.desired, outputs.forgotten, outputs.samples);
         for (number, result) in outputs.calls {
             if let Some(reply) = self.calls.remove(&number) {
                 // Whoever called may not wait any more.

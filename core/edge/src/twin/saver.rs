@@ -2,13 +2,16 @@
 //! a time. What the store cannot take now stays dirty in the engine and comes
 //! again: a full disk costs nothing but time.
 
+mod samples;
+
 use std::collections::BTreeMap;
 
 use longshore_link::Up;
 use longshore_twin::{DesiredRow, Engine, Now, TwinBlob};
-use longshore_types::report::DeviceReport;
+use longshore_types::{DeviceSamples, report::DeviceReport};
 use tokio::sync::oneshot::error::TryRecvError;
 
+use self::samples::Samples;
 use crate::store::{Answer, NewRecord, RecordClass, StoreError, StoreHandle};
 
 /// Devices of one job.
@@ -24,6 +27,7 @@ pub(crate) struct Saver {
     desired: Option<(Answer<()>, Vec<DesiredRow>)>,
     snapshots: Option<(Answer<()>, Vec<u32>, Vec<TwinBlob>)>,
     reports: Option<(Answer<()>, Vec<u32>)>,
+    samples: Samples,
     pause_until: u64,
 }
 
@@ -36,12 +40,19 @@ impl Saver {
             desired: None,
             snapshots: None,
             reports: None,
+            samples: Samples::default(),
             pause_until: 0,
         }
     }
 
-    /// Takes rows over; they are kept until the store has them.
-    pub(crate) fn queue(&mut self, desired: Vec<DesiredRow>, forgotten: Vec<TwinBlob>) {
+    /// Takes rows and samples over; they are kept until the store has them.
+    pub(crate) fn queue(
+        &mut self,
+        desired: Vec<DesiredRow>,
+        forgotten: Vec<TwinBlob>,
+        samples: Vec<DeviceSamples>,
+    ) {
+        self.samples.queue(samples);
         self.waiting.extend(
             desired
                 .into_iter()
@@ -53,6 +64,12 @@ impl Saver {
     /// Rows that are not on the disk yet.
     pub(crate) fn unsaved(&self) -> usize {
         self.waiting.len() + self.desired.as_ref().map_or(0, |(_, rows)| rows.len())
+    }
+
+    /// Samples that are not on the disk yet, and those that were dropped since
+    /// the store took none.
+    pub(crate) fn samples(&self) -> (u64, u64) {
+        (self.samples.unsaved(), self.samples.dropped())
     }
 
     /// Collects answers and hands out what is due.
@@ -72,7 +89,8 @@ impl Saver {
             }
             self.collect(engine, now);
             self.start(engine, now, true);
-            if self.desired.is_none() && self.snapshots.is_none() && self.reports.is_none() {
+            let rows = self.desired.is_none() && self.snapshots.is_none();
+            if rows && self.reports.is_none() && self.samples.is_empty() {
                 return;
             }
         }
@@ -123,6 +141,9 @@ impl Saver {
                 engine.report_again(&ids, now.ms + PAUSE_MS);
             }
         }
+        if let Some(result) = self.samples.collect() {
+            self.failed(result, now);
+        }
     }
 
     fn failed(&mut self, result: Result<(), StoreError>, now: Now) -> bool {
@@ -147,9 +168,10 @@ impl Saver {
                 .collect();
             match self.store.try_save_desired(rows.clone()) {
                 Ok(answer) => self.desired = Some((answer, rows)),
-                Err(_) => self.queue(rows, Vec::new()),
+                Err(_) => self.queue(rows, Vec::new(), Vec::new()),
             }
         }
+        self.samples.start(&self.store);
         if self.snapshots.is_none() {
             let due = engine.due_snapshots(now, DEVICES, all);
             let forgotten = std::mem::take(&mut self.forgotten);

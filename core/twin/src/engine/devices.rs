@@ -85,6 +85,7 @@ impl Engine {
         self.desires.take_saved(name.as_str());
         self.out.forgotten.push(forgotten(name.to_string()));
         self.due.forget(id);
+        self.history.close(id);
         let change = MembershipChange::Removed(name.clone());
         self.messages.push(Message::Membership(change));
     }

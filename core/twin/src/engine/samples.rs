@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use longshore_types::{
-    Quality, Value,
+    PropertySample, Quality, Value,
     report::{DeviceState, PropertyReport},
 };
 
-use super::{Engine, Now, standing::Reach};
+use super::{
+    Engine, Now,
+    history::{self, MOST_VALUE_BYTES},
+    standing::Reach,
+};
 use crate::{
     desired::Event,
     engine::view::shortened,
@@ -23,6 +27,7 @@ pub(super) struct Scratch {
     values: Vec<u8>,
     quality: Vec<u8>,
     changes: Vec<PropertyChange>,
+    history: Vec<PropertySample>,
     /// Points with a desired value that got a reading in this batch.
     desired: Vec<u32>,
     /// Points of groups that were read and are not reported by themselves.
@@ -120,6 +125,9 @@ impl Engine {
             return;
         }
         self.reported(id, group);
+        if self.fleet.point(id).rules.has_history {
+            self.note_history(group.device, id, reading.source_time_ns);
+        }
         if let Some(last) = last {
             self.note_change(group.device, id, last);
         }
@@ -146,7 +154,12 @@ impl Engine {
             let with = point.rules.policy.group.as_ref();
             if with.is_some_and(|with| groups.contains(with)) {
                 point.report_along(now_ms);
+                let time_ns = point.source_time_ns;
+                let has_history = point.rules.has_history;
                 self.reported(id, group);
+                if has_history {
+                    self.note_history(group.device, id, time_ns);
+                }
             }
         }
         self.scratch.along = along;
@@ -198,6 +211,56 @@ impl Engine {
         }
     }
 
+    /// Keeps what was reported of a property for the hub. Its time is that of
+    /// the source, or the present one where `time_ns` is 0.
+    fn note_history(&mut self, device: u32, id: u32, time_ns: i64) {
+        // The hub knows the devices that it gave, by their uid, and no others.
+        let of = self.fleet.device(device);
+        let of = of.filter(|of| self.history.is_wanted() && !of.uid.is_empty());
+        let (Some(of), Some((_, property))) = (of, self.fleet.place(device, id)) else {
+            return;
+        };
+        let point = self.fleet.point(id);
+        // A bad reading has no value: what stands there is an older one.
+        let value = point.value.as_ref();
+        let value = value.filter(|_| point.quality != Quality::Bad);
+        if history::size(value) > MOST_VALUE_BYTES {
+            let (device, property) = (&of.name, &**property);
+            // Once: it may come with each reading.
+            if self.counters.history_dropped == 0 {
+                tracing::warn!(%device, property, "values of more than 1 MiB are not kept for the hub's history");
+            }
+            self.counters.history_dropped += 1;
+            return;
+        }
+        let sample = PropertySample {
+            property: Arc::clone(property),
+            value: value.map(|value| shortened(value, point.rules.single)),
+            quality: point.quality,
+            reason: point.reason,
+            time_ms: time_ns / 1_000_000,
+        };
+        self.counters.history += 1;
+        self.scratch.history.push(sample);
+    }
+
+    #[cold]
+    fn keep_history(&mut self, device: u32, now: Now) {
+        let mut samples = std::mem::take(&mut self.scratch.history);
+        if let Some(of) = self.fleet.device(device) {
+            let timed = samples.drain(..).map(|mut sample| {
+                if sample.time_ms == 0 {
+                    sample.time_ms = now.unix_ms;
+                }
+                sample
+            });
+            let of = (&of.name, of.uid.as_str());
+            self.history.add(device, of, timed, now.ms);
+        }
+        samples.clear();
+        self.scratch.history = samples;
+    }
+
     fn begin_group(&mut self, device: u32, mapper: Option<usize>) -> Group {
         // A point that is free again has no device.
         let Some(entry) = self.fleet.device_mut_if_there(device) else {
@@ -226,6 +289,9 @@ impl Engine {
         }
         if !self.scratch.along.is_empty() || !self.scratch.groups.is_empty() {
             self.report_along(&mut group, now.ms as u32);
+        }
+        if !self.scratch.history.is_empty() {
+            self.keep_history(group.device, now);
         }
         if group.has_events {
             self.look_at_events(group.device, now);
@@ -359,11 +425,16 @@ impl Engine {
         }
         group.reported = true;
         group.time_ns = group.time_ns.max(point.source_time_ns);
+        let has_history = point.rules.has_history;
         if group.wants_batch {
             self.scratch
                 .quality
                 .extend_from_slice(point.fragment.as_bytes());
             self.scratch.quality.extend_from_slice(b"\"uncertain\",");
+        }
+        if has_history {
+            // Not the time of its last reading: it was good then.
+            self.note_history(group.device, id, 0);
         }
     }
 }

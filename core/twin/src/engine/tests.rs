@@ -5,6 +5,7 @@ mod desired;
 mod devices;
 mod events;
 mod groups;
+mod history;
 mod methods;
 mod users;
 
@@ -14,7 +15,7 @@ use std::sync::{
 };
 
 use longshore_types::{
-    DeviceName, NodeName, Quality, Reason, Value, ValueRef,
+    DeviceName, DeviceSamples, NodeName, Quality, Reason, Value, ValueRef,
     command::{Command, CommandKind, Status},
     device::{Condition, ConditionStatus, WriteState},
     report::{DeviceState, PropertyReport},
@@ -111,6 +112,7 @@ struct World {
     rows: Vec<DesiredRow>,
     forgotten: Vec<TwinBlob>,
     ended: Vec<(u64, Result<Json, UpdateError>)>,
+    history: Vec<DeviceSamples>,
 }
 
 fn mapper(name: &str) -> MapperInfo {
@@ -174,6 +176,7 @@ impl World {
             rows,
             forgotten,
             ended: Vec::new(),
+            history: Vec::new(),
         }
     }
 
@@ -222,6 +225,7 @@ impl World {
             .extend(out.commands.into_iter().map(|(_, command)| command));
         self.rows.extend(out.desired);
         self.ended.extend(out.calls);
+        self.history.extend(out.samples);
         self.forgotten.extend(out.forgotten);
         let dangling = self.engine.stats(0).dangling;
         assert_eq!(dangling, 0, "an id of the engine's own leads nowhere");

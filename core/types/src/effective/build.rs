@@ -183,7 +183,8 @@ fn one(
     );
     let visitor_path = format!("{path}{CONFIG}");
     let (policy, config, policy_faults) = PropertyPolicy::parse(&visitor, &visitor_path);
-    let (errors, warnings): (Vec<_>, Vec<_>) = policy_faults.into_iter().partition(Fault::is_error);
+    let (errors, mut warnings): (Vec<_>, Vec<_>) =
+        policy_faults.into_iter().partition(Fault::is_error);
     let hides_more = !errors.is_empty() && !config.is_empty();
     broken.extend(errors);
     if let Some(last) = broken.last_mut().filter(|_| hides_more) {
@@ -200,6 +201,12 @@ fn one(
     let access = of_model
         .and_then(|of_model| of_model.access_mode)
         .unwrap_or_default();
+    if policy.history && !property.reports_to_cloud() {
+        warnings.push(Fault::warning(
+            format!("{visitor_path}.report.history"),
+            "has no effect, since `reportToCloud` is false",
+        ));
+    }
     broken.extend(
         check_policy(&policy, &config, value_type, access, (minimum, maximum))
             .map(|(key, message)| Fault::error(format!("{visitor_path}.{key}"), message)),

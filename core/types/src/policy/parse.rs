@@ -23,7 +23,7 @@ pub(super) fn parse(config: &FreeObject, path: &str) -> (PropertyPolicy, FreeObj
         path,
         faults: Vec::new(),
     };
-    let always = reader.report(&mut rest);
+    let report = reader.report(&mut rest);
     let calculated = rest.contains_key("expression");
     let beside: Vec<_> = ["scale", "offset", "transform", "enum"]
         .into_iter()
@@ -50,7 +50,8 @@ pub(super) fn parse(config: &FreeObject, path: &str) -> (PropertyPolicy, FreeObj
             .and_then(|value| reader.on_violation(&value))
             .unwrap_or_default(),
         bad_when: reader.expression_of(&mut rest, "badWhen"),
-        report_always: always,
+        report_always: report.always,
+        history: report.history,
         sampling: reader.sampling(&mut rest),
         group: reader.group(&mut rest),
         write: rest

@@ -3,6 +3,7 @@
 mod crd;
 mod effective;
 mod expression;
+mod keys_page;
 mod manifest;
 mod policy;
 mod reference;

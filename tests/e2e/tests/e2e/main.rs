@@ -6,6 +6,7 @@ mod bus;
 mod complaints;
 mod examples;
 mod failures;
+mod history;
 mod killed;
 mod kubernetes;
 mod offline;

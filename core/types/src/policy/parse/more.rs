@@ -17,15 +17,24 @@ pub(super) const OLD_MODE: &str = "on";
 /// What a reader of YAML 1.1, such as kubectl, makes of the key `on`.
 pub(super) const OLD_MODE_OF_YAML: &str = "true";
 
+/// What stands below `report` and nowhere else.
+#[derive(Default)]
+pub(super) struct Report {
+    /// Each reading is reported.
+    pub(super) always: bool,
+    /// What is reported is kept for the hub's history.
+    pub(super) history: bool,
+}
+
 impl Reader<'_> {
     /// Brings what stands below `report` to the top, where it has the same
-    /// meaning. Whether each reading is to be reported.
-    pub(super) fn report(&mut self, rest: &mut FreeObject) -> bool {
+    /// meaning, and reads what stands nowhere else.
+    pub(super) fn report(&mut self, rest: &mut FreeObject) -> Report {
         let Some(value) = rest.shift_remove("report") else {
-            return false;
+            return Report::default();
         };
         let Some(object) = self.object(&value, "report") else {
-            return false;
+            return Report::default();
         };
         for key in ["deadband", "minInterval", "maxInterval"] {
             let Some(value) = object.get(key) else {
@@ -38,10 +47,17 @@ impl Reader<'_> {
                 ));
             }
         }
+        Report {
+            always: self.report_mode(object),
+            history: self.history(object),
+        }
+    }
+
+    fn report_mode(&mut self, report: &FreeObject) -> bool {
         let spelt = ["mode", OLD_MODE, OLD_MODE_OF_YAML];
         let Some((key, mode)) = spelt
             .into_iter()
-            .find_map(|key| Some((key, object.get(key)?)))
+            .find_map(|key| Some((key, report.get(key)?)))
         else {
             return false;
         };
@@ -56,6 +72,19 @@ impl Reader<'_> {
                 false
             }
         }
+    }
+
+    fn history(&mut self, report: &FreeObject) -> bool {
+        let Some(value) = report.get("history") else {
+            return false;
+        };
+        value.as_bool().unwrap_or_else(|| {
+            self.fault(
+                "report.history",
+                format!("expected true or false, got {}", kind(value)),
+            );
+            false
+        })
     }
 
     pub(super) fn bits(&mut self, rest: &mut FreeObject) -> Bits {
