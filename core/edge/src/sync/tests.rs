@@ -1,5 +1,7 @@
 //! The link client against a hub that is the link's session and nothing else.
 
+mod kinds;
+
 use std::{
     collections::VecDeque,
     path::Path,
