@@ -3,8 +3,9 @@
 //!
 //! Everything on the Kubernetes side goes through one `kube::Client`, be it of
 //! a real cluster or of the embedded API server; nothing after the start knows
-//! which. Everything on the edges' side goes through one port with mutual
-//! TLS, driven by [`longshore_link`]'s session.
+//! which. Everything on the edges' side goes through one port, HTTP over TLS with
+//! certificates; an edge's link is a request there that becomes the line of
+//! [`longshore_link`]'s session.
 //!
 //! ```text
 //! kinds that go down ── watch ─► catalog ─► log of each node ─► session ─► edge
@@ -33,6 +34,7 @@ pub mod identity;
 mod kinds;
 mod metrics;
 mod nodes;
+mod port;
 mod run;
 pub mod samples;
 mod sessions;

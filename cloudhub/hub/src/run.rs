@@ -7,8 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::routing::get;
 use kube::Client;
 use longshore_apiserver::ApiServer;
+use longshore_link::LINK_PATH;
 use longshore_process::{
     Explain, Loss, Lost, RunFile, Running, Stage, Tasks,
     http::{ListenError, listen},
@@ -29,6 +31,7 @@ use crate::{
     kinds::KINDS,
     metrics::{Metrics, Pages},
     nodes::NodeWriter,
+    port::{self, Limits, Port},
     samples::{CountOnly, SampleConsumer},
     sessions,
     status::StatusWriter,
@@ -227,7 +230,7 @@ async fn build(
     let (store, contents) = Store::open(&state_dir.join("hub.db"))?;
     let mut ports = bind(config).await?;
     let server = ServerIdentity::open(&authority, state_dir, names(config, &ports.addresses))?;
-    let link_tls = identity::server_config(&authority, Arc::clone(&server), true)?;
+    let link_tls = identity::server_config(&authority, Arc::clone(&server))?;
     let mut tasks = Tasks::new();
     let cluster = open_cluster(config, &mut ports, &authority, &server, &mut tasks).await?;
     let Cluster {
@@ -329,8 +332,14 @@ async fn build(
         store: store.clone(),
         metrics: Arc::clone(&metrics),
     };
+    // What the edges' port answers to, a line for each path.
+    let router = port::router([(
+        LINK_PATH,
+        get(sessions::link).with_state(Arc::new(of_sessions)),
+    )]);
+    let port = Port::new(link_tls, router, Arc::clone(&metrics), Limits::default());
     tasks.add("link", Stage::Links, Loss::EndsProcess, |stop| {
-        sessions::serve(ports.link, link_tls, Arc::new(of_sessions), stop)
+        port.serve(ports.link, stop)
     });
     let health = Arc::new(OnceLock::new());
     let pages = Pages {

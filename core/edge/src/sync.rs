@@ -1,5 +1,5 @@
-//! Drives the link's session: a WebSocket over TLS 1.3 with certificates on
-//! both sides, dialled again for ever.
+//! Drives the link's session over a [`longshore_link::transport`] line in TLS 1.3
+//! with certificates on both sides, dialled again for ever.
 //!
 //! It knows the store and nothing else. What the hub sends goes into the
 //! store; what stands in the outbox goes to the hub. Whether there is a link
@@ -29,7 +29,7 @@ use std::{
 };
 
 use longshore_link::{EdgeConfig, EdgeSession, MapperReport, SchemaReport, Up};
-use longshore_process::{Stop, chain};
+use longshore_process::{Explain, Stop, chain};
 use longshore_types::{NodeName, backoff::Backoff};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
@@ -153,7 +153,7 @@ impl Driver {
             let Err(error) = self.attempt(stop.clone()).await else {
                 break;
             };
-            let reason = chain(&error);
+            let reason = told(&error);
             if began.elapsed() >= PROVEN {
                 backoff.reset();
                 last_reason.clear();
@@ -180,8 +180,8 @@ impl Driver {
     /// One connection, from dialling to its end. `Ok` only when it was told to stop.
     async fn attempt(&mut self, mut stop: Stop) -> Result<(), LinkError> {
         self.counters.attempts.fetch_add(1, Ordering::Relaxed);
-        let socket = tokio::select! {
-            socket = dial::dial(&self.hub) => socket?,
+        let line = tokio::select! {
+            line = dial::dial(&self.hub) => line?,
             () = stop.asked() => return Ok(()),
         };
         let connected = |schemas: Option<&[u64]>| {
@@ -191,7 +191,7 @@ impl Driver {
         };
         connection::serve(
             &mut self.session,
-            socket,
+            line,
             &self.store,
             &self.counters,
             connected,
@@ -245,6 +245,15 @@ async fn report_node(
         if !changed {
             return;
         }
+    }
+}
+
+/// Why there is no link, and what to do if anything.
+fn told(error: &LinkError) -> String {
+    let reason = chain(error);
+    match error.hint() {
+        Some(hint) => format!("{reason} ({hint})"),
+        None => reason,
     }
 }
 

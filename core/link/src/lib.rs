@@ -1,10 +1,10 @@
 //! Keeps the edge and the hub in agreement across a link that is usually bad.
 //!
-//! This crate is the session only: it never opens a socket and never reads a
-//! clock. Feed an [`EdgeSession`] or a [`HubSession`] with events, carry out
-//! the effects that it returns. That is why the property tests can run both
-//! ends over a wire that loses, repeats and cuts, with crashes at any step, in
-//! milliseconds.
+//! The session never opens a socket and never reads a clock. Feed an
+//! [`EdgeSession`] or a [`HubSession`] with events, carry out the effects that it
+//! returns. That is why the property tests can run both ends over a wire that
+//! loses, repeats and cuts, with crashes at any step, in milliseconds. What both
+//! drivers need of sockets is in [`transport`], and nowhere else.
 //!
 //! # Expected flow
 //!
@@ -34,8 +34,8 @@
 //!
 //! # Assumptions
 //!
-//! The transport keeps order and content while it lasts, and says when it ends
-//! (a WebSocket over TLS does). Stores commit before they confirm.
+//! The transport keeps order and content while it lasts, and says when it ends (a
+//! WebSocket over TLS does). Stores commit before they confirm.
 //!
 //! # Example
 //!
@@ -54,6 +54,7 @@ mod hub;
 mod lane;
 mod log;
 mod position;
+pub mod transport;
 mod up;
 mod wire;
 

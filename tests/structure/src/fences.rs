@@ -12,6 +12,8 @@ use crate::house::{Member, Source, assert_none, dependents, members, read, root,
 const INSIDE: &[(&str, &str, &str)] = &[
     ("longshore_sqlite", "core/edge", "core/edge/src/store"),
     ("longshore_sqlite", "cloudhub/hub", "cloudhub/hub/src/store"),
+    // The session is a function of events and time.
+    ("tokio", "core/link", "core/link/src/transport"),
 ];
 
 /// Judges of our own code in tests; no program may hold them.

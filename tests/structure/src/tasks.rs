@@ -59,10 +59,6 @@ const HEARD: &[(&str, &str)] = &[
         "core/sqlite/src/writer.rs",
         "each job hears when the writer is gone, and so does the store's health",
     ),
-    (
-        "cloudhub/hub/src/sessions/connection.rs",
-        "awaited by the connection that it writes for",
-    ),
 ];
 
 fn faults(sources: &[Source], heard: &[(&str, &str)]) -> Vec<String> {

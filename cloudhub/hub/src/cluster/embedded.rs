@@ -38,7 +38,7 @@ impl Embedded {
         identity: Arc<ServerIdentity>,
         kubeconfig: &Path,
     ) -> Result<impl FnOnce(Stop) -> BoxFuture<'static, io::Result<()>> + use<>, ClusterError> {
-        let mut tls = identity::server_config(authority, identity, false)?;
+        let mut tls = identity::server_config(authority, identity)?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         write_kubeconfig(authority, address, kubeconfig)?;
         let server = self.server.clone();

@@ -75,27 +75,25 @@ impl ResolvesServerCert for ServerIdentity {
     }
 }
 
-/// TLS 1.3 with certificates of the hub's CA. With `required`, nobody comes in
-/// without one.
+/// TLS 1.3 with a certificate of the hub's CA. Clients may show one of the same CA;
+/// one of another, or that is not valid now, ends the handshake.
 ///
 /// # Errors
 /// The CA's certificate cannot be used.
 pub fn server_config(
     authority: &Authority,
     identity: Arc<ServerIdentity>,
-    required: bool,
 ) -> Result<ServerConfig, IdentityError> {
     let mut roots = RootCertStore::empty();
     roots
         .add(authority.certificate().clone())
         .map_err(IdentityError::Tls)?;
     let provider = provider();
-    let mut verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-    if !required {
-        verifier = verifier.allow_unauthenticated();
-    }
-    let verifier = verifier.build().map_err(IdentityError::Verifier)?;
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()
+            .map_err(IdentityError::Verifier)?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(IdentityError::Tls)?

@@ -1,151 +1,99 @@
 //! One edge's connection: drives its session against the catalog, the store
 //! and whoever takes the samples.
 
-use std::{
-    collections::VecDeque,
-    future::pending,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, future::pending, net::SocketAddr, sync::Arc, time::Instant};
 
-use bytes::Bytes;
-use futures::{
-    SinkExt, StreamExt,
-    future::BoxFuture,
-    stream::{SplitSink, SplitStream},
-};
 use longshore_link::{
-    CloseReason, DecodeError, Epoch, Frame, Hello, HubConfig, HubEffect, HubEvent, HubSession,
-    Lane, Up, UpRecord,
+    CloseReason, Epoch, Frame, Hello, HubConfig, HubEffect, HubEvent, HubSession, Lane,
+    RefuseReason, Up, UpRecord,
+    transport::{self, Turns, sleep_until},
 };
+use longshore_process::Stop;
 use longshore_types::{NodeName, schema_check::Document};
-use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
 use super::{
-    Socket,
     outcome::{Done, End},
     tables::Tables,
     telemetry,
 };
 use crate::{store::Write, tables::nodes::Attached};
 
-/// Messages that may wait for the line. The windows of the link keep far fewer
-/// under way; a queue that is full means that the line is dead.
-const QUEUE: usize = 256;
-
-/// What may remain to be sent at the end gets so long.
-const GOODBYE: Duration = Duration::from_secs(1);
-
-type Operation = BoxFuture<'static, Result<Done, End>>;
-
-/// What the session asked for that takes time, in order; one at a time.
-#[derive(Default)]
-struct Work {
-    waiting: VecDeque<HubEffect>,
-    running: Option<Operation>,
-}
+type Line = transport::Line<TlsStream<TcpStream>>;
 
 struct Connection<'a> {
     hub: &'a Arc<Tables>,
     node: &'a NodeName,
     session: HubSession,
-    lines: mpsc::Sender<Bytes>,
+    line: Line,
     /// For the lanes each its own: telemetry that nobody takes holds nothing up.
-    live: Work,
-    telemetry: Work,
+    live: Turns<Result<Done, End>>,
+    telemetry: Turns<Result<Done, End>>,
     attached: Option<Attached>,
     connected: bool,
 }
 
 /// Serves a connection to its end.
-pub(super) async fn run(hub: &Arc<Tables>, node: &NodeName, socket: Socket, address: SocketAddr) {
-    let (sink, stream) = socket.split();
-    let (lines, queue) = mpsc::channel(QUEUE);
-    let mut writer = tokio::spawn(write(sink, queue));
+pub(super) async fn run(
+    hub: &Arc<Tables>,
+    node: &NodeName,
+    line: Line,
+    address: SocketAddr,
+    stop: Stop,
+) {
     let mut config = HubConfig::new(node.as_str(), hub.logs.epoch());
     config.schemas = hub.schemas.hashes();
     let mut connection = Connection {
         hub,
         node,
         session: HubSession::new(config, Instant::now()),
-        lines,
-        live: Work::default(),
-        telemetry: Work::default(),
+        line,
+        live: Turns::default(),
+        telemetry: Turns::default(),
         attached: None,
         connected: false,
     };
-    let end = tokio::select! {
-        end = connection.run(stream) => end,
-        ended = &mut writer => match ended {
-            Ok(Err(error)) => End::Broken(Box::new(error)),
-            _ => End::Closed,
-        },
-    };
+    let end = connection.run(stop).await;
     if let Some(attached) = &connection.attached {
         hub.nodes.detach(node.as_str(), attached.id, Instant::now());
     }
-    let was_connected = connection.connected;
-    drop(connection);
     let reason = longshore_process::chain(&end);
     match &end {
-        _ if was_connected => info!(%node, %address, reason, "edge disconnected"),
+        _ if connection.connected => info!(%node, %address, reason, "edge disconnected"),
         End::Session(_) => {
             hub.metrics.link_refused.increment();
             warn!(%node, %address, reason, "connection refused");
         }
         _ => debug!(%node, %address, reason, "connection ended before its session began"),
     }
-    // The queue is closed now: the writer sends what is left, and ends.
-    if !writer.is_finished() && tokio::time::timeout(GOODBYE, &mut writer).await.is_err() {
-        writer.abort();
-    }
-}
-
-async fn write(
-    mut sink: SplitSink<Socket, Message>,
-    mut queue: mpsc::Receiver<Bytes>,
-) -> Result<(), tungstenite::Error> {
-    while let Some(line) = queue.recv().await {
-        sink.feed(Message::Binary(line)).await?;
-        while let Ok(line) = queue.try_recv() {
-            sink.feed(Message::Binary(line)).await?;
-        }
-        sink.flush().await?;
-    }
-    sink.close().await
+    connection.line.close().await;
 }
 
 impl Connection<'_> {
-    async fn run(&mut self, mut stream: SplitStream<Socket>) -> End {
+    async fn run(&mut self, mut stop: Stop) -> End {
         let mut log = self.hub.logs.subscribe(self.node.as_str());
         loop {
-            self.begin();
             let wake_at = self.session.wake_at();
             let event = tokio::select! {
-                message = stream.next() => match message {
-                    Some(Ok(Message::Binary(bytes))) => match Frame::decode(bytes) {
-                        Ok(frame) => HubEvent::Frame(frame),
-                        Err(error) => return undecodable(error),
-                    },
-                    Some(Ok(Message::Close(_))) | None => return End::Closed,
-                    // Pings of the WebSocket itself are answered by its library.
-                    Some(Ok(_)) => continue,
-                    Some(Err(error)) => return End::Broken(Box::new(error)),
+                message = self.line.receive() => match message.map(Frame::decode) {
+                    Ok(Ok(frame)) => HubEvent::Frame(frame),
+                    Ok(Err(error)) => return End::Session(CloseReason::Undecodable(error)),
+                    Err(error) => return error.into(),
                 },
-                done = self.live.finish() => match self.done(done) {
+                done = self.live.next() => match self.done(done) {
                     Ok(event) => event,
                     Err(end) => return end,
                 },
-                done = self.telemetry.finish() => match self.done(done) {
+                done = self.telemetry.next() => match self.done(done) {
                     Ok(event) => event,
                     Err(end) => return end,
                 },
                 // The hub holds the sender as long as there is a receiver.
                 Ok(()) = log.changed() => HubEvent::LogChanged,
                 Some(reason) = ended(&mut self.attached) => HubEvent::End(reason),
+                () = stop.asked() => HubEvent::End(RefuseReason::Unavailable),
                 () = sleep_until(wake_at) => HubEvent::Tick,
             };
             if let Err(end) = self.step(event) {
@@ -160,10 +108,7 @@ impl Connection<'_> {
         while let Some(event) = events.pop_front() {
             for effect in self.session.step(event, Instant::now()) {
                 match effect {
-                    HubEffect::Send(frame) => {
-                        let sent = self.lines.try_send(frame.encode());
-                        sent.map_err(|_| End::Congested)?;
-                    }
+                    HubEffect::Send(frame) => self.line.send(frame.encode())?,
                     HubEffect::ReadChanges { after, max_bytes } => {
                         let logs = &self.hub.logs;
                         let reading = logs.read_after(self.node.as_str(), after, max_bytes);
@@ -186,18 +131,44 @@ impl Connection<'_> {
                         debug!(node = %self.node, revision, "edge holds revision");
                     }
                     HubEffect::Close(reason) => return Err(End::Session(reason)),
-                    HubEffect::OpenTelemetry { .. }
-                    | HubEffect::Handle {
-                        lane: Lane::Telemetry,
-                        ..
-                    } => self.telemetry.waiting.push_back(effect),
-                    HubEffect::Open(_) | HubEffect::Handle { .. } => {
-                        self.live.waiting.push_back(effect);
+                    HubEffect::Open(hello) => {
+                        let (hub, node) = self.place();
+                        self.live.push(open(hub, node, hello));
+                    }
+                    HubEffect::OpenTelemetry {
+                        epoch,
+                        last_sequence,
+                    } => {
+                        let (hub, node) = self.place();
+                        let opening = telemetry::open(hub, node, epoch, last_sequence);
+                        self.telemetry.push(opening);
+                    }
+                    HubEffect::Handle {
+                        lane,
+                        epoch,
+                        after,
+                        records,
+                    } => {
+                        let (hub, node) = self.place();
+                        match lane {
+                            Lane::Live => {
+                                self.live.push(handle(hub, node, epoch, after, records));
+                            }
+                            Lane::Telemetry => {
+                                let taking = telemetry::take(hub, node, epoch, after, records);
+                                self.telemetry.push(taking);
+                            }
+                        }
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Where work is done, and for whom.
+    fn place(&self) -> (Arc<Tables>, NodeName) {
+        (Arc::clone(self.hub), self.node.clone())
     }
 
     fn done(&mut self, done: Result<Done, End>) -> Result<HubEvent, End> {
@@ -210,47 +181,6 @@ impl Connection<'_> {
             Done::Handled(lane, through) => HubEvent::Handled { lane, through },
         })
     }
-
-    fn begin(&mut self) {
-        for work in [&mut self.live, &mut self.telemetry] {
-            if work.running.is_none()
-                && let Some(effect) = work.waiting.pop_front()
-            {
-                work.running = operation(Arc::clone(self.hub), self.node.clone(), effect);
-            }
-        }
-    }
-}
-
-impl Work {
-    async fn finish(&mut self) -> Result<Done, End> {
-        let Some(operation) = &mut self.running else {
-            return pending().await;
-        };
-        let outcome = operation.await;
-        self.running = None;
-        outcome
-    }
-}
-
-fn operation(hub: Arc<Tables>, node: NodeName, effect: HubEffect) -> Option<Operation> {
-    Some(match effect {
-        HubEffect::Open(hello) => Box::pin(open(hub, node, hello)),
-        HubEffect::OpenTelemetry {
-            epoch,
-            last_sequence,
-        } => Box::pin(telemetry::open(hub, node, epoch, last_sequence)),
-        HubEffect::Handle {
-            lane,
-            epoch,
-            after,
-            records,
-        } => match lane {
-            Lane::Live => Box::pin(handle(hub, node, epoch, after, records)),
-            Lane::Telemetry => Box::pin(telemetry::take(hub, node, epoch, after, records)),
-        },
-        _ => return None,
-    })
 }
 
 /// Waits until the node's log is whole, takes the node's place, and looks up
@@ -340,20 +270,9 @@ fn write_of(hub: &Tables, node: &NodeName, record: &UpRecord) -> Write {
     }
 }
 
-fn undecodable(error: DecodeError) -> End {
-    End::Session(CloseReason::Undecodable(error))
-}
-
-async fn ended(attached: &mut Option<Attached>) -> Option<longshore_link::RefuseReason> {
+async fn ended(attached: &mut Option<Attached>) -> Option<RefuseReason> {
     match attached {
         Some(attached) => (&mut attached.ended).await.ok(),
-        None => pending().await,
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
         None => pending().await,
     }
 }

@@ -1,21 +1,16 @@
 //! What the work of a session comes to.
 
-use longshore_link::{CloseReason, Lane};
-use tokio_tungstenite::tungstenite;
+use longshore_link::{CloseReason, Lane, transport::LineError};
 
 use crate::{samples::ConsumerError, store::StoreError, tables::nodes::Attached};
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum End {
-    #[error("the edge closed the connection")]
-    Closed,
-    #[error("the connection broke")]
-    Broken(#[source] Box<tungstenite::Error>),
+    #[error(transparent)]
+    Line(#[from] LineError),
     #[error(transparent)]
     Session(CloseReason),
-    #[error("the line does not take what is to be sent")]
-    Congested,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

@@ -85,7 +85,6 @@ struct Inner {
     next_id: u64,
     nodes: HashMap<String, Entry>,
     existing: HashSet<String>,
-    closing: bool,
 }
 
 #[derive(Debug)]
@@ -137,11 +136,6 @@ impl Nodes {
         let mut inner = lock(&self.inner);
         inner.next_id += 1;
         let id = inner.next_id;
-        if inner.closing {
-            // The hub goes away: the session learns it at once.
-            let _ = sender.send(RefuseReason::Unavailable);
-            return Attached { id, ended };
-        }
         let entry = inner
             .nodes
             .entry(node.to_owned())
@@ -167,18 +161,6 @@ impl Nodes {
             entry.session = None;
             entry.last_seen = now;
             entry.left = Some(now);
-        }
-    }
-
-    /// Ends all sessions.
-    pub(crate) fn end_all(&self) {
-        let mut inner = lock(&self.inner);
-        inner.closing = true;
-        for entry in inner.nodes.values_mut() {
-            if let Some((_, session)) = entry.session.take() {
-                // It may have ended by itself.
-                let _ = session.send(RefuseReason::Unavailable);
-            }
         }
     }
 

@@ -17,6 +17,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use serde_json::Value;
 use tokio::{net::TcpStream, sync::Notify, task::JoinHandle};
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::{
     client_async,
     tungstenite::{
@@ -149,6 +150,23 @@ impl Edge {
     }
 }
 
+/// TLS with the port for edges.
+pub(crate) async fn connect(
+    hub: SocketAddr,
+    credentials: &Credentials,
+) -> Result<TlsStream<TcpStream>, String> {
+    let tcp = TcpStream::connect(hub).await.map_err(|e| text(&e))?;
+    let name = ServerName::try_from("localhost").unwrap();
+    tokio_rustls::TlsConnector::from(Arc::new(client_config(credentials)))
+        .connect(name, tcp)
+        .await
+        .map_err(|e| text(&e))
+}
+
+fn text(error: &dyn std::error::Error) -> String {
+    longshore_process::chain(error)
+}
+
 async fn serve(
     hub: SocketAddr,
     node: &str,
@@ -156,13 +174,7 @@ async fn serve(
     store: &Mutex<Store>,
     changed: &Notify,
 ) -> Result<(), String> {
-    let text = |error: &dyn std::error::Error| longshore_process::chain(error);
-    let tcp = TcpStream::connect(hub).await.map_err(|e| text(&e))?;
-    let name = ServerName::try_from("localhost").unwrap();
-    let tls = tokio_rustls::TlsConnector::from(Arc::new(client_config(credentials)))
-        .connect(name, tcp)
-        .await
-        .map_err(|e| text(&e))?;
+    let tls = connect(hub, credentials).await?;
     let mut request = format!("wss://localhost{LINK_PATH}")
         .into_client_request()
         .unwrap();

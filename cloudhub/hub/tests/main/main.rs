@@ -6,6 +6,7 @@ mod edge;
 mod harness;
 mod identity;
 mod nodes;
+mod port;
 mod restart;
 mod samples;
 mod schemas;

@@ -2,101 +2,56 @@
 //! its effects out.
 
 use std::{
-    collections::VecDeque,
-    future::pending,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use bytes::Bytes;
-use futures::{SinkExt, StreamExt, future::BoxFuture, stream::SplitSink};
 use longshore_link::{
     Change as LinkChange, EdgeEffect, EdgeEvent, EdgePosition, EdgeSession, Epoch, Frame, Lane,
     UpRecord,
+    transport::{Turns, sleep_until},
 };
-use longshore_process::{Owned, Stop};
-use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::{self, Message};
+use longshore_process::Stop;
 
-use super::{LinkCounters, dial::Socket, error::LinkError};
+use super::{LinkCounters, dial::Line, error::LinkError};
 use crate::store::{Apply, Change, HubPosition, ObjectKey, Source, StoreError, StoreHandle};
-
-/// Messages that may wait for the line. The windows of the link keep far fewer
-/// under way; a queue that is full means that the line is dead.
-const QUEUE: usize = 256;
-
-/// What may remain to be sent at the end gets so long.
-const GOODBYE: Duration = Duration::from_secs(1);
-
-type Writer = SplitSink<Socket, Message>;
-type Operation = BoxFuture<'static, Result<Option<EdgeEvent>, StoreError>>;
 
 struct Connection<'a> {
     session: &'a mut EdgeSession,
     store: &'a StoreHandle,
     counters: &'a Arc<LinkCounters>,
-    lines: mpsc::Sender<Bytes>,
-    /// What the session asked of the store, in order; one is under way at a time.
-    waiting: VecDeque<EdgeEffect>,
-    running: Option<Operation>,
+    line: Line,
+    /// What the session asked of the store.
+    work: Turns<Result<Option<EdgeEvent>, StoreError>>,
 }
 
 /// Serves a connection to its end. `Ok` only when it was told to stop.
 pub(super) async fn serve(
     session: &mut EdgeSession,
-    socket: Socket,
+    line: Line,
     store: &StoreHandle,
     counters: &Arc<LinkCounters>,
     connected: impl Fn(Option<&[u64]>),
     stop: Stop,
 ) -> Result<(), LinkError> {
-    let (sink, stream) = socket.split();
-    let (lines, queue) = mpsc::channel(QUEUE);
-    let mut writer = Owned::spawn("link writer", write(sink, queue));
     let mut connection = Connection {
         session,
         store,
         counters,
-        lines,
-        waiting: VecDeque::new(),
-        running: None,
+        line,
+        work: Turns::default(),
     };
-    let outcome = tokio::select! {
-        outcome = connection.run(stream, connected, stop) => outcome,
-        ended = &mut writer => match ended {
-            Ok(Err(error)) => Err(LinkError::Broken(Box::new(error))),
-            _ => Err(LinkError::Closed),
-        },
-    };
+    let outcome = connection.run(connected, stop).await;
     connection
         .session
         .step(EdgeEvent::TransportDown, Instant::now());
-    drop(connection);
-    // The queue is closed now: the writer sends what is left, and ends.
-    if !writer.is_finished() {
-        let _ = tokio::time::timeout(GOODBYE, writer).await;
-    }
+    connection.line.close().await;
     outcome
-}
-
-async fn write(
-    mut sink: Writer,
-    mut queue: mpsc::Receiver<Bytes>,
-) -> Result<(), tungstenite::Error> {
-    while let Some(line) = queue.recv().await {
-        sink.feed(Message::Binary(line)).await?;
-        while let Ok(line) = queue.try_recv() {
-            sink.feed(Message::Binary(line)).await?;
-        }
-        sink.flush().await?;
-    }
-    sink.close().await
 }
 
 impl Connection<'_> {
     async fn run(
         &mut self,
-        mut stream: futures::stream::SplitStream<Socket>,
         connected: impl Fn(Option<&[u64]>),
         mut stop: Stop,
     ) -> Result<(), LinkError> {
@@ -104,20 +59,14 @@ impl Connection<'_> {
         let position = position(self.store).await?;
         self.step(EdgeEvent::TransportUp(position), &connected)?;
         loop {
-            self.begin();
             let wake_at = self.session.wake_at();
             let event = tokio::select! {
-                message = stream.next() => match message {
-                    Some(Ok(Message::Binary(bytes))) => {
-                        self.counters.received_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                        EdgeEvent::Frame(Frame::decode(bytes)?)
-                    }
-                    Some(Ok(Message::Close(_))) | None => return Err(LinkError::Closed),
-                    // Pings of the WebSocket itself are answered by its library.
-                    Some(Ok(_)) => continue,
-                    Some(Err(error)) => return Err(LinkError::Broken(Box::new(error))),
-                },
-                done = finish(&mut self.running) => match done? {
+                message = self.line.receive() => {
+                    let bytes = message?;
+                    self.counters.received_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    EdgeEvent::Frame(Frame::decode(bytes)?)
+                }
+                done = self.work.next() => match done? {
                     Some(event) => event,
                     None => continue,
                 },
@@ -144,9 +93,7 @@ impl Connection<'_> {
                     self.counters
                         .sent_bytes
                         .fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                    self.lines
-                        .try_send(bytes)
-                        .map_err(|_| LinkError::Congested)?;
+                    self.line.send(bytes)?;
                 }
                 EdgeEffect::Connected => {
                     self.counters.connections.fetch_add(1, Ordering::Relaxed);
@@ -154,23 +101,12 @@ impl Connection<'_> {
                 }
                 EdgeEffect::Close(reason) => return Err(LinkError::Session(reason)),
                 EdgeEffect::Apply { .. } | EdgeEffect::Forget { .. } | EdgeEffect::Fetch { .. } => {
-                    self.waiting.push_back(effect);
+                    let (store, counters) = (self.store.clone(), Arc::clone(self.counters));
+                    self.work.push(operation(store, counters, effect));
                 }
             }
         }
         Ok(())
-    }
-
-    /// Asks the store for the next thing, when it is done with the one before.
-    fn begin(&mut self) {
-        if self.running.is_some() {
-            return;
-        }
-        let Some(effect) = self.waiting.pop_front() else {
-            return;
-        };
-        let (store, counters) = (self.store.clone(), Arc::clone(self.counters));
-        self.running = Some(Box::pin(operation(store, counters, effect)));
     }
 }
 
@@ -261,20 +197,4 @@ async fn position(store: &StoreHandle) -> Result<EdgePosition, StoreError> {
         last_sequence,
         last_telemetry,
     })
-}
-
-async fn finish(running: &mut Option<Operation>) -> Result<Option<EdgeEvent>, StoreError> {
-    let Some(operation) = running else {
-        return pending().await;
-    };
-    let outcome = operation.await;
-    *running = None;
-    outcome
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => pending().await,
-    }
 }

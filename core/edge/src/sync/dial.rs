@@ -1,21 +1,12 @@
-//! From a URL and three files to a WebSocket.
+//! From a URL and three files to a line.
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
-use longshore_link::{LINK_PATH, MAX_FRAME_BYTES, SUBPROTOCOL};
+use longshore_link::transport::{self, AskError};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use tokio_tungstenite::{
-    WebSocketStream, client_async_with_config,
-    tungstenite::{
-        self,
-        client::IntoClientRequest,
-        http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
-        protocol::WebSocketConfig,
-    },
-};
 
 use super::error::{LinkError, tls_error};
 use crate::config::HubConfig;
@@ -23,13 +14,10 @@ use crate::config::HubConfig;
 /// All of connecting: name, TCP, TLS, WebSocket.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Bytes of the socket's buffers: an edge has one connection and little memory.
-const BUFFER: usize = 16 * 1024;
-
-pub(super) type Socket = WebSocketStream<TlsStream<TcpStream>>;
+pub(super) type Line = transport::Line<TlsStream<TcpStream>>;
 
 /// Connects, or says in plain words why not.
-pub(super) async fn dial(hub: &HubConfig) -> Result<Socket, LinkError> {
+pub(super) async fn dial(hub: &HubConfig) -> Result<Line, LinkError> {
     let config = client_config(hub)?;
     match tokio::time::timeout(TIMEOUT, connect(hub, config)).await {
         Ok(outcome) => outcome,
@@ -41,7 +29,7 @@ pub(super) async fn dial(hub: &HubConfig) -> Result<Socket, LinkError> {
     }
 }
 
-async fn connect(hub: &HubConfig, config: ClientConfig) -> Result<Socket, LinkError> {
+async fn connect(hub: &HubConfig, config: ClientConfig) -> Result<Line, LinkError> {
     let host = hub.host.trim_start_matches('[').trim_end_matches(']');
     let name = ServerName::try_from(host.to_owned()).map_err(|_| LinkError::Host {
         host: hub.host.clone(),
@@ -60,33 +48,21 @@ async fn connect(hub: &HubConfig, config: ClientConfig) -> Result<Socket, LinkEr
         .await
         .map_err(readable)?;
 
-    let handshake = |error: tungstenite::Error| match error {
+    let line = transport::ask(tls, &hub.host, hub.port).await;
+    line.map_err(|error| match error {
         // With TLS 1.3 the hub looks at our certificate when we are done with
         // the handshake: its refusal arrives with the first answer.
-        tungstenite::Error::Io(error) => readable(error),
-        error => LinkError::Handshake {
+        AskError::Io(error) => readable(error),
+        AskError::Refused(answer) => LinkError::Refused {
             host: hub.host.clone(),
-            source: Box::new(error),
+            cert: hub.cert_file.clone(),
+            answer,
         },
-    };
-    let url = format!("wss://{}:{}{LINK_PATH}", hub.host, hub.port);
-    let mut request = url.into_client_request().map_err(handshake)?;
-    request.headers_mut().insert(
-        SEC_WEBSOCKET_PROTOCOL,
-        HeaderValue::from_static(SUBPROTOCOL),
-    );
-    let (socket, _) = client_async_with_config(request, tls, Some(socket_config()))
-        .await
-        .map_err(handshake)?;
-    Ok(socket)
-}
-
-fn socket_config() -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(BUFFER)
-        .write_buffer_size(BUFFER)
-        .max_message_size(Some(MAX_FRAME_BYTES))
-        .max_frame_size(Some(MAX_FRAME_BYTES))
+        source => LinkError::Handshake {
+            host: hub.host.clone(),
+            source,
+        },
+    })
 }
 
 fn client_config(hub: &HubConfig) -> Result<ClientConfig, LinkError> {

@@ -5,9 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use longshore_link::{CloseReason, DecodeError};
+use longshore_link::{
+    CloseReason, DecodeError,
+    transport::{Answer, AskError, LineError},
+};
+use longshore_process::Explain;
 use rustls::{AlertDescription, CertificateError};
-use tokio_tungstenite::tungstenite;
 
 use crate::store::StoreError;
 
@@ -128,20 +131,24 @@ pub enum LinkError {
         host: String,
         /// Cause.
         #[source]
-        source: Box<tungstenite::Error>,
+        source: AskError,
     },
-    /// The connection broke.
-    #[error("the connection to the hub broke")]
-    Broken(#[source] Box<tungstenite::Error>),
-    /// The hub closed the connection.
-    #[error("the hub closed the connection")]
-    Closed,
+    /// The hub, or what is in its place, does not grant the link.
+    #[error("`{host}` answers {answer}")]
+    Refused {
+        /// Host.
+        host: String,
+        /// File of the certificate that was shown.
+        cert: PathBuf,
+        /// Status, and what it says.
+        answer: Answer,
+    },
+    /// The connection ended.
+    #[error(transparent)]
+    Line(#[from] LineError),
     /// The session ended the connection.
     #[error(transparent)]
     Session(CloseReason),
-    /// Messages wait, the line does not take them.
-    #[error("the line does not take what is to be sent")]
-    Congested,
     /// The store refused what the hub sent, or to give its records.
     #[error("the store refuses")]
     Store(#[from] StoreError),
@@ -150,6 +157,24 @@ pub enum LinkError {
 impl From<DecodeError> for LinkError {
     fn from(error: DecodeError) -> Self {
         Self::Session(CloseReason::Undecodable(error))
+    }
+}
+
+impl Explain for LinkError {
+    fn hint(&self) -> Option<String> {
+        let Self::Refused { cert, answer, .. } = self else {
+            return None;
+        };
+        let cert = cert.display();
+        Some(match answer.status {
+            401 => format!(
+                "`{cert}` did not reach the hub: does something between here and there end TLS?"
+            ),
+            403 => format!("`{cert}` must be the certificate of a node (`hub.certFile`)"),
+            404 => "does `hub.url` lead to a hub, and to one of this version?".to_owned(),
+            426 => "does something between here and the hub not pass WebSockets on?".to_owned(),
+            _ => return None,
+        })
     }
 }
 

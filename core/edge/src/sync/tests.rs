@@ -31,6 +31,8 @@ use tokio_tungstenite::tungstenite::{
 
 use super::*;
 
+mod refused;
+
 /// More than a test puts.
 const OUTBOX_BUDGET: u64 = 1024 * 1024;
 
