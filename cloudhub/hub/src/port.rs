@@ -23,7 +23,15 @@ mod routes;
 mod tests;
 mod upgrade;
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, body::Body};
 use http::{HeaderValue, StatusCode, header::CONNECTION};
@@ -136,8 +144,10 @@ impl Port {
         handshake: OwnedSemaphorePermit,
         mut stop: Stop,
     ) {
-        let answered =
-            tokio::time::timeout(self.limits.time, self.answer(tcp, address, stop.clone()));
+        let told = AtomicBool::new(false);
+        // In a box, as a session should not keep the room that its handshake took.
+        let answer = Box::pin(self.answer(tcp, address, &told, stop.clone()));
+        let answered = tokio::time::timeout(self.limits.time, answer);
         let answered = tokio::select! {
             answered = answered => answered.unwrap_or(Err(Refusal::Timeout(self.limits.time))),
             // Nothing was promised to it yet.
@@ -147,16 +157,19 @@ impl Port {
         match answered {
             Ok(Some(continuation)) => continuation.await,
             Ok(None) => {}
+            // One that breaks over the answer that turns it away is one refusal.
+            Err(_) if told.into_inner() => {}
             Err(refusal) => self.refused(address, &chain(&refusal)),
         }
     }
 
     /// Answers the one request of a connection; gives what goes on with its stream,
-    /// if anything does.
+    /// if anything does. When the answer turns it away, that is `told`.
     async fn answer(
         &self,
         tcp: TcpStream,
         address: SocketAddr,
+        told: &AtomicBool,
         stop: Stop,
     ) -> Result<Option<Continuation>, Refusal> {
         // Acks are small and wanted at once. Without the option they come late, no more.
@@ -172,6 +185,7 @@ impl Port {
             async move {
                 let mut response = answering.await?;
                 if let Some(reason) = refusal::reason(&response) {
+                    told.store(true, Ordering::Relaxed);
                     self.refused(address, &reason);
                 }
                 // Said here, as hyper would say it of a switch of protocols, too.

@@ -25,7 +25,7 @@ pub(super) enum Refusal {
     Tls(#[source] io::Error),
     #[error("the request cannot be read, or the answer not be sent")]
     Http(#[source] hyper::Error),
-    #[error("no request within {} s", .0.as_secs_f32())]
+    #[error("handshake, request and answer took longer than {} s", .0.as_secs_f32())]
     Timeout(Duration),
 }
 
