@@ -1,4 +1,18 @@
 //! The hot path: a batch of readings in, one message per device out.
+//!
+//! Why it is cut like this: every value of the node comes through here, up to
+//! millions a second, so work is done where it repeats least. For each reading:
+//! one step to its point by index, the point's rules, and some bytes at the end
+//! of a buffer that is used again. For each device, once: who serves it, who
+//! listens, its events, its message. A batch brings a device's readings together,
+//! so a [`Group`] begins where the device changes; were they mixed, there would
+//! only be more and smaller messages.
+//!
+//! What a reading sets off beyond its point (a write that waited to be read back,
+//! an event, a report) waits in [`Scratch`] until the group or the batch is
+//! through: it must see all values of one reading of the device, never half of
+//! them. So do the properties of a `group` that are not reported by themselves:
+//! whether another one of theirs is, is known at the end.
 
 use std::sync::Arc;
 
