@@ -7,7 +7,8 @@ use std::{
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -16,6 +17,8 @@ use crate::{Error, Schema};
 
 /// A former process that is just ending may hold the file for a moment.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two looks whether it still does.
+const LOOK: Duration = Duration::from_millis(20);
 /// Rights of the group and of others.
 const FOREIGN: u32 = 0o077;
 
@@ -189,7 +192,9 @@ fn pragma<T: rusqlite::types::FromSql>(
     connection.pragma_query_value(None, name, |row| row.get(0))
 }
 
-/// Keeps other processes out where SQLite cannot, as readers share the file.
+/// Keeps other processes out where SQLite cannot, as readers share the file. Waits
+/// as SQLite does: a former process may just be ending, and a child that this one
+/// starts in another thread has a copy of the lock until it runs its own program.
 fn lock(path: &Path, schema: &Schema) -> Result<File, Error> {
     let name = beside(path, ".lock");
     let failed = |source| Error::Lock {
@@ -203,13 +208,19 @@ fn lock(path: &Path, schema: &Schema) -> Result<File, Error> {
         .mode(0o600)
         .open(&name)
         .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse {
-            path: path.to_owned(),
-            owner: schema.owner,
-        }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => thread::sleep(LOOK),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::InUse {
+                    path: path.to_owned(),
+                    owner: schema.owner,
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
     }
 }
 

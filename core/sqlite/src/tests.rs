@@ -312,6 +312,23 @@ fn damage_in_the_middle_is_noticed_at_start() {
 }
 
 #[test]
+fn a_file_that_another_one_is_about_to_leave_is_waited_for() {
+    let (_folder, path) = file();
+    let former = Database::open(&path, &NEW, SHARED).unwrap();
+    let both = std::sync::Arc::new(std::sync::Barrier::new(2));
+    let ready = both.clone();
+    let leaving = std::thread::spawn(move || {
+        ready.wait();
+        // Long enough that the other one finds it locked, most of the time.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        drop(former);
+    });
+    both.wait();
+    Database::open(&path, &NEW, SHARED).unwrap();
+    leaving.join().unwrap();
+}
+
+#[test]
 fn what_is_there_already_is_taken_from_others() {
     let (_folder, path) = file();
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
