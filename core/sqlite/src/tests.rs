@@ -315,17 +315,19 @@ fn damage_in_the_middle_is_noticed_at_start() {
 fn a_file_that_another_one_is_about_to_leave_is_waited_for() {
     let (_folder, path) = file();
     let former = Database::open(&path, &NEW, SHARED).unwrap();
-    let both = std::sync::Arc::new(std::sync::Barrier::new(2));
-    let ready = both.clone();
-    let leaving = std::thread::spawn(move || {
-        ready.wait();
-        // Long enough that the other one finds it locked, most of the time.
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        drop(former);
-    });
-    both.wait();
-    Database::open(&path, &NEW, SHARED).unwrap();
-    leaving.join().unwrap();
+    let lock = PathBuf::from(format!("{}.lock", path.display()));
+    let opened = || {
+        let files = fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let files = files.filter_map(|entry| fs::read_link(entry.path()).ok());
+        files.filter(|file| *file == lock).count()
+    };
+    let opening = std::thread::spawn(move || Database::open(&path, &NEW, SHARED));
+    // It stands before the lock, or has given up.
+    while opened() < 2 && !opening.is_finished() {
+        std::thread::yield_now();
+    }
+    drop(former);
+    opening.join().unwrap().unwrap();
 }
 
 #[test]
