@@ -4,10 +4,14 @@
 //! bounded, no framework in the edge's binary.
 
 mod client;
+mod doors;
+mod gate;
 mod server;
 
 pub use self::{
     client::{Answer, HttpError, get, get_json, put_json},
+    doors::{Doors, Full, Knock, Limits, Ticket, Welcome},
+    gate::{Busy, Gate, Visit},
     server::{ListenError, Request, Response, listen, serve},
 };
 
