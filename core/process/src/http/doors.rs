@@ -263,10 +263,11 @@ impl Doors {
 
     /// A request has ended.
     pub fn ends(&mut self, ticket: Ticket, now: Instant) {
-        let Some(guest) = self.guests.get_mut(&ticket) else {
+        let guest = self.guests.get_mut(&ticket);
+        let Some(guest) = guest.filter(|guest| guest.busy > 0) else {
             return;
         };
-        guest.busy = guest.busy.saturating_sub(1);
+        guest.busy -= 1;
         if guest.busy == 0 {
             guest.since = now;
             self.waiting[usize::from(guest.who.is_some())].insert((now, ticket));

@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(gate.count(), (0, 0));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn who_waits_too_long_is_told() {
         let limits = Limits {
             stranger_wait: Duration::ZERO,
