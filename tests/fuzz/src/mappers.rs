@@ -1,0 +1,161 @@
+//! What devices answer, and what they say by themselves.
+
+use std::time::Duration;
+
+use longshore_mapper_bluetooth::{
+    Uuid,
+    advert::{Advert, Format, Seal},
+    gatt,
+};
+use longshore_mapper_modbus::{
+    Framing as ModbusFraming,
+    frame::{self, Found as ModbusFound},
+    pdu::Request,
+};
+use longshore_mapper_serial::{
+    checksum::{Checksum, Format as SumFormat, Kind, Place},
+    framer::{self, Block, Found, Framing, Length},
+    pattern::Pattern,
+};
+
+use crate::{byte, text};
+
+/// An answer stands where the decoder says it does, and belongs to the request.
+pub(crate) fn modbus(mut data: &[u8]) {
+    let framing = match byte(&mut data) % 3 {
+        0 => ModbusFraming::Mbap,
+        1 => ModbusFraming::Rtu,
+        _ => ModbusFraming::Ascii,
+    };
+    let (function, count) = (byte(&mut data), u16::from(byte(&mut data)));
+    let request = match function % 6 {
+        0 => Request::read(3, 0, count),
+        1 => Request::read(1, 0, count),
+        2 => Request::write_register(1, count),
+        3 => Request::write_registers(0, &vec![0; usize::from(count.min(123)) * 2]),
+        4 => Request::read_write(0, count, 0, &[0, 1]),
+        _ => Request::identify(1, byte(&mut data)),
+    };
+    let mut buffer = Vec::new();
+    let mut dropped = 0;
+    for part in data.chunks(32) {
+        buffer.extend_from_slice(part);
+        let before = buffer.len() as u64 + dropped;
+        let found = frame::decode(framing, 1, 1, &request, &mut buffer, &mut dropped);
+        assert_eq!(buffer.len() as u64 + dropped, before, "a byte got lost");
+        if let ModbusFound::Answer { start, length } = found {
+            let pdu = &buffer[start..start + length];
+            assert!(request.is_answered_by(pdu), "not the answer to this");
+            // An exception is an answer too.
+            let _ = request.open(pdu);
+            return;
+        }
+    }
+}
+
+/// A frame stands where the framer says it does, and the input gets shorter.
+pub(crate) fn serial(mut data: &[u8]) {
+    let flags = byte(&mut data);
+    let framing = if flags & 1 == 0 {
+        Framing::Line {
+            delimiter: if flags & 2 == 0 { b"\n".to_vec() } else { b"\r\n".to_vec() },
+            start: if flags & 4 == 0 { Vec::new() } else { b"$".to_vec() },
+        }
+    } else {
+        Framing::Frame(Block {
+            start: if flags & 2 == 0 { Vec::new() } else { vec![0x68] },
+            end: if flags & 4 == 0 { Vec::new() } else { vec![0x16] },
+            length: (flags & 8 != 0).then(|| Length {
+                offset: usize::from(byte(&mut data) % 8),
+                size: [1, 2, 4][usize::from(byte(&mut data) % 3)],
+                little: flags & 16 != 0,
+                adds: i32::from(byte(&mut data)) - 128,
+            }),
+            fixed: (flags & 32 != 0).then(|| usize::from(byte(&mut data) % 64) + 1),
+            idle: Some(Duration::from_millis(5)),
+        })
+    };
+    let checksum = (flags & 64 != 0).then(|| Checksum {
+        kind: if flags & 128 == 0 { Kind::Xor } else { Kind::Sum8 },
+        format: [SumFormat::BinaryLittle, SumFormat::BinaryBig, SumFormat::Hex]
+            [usize::from(byte(&mut data) % 3)],
+        place: if flags & 16 == 0 { Place::End } else { Place::BeforeEnd },
+        from: usize::from(byte(&mut data) % 4),
+        to: i32::from(byte(&mut data)) - 128,
+    });
+    let mut input = data;
+    while !input.is_empty() {
+        let taken = match framer::next(&framing, checksum.as_ref(), input, true) {
+            Found::Frame { frame, consumed } => {
+                assert!(frame.end <= consumed, "a frame behind what it took");
+                let _ = &input[frame];
+                consumed
+            }
+            Found::Skip(count) | Found::Spoiled(count) => count,
+            Found::More => return,
+        };
+        assert!(taken > 0, "the same input for ever");
+        input = &input[taken..];
+    }
+}
+
+/// A pattern that was accepted finds what it finds in any message.
+pub(crate) fn pattern(mut data: &[u8]) {
+    let Some(Ok(pattern)) = text(&mut data).map(Pattern::parse) else {
+        return;
+    };
+    let names: Vec<_> = pattern.names().collect();
+    if let Some(captures) = pattern.matches(data) {
+        for (name, _) in captures {
+            assert!(names.contains(&name), "a field that the pattern lacks");
+        }
+    }
+}
+
+/// Each format of each packet, with a key and without.
+pub(crate) fn advert(mut data: &[u8]) {
+    let number = u16::from_le_bytes([byte(&mut data), byte(&mut data)]);
+    let key = [7; 16];
+    for service in [0xFCD2, 0x181A, 0xFE95, 0xFEAA, number] {
+        let advert = Advert {
+            rssi: Some(-60),
+            tx_power: None,
+            manufacturer: vec![(0x004C, data.to_vec()), (number, data.to_vec())],
+            service: vec![(Uuid::short(service), data.to_vec())],
+        };
+        for format in [
+            Format::Any,
+            Format::BtHome,
+            Format::Thermometer,
+            Format::Xiaomi,
+            Format::EddystoneTlm,
+            Format::EddystoneUid,
+            Format::IBeacon,
+            Format::Manufacturer(number),
+            Format::Service(Uuid::short(service)),
+        ] {
+            let address = [1, 2, 3, 4, 5, 6];
+            for key in [None, Some(&key)] {
+                // A packet that cannot be read says why; that is fine.
+                let _ = advert.fields(format, Seal { address, key });
+            }
+            advert.word(format);
+        }
+    }
+}
+
+/// Each standard characteristic.
+pub(crate) fn gatt(mut data: &[u8]) {
+    let number = u16::from_le_bytes([byte(&mut data), byte(&mut data)]);
+    let Some(standard) = gatt::standard(number) else {
+        return;
+    };
+    if let Ok(fields) = standard.decode(data) {
+        for (name, _) in fields {
+            assert!(
+                standard.fields().is_empty() || standard.fields().contains(&name),
+                "a field that the characteristic lacks"
+            );
+        }
+    }
+}
