@@ -34,6 +34,11 @@ bench:
 	@deploy/setup/build small longshore-bench
 	@exec .longshore/bin/longshore-bench $(ARGS)
 
+## fuzz: feed what reads bytes from outside (ARGS="MINUTES TARGET..."), 5 minutes
+.PHONY: fuzz
+fuzz:
+	@exec tests/fuzz/run $(ARGS)
+
 ## control-plane: build etcd and kube-apiserver for the tests, print their folder
 .PHONY: control-plane
 control-plane:

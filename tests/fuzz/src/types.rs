@@ -73,7 +73,7 @@ pub(crate) fn schema(mut data: &[u8]) {
     }
 }
 
-/// What is read as a value is written as a text that is read as the same.
+/// What is read as a value is written as a text that stays as it is.
 pub(crate) fn value(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -89,8 +89,8 @@ pub(crate) fn value(data: &[u8]) {
         if let Ok(value) = Value::parse_as(wanted, text) {
             let again = Value::parse_as(wanted, &value.to_string());
             assert_eq!(
-                again.map(|value| format!("{value:?}")),
-                Ok(format!("{value:?}")),
+                again.map(|value| value.to_string()),
+                Ok(value.to_string()),
                 "{text:?} as {wanted:?}"
             );
         }
