@@ -45,9 +45,8 @@ thread_local! {
 /// A library is described or refused; nothing of it runs.
 pub(crate) fn library(data: &[u8]) {
     LIBRARY.with_borrow_mut(|file| {
-        let file = file.get_or_insert_with(|| {
-            tempfile::NamedTempFile::new().expect("a temporary file")
-        });
+        let file =
+            file.get_or_insert_with(|| tempfile::NamedTempFile::new().expect("a temporary file"));
         let handle = file.as_file_mut();
         handle.set_len(0).expect("an empty file");
         std::io::Seek::rewind(handle).expect("its beginning");

@@ -58,13 +58,29 @@ pub(crate) fn serial(mut data: &[u8]) {
     let flags = byte(&mut data);
     let framing = if flags & 1 == 0 {
         Framing::Line {
-            delimiter: if flags & 2 == 0 { b"\n".to_vec() } else { b"\r\n".to_vec() },
-            start: if flags & 4 == 0 { Vec::new() } else { b"$".to_vec() },
+            delimiter: if flags & 2 == 0 {
+                b"\n".to_vec()
+            } else {
+                b"\r\n".to_vec()
+            },
+            start: if flags & 4 == 0 {
+                Vec::new()
+            } else {
+                b"$".to_vec()
+            },
         }
     } else {
         Framing::Frame(Block {
-            start: if flags & 2 == 0 { Vec::new() } else { vec![0x68] },
-            end: if flags & 4 == 0 { Vec::new() } else { vec![0x16] },
+            start: if flags & 2 == 0 {
+                Vec::new()
+            } else {
+                vec![0x68]
+            },
+            end: if flags & 4 == 0 {
+                Vec::new()
+            } else {
+                vec![0x16]
+            },
             length: (flags & 8 != 0).then(|| Length {
                 offset: usize::from(byte(&mut data) % 8),
                 size: [1, 2, 4][usize::from(byte(&mut data) % 3)],
@@ -76,10 +92,21 @@ pub(crate) fn serial(mut data: &[u8]) {
         })
     };
     let checksum = (flags & 64 != 0).then(|| Checksum {
-        kind: if flags & 128 == 0 { Kind::Xor } else { Kind::Sum8 },
-        format: [SumFormat::BinaryLittle, SumFormat::BinaryBig, SumFormat::Hex]
-            [usize::from(byte(&mut data) % 3)],
-        place: if flags & 16 == 0 { Place::End } else { Place::BeforeEnd },
+        kind: if flags & 128 == 0 {
+            Kind::Xor
+        } else {
+            Kind::Sum8
+        },
+        format: [
+            SumFormat::BinaryLittle,
+            SumFormat::BinaryBig,
+            SumFormat::Hex,
+        ][usize::from(byte(&mut data) % 3)],
+        place: if flags & 16 == 0 {
+            Place::End
+        } else {
+            Place::BeforeEnd
+        },
         from: usize::from(byte(&mut data) % 4),
         to: i32::from(byte(&mut data)) - 128,
     });

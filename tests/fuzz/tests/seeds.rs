@@ -12,8 +12,8 @@ fn seeds() -> &'static Path {
 fn all_seeds_pass() {
     for target in TARGETS {
         let folder = seeds().join(target.name);
-        let files = fs::read_dir(&folder)
-            .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let files =
+            fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         let mut count = 0;
         for file in files {
             let path = file.expect("an entry").path();
