@@ -39,7 +39,9 @@ fn run(file: &Path) -> Result<(), Failure> {
     let config = Config::load(file)?;
     // The broker's crate tells about each client as info; that is debug for us.
     let log = config.log().clone();
-    log.quiet("mqtt5", LevelFilter::WARN).init();
+    log.quiet("mqtt5", LevelFilter::WARN)
+        .relayed("longshore_host::peer::logs")
+        .init();
     // Twins, passwords and what mappers keep are nobody else's business.
     private::umask();
     // One thread for everything that waits; the store has its own.

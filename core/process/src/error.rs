@@ -143,7 +143,7 @@ pub fn conclude(result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let text = report(failure.error());
+            let text = crate::printable::lines(&report(failure.error()));
             // A closed terminal is no reason to fail in another way.
             let _ = writeln!(io::stderr(), "error: {text}");
             failure.error().exit().into()

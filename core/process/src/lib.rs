@@ -64,6 +64,7 @@ pub mod config;
 pub mod error;
 pub mod http;
 pub mod logs;
+pub mod printable;
 pub mod private;
 pub mod run_file;
 pub mod runtime;

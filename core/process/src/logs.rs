@@ -1,18 +1,33 @@
 //! The log: lines on standard error, as text or JSON, filtered by level and target.
+//!
+//! # Guarantees
+//!
+//! - No kind of line floods the log: after a burst it is a line a second for each
+//!   device, mapper or node that it is about, and a count of what was left out.
+//! - An event is one line; what is foreign in it does nothing to a terminal.
+
+mod layer;
+mod limit;
+mod lines;
 
 use std::{
     io::{self, IsTerminal},
     str::FromStr,
+    sync::OnceLock,
 };
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     Layer,
     filter::{ParseError, Targets},
-    fmt,
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
+
+use self::{layer::Lines, lines::Format};
+
+/// What writes the log of this process, for its end.
+static LINES: OnceLock<Lines> = OnceLock::new();
 
 /// What an operator wants to see.
 pub const DEFAULT_LEVEL: LevelFilter = LevelFilter::INFO;
@@ -24,6 +39,8 @@ pub struct LogConfig {
     pub json: bool,
     /// Which events are written.
     pub filter: Filter,
+    /// Targets that hand on what others say, and bound it themselves.
+    relayed: Vec<String>,
 }
 
 /// Which events are written, such as `info` or `info,longshore_edge=debug`.
@@ -48,6 +65,14 @@ impl Default for Filter {
 }
 
 impl LogConfig {
+    /// What an operator wants to see, as JSON lines or as text.
+    pub fn new(json: bool) -> Self {
+        Self {
+            json,
+            ..Self::default()
+        }
+    }
+
     /// Keeps a talkative crate down to `level`, unless the configuration names it.
     #[must_use]
     pub fn quiet(mut self, target: &str, level: LevelFilter) -> Self {
@@ -59,19 +84,39 @@ impl LogConfig {
         self
     }
 
+    /// At the target `target` many kinds of lines come through one place, which
+    /// bounds each of its sources itself: it gets more room than one kind.
+    #[must_use]
+    pub fn relayed(mut self, target: &str) -> Self {
+        self.relayed.push(target.to_owned());
+        self
+    }
+
     /// Begins to log. A second call changes nothing: tests start daemons in one
     /// process.
     pub fn init(&self) {
         let Filter(filter) = self.filter.clone();
-        let layer = fmt::layer().with_writer(io::stderr);
-        let layer = if self.json {
-            layer.json().boxed()
+        let format = if self.json {
+            Format::Json
         } else {
-            layer.with_ansi(io::stderr().is_terminal()).boxed()
+            Format::Text {
+                colours: io::stderr().is_terminal(),
+            }
         };
-        let _ = tracing_subscriber::registry()
-            .with(layer.with_filter(filter))
+        let lines = Lines::new(format, self.relayed.clone());
+        let begun = tracing_subscriber::registry()
+            .with(lines.clone().with_filter(filter))
             .try_init();
+        if begun.is_ok() {
+            let _ = LINES.set(lines);
+        }
+    }
+}
+
+/// Tells what was left out and not told yet, at the end of the process.
+pub fn finish() {
+    if let Some(lines) = LINES.get() {
+        lines.finish();
     }
 }
 
@@ -84,8 +129,8 @@ mod tests {
     fn a_crate_is_quiet_unless_it_is_named() {
         let quiet = |text: &str| {
             let config = LogConfig {
-                json: false,
                 filter: text.parse().unwrap(),
+                ..LogConfig::default()
             };
             let Filter(targets) = config.quiet("mqtt5", LevelFilter::WARN).filter;
             targets.would_enable("mqtt5::broker", &Level::INFO)

@@ -260,6 +260,7 @@ impl Running {
                 }
             }
         }
+        crate::logs::finish();
         late
     }
 

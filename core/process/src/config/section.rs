@@ -183,10 +183,7 @@ impl Section {
     /// How the log is written: the section `log` of both daemons.
     pub fn log(mut self) -> LogConfig {
         let json = self.choice("format", &[("text", false), ("json", true)], false);
-        let mut config = LogConfig {
-            json,
-            ..LogConfig::default()
-        };
+        let mut config = LogConfig::new(json);
         if let Some(level) = self.optional::<String>("level") {
             match level.parse() {
                 Ok(filter) => config.filter = filter,
