@@ -12,7 +12,7 @@ use longshore_types::{
 
 use crate::{
     api::{ApiArgs, Connection},
-    output::say,
+    output::{emit, say},
     table::or_dash,
     view::{DeviceView, age_of, moment, now, with_unit},
 };
@@ -41,8 +41,8 @@ enum Format {
 pub(crate) async fn run(args: DescribeArgs) -> Result<bool> {
     let view = Connection::open(&args.api).await?.view(&args.name).await?;
     match args.output {
-        Format::Text => say(&render(&view, now())),
-        Format::Json => say(&format!("{:#}\n", objects(&view))),
+        Format::Text => say(&render(&view.shown()?, now())),
+        Format::Json => emit(&format!("{:#}\n", objects(&view))),
     };
     Ok(true)
 }

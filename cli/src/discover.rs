@@ -7,6 +7,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
 use longshore_host::{CommandKind, Status};
+use longshore_process::printable;
 use longshore_sdk::{Discovered, FoundDevice};
 use longshore_types::{
     near::near,
@@ -17,7 +18,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::{
     conversation::Conversation,
     libraries,
-    output::{advised, hint, say},
+    output::{advised, emit, hint, say},
     table,
 };
 
@@ -109,8 +110,8 @@ pub(crate) async fn run(args: DiscoverArgs) -> Result<bool> {
             .with_context(|| format!("failed to write {}", file.display()))?;
     }
     match args.output {
-        Format::Json => say(&format!("{:#}\n", serde_json::to_value(&found)?)),
-        Format::Yaml => say(&manifests(&found.devices, &protocol, &args.node)?),
+        Format::Json => emit(&format!("{:#}\n", serde_json::to_value(&found)?)),
+        Format::Yaml => emit(&manifests(&found.devices, &protocol, &args.node)?),
         Format::Table => say(&shown(&found, args.write.as_ref())),
     };
     Ok(!found.devices.is_empty())
@@ -291,7 +292,7 @@ fn shown(found: &Discovered, written: Option<&PathBuf>) -> String {
                 ]
             })
             .collect();
-        out.push_str(&format!("\n{}\n", device.name));
+        out.push_str(&format!("\n{}\n", printable::line(&device.name)));
         out.push_str(&table::render(
             &["PROPERTY", "TYPE", "ACCESS", "VALUE", "UNIT", "CONFIG"],
             &rows,

@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::{
     libraries::{self, Library},
-    output::{advised, say},
+    output::{advised, emit, say},
 };
 
 /// Arguments of `longshore explain`.
@@ -97,7 +97,7 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<bool> {
     }
     if args.output == Format::Json {
         let shown = part.map_or(&schema, |part| &schema[part]);
-        say(&format!("{shown:#}\n"));
+        emit(&format!("{shown:#}\n"));
         return Ok(true);
     }
     say(&render(&library, &schema, part, key)?);

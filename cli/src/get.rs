@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     api::{ApiArgs, Connection, Kind, typed},
-    output::{advised, say},
+    output::{advised, emit, say},
     table::{or_dash, render},
     view::{age_of, now},
 };
@@ -172,7 +172,7 @@ fn print<T: serde::Serialize>(format: Format, objects: &[T], single: bool) -> Re
         (true, [object]) => object.clone(),
         _ => json!({"apiVersion": "v1", "kind": "List", "items": objects}),
     };
-    say(&match format {
+    emit(&match format {
         Format::Yaml => serde_saphyr::to_string(&json)?,
         _ => format!("{json:#}\n"),
     });

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     libraries,
-    output::{advised, say},
+    output::{advised, emit, say},
     table,
 };
 
@@ -93,7 +93,7 @@ pub(crate) async fn check(args: CheckArgs) -> Result<bool> {
     let report = judge(&subject);
     match args.output {
         Format::Text => say(&report.to_string()),
-        Format::Json => say(&format!("{}\n", report.to_json())),
+        Format::Json => emit(&format!("{}\n", report.to_json())),
     };
     Ok(report.conforms())
 }
@@ -107,7 +107,7 @@ pub(crate) async fn list(args: ListArgs) -> Result<bool> {
             .iter()
             .map(|library| as_json(&library.file, &library.descriptor))
             .collect();
-        say(&format!("{:#}\n", json!(all)));
+        emit(&format!("{:#}\n", json!(all)));
         return Ok(true);
     }
     let rows: Vec<Vec<String>> = found
@@ -135,7 +135,7 @@ pub(crate) async fn show(args: ShowArgs) -> Result<bool> {
     let descriptor = inspect(&args.file)?;
     match args.output {
         Format::Text => say(&describe(&descriptor)),
-        Format::Json => say(&format!("{:#}\n", as_json(&args.file, &descriptor))),
+        Format::Json => emit(&format!("{:#}\n", as_json(&args.file, &descriptor))),
     };
     Ok(true)
 }

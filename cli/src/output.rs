@@ -1,8 +1,13 @@
 //! How a command ends: what it prints, and how it says what went wrong.
+//!
+//! Nothing reaches a terminal but through here, so that the text of a device, of
+//! a mapper or of the API does nothing there but stand.
 
 use std::{future::Future, io::Write, process::ExitCode};
 
-use longshore_process::{Explain, chain, runtime};
+use longshore_process::{Explain, chain, printable, runtime};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value as Json;
 
 /// An error that people can do something about.
 #[derive(Debug, thiserror::Error)]
@@ -41,8 +46,7 @@ pub(crate) fn block_on(command: impl Future<Output = anyhow::Result<bool>>) -> E
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            // Nothing is left to do where even this cannot be written.
-            let _ = std::io::stderr().write_all(explain(&error).as_bytes());
+            complain(&error);
             ExitCode::FAILURE
         }
     }
@@ -83,14 +87,89 @@ pub(crate) fn misspelt(command: &str, words: &[String]) -> ExitCode {
         ),
         hint,
     );
-    let _ = std::io::stderr().write_all(explain(&error).as_bytes());
+    complain(&error);
     ExitCode::from(2)
 }
 
-/// Prints. A reader that went away (`| head`) is no fault.
+fn complain(error: &anyhow::Error) {
+    let text = printable::lines(&explain(error));
+    // Nothing is left to do where even this cannot be written.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Prints for people: what would act on the terminal is spelt out, line breaks
+/// excepted. A reader that went away (`| head`) is no fault.
 pub(crate) fn say(text: &str) -> bool {
+    hand_out(&printable::lines(text))
+}
+
+/// A value of others within a text for people: its line breaks are spelt out too,
+/// or they would make lines that look like ours.
+pub(crate) fn shown<T: Serialize + DeserializeOwned>(value: &T) -> anyhow::Result<T> {
+    fn spell_out(json: &mut Json) {
+        match json {
+            Json::String(text) if text.contains(printable::acts) => *text = printable::line(text),
+            Json::Array(items) => items.iter_mut().for_each(spell_out),
+            Json::Object(map) => {
+                let entries = std::mem::take(map).into_iter();
+                *map = entries
+                    .map(|(key, mut value)| {
+                        spell_out(&mut value);
+                        (printable::line(&key), value)
+                    })
+                    .collect();
+            }
+            _ => {}
+        }
+    }
+    let mut json = serde_json::to_value(value)?;
+    spell_out(&mut json);
+    Ok(serde_json::from_value(json)?)
+}
+
+/// Prints for programs, as it is.
+pub(crate) fn emit(text: &str) -> bool {
+    hand_out(text)
+}
+
+fn hand_out(text: &str) -> bool {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_device_says_stands_in_its_place_and_does_nothing() {
+        let mut view = crate::describe::tests::boiler();
+        let foreign = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31mFAKE\r\nState:        online";
+        let status = view.status.as_mut().unwrap();
+        status.status.state = "offline".to_owned();
+        status.status.twins[0].reported.as_mut().unwrap().value = foreign.to_owned();
+        let view = view.shown().unwrap();
+        let now = longshore_types::Timestamp::from_millis(1_732_000_000_000);
+        let text = crate::describe::render(&view, now);
+        let acts = text.chars().find(|c| *c != '\n' && printable::acts(*c));
+        assert_eq!(acts, None, "{text}");
+        let states = text.lines().filter(|line| line.starts_with("State:"));
+        assert_eq!(states.collect::<Vec<_>>(), ["State:        offline"]);
+        assert!(text.contains(r"FAKE\r\nState:"), "{text}");
+        // Where nothing acts, nothing is another.
+        let plain = crate::describe::tests::boiler();
+        assert_eq!(
+            crate::describe::render(&plain.shown().unwrap(), now),
+            crate::describe::render(&plain, now)
+        );
+    }
+
+    #[test]
+    fn a_cell_of_a_table_stays_one() {
+        let rows = [vec!["a\nb\u{1b}[31m".to_owned(), "c".to_owned()]];
+        let text = crate::table::render(&["NAME", "X"], &rows);
+        assert_eq!(text, "NAME             X\na\\nb\\u{1b}[31m   c\n");
+    }
 }

@@ -17,7 +17,7 @@ mod status;
 use anyhow::Result;
 
 use self::home::Home;
-use crate::output::{advised, say};
+use crate::output::{advised, emit, say};
 
 /// Arguments of `longshore up`.
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,7 @@ pub(crate) async fn status(args: StatusArgs) -> Result<bool> {
     let status = status::collect(&written).await;
     match args.output {
         Output::Table => say(&status::table(&status)),
-        Output::Json => say(&format!("{status:#}\n")),
+        Output::Json => emit(&format!("{status:#}\n")),
     };
     Ok(status["state"] == "running")
 }

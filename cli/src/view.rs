@@ -5,6 +5,8 @@ use longshore_types::{
     device::{Extensions, ModelProperty, Twin},
 };
 
+use crate::output::shown;
+
 /// A device, its model and its status.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DeviceView {
@@ -14,6 +16,15 @@ pub(crate) struct DeviceView {
 }
 
 impl DeviceView {
+    /// The same for people: see [`shown`].
+    pub(crate) fn shown(&self) -> anyhow::Result<Self> {
+        Ok(Self {
+            device: shown(&self.device)?,
+            model: shown(&self.model)?,
+            status: shown(&self.status)?,
+        })
+    }
+
     /// The device merged with its model.
     pub(crate) fn effective(&self) -> Result<EffectiveDevice, Vec<Fault>> {
         match &self.model {

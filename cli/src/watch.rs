@@ -12,7 +12,7 @@ use longshore_types::{DeviceModel, DeviceStatus, Timestamp, device::WriteStatus}
 
 use crate::{
     api::{ApiArgs, Connection, Kind, typed},
-    output::say,
+    output::{say, shown},
     view::{DeviceView, now, with_unit},
 };
 
@@ -44,7 +44,7 @@ struct Shown {
 pub(crate) async fn run(args: WatchArgs) -> Result<bool> {
     let connection = Connection::open(&args.api).await?;
     // Tells at once where there is no such device.
-    let view = connection.view(&args.name).await?;
+    let view = connection.view(&args.name).await?.shown()?;
     let mut seen = Seen::default();
     let config = watcher::Config::default().fields(&format!("metadata.name={}", args.name));
     let stream = watcher::watcher(connection.objects(Kind::Status), config).default_backoff();
@@ -54,7 +54,7 @@ pub(crate) async fn run(args: WatchArgs) -> Result<bool> {
         let text = match stream.next().await {
             None => return Ok(true),
             Some(Ok(Event::Apply(object) | Event::InitApply(object))) => {
-                let status: DeviceStatus = typed(object)?;
+                let status: DeviceStatus = shown(&typed(object)?)?;
                 seen.update(&status, view.model.as_ref(), now())
             }
             Some(Ok(Event::Delete(_))) => format!("{}  the device status is gone\n", clock(now())),

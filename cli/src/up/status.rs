@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use longshore_process::http;
+use longshore_process::{http, printable};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -241,6 +241,7 @@ pub(crate) fn table(status: &Json) -> String {
     };
     let width = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
     for (what, state, detail) in rows {
+        let [what, state, detail] = [what, state, detail].map(|cell| printable::line(&cell));
         out.push_str(&format!("  {what:width$}  {state:9}  {detail}\n"));
     }
     out.push_str(&format!(
