@@ -194,6 +194,14 @@ impl Engine {
             self.due.touch(id, device.points().len(), now);
         }
     }
+
+    /// The same of news that somebody waits for.
+    #[track_caller]
+    fn touch_soon(&mut self, id: u32, now: Now) {
+        if let Some(device) = self.fleet.device(id) {
+            self.due.touch_soon(id, device.points().len(), now);
+        }
+    }
 }
 
 #[cfg(test)]

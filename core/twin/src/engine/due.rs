@@ -18,6 +18,9 @@ const REPORT_OFFLINE_MS: u64 = 10_000;
 /// While there is a link, a device is reported at least so often, for its
 /// times of reading; nothing else of it need have changed.
 const REPORT_AT_LEAST_MS: u64 = 10_000;
+/// So many reports of a device may go before their time, for what somebody waits
+/// for; with each pause one more may.
+const AHEAD: u8 = 5;
 /// Pause between two snapshots of a device. A reading is worth little after
 /// that time, and flash wears out.
 const SNAPSHOT_MS: u64 = 10_000;
@@ -33,9 +36,42 @@ pub(super) struct Due {
     snapshots: Timetable,
     /// When each device was reported last, by its id.
     reported: Vec<Option<u64>>,
+    /// What each device has of [`AHEAD`], by its id.
+    ahead: Vec<Ahead>,
     stale_scan: u64,
     /// Devices with an event that time or the bus may change.
     events: BTreeSet<u32>,
+}
+
+/// Reports that a device may send before their time.
+#[derive(Debug, Clone, Copy)]
+struct Ahead {
+    left: u8,
+    since: u64,
+}
+
+impl Ahead {
+    const WHOLE: Self = Self {
+        left: AHEAD,
+        since: 0,
+    };
+
+    /// Takes one; `pause` is what brings another.
+    fn take(&mut self, pause: u64, now: u64) -> bool {
+        let more = now.saturating_sub(self.since) / pause.max(1);
+        if more >= u64::from(AHEAD - self.left) {
+            *self = Self {
+                left: AHEAD,
+                since: now,
+            };
+        } else {
+            self.left += more as u8;
+            self.since += more * pause;
+        }
+        let taken = self.left > 0;
+        self.left -= u8::from(taken);
+        taken
+    }
 }
 
 /// One time for each device, or none, and the devices in the order of it.
@@ -88,6 +124,7 @@ impl Due {
             reports: Timetable::default(),
             snapshots: Timetable::default(),
             reported: Vec::new(),
+            ahead: Vec::new(),
             stale_scan: 0,
             events: BTreeSet::new(),
         }
@@ -109,6 +146,23 @@ impl Due {
             let last = self.reported.get(id as usize).copied().flatten();
             let at = last.map_or(now.ms, |last| (last + pause).max(now.ms));
             self.reports.set(id, at);
+        }
+    }
+
+    /// The same of news that somebody waits for, such as what came of a write:
+    /// while there is a link, some of them do not wait for the pause.
+    pub(super) fn touch_soon(&mut self, id: u32, properties: usize, now: Now) {
+        self.touch(id, properties, now);
+        let late = self.reports.at(id).is_some_and(|at| at > now.ms);
+        if !late || !self.linked {
+            return;
+        }
+        let (index, pause) = (id as usize, self.pause(properties));
+        if index >= self.ahead.len() {
+            self.ahead.resize(index + 1, Ahead::WHOLE);
+        }
+        if self.ahead[index].take(pause, now.ms) {
+            self.reports.set(id, now.ms);
         }
     }
 
@@ -136,6 +190,9 @@ impl Due {
         self.events.remove(&id);
         if let Some(last) = self.reported.get_mut(id as usize) {
             *last = None;
+        }
+        if let Some(ahead) = self.ahead.get_mut(id as usize) {
+            *ahead = Ahead::WHOLE;
         }
     }
 

@@ -114,7 +114,7 @@ impl Engine {
         }
         self.due.set_events(id, open);
         if turned {
-            self.touch(id, now);
+            self.touch_soon(id, now);
             self.due.snapshot_now(id, now);
         }
     }

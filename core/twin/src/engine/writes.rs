@@ -178,7 +178,11 @@ impl Engine {
         if changed {
             self.note_outcome(id);
             self.save_desired(device_id, id);
-            self.touch(device_id, now);
+            let shown = self.fleet.desired(id).map(DesiredValue::shown);
+            match shown {
+                Some(WriteState::Confirmed | WriteState::Failed) => self.touch_soon(device_id, now),
+                _ => self.touch(device_id, now),
+            }
         }
     }
 
@@ -271,7 +275,7 @@ impl Engine {
                 self.note_desired(id);
                 self.note_outcome(id);
                 self.save_desired(device_id, id);
-                self.touch(device_id, now);
+                self.touch_soon(device_id, now);
             }
         }
         Some(())

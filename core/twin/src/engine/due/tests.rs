@@ -28,6 +28,33 @@ fn news_are_reported_at_once_and_then_with_pauses() {
 }
 
 #[test]
+fn what_somebody_waits_for_does_not_wait_for_the_pause() {
+    let mut due = linked();
+    due.touch(3, 1, at(5));
+    assert_eq!(due.take_reports(at(5), 9), [3]);
+    // Values change all the time; what comes of a write goes before its time.
+    due.touch(3, 1, at(10));
+    assert!(due.take_reports(at(10), 9).is_empty());
+    due.touch_soon(3, 1, at(17));
+    assert_eq!(due.take_reports(at(17), 9), [3]);
+    // A device that has such news all the time is told with the pauses after all.
+    let mut sent = 0;
+    for ms in 20..10_000 {
+        due.touch_soon(3, 1, at(ms));
+        sent += due.take_reports(at(ms), 9).len() as u64;
+    }
+    let bound = u64::from(AHEAD) + 2 * (10_000 / REPORT_MS);
+    assert!((10..=bound).contains(&sent), "{sent}");
+    // Without a link nobody waits, and each report is a write to the flash.
+    due.forget(3);
+    due.set_linked(false);
+    due.touch_soon(4, 1, at(20_000));
+    assert_eq!(due.take_reports(at(20_000), 9), [4]);
+    due.touch_soon(4, 1, at(20_001));
+    assert!(due.take_reports(at(29_999), 9).is_empty());
+}
+
+#[test]
 fn what_waited_longest_comes_first() {
     let mut due = linked();
     for (id, ms) in [(7, 10), (1, 30), (4, 20)] {
