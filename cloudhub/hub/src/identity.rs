@@ -25,7 +25,7 @@ use rcgen::{
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
-pub use tls::{Peer, ServerIdentity, peer_of, server_config};
+pub use tls::{Peer, ServerIdentity, ends_ms, peer_of, server_config};
 
 /// What Kubernetes calls a node's user is this and the node's name.
 pub const NODE_USER_PREFIX: &str = "system:node:";

@@ -5,6 +5,8 @@
 //! be looked at after a change stands in it too. To bring another kind to the
 //! edges, add a row to [`KINDS`].
 
+use std::{collections::HashSet, sync::Arc};
+
 use kube::{
     ResourceExt,
     core::{ApiResource, DynamicObject, GroupVersionKind},
@@ -39,6 +41,9 @@ pub(crate) struct Kind {
     /// What must be on the node of an object beside it; it is given the
     /// object's namespace. What is needed is not asked what it needs in turn.
     pub(crate) needs: fn(&str, &Value) -> Vec<ObjectKey>,
+    /// The properties that an object gives to those who need it: a node may report
+    /// no others of them.
+    pub(crate) properties: fn(&Value) -> Vec<&str>,
     /// What has to be looked at when an object, or one that it needs, changes.
     pub(crate) status: Status,
 }
@@ -64,6 +69,7 @@ pub(crate) const KINDS: &[Kind] = &[
             let model = device["spec"]["deviceModelRef"]["name"].as_str();
             named(DEVICE_MODEL, namespace, model).into_iter().collect()
         },
+        properties: |_| Vec::new(),
         status: Status::DeviceStatus,
     },
     Kind {
@@ -73,9 +79,19 @@ pub(crate) const KINDS: &[Kind] = &[
         plural: "devicemodels",
         node: |_| None,
         needs: |_, _| Vec::new(),
+        properties: |model| {
+            let properties = model["spec"]["properties"].as_array();
+            let properties = properties.into_iter().flatten();
+            properties
+                .filter_map(|property| property["name"].as_str())
+                .collect()
+        },
         status: Status::None,
     },
 ];
+
+/// Names of properties. Cheap to clone.
+pub(crate) type Properties = Arc<HashSet<Box<str>>>;
 
 /// An object as far as the hub needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +100,8 @@ pub(crate) struct Object {
     pub(crate) node: String,
     /// What its node needs beside it.
     pub(crate) needs: Vec<ObjectKey>,
+    /// The properties that it gives to those who need it.
+    pub(crate) properties: Properties,
     /// The whole object.
     pub(crate) content: Content,
 }
@@ -115,9 +133,15 @@ impl Kind {
             // What was parsed from JSON can be written as JSON.
             json: serde_json::to_vec(&object).unwrap_or_default().into(),
         };
+        let properties = (self.properties)(&object.data);
         let object = Object {
             node: (self.node)(&object.data).unwrap_or_default().to_owned(),
             needs: (self.needs)(&key.namespace, &object.data),
+            properties: properties
+                .into_iter()
+                .map(Into::into)
+                .collect::<HashSet<_>>()
+                .into(),
             content,
         };
         (key, object)
@@ -174,6 +198,7 @@ pub(crate) mod made_up {
                 .filter_map(|class| named("WidgetClass", namespace, class.as_str()))
                 .collect()
         },
+        properties: |_| Vec::new(),
         status: Status::None,
     };
 
@@ -184,6 +209,7 @@ pub(crate) mod made_up {
         plural: "widgetclasses",
         node: |_| None,
         needs: |_, _| Vec::new(),
+        properties: |_| Vec::new(),
         status: Status::None,
     };
 }

@@ -19,7 +19,8 @@ use crate::{
     kinds::{DEVICE, DEVICE_MODEL},
     store::Store,
     tables::{
-        catalog::Catalog, listed::Listed, lock, nodes::Nodes, schemas::Schemas, statuses::Statuses,
+        catalog::Catalog, listed::Listed, lock, nodes::Nodes, reports::Reports, schemas::Schemas,
+        statuses::Statuses,
     },
 };
 
@@ -42,6 +43,8 @@ pub(crate) struct Metrics {
     pub(crate) records_repeated: Counter,
     /// Records about what the node has no say in, or that no longer exists.
     pub(crate) records_dropped: Counter,
+    /// Properties in reports that their models do not have.
+    pub(crate) properties_dropped: Counter,
     /// Records that could not be understood.
     pub(crate) records_unknown: Counter,
     /// Samples that the consumer has taken.
@@ -80,7 +83,7 @@ impl Counter {
 }
 
 impl Metrics {
-    fn counters(&self) -> [(&'static str, &'static str, &Counter); 15] {
+    fn counters(&self) -> [(&'static str, &'static str, &Counter); 16] {
         [
             (
                 "link_connections_total",
@@ -107,6 +110,11 @@ impl Metrics {
                 "records_dropped_total",
                 "Records about what the node has no say in",
                 &self.records_dropped,
+            ),
+            (
+                "properties_dropped_total",
+                "Properties in reports that their models do not have",
+                &self.properties_dropped,
             ),
             (
                 "records_unknown_total",
@@ -158,6 +166,7 @@ pub(crate) struct Pages {
     pub(crate) catalog: Arc<Mutex<Catalog>>,
     pub(crate) listed: Arc<Listed>,
     pub(crate) nodes: Arc<Nodes>,
+    pub(crate) reports: Arc<Reports>,
     pub(crate) schemas: Arc<Schemas>,
     pub(crate) statuses: Arc<Statuses>,
     pub(crate) metrics: Arc<Metrics>,
@@ -220,9 +229,19 @@ impl Pages {
                 self.nodes.connected_count(),
             ),
             (
+                "certificates_ending",
+                "Nodes whose certificate ends within 30 days",
+                self.nodes.ending_count(),
+            ),
+            (
                 "schemas",
                 "Schemas of mappers that are held",
                 self.schemas.hashes().len(),
+            ),
+            (
+                "reports_bytes",
+                "Bytes of the devices' latest reports",
+                self.reports.bytes(),
             ),
             (
                 "status_pending",
@@ -274,6 +293,7 @@ mod tests {
             catalog: Arc::new(Mutex::new(Catalog::new(KINDS))),
             listed: Arc::new(listed),
             nodes: Arc::new(Nodes::new(silence, HashMap::new(), Instant::now())),
+            reports: Arc::default(),
             schemas: Arc::default(),
             statuses: Arc::new(Statuses::new(Duration::ZERO)),
             metrics: Arc::default(),

@@ -63,6 +63,15 @@ impl NodeWriter {
                 let catalog = lock(&self.catalog);
                 self.statuses.mark_objects(catalog.bound_to(node));
             }
+            for (node, ends_ms) in due.ending {
+                let ends = Timestamp::from_millis(ends_ms);
+                warn!(
+                    node,
+                    %ends,
+                    hint = "make another one with `cloudhub issue-node` and bring it to the node",
+                    "the node's certificate ends soon; then it cannot connect any more"
+                );
+            }
             futures::stream::iter(due.tasks)
                 .for_each_concurrent(CONCURRENCY, |task| self.perform(task))
                 .await;

@@ -2,6 +2,7 @@
 
 mod connection;
 mod outcome;
+mod records;
 mod tables;
 mod telemetry;
 
@@ -20,7 +21,7 @@ use crate::port::{NodeIdentity, Refused, Upgrade};
 /// Grants a node the link: its connection becomes the line of a session.
 pub(crate) async fn link(
     State(hub): State<Arc<Tables>>,
-    NodeIdentity(node): NodeIdentity,
+    node: NodeIdentity,
     Extension(upgrade): Extension<Upgrade>,
     request: Request,
 ) -> Result<Response, Refused> {

@@ -6,11 +6,11 @@
 //! database, so a status that was deleted comes back, and a hub that was
 //! killed writes what it had acknowledged.
 
+mod change;
 mod document;
 mod judge;
 
 use std::{
-    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -41,6 +41,11 @@ use crate::{
         statuses::{Outcome, Statuses, Step, Written},
     },
 };
+
+/// A status in which only the times of reading are others is written so often: they
+/// say that the device is read, and a write of each would be one for each device and
+/// report, though nothing happens.
+const TIMES_EVERY: Duration = Duration::from_secs(30);
 
 /// A request that takes longer is given up and made again.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -147,15 +152,22 @@ impl StatusWriter {
             report: report.as_ref(),
             presence: self.nodes.presence(&entry.node),
             has_model: model.is_some(),
+            model_bytes: model.map_or(0, Bytes::len),
+            refused: self.reports.refused(device),
             judged,
         });
+        document::fit(&mut status);
         let exists = self.statuses.exists(device);
-        let mut hasher = DefaultHasher::new();
-        (status.to_string(), &entry.content.uid).hash(&mut hasher);
-        let hash = hasher.finish();
-        if exists && self.statuses.is_written(device, hash) {
+        let content = change::prints(&status);
+        let written = self.statuses.written(device).filter(|_| exists);
+        // Another device of the name is another owner: all is written.
+        let written = written.filter(|written| written.uid == entry.content.uid);
+        if written.as_ref().is_some_and(|written| {
+            written.content.parts == content.parts
+                || (written.content.still == content.still && written.at.elapsed() < TIMES_EVERY)
+        }) {
             self.metrics.status_unchanged.increment();
-            return Ok(Outcome::Unchanged);
+            return Ok(Outcome::Unchanged(content.bytes));
         }
         let api = self.api_for(device);
         if exists && report.is_none() && belongs_to(&api, device, entry).await? {
@@ -164,8 +176,22 @@ impl StatusWriter {
             document::keep_what_was_reported(&mut status, of_hub);
         }
         self.metrics.status_writes.increment();
-        let version = put(&api, device, exists, document::owner(device, entry), status).await?;
-        Ok(Outcome::Written(Written { hash, version }))
+        let whole = Whole {
+            owner: document::owner(device, entry),
+            status,
+        };
+        let changed = written.map(|written| {
+            let status = change::changed(&whole.status, &written.content, &content);
+            let version = written.version.to_string();
+            json!({"metadata": {"resourceVersion": version}, "status": status})
+        });
+        let version = put(&api, device, exists, changed, whole).await?;
+        Ok(Outcome::Written(Written {
+            content,
+            uid: entry.content.uid.clone(),
+            version,
+            at: Instant::now(),
+        }))
     }
 
     /// What the hub finds in a device of which the edge did not speak since it
@@ -184,7 +210,7 @@ impl StatusWriter {
             return None;
         }
         let schema = |protocol: &str| {
-            let of_node = self.nodes.schema_of(&entry.node, protocol);
+            let of_node = self.nodes.schema_of(&entry.node, protocol)?;
             self.schemas.find(protocol, of_node)
         };
         judge::judge(device, json, model?, schema)
@@ -220,33 +246,55 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-/// Patches or creates, whichever it takes; gives the resource version that came of it.
+/// All that a DeviceStatus says.
+struct Whole {
+    owner: Value,
+    status: Value,
+}
+
+/// Patches or creates, whichever it takes; gives the resource version that came of
+/// it. `changed` is the patch for one that is as it was written last, by its resource
+/// version.
 async fn put(
     api: &Api<DynamicObject>,
     device: &DeviceName,
     mut exists: bool,
-    owner: Value,
-    status: Value,
+    mut changed: Option<Value>,
+    Whole { owner, status }: Whole,
 ) -> Result<u64, kube::Error> {
-    let patch = json!({"metadata": {"ownerReferences": [owner]}, "status": status});
-    let patch = Patch::Merge(&patch);
-    let mut object = DynamicObject::new(device.name(), &api::device_status())
-        .within(device.namespace())
-        .data(json!({"status": document::for_creation(status.clone())}));
-    object.metadata.owner_references = serde_json::from_value(json!([owner])).ok();
-    let mut tries = 2;
+    let mut tries = 3;
     loop {
-        let outcome = if exists {
-            api.patch(device.name(), &api::patch(), &patch).await
-        } else {
-            api.create(&api::post(), &object).await
+        let outcome = match (exists, &changed) {
+            (true, Some(changed)) => {
+                let patch = Patch::Merge(changed);
+                api.patch(device.name(), &api::patch(), &patch).await
+            }
+            (true, None) => {
+                let patch = json!({"metadata": {"ownerReferences": [owner]}, "status": status});
+                let patch = Patch::Merge(&patch);
+                api.patch(device.name(), &api::patch(), &patch).await
+            }
+            (false, _) => {
+                let status = document::for_creation(status.clone());
+                let mut object = DynamicObject::new(device.name(), &api::device_status())
+                    .within(device.namespace())
+                    .data(json!({"status": status}));
+                object.metadata.owner_references = serde_json::from_value(json!([owner])).ok();
+                api.create(&api::post(), &object).await
+            }
         };
         tries -= 1;
         match outcome {
             Ok(object) => return Ok(version_of(object.metadata.resource_version.as_deref())),
+            // Somebody else wrote to it, and the watch is a little behind.
+            Err(error) if tries > 0 && exists && changed.is_some() && has_code(&error, 409) => {
+                changed = None;
+            }
             // The watch is a little behind.
             Err(error) if tries > 0 && exists && has_code(&error, 404) => exists = false,
-            Err(error) if tries > 0 && !exists && has_code(&error, 409) => exists = true,
+            Err(error) if tries > 0 && !exists && has_code(&error, 409) => {
+                (exists, changed) = (true, None);
+            }
             Err(error) => return Err(error),
         }
     }

@@ -61,6 +61,15 @@ pub(crate) struct StoredNode {
     pub(crate) report: Bytes,
 }
 
+/// A mapper's schema and the node that sent it first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredSchema {
+    /// The node; empty where a hub of before did not note it.
+    pub(crate) node: String,
+    /// The schema.
+    pub(crate) report: SchemaReport,
+}
+
 /// All that the store knows, read once at start.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
@@ -69,7 +78,7 @@ pub(crate) struct Contents {
     /// By name.
     pub(crate) nodes: HashMap<String, StoredNode>,
     /// Schemas of mappers, the oldest first.
-    pub(crate) schemas: Vec<SchemaReport>,
+    pub(crate) schemas: Vec<StoredSchema>,
     /// What the nodes were told.
     pub(crate) logs: KeptLogs,
 }
@@ -98,9 +107,6 @@ pub(crate) struct KeptLog {
 /// nobody has anything to write.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// So many schemas are kept: some versions of each protocol.
-pub(crate) const SCHEMAS: usize = 64;
-
 /// What to write for a record that is new.
 #[derive(Debug, Clone)]
 pub(crate) enum Write {
@@ -108,8 +114,8 @@ pub(crate) enum Write {
     Report(DeviceName, Bytes),
     /// The latest report of the node.
     Node(Bytes),
-    /// A mapper's schema.
-    Schema(SchemaReport),
+    /// A mapper's schema, and the hashes of those that go for it.
+    Schema(SchemaReport, Vec<u64>),
     /// Nothing: the record is of no use any more, or not understood.
     Nothing,
 }
@@ -308,31 +314,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_latest_schemas_are_kept() {
+    async fn schemas_are_kept_with_their_node_and_go_for_others() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hub.db");
         let schema = |number: usize| SchemaReport {
             protocol: "modbus".to_owned(),
             text: format!("{{\"n\": {number}}}"),
         };
-        let count = SCHEMAS + 3;
         {
             let (store, _) = Store::open(&path).unwrap();
             store.open_node("n", Epoch(5), 100).await.unwrap();
-            let records = (1..=count as u64).map(record).collect();
-            // The first one comes again as the last but one.
-            let mut numbers: Vec<_> = (0..count).collect();
-            numbers[count - 2] = 0;
-            let writes = numbers.into_iter().map(|n| Write::Schema(schema(n)));
-            let taken = store.take("n", Epoch(5), 0, records, writes.collect());
-            assert_eq!(taken.await.unwrap(), (count as u64, 0));
+            let writes = vec![
+                Write::Schema(schema(1), vec![]),
+                Write::Schema(schema(2), vec![]),
+                Write::Schema(schema(1), vec![]),
+                Write::Schema(
+                    schema(3),
+                    vec![longshore_link::schema_hash(&schema(2).text)],
+                ),
+            ];
+            let records = (1..=4).map(record).collect();
+            let taken = store.take("n", Epoch(5), 0, records, writes);
+            assert_eq!(taken.await.unwrap(), (4, 0));
             store.writer.close().await;
         }
         let (_, contents) = Store::open(&path).unwrap();
-        let schemas = contents.schemas;
-        assert_eq!(schemas.len(), SCHEMAS);
-        assert_eq!(schemas[SCHEMAS - 1], schema(count - 1));
-        assert_eq!(schemas[SCHEMAS - 2], schema(0));
+        let kept = [schema(1), schema(3)].map(|report| StoredSchema {
+            node: "n".to_owned(),
+            report,
+        });
+        assert_eq!(contents.schemas, kept);
     }
 
     #[tokio::test]

@@ -236,6 +236,9 @@ impl HubSession {
                 let message = match reason {
                     RefuseReason::Replaced => return Err(CloseReason::Replaced),
                     RefuseReason::Unavailable => "the hub is going away",
+                    RefuseReason::Identity => {
+                        "another edge with this node's certificate is connected: each edge needs a certificate of its own"
+                    }
                     _ => "the hub ended the session",
                 };
                 return Err(CloseReason::Refused {

@@ -92,6 +92,11 @@ pub const SUBPROTOCOL: &str = "longshore.link.v1";
 /// well below; what is larger is a broken or hostile peer.
 pub const MAX_FRAME_BYTES: usize = 4 * 1024 * 1024;
 
+/// The largest object, as JSON, that goes to an edge: a message with it alone has room
+/// for its names and its frame. A larger one would break each connection of the node,
+/// so a [`ChangeLog`] is given none.
+pub const MAX_OBJECT_BYTES: usize = MAX_FRAME_BYTES - 64 * 1024;
+
 /// Identity of one life of a database: it changes when the database is made
 /// anew, so that numbers of the old one are never mistaken for the new one's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]

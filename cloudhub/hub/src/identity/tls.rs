@@ -103,6 +103,16 @@ pub fn server_config(
     Ok(config)
 }
 
+/// When a certificate ends (ms since 1970); none if it cannot be read.
+pub fn ends_ms(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    certificate
+        .validity()
+        .not_after
+        .timestamp()
+        .checked_mul(1000)
+}
+
 /// Reads the holder out of a certificate that TLS has verified.
 pub fn peer_of(certificate: &CertificateDer<'_>) -> Peer {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {

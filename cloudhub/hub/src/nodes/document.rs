@@ -66,10 +66,9 @@ pub(super) fn status(task: &Task, present: &DynamicObject, now: Timestamp) -> Va
     if let Some(heartbeat) = heartbeat {
         condition["lastHeartbeatTime"] = json!(heartbeat);
     }
-    let conditions: Vec<Value> = [Some(condition), mappers(task, present, &now)]
-        .into_iter()
-        .flatten()
-        .collect();
+    let conditions = [Some(condition), mappers(task, present, &now)];
+    let conditions = conditions.into_iter().flatten();
+    let conditions: Vec<Value> = conditions.chain(certificate(task, present, &now)).collect();
     let addresses: Vec<Value> = report
         .addresses
         .iter()
@@ -147,6 +146,36 @@ fn mappers(task: &Task, present: &DynamicObject, now: &str) -> Option<Value> {
     ))
 }
 
+/// What is wrong with the node's certificate, or will be; nothing before it was here.
+fn certificate(task: &Task, present: &DynamicObject, now: &str) -> Vec<Value> {
+    let identity = task.identity;
+    let Some(ends) = identity.ends_ms.map(Timestamp::from_millis) else {
+        return Vec::new();
+    };
+    let ends = ends.to_seconds_string();
+    let soon = format!(
+        "the node's certificate ends at {ends}: make another one with `cloudhub issue-node`"
+    );
+    let late = format!("the node's certificate ends at {ends}");
+    let ending = match identity.ends_soon {
+        true => ("True", "EndsSoon", soon.as_str()),
+        false => ("False", "EndsLater", late.as_str()),
+    };
+    let shared = match identity.shared {
+        true => (
+            "True",
+            "TwoEdges",
+            "a second edge with this node's certificate wants to connect and is turned away: \
+             give each edge a certificate of its own",
+        ),
+        false => ("False", "OneEdge", "one edge has the node's certificate"),
+    };
+    vec![
+        condition(present, "CertificateEnding", ending, now),
+        condition(present, "CertificateShared", shared, now),
+    ]
+}
+
 fn former_condition<'a>(present: &'a DynamicObject, kind: &str) -> Option<&'a Value> {
     let conditions = present.data["status"]["conditions"].as_array()?;
     conditions
@@ -215,12 +244,14 @@ fn labels(node: &str, report: &NodeReport) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tables::nodes::Identity;
 
     fn task(presence: Presence) -> Task {
         Task {
             node: "n".to_owned(),
             presence,
             report: NodeReport::default(),
+            identity: Identity::default(),
             write_status: true,
             renew_lease: false,
         }
@@ -291,6 +322,34 @@ mod tests {
         assert_eq!(shown(&task)["status"], "Unknown");
         task.report.mappers.clear();
         assert_eq!(shown(&task), Value::Null);
+    }
+
+    #[test]
+    fn a_certificate_that_ends_soon_or_is_shared_stands_at_the_node() {
+        let present: DynamicObject =
+            serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap();
+        let now = Timestamp::from_millis(1_732_000_000_123);
+        let mut task = task(Presence::Connected);
+        let shown = |task: &Task| {
+            let status = status(task, &present, now);
+            let conditions = status["status"]["conditions"].as_array().unwrap().iter();
+            let told = conditions
+                .skip(1)
+                .map(|c| format!("{}={}", c["type"], c["status"]));
+            told.collect::<Vec<_>>().join(" ").replace('"', "")
+        };
+        assert_eq!(shown(&task), "");
+        task.identity.ends_ms = Some(1_732_000_000_000);
+        assert_eq!(
+            shown(&task),
+            "CertificateEnding=False CertificateShared=False"
+        );
+        task.identity.ends_soon = true;
+        task.identity.shared = true;
+        assert_eq!(
+            shown(&task),
+            "CertificateEnding=True CertificateShared=True"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::refusal::Refused;
-use crate::identity::{Peer, peer_of};
+use crate::identity::{Peer, ends_ms, peer_of};
 
 /// What TLS knows of the other end.
 #[derive(Debug, Clone)]
@@ -20,7 +20,12 @@ pub(super) struct Caller {
 /// The node whose certificate was shown. A handler that takes this is only reached
 /// by nodes: others hear 401 if they show none, and 403 if theirs is not a node's.
 #[derive(Debug)]
-pub(crate) struct NodeIdentity(pub(crate) NodeName);
+pub(crate) struct NodeIdentity {
+    /// The node.
+    pub(crate) name: NodeName,
+    /// When its certificate ends (ms since 1970).
+    pub(crate) ends_ms: Option<i64>,
+}
 
 impl Caller {
     pub(super) fn of(tls: &TlsStream<TcpStream>) -> Self {
@@ -43,7 +48,10 @@ impl<S: Sync> FromRequestParts<S> for NodeIdentity {
             ));
         };
         match peer_of(certificate) {
-            Peer::Node(node) => Ok(Self(node)),
+            Peer::Node(name) => Ok(Self {
+                name,
+                ends_ms: ends_ms(certificate),
+            }),
             Peer::Other(name) => Err(Refused::new(
                 StatusCode::FORBIDDEN,
                 format!("the certificate is of `{name}`, which is not a node"),

@@ -129,7 +129,7 @@ impl TestPort {
     }
 }
 
-async fn who(NodeIdentity(node): NodeIdentity) -> String {
+async fn who(NodeIdentity { name: node, .. }: NodeIdentity) -> String {
     format!("{node}\n")
 }
 

@@ -1,31 +1,43 @@
 //! One edge's connection: drives its session against the catalog, the store
 //! and whoever takes the samples.
 
-use std::{collections::VecDeque, future::pending, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    future::pending,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use longshore_link::{
     CloseReason, Epoch, Frame, Hello, HubConfig, HubEffect, HubEvent, HubSession, Lane,
-    RefuseReason, Up, UpRecord,
+    RefuseReason, UpRecord,
     transport::{self, Turns, sleep_until},
 };
 use longshore_process::Stop;
-use longshore_types::{NodeName, schema_check::Document};
+use longshore_types::NodeName;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
 use super::{
     outcome::{Done, End},
+    records::Taken,
     tables::Tables,
     telemetry,
 };
-use crate::{store::Write, tables::nodes::Attached};
+use crate::{port::NodeIdentity, tables::nodes::Attached};
+
+/// A node that comes back has read its devices anew within this time.
+const YOUNG: Duration = Duration::from_secs(15);
 
 type Line = transport::Line<TlsStream<TcpStream>>;
 
 struct Connection<'a> {
     hub: &'a Arc<Tables>,
     node: &'a NodeName,
+    /// When its certificate ends.
+    ends_ms: Option<i64>,
     session: HubSession,
     line: Line,
     /// For the lanes each its own: telemetry that nobody takes holds nothing up.
@@ -33,27 +45,31 @@ struct Connection<'a> {
     telemetry: Turns<Result<Done, End>>,
     attached: Option<Attached>,
     connected: bool,
+    began: Instant,
 }
 
 /// Serves a connection to its end.
 pub(super) async fn run(
     hub: &Arc<Tables>,
-    node: &NodeName,
+    identity: &NodeIdentity,
     line: Line,
     address: SocketAddr,
     stop: Stop,
 ) {
+    let node = &identity.name;
     let mut config = HubConfig::new(node.as_str(), hub.logs.epoch());
     config.schemas = hub.schemas.hashes();
     let mut connection = Connection {
         hub,
         node,
+        ends_ms: identity.ends_ms,
         session: HubSession::new(config, Instant::now()),
         line,
         live: Turns::default(),
         telemetry: Turns::default(),
         attached: None,
         connected: false,
+        began: Instant::now(),
     };
     let end = connection.run(stop).await;
     if let Some(attached) = &connection.attached {
@@ -78,7 +94,12 @@ impl Connection<'_> {
             let wake_at = self.session.wake_at();
             let event = tokio::select! {
                 message = self.line.receive() => match message.map(Frame::decode) {
-                    Ok(Ok(frame)) => HubEvent::Frame(frame),
+                    Ok(Ok(frame)) => {
+                        if let Some(attached) = &self.attached {
+                            attached.heard.note(Instant::now());
+                        }
+                        HubEvent::Frame(frame)
+                    }
                     Ok(Err(error)) => return End::Session(CloseReason::Undecodable(error)),
                     Err(error) => return error.into(),
                 },
@@ -133,7 +154,7 @@ impl Connection<'_> {
                     HubEffect::Close(reason) => return Err(End::Session(reason)),
                     HubEffect::Open(hello) => {
                         let (hub, node) = self.place();
-                        self.live.push(open(hub, node, hello));
+                        self.live.push(open(hub, node, self.ends_ms, hello));
                     }
                     HubEffect::OpenTelemetry {
                         epoch,
@@ -152,7 +173,9 @@ impl Connection<'_> {
                         let (hub, node) = self.place();
                         match lane {
                             Lane::Live => {
-                                self.live.push(handle(hub, node, epoch, after, records));
+                                let young = self.began.elapsed() < YOUNG;
+                                self.live
+                                    .push(handle(hub, node, epoch, after, records, young));
                             }
                             Lane::Telemetry => {
                                 let taking = telemetry::take(hub, node, epoch, after, records);
@@ -177,6 +200,7 @@ impl Connection<'_> {
                 self.attached = Some(attached);
                 HubEvent::Opened { taken }
             }
+            Done::Occupied => HubEvent::End(RefuseReason::Identity),
             Done::TelemetryOpened(taken) => HubEvent::TelemetryOpened { taken },
             Done::Handled(lane, through) => HubEvent::Handled { lane, through },
         })
@@ -185,10 +209,18 @@ impl Connection<'_> {
 
 /// Waits until the node's log is whole, takes the node's place, and looks up
 /// where its records go on.
-async fn open(hub: Arc<Tables>, node: NodeName, hello: Hello) -> Result<Done, End> {
+async fn open(
+    hub: Arc<Tables>,
+    node: NodeName,
+    ends_ms: Option<i64>,
+    hello: Hello,
+) -> Result<Done, End> {
     hub.listed.wait(|listed| listed.catalog).await;
     hub.logs.settled().await;
-    let attached = hub.nodes.attach(node.as_str(), Instant::now());
+    let (name, epoch) = (node.as_str(), hello.edge_epoch);
+    let Some(attached) = hub.nodes.attach(name, epoch, ends_ms, Instant::now()) else {
+        return Ok(Done::Occupied);
+    };
     let taken = hub
         .store
         .open_node(node.as_str(), hello.edge_epoch, hello.last_sequence)
@@ -199,75 +231,31 @@ async fn open(hub: Arc<Tables>, node: NodeName, hello: Hello) -> Result<Done, En
     Ok(Done::Opened(taken?, attached))
 }
 
-/// Stores records and remembers them. A node has a say in what is bound to it,
-/// and in itself; all else is dropped and counted, but taken, or it would
-/// block what comes after it.
+/// Stores records and remembers what they said.
 async fn handle(
     hub: Arc<Tables>,
     node: NodeName,
     epoch: Epoch,
     after: u64,
     records: Vec<UpRecord>,
+    young: bool,
 ) -> Result<Done, End> {
-    let writes: Vec<Write> = records
-        .iter()
-        .map(|record| write_of(&hub, &node, record))
+    let taken = records.iter();
+    let taken: Vec<_> = taken
+        .map(|record| Taken::of(&hub, &node, record, young))
         .collect();
+    let writes = taken.iter().map(Taken::write).collect();
     let count = records.len();
     let (through, repeated) = hub
         .store
-        .take(node.as_str(), epoch, after, records, writes.clone())
+        .take(node.as_str(), epoch, after, records, writes)
         .await?;
     hub.metrics.records.add((count - repeated) as u64);
     hub.metrics.records_repeated.add(repeated as u64);
-    for write in writes.into_iter().skip(repeated) {
-        match write {
-            Write::Report(device, payload) => hub.reported(device, node.as_str(), payload),
-            Write::Node(payload) => {
-                if let Ok(Up::Node(report)) = Up::decode(&payload)
-                    && hub.nodes.set_report(node.as_str(), report)
-                {
-                    hub.mark_devices_of(node.as_str());
-                }
-            }
-            Write::Schema(schema) => hub.schema_came(&schema),
-            Write::Nothing => {}
-        }
+    for taken in taken.into_iter().skip(repeated) {
+        taken.stored(&hub, &node);
     }
     Ok(Done::Handled(Lane::Live, through))
-}
-
-fn write_of(hub: &Tables, node: &NodeName, record: &UpRecord) -> Write {
-    match Up::decode(&record.payload) {
-        Ok(Up::Reported(reported)) => {
-            if hub.is_of(&reported.name, &reported.uid, node) {
-                return Write::Report(reported.name, record.payload.clone());
-            }
-            hub.metrics.records_dropped.increment();
-            debug!(%node, device = %reported.name, "report of a device that is not this node's");
-            Write::Nothing
-        }
-        Ok(Up::Node(_)) => Write::Node(record.payload.clone()),
-        Ok(Up::Schema(schema)) => match Document::parse(&schema.text) {
-            Ok(_) => Write::Schema(schema),
-            Err(error) => {
-                hub.metrics.records_unknown.increment();
-                let error = longshore_process::chain(&error);
-                warn!(%node, protocol = schema.protocol, error, "a mapper's schema cannot be used");
-                Write::Nothing
-            }
-        },
-        Ok(_) => {
-            hub.metrics.records_unknown.increment();
-            Write::Nothing
-        }
-        Err(error) => {
-            hub.metrics.records_unknown.increment();
-            let error = longshore_process::chain(&error);
-            warn!(%node, sequence = record.sequence, error, "record cannot be understood");
-            Write::Nothing
-        }
-    }
 }
 
 async fn ended(attached: &mut Option<Attached>) -> Option<RefuseReason> {

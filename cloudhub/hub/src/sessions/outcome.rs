@@ -20,6 +20,8 @@ pub(super) enum End {
 /// What an operation came to.
 pub(super) enum Done {
     Opened(u64, Attached),
+    /// Another edge has the node's place.
+    Occupied,
     TelemetryOpened(u64),
     Handled(Lane, u64),
 }

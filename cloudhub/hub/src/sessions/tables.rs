@@ -7,7 +7,7 @@ use longshore_link::SchemaReport;
 use longshore_types::{DeviceName, NodeName};
 
 use crate::{
-    kinds::{DEVICE, device_key},
+    kinds::{Properties, device_key},
     metrics::Metrics,
     samples::SampleConsumer,
     store::Store,
@@ -44,17 +44,36 @@ impl Tables {
         device.is_some_and(|device| device.node == node.as_str() && device.content.uid == uid)
     }
 
+    /// The properties that a node may report of a device: those of its model. None
+    /// if the node has no say in it.
+    pub(super) fn properties_of(
+        &self,
+        device: &DeviceName,
+        uid: &str,
+        node: &NodeName,
+    ) -> Option<Properties> {
+        let catalog = self.catalog();
+        let device = catalog.get(&device_key(device))?;
+        let own = device.node == node.as_str() && device.content.uid == uid;
+        let model = device.needs.first().and_then(|model| catalog.get(model));
+        let properties = model.map(|model| Properties::clone(&model.properties));
+        own.then(|| properties.unwrap_or_default())
+    }
+
     /// The store holds a report.
-    pub(super) fn reported(&self, device: DeviceName, node: &str, payload: Bytes) {
-        self.reports.keep(device.clone(), node, payload);
-        self.statuses.mark([device]);
+    pub(super) fn reported(&self, device: DeviceName, node: &str, payload: Bytes, news: u64) {
+        if self.reports.keep(device.clone(), node, payload, news) {
+            self.statuses.mark_soon(device);
+        } else {
+            self.statuses.mark([device]);
+        }
     }
 
     /// The store holds a mapper's schema: what was found in the devices may be
     /// another now.
-    pub(super) fn schema_came(&self, schema: &SchemaReport) {
-        if self.schemas.keep(schema) {
-            self.statuses.mark_objects(self.catalog().of_kind(DEVICE));
+    pub(super) fn schema_came(&self, node: &str, schema: &SchemaReport) {
+        if self.schemas.keep(node, schema) {
+            self.statuses.mark_objects(self.catalog().bound_to(node));
         }
     }
 

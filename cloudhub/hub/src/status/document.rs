@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use longshore_link::MAX_OBJECT_BYTES;
 use longshore_types::{
     DeviceName, Timestamp,
     device::{
@@ -13,7 +14,10 @@ use longshore_types::{
 use serde_json::{Value, json};
 
 use super::judge::Judgement;
-use crate::{kinds::Object, tables::nodes::Presence};
+use crate::{
+    kinds::Object,
+    tables::{nodes::Presence, reports::Refused},
+};
 
 /// Who owns the DeviceStatus: with the Device it goes.
 pub(super) fn owner(device: &DeviceName, entry: &Object) -> Value {
@@ -35,6 +39,10 @@ pub(super) struct Known<'a> {
     pub(super) presence: (Presence, i64),
     /// Whether its model exists.
     pub(super) has_model: bool,
+    /// Bytes of its model.
+    pub(super) model_bytes: usize,
+    /// Why reports of it are not taken any more.
+    pub(super) refused: Option<Refused>,
     /// What the hub found in it, where the edge has not seen it as it is now.
     pub(super) judged: Option<Judgement>,
 }
@@ -46,6 +54,8 @@ pub(super) fn status(known: Known<'_>) -> Value {
         report,
         presence,
         has_model,
+        model_bytes,
+        refused,
         judged,
     } = known;
     let mut status = DeviceStatusStatus::default();
@@ -75,6 +85,11 @@ pub(super) fn status(known: Known<'_>) -> Value {
     extensions
         .conditions
         .extend(model_condition(entry, has_model));
+    let bytes = entry.content.json.len();
+    extensions.conditions.extend(
+        size_condition("Device", bytes).or_else(|| size_condition("DeviceModel", model_bytes)),
+    );
+    extensions.conditions.extend(refused.map(refused_condition));
     status.set_extensions(extensions);
     let mut value = serde_json::to_value(&status).unwrap_or_default();
     // A merge patch keeps what is not named: an empty list must be said.
@@ -219,8 +234,88 @@ fn model_condition(entry: &Object, has_model: bool) -> Option<Condition> {
     })
 }
 
+/// Only said when it is too large for the link to its node.
+fn size_condition(what: &str, bytes: usize) -> Option<Condition> {
+    (bytes > MAX_OBJECT_BYTES).then(|| Condition {
+        condition: "Deliverable".to_owned(),
+        status: ConditionStatus::False,
+        reason: "TooLarge".to_owned(),
+        message: format!(
+            "the {what} has {bytes} bytes, and the link to its node takes {MAX_OBJECT_BYTES} at most: \
+             make it smaller; until then the node does without it"
+        ),
+        last_transition_time: None,
+    })
+}
+
+/// Only said when the hub does not take what the node reports.
+fn refused_condition(why: Refused) -> Condition {
+    Condition {
+        condition: "ReportTaken".to_owned(),
+        status: ConditionStatus::False,
+        reason: match why {
+            Refused::TooLarge(_) => "TooLarge",
+            Refused::NodeFull | Refused::Full => "NoRoom",
+        }
+        .to_owned(),
+        message: format!("the last report is not taken: {why}; what is shown is the one before it"),
+        last_transition_time: None,
+    }
+}
+
+/// The most that a status may have: what a Kubernetes API takes of one object, and
+/// room for what else is in it.
+const STATUS_BYTES: usize = 1024 * 1024;
+
+/// Leaves out of a status that is too large for the API what can be done without, and
+/// says so: how the values came about first, then the last values.
+pub(super) fn fit(status: &mut Value) {
+    let size = |value: &Value| value.to_string().len();
+    // Cheap for the many: a value has at least so many bytes.
+    let values = |status: &Value| status["twins"].as_array().map_or(0, Vec::len);
+    let texts = |status: &Value| {
+        let twins = status["twins"].as_array().into_iter().flatten();
+        let texts = twins.filter_map(|twin| twin["reported"]["value"].as_str());
+        texts.map(str::len).sum::<usize>()
+    };
+    if values(status) < 1000 && texts(status) < STATUS_BYTES / 8 {
+        return;
+    }
+    let whole = size(status);
+    if whole <= STATUS_BYTES {
+        return;
+    }
+    status["extensions"]["properties"] = Value::Null;
+    let all = values(status);
+    let mut left = STATUS_BYTES.saturating_sub(size(status) - size(&status["twins"]));
+    if let Some(twins) = status["twins"].as_array_mut() {
+        twins.retain(|twin| {
+            let bytes = size(twin) + 1;
+            let fits = bytes <= left;
+            left = left.saturating_sub(bytes);
+            fits
+        });
+    }
+    let shown = values(status);
+    let condition = Condition {
+        condition: "StatusWhole".to_owned(),
+        status: ConditionStatus::False,
+        reason: "TooLarge".to_owned(),
+        message: format!(
+            "the status would have {whole} bytes, and {STATUS_BYTES} is the most: {shown} of {all} values \
+             are shown, without their quality; the node and its bus have all of them"
+        ),
+        last_transition_time: None,
+    };
+    if let Some(conditions) = status["extensions"]["conditions"].as_array_mut() {
+        conditions.extend(serde_json::to_value(condition));
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::kinds::DEVICE_MODEL;
     use longshore_link::{Content, ObjectKey};
@@ -238,6 +333,7 @@ mod tests {
                 namespace: "default".to_owned(),
                 name: "boiler".to_owned(),
             }],
+            properties: Arc::default(),
             content: Content {
                 uid: "u".to_owned(),
                 resource_version: "1".to_owned(),
@@ -252,8 +348,58 @@ mod tests {
             report,
             presence,
             has_model,
+            model_bytes: 0,
+            refused: None,
             judged: None,
         })
+    }
+
+    #[test]
+    fn what_is_too_large_says_so() {
+        let report = DeviceReport {
+            name: DeviceName::new("default", "boiler").unwrap(),
+            uid: "u".to_owned(),
+            state: DeviceState::Online,
+            last_online_ms: None,
+            properties: (0..10_000)
+                .map(|n| PropertyReport {
+                    value: Some(TwinValue::Int(n)),
+                    ..PropertyReport::new(format!("property-{n}"))
+                })
+                .collect(),
+            conditions: Vec::new(),
+            warnings: Vec::new(),
+            events: Vec::new(),
+            fingerprint: 0,
+        };
+        let mut entry = entry();
+        entry.content.json = vec![b' '; MAX_OBJECT_BYTES + 1].into();
+        let mut value = status(Known {
+            entry: &entry,
+            report: Some(&report),
+            presence: (Presence::Connected, 1),
+            has_model: true,
+            model_bytes: 0,
+            refused: Some(Refused::TooLarge(5)),
+            judged: None,
+        });
+        fit(&mut value);
+        assert!(value.to_string().len() <= STATUS_BYTES + 1024);
+        assert!(value["twins"].as_array().unwrap().len() > 5000);
+        let conditions = value["extensions"]["conditions"].as_array().unwrap().iter();
+        let types: Vec<_> = conditions.map(|c| c["type"].as_str().unwrap()).collect();
+        assert_eq!(
+            types,
+            ["NodeConnected", "Deliverable", "ReportTaken", "StatusWhole"]
+        );
+    }
+
+    #[test]
+    fn what_fits_stays_as_it_is() {
+        let mut value = shown(None, (Presence::Unknown, 0), false);
+        let before = value.clone();
+        fit(&mut value);
+        assert_eq!(value, before);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use longshore_link::{Epoch, SchemaReport, UpPosition, UpRecord, schema_hash};
 use longshore_sqlite::{Connection, OptionalExtension, SqlError, params};
 use longshore_types::DeviceName;
 
-use super::{SCHEMAS, StoreError, Write};
+use super::{StoreError, Write};
 
 /// Where to go on with the records of a node.
 pub(super) fn open(
@@ -64,7 +64,7 @@ pub(super) fn take(
             Write::Node(payload) => {
                 own.execute(params![node, payload.as_ref()])?;
             }
-            Write::Schema(schema) => keep_schema(connection, &schema)?,
+            Write::Schema(schema, gone) => keep_schema(connection, node, &schema, &gone)?,
             Write::Nothing => {}
         }
     }
@@ -74,21 +74,23 @@ pub(super) fn take(
     Ok(Ok((admitted.position.sequence, admitted.skip)))
 }
 
-/// The one that comes is the newest, known or not; the oldest goes.
-fn keep_schema(connection: &Connection, schema: &SchemaReport) -> Result<(), SqlError> {
+/// One that is known stays the one of the node that sent it first.
+fn keep_schema(
+    connection: &Connection,
+    node: &str,
+    schema: &SchemaReport,
+    gone: &[u64],
+) -> Result<(), SqlError> {
+    let mut forget = connection.prepare_cached("DELETE FROM schemas WHERE hash = ?1")?;
+    for hash in gone {
+        forget.execute([*hash as i64])?;
+    }
     let hash = schema_hash(&schema.text) as i64;
     connection
-        .prepare_cached("DELETE FROM schemas WHERE hash = ?1")?
-        .execute([hash])?;
-    connection
-        .prepare_cached("INSERT INTO schemas (hash, protocol, text) VALUES (?1, ?2, ?3)")?
-        .execute(params![hash, schema.protocol, schema.text])?;
-    connection
         .prepare_cached(
-            "DELETE FROM schemas WHERE id NOT IN
-             (SELECT id FROM schemas ORDER BY id DESC LIMIT ?1)",
+            "INSERT OR IGNORE INTO schemas (hash, protocol, text, node) VALUES (?1, ?2, ?3, ?4)",
         )?
-        .execute([SCHEMAS as i64])?;
+        .execute(params![hash, schema.protocol, schema.text, node])?;
     Ok(())
 }
 

@@ -4,13 +4,13 @@ use longshore_link::SchemaReport;
 use longshore_sqlite::{Connection, Schema, SqlError};
 use longshore_types::DeviceName;
 
-use super::{Contents, StoredNode, StoredReport, logs};
+use super::{Contents, StoredNode, StoredReport, StoredSchema, logs};
 
 pub(super) static SCHEMA: Schema = Schema {
     owner: "hub",
     without: "the hub starts with an empty one and edges send their state again",
     application: 0x4c53_4862, // "LSHb"
-    migrations: &[FIRST, SCHEMAS, logs::TABLES],
+    migrations: &[FIRST, SCHEMAS, logs::TABLES, SCHEMAS_OF_NODES],
 };
 
 const FIRST: &str = "
@@ -35,6 +35,12 @@ CREATE TABLE IF NOT EXISTS schemas (
     protocol TEXT NOT NULL,
     text TEXT NOT NULL
 ) STRICT;
+";
+
+/// Whose room a schema takes. Those of before share the room of a node without a
+/// name.
+const SCHEMAS_OF_NODES: &str = "
+ALTER TABLE schemas ADD COLUMN node TEXT NOT NULL DEFAULT '';
 ";
 
 pub(super) fn read(connection: &Connection) -> Result<Contents, SqlError> {
@@ -69,13 +75,16 @@ pub(super) fn read(connection: &Connection) -> Result<Contents, SqlError> {
             },
         );
     }
-    let mut statement = connection.prepare("SELECT protocol, text FROM schemas ORDER BY id")?;
+    let mut statement =
+        connection.prepare("SELECT protocol, text, node FROM schemas ORDER BY id")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        contents.schemas.push(SchemaReport {
+        let report = SchemaReport {
             protocol: row.get(0)?,
             text: row.get(1)?,
-        });
+        };
+        let node = row.get(2)?;
+        contents.schemas.push(StoredSchema { node, report });
     }
     Ok(contents)
 }

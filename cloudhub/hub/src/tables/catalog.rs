@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use longshore_link::{Content, ObjectKey};
+use longshore_link::{Content, MAX_OBJECT_BYTES, ObjectKey};
 
 use super::logs::LogChange;
 use crate::kinds::{Kind, Object, Status};
@@ -185,7 +185,7 @@ impl Catalog {
         let object = self.objects.get(key)?;
         let users = self.users.get(key);
         let holds = object.node == node || users.is_some_and(|users| users.contains_key(node));
-        holds.then(|| object.content.clone())
+        (holds && fits(object)).then(|| object.content.clone())
     }
 
     /// What all nodes should hold.
@@ -195,8 +195,8 @@ impl Catalog {
             let needs = bound.iter().flat_map(|key| &self.objects[key].needs);
             let keys: BTreeSet<_> = bound.iter().chain(needs).collect();
             let objects = keys.into_iter().filter_map(|key| {
-                let content = self.objects.get(key)?.content.clone();
-                Some((key.clone(), content))
+                let object = self.objects.get(key).filter(|object| fits(object))?;
+                Some((key.clone(), object.content.clone()))
             });
             (node.clone(), objects.collect())
         });
@@ -207,6 +207,13 @@ impl Catalog {
         let mut kinds = self.kinds.iter();
         kinds.any(|kind| kind.name == key.kind && kind.status != Status::None)
     }
+}
+
+/// Whether an object fits a message of the link. One that does not would break the
+/// connection of its node again and again; the node does without it, and its status
+/// says so.
+fn fits(object: &Object) -> bool {
+    object.content.json.len() <= MAX_OBJECT_BYTES
 }
 
 impl Touched {
@@ -318,6 +325,34 @@ mod tests {
         let touched = hub.change(|catalog| catalog.delete(&a));
         assert_eq!(touched.statuses, BTreeSet::from([a]));
         assert!(hub.logs.held("n2").is_empty());
+    }
+
+    #[test]
+    fn what_fits_no_message_of_the_link_is_left_out_and_the_rest_goes_on() {
+        let large = |version| {
+            let (key, mut object) = device("large", version, "n1", "boiler");
+            object.content.json = vec![b' '; MAX_OBJECT_BYTES + 1].into();
+            (key, object)
+        };
+        let mut hub = Followed::listed();
+        hub.put(device("large", 1, "n1", "boiler"));
+        hub.put(large(2));
+        hub.put(device("small", 3, "n1", "boiler"));
+        assert_eq!(hub.logs.held("n1"), ["Device/small@3"]);
+        // So it is for a hub that starts.
+        let mut later = Followed::new();
+        let all = HashMap::from([large(2), device("small", 3, "n1", "boiler")]);
+        for kind in made_up::TABLE.iter() {
+            let all = if kind.name == "Device" {
+                all.clone()
+            } else {
+                HashMap::new()
+            };
+            later.change(|catalog| catalog.replace(kind.name, all));
+        }
+        assert_eq!(later.logs.held("n1"), ["Device/small@3"]);
+        hub.put(device("large", 4, "n1", "boiler"));
+        assert_eq!(hub.logs.held("n1"), ["Device/large@4", "Device/small@3"]);
     }
 
     #[test]

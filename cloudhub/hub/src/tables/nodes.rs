@@ -7,16 +7,20 @@
 //! Pure but for its lock: the time that decides is an argument, the clock on
 //! the wall is only shown.
 
+mod place;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Mutex,
     time::{Duration, Instant},
 };
 
-use longshore_link::{NodeReport, RefuseReason, Up};
+use longshore_link::{Epoch, NodeReport, RefuseReason, Up};
 use longshore_process::clock::now_ms;
 use tokio::sync::{Notify, oneshot};
 
+pub(crate) use self::place::Heard;
+use self::place::Place;
 use super::lock;
 use crate::{config::NodesConfig, store::StoredNode};
 
@@ -27,6 +31,9 @@ const HEARTBEAT_LEASES: u32 = 30;
 /// A session that is back within this time was never away: a line that breaks
 /// for a moment writes nothing.
 const AWAY_AFTER: Duration = Duration::from_secs(3);
+
+/// A certificate that ends sooner is said to: time to make and bring another one.
+const ENDS_SOON_MS: i64 = 30 * 86_400_000;
 
 /// A write that failed is tried again after so long.
 const RETRY: Duration = Duration::from_secs(2);
@@ -54,8 +61,20 @@ pub(crate) struct Task {
     pub(crate) node: String,
     pub(crate) presence: Presence,
     pub(crate) report: NodeReport,
+    pub(crate) identity: Identity,
     pub(crate) write_status: bool,
     pub(crate) renew_lease: bool,
+}
+
+/// What is known of a node's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Identity {
+    /// When it ends (ms since 1970), once the node was here.
+    pub(crate) ends_ms: Option<i64>,
+    /// It ends soon.
+    pub(crate) ends_soon: bool,
+    /// A second edge has it, too.
+    pub(crate) shared: bool,
 }
 
 /// What is due.
@@ -64,12 +83,15 @@ pub(crate) struct Due {
     pub(crate) tasks: Vec<Task>,
     /// Nodes whose presence changed.
     pub(crate) changed: Vec<String>,
+    /// Nodes whose certificate ends soon, since now, and when.
+    pub(crate) ending: Vec<(String, i64)>,
 }
 
 /// A session's hold of its node's place. Another session takes it by ending this one.
 #[derive(Debug)]
 pub(crate) struct Attached {
     pub(crate) id: u64,
+    pub(crate) heard: Heard,
     pub(crate) ended: oneshot::Receiver<RefuseReason>,
 }
 
@@ -89,7 +111,8 @@ struct Inner {
 
 #[derive(Debug)]
 struct Entry {
-    session: Option<(u64, oneshot::Sender<RefuseReason>)>,
+    place: Place,
+    identity: Identity,
     report: NodeReport,
     last_seen: Instant,
     /// When its last session of this hub ended.
@@ -130,9 +153,16 @@ impl Nodes {
         }
     }
 
-    /// A session takes the node's place; the former one is told to end.
-    pub(crate) fn attach(&self, node: &str, now: Instant) -> Attached {
-        let (sender, ended) = oneshot::channel();
+    /// A session of the edge with this epoch takes the node's place; the former one is
+    /// told to end. None while another edge has it. `ends_ms` is the end of the
+    /// certificate.
+    pub(crate) fn attach(
+        &self,
+        node: &str,
+        epoch: Epoch,
+        ends_ms: Option<i64>,
+        now: Instant,
+    ) -> Option<Attached> {
         let mut inner = lock(&self.inner);
         inner.next_id += 1;
         let id = inner.next_id;
@@ -140,25 +170,25 @@ impl Nodes {
             .nodes
             .entry(node.to_owned())
             .or_insert_with(|| Entry::new(now));
-        if let Some((_, former)) = entry.session.replace((id, sender)) {
-            // It may have ended by itself.
-            let _ = former.send(RefuseReason::Replaced);
+        let taken = entry.place.take(id, epoch, now);
+        if taken.is_some() {
+            entry.identity.ends_ms = ends_ms;
+            entry.left = None;
+            entry.dirty = true;
+            entry.next_lease = now;
         }
-        entry.left = None;
-        entry.dirty = true;
-        entry.next_lease = now;
         drop(inner);
         self.wake.notify_one();
-        Attached { id, ended }
+        let (heard, ended) = taken?;
+        Some(Attached { id, heard, ended })
     }
 
     /// A session ends. It leaves the place if it still has it.
     pub(crate) fn detach(&self, node: &str, id: u64, now: Instant) {
         let mut inner = lock(&self.inner);
         if let Some(entry) = inner.nodes.get_mut(node)
-            && entry.session.as_ref().is_some_and(|(own, _)| *own == id)
+            && entry.place.leave(id)
         {
-            entry.session = None;
             entry.last_seen = now;
             entry.left = Some(now);
         }
@@ -242,8 +272,15 @@ impl Nodes {
         inner
             .nodes
             .values()
-            .filter(|entry| entry.session.is_some())
+            .filter(|entry| entry.place.is_taken())
             .count()
+    }
+
+    /// Number of nodes whose certificate ends soon.
+    pub(crate) fn ending_count(&self) -> usize {
+        let inner = lock(&self.inner);
+        let ending = inner.nodes.values();
+        ending.filter(|entry| entry.identity.ends_soon).count()
     }
 
     /// Waits until something changed.
@@ -255,17 +292,31 @@ impl Nodes {
     pub(crate) fn due(&self, at: Instant) -> Due {
         let mut due = Due::default();
         let mut inner = lock(&self.inner);
+        let wall_ms = now_ms();
         for (node, entry) in &mut inner.nodes {
-            let connected = entry.session.is_some();
+            let connected = entry.place.is_taken();
             if connected {
                 entry.last_seen = at;
             }
             let presence = entry.presence_at(at, self.config.grace);
             if presence != entry.presence {
                 entry.presence = presence;
-                entry.since_ms = now_ms();
+                entry.since_ms = wall_ms;
                 entry.dirty = true;
                 due.changed.push(node.clone());
+            }
+            let ends_ms = entry.identity.ends_ms;
+            let identity = Identity {
+                ends_ms,
+                ends_soon: ends_ms.is_some_and(|ends| ends - wall_ms < ENDS_SOON_MS),
+                shared: entry.place.has_rival(at),
+            };
+            if identity != entry.identity {
+                if identity.ends_soon && !entry.identity.ends_soon {
+                    due.ending.extend(ends_ms.map(|ends| (node.clone(), ends)));
+                }
+                entry.identity = identity;
+                entry.dirty = true;
             }
             let write_status = entry.dirty || (connected && at >= entry.next_status);
             let renew_lease = connected && at >= entry.next_lease;
@@ -275,6 +326,7 @@ impl Nodes {
                     node: node.clone(),
                     presence,
                     report: entry.report.clone(),
+                    identity,
                     write_status,
                     renew_lease,
                 });
@@ -309,7 +361,7 @@ impl Inner {
             && !self.existing.contains(node)
         {
             // Somebody deleted it: it comes back if its edge is here.
-            entry.dirty |= entry.session.is_some();
+            entry.dirty |= entry.place.is_taken();
         }
     }
 }
@@ -327,7 +379,8 @@ impl Entry {
 
     fn new(at: Instant) -> Self {
         Self {
-            session: None,
+            place: Place::default(),
+            identity: Identity::default(),
             report: NodeReport::default(),
             last_seen: at,
             left: None,
@@ -375,7 +428,7 @@ mod tests {
         let start = Instant::now();
         let table = table(&[], start);
         assert_eq!(table.presence("n").0, Presence::Unknown);
-        let session = table.attach("n", start);
+        let session = table.attach("n", Epoch(1), None, start).unwrap();
         let due = table.due(start);
         assert!(due.tasks[0].renew_lease && due.tasks[0].write_status);
         table.done(&due.tasks[0], true, start);
@@ -397,8 +450,8 @@ mod tests {
     fn a_second_session_ends_the_first() {
         let start = Instant::now();
         let table = table(&[], start);
-        let mut first = table.attach("n", start);
-        let second = table.attach("n", start);
+        let mut first = table.attach("n", Epoch(1), None, start).unwrap();
+        let second = table.attach("n", Epoch(1), None, start).unwrap();
         assert_eq!(first.ended.try_recv(), Ok(RefuseReason::Replaced));
         table.detach("n", first.id, start);
         assert_eq!(
@@ -408,5 +461,24 @@ mod tests {
         );
         table.detach("n", second.id, start);
         assert_eq!(table.connected_count(), 0);
+    }
+
+    #[test]
+    fn a_certificate_that_ends_soon_and_one_that_two_have_are_told_once() {
+        let start = Instant::now();
+        let table = table(&[], start);
+        let ends = now_ms() + ENDS_SOON_MS - 1000;
+        let held = table.attach("n", Epoch(1), Some(ends), start).unwrap();
+        let due = table.due(start);
+        assert_eq!(due.ending, [("n".to_owned(), ends)]);
+        assert!(due.tasks[0].identity.ends_soon && table.ending_count() == 1);
+        table.done(&due.tasks[0], true, start);
+        held.heard.note(start + Duration::from_secs(5));
+        let later = start + Duration::from_secs(6);
+        assert!(table.attach("n", Epoch(2), None, later).is_none());
+        let due = table.due(later);
+        assert!(due.ending.is_empty());
+        let identity = due.tasks[0].identity;
+        assert!(identity.shared && identity.ends_ms == Some(ends));
     }
 }

@@ -1,9 +1,13 @@
 //! The schemas of the nodes' mappers: what may stand in a Device, known here
 //! also while its node is away.
 //!
-//! A text is known by its hash. Each node says which one each of its mappers
-//! has, so that nodes may run different versions; a node that never said
-//! anything gets the newest text of the protocol.
+//! A text is known by its hash, which nobody can make another text for. Each node
+//! says which one each of its mappers has, and is judged by that: nodes may run
+//! different versions, and what one node sends says nothing about the devices of
+//! another. A node that never said anything is judged by nobody.
+//!
+//! Each schema counts for the node that sent it first. A node has room for some, and
+//! sends its own oldest away with more; no node's go for another's.
 //!
 //! Written by the sessions; read by the status writer, and by the sessions, which
 //! tell the edges what need not be sent again.
@@ -17,26 +21,46 @@ use longshore_link::{SchemaReport, schema_hash};
 use longshore_types::schema_check::Document;
 
 use super::lock;
-use crate::store::SCHEMAS;
+use crate::store::StoredSchema;
+
+/// So many are kept of a node: a version or two of each of its mappers.
+const OF_A_NODE: usize = 16;
+/// And so many bytes of them.
+const BYTES_OF_A_NODE: usize = 2 * 1024 * 1024;
+/// Of all nodes together.
+const BYTES: usize = 32 * 1024 * 1024;
 
 /// One schema, ready to be held against devices.
 #[derive(Debug)]
 struct Schema {
     hash: u64,
+    node: String,
     protocol: String,
+    bytes: usize,
     document: Arc<Document>,
 }
 
-/// All that are known, the oldest first; at most [`SCHEMAS`].
+/// What is to be done with a schema that a node sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It is kept, and the schemas of these hashes go for it.
+    Keep(Vec<u64>),
+    /// It is known.
+    Known,
+    /// It is larger than a node's room, or all rooms are full.
+    Full,
+}
+
+/// All that are known, the oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Schemas(Mutex<VecDeque<Schema>>);
 
 impl Schemas {
     /// What the store held.
-    pub(crate) fn new(stored: Vec<SchemaReport>) -> Self {
+    pub(crate) fn new(stored: Vec<StoredSchema>) -> Self {
         let schemas = Self::default();
-        for schema in stored {
-            schemas.keep(&schema);
+        for StoredSchema { node, report } in stored {
+            schemas.keep(&node, &report);
         }
         schemas
     }
@@ -46,35 +70,61 @@ impl Schemas {
         lock(&self.0).iter().map(|schema| schema.hash).collect()
     }
 
-    /// Keeps one as the newest; the oldest goes when there are too many. False
-    /// if it is none.
-    pub(crate) fn keep(&self, report: &SchemaReport) -> bool {
+    /// What a schema of a node would come to.
+    pub(crate) fn admit(&self, node: &str, report: &SchemaReport) -> Admission {
+        let schemas = lock(&self.0);
+        let hash = schema_hash(&report.text);
+        if schemas.iter().any(|known| known.hash == hash) {
+            return Admission::Known;
+        }
+        let own: Vec<_> = schemas.iter().filter(|known| known.node == node).collect();
+        let mut count = own.len();
+        let mut bytes: usize = own.iter().map(|known| known.bytes).sum();
+        let mut all: usize = schemas.iter().map(|known| known.bytes).sum();
+        let mut gone = Vec::new();
+        for oldest in own {
+            if count < OF_A_NODE && bytes + report.text.len() <= BYTES_OF_A_NODE {
+                break;
+            }
+            gone.push(oldest.hash);
+            count -= 1;
+            bytes -= oldest.bytes;
+            all -= oldest.bytes;
+        }
+        if bytes + report.text.len() > BYTES_OF_A_NODE || all + report.text.len() > BYTES {
+            return Admission::Full;
+        }
+        Admission::Keep(gone)
+    }
+
+    /// Keeps one as the newest of its node. False if it is known, has no room or is
+    /// none.
+    pub(crate) fn keep(&self, node: &str, report: &SchemaReport) -> bool {
+        let Admission::Keep(gone) = self.admit(node, report) else {
+            return false;
+        };
         let Ok(document) = Document::parse(&report.text) else {
             return false;
         };
         let schema = Schema {
             hash: schema_hash(&report.text),
+            node: node.to_owned(),
             protocol: report.protocol.clone(),
+            bytes: report.text.len(),
             document: Arc::new(document),
         };
         let mut schemas = lock(&self.0);
-        schemas.retain(|known| known.hash != schema.hash);
+        schemas.retain(|known| !gone.contains(&known.hash));
         schemas.push_back(schema);
-        while schemas.len() > SCHEMAS {
-            schemas.pop_front();
-        }
         true
     }
 
-    /// The schema of this hash, else the newest one of the protocol. None where
-    /// the hash is known to be another one that has not come yet.
-    pub(crate) fn find(&self, protocol: &str, hash: Option<u64>) -> Option<Arc<Document>> {
+    /// The schema of this hash, if it has come and is one of the protocol.
+    pub(crate) fn find(&self, protocol: &str, hash: u64) -> Option<Arc<Document>> {
         let schemas = lock(&self.0);
-        let mut newest_first = schemas.iter().rev();
-        let found = match hash {
-            Some(hash) => newest_first.find(|schema| schema.hash == hash),
-            None => newest_first.find(|schema| schema.protocol.eq_ignore_ascii_case(protocol)),
-        };
+        let found = schemas
+            .iter()
+            .find(|schema| schema.hash == hash && schema.protocol.eq_ignore_ascii_case(protocol));
         found.map(|schema| schema.document.clone())
     }
 }
@@ -90,28 +140,63 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_node_s_own_version_counts_else_the_newest() {
-        let schemas = Schemas::new(vec![schema("modbus", 1), schema("modbus", 2)]);
-        let of = |number| Document::parse(&schema("modbus", number).text).unwrap();
-        let hash = schema_hash(&schema("modbus", 1).text);
-        assert_eq!(*schemas.find("modbus", Some(hash)).unwrap(), of(1));
-        assert_eq!(*schemas.find("Modbus", None).unwrap(), of(2));
-        assert!(schemas.find("modbus", Some(7)).is_none(), "not here yet");
-        assert!(schemas.find("opcua", None).is_none());
-        assert!(schemas.keep(&schema("modbus", 1)));
-        assert_eq!(*schemas.find("modbus", None).unwrap(), of(1), "sent again");
+    fn hash(number: usize) -> u64 {
+        schema_hash(&schema("modbus", number).text)
+    }
+
+    fn stored(node: &str, report: SchemaReport) -> StoredSchema {
+        StoredSchema {
+            node: node.to_owned(),
+            report,
+        }
     }
 
     #[test]
-    fn what_is_no_schema_and_what_is_too_many_is_not_kept() {
+    fn the_version_that_a_node_names_counts() {
+        let schemas = Schemas::new(vec![
+            stored("a", schema("modbus", 1)),
+            stored("b", schema("modbus", 2)),
+        ]);
+        let of = |number| Document::parse(&schema("modbus", number).text).unwrap();
+        assert_eq!(*schemas.find("Modbus", hash(1)).unwrap(), of(1));
+        assert_eq!(*schemas.find("modbus", hash(2)).unwrap(), of(2));
+        assert!(schemas.find("modbus", 7).is_none(), "not here yet");
+        assert!(schemas.find("opcua", hash(1)).is_none());
+    }
+
+    #[test]
+    fn a_node_with_too_many_loses_its_own() {
         let schemas = Schemas::default();
         let mut broken = schema("modbus", 1);
         broken.text = "{".to_owned();
-        assert!(!schemas.keep(&broken));
-        for number in 0..SCHEMAS + 5 {
-            schemas.keep(&schema("modbus", number));
+        assert!(!schemas.keep("a", &broken));
+        assert!(schemas.keep("other", &schema("modbus", 10_000)));
+        for number in 0..OF_A_NODE + 5 {
+            assert!(schemas.keep("a", &schema("modbus", number)));
         }
-        assert_eq!(schemas.hashes().len(), SCHEMAS);
+        assert_eq!(schemas.hashes().len(), OF_A_NODE + 1);
+        assert!(schemas.find("modbus", hash(10_000)).is_some(), "of another");
+        assert!(schemas.find("modbus", hash(4)).is_none());
+        assert!(schemas.find("modbus", hash(5)).is_some());
+        // Sent by another node as well, it stays the first one's.
+        assert_eq!(
+            schemas.admit("a", &schema("modbus", 10_000)),
+            Admission::Known
+        );
+        let mut large = schema("modbus", 1);
+        large.text.push_str(&" ".repeat(BYTES_OF_A_NODE));
+        assert_eq!(schemas.admit("a", &large), Admission::Full);
+    }
+
+    #[test]
+    fn all_nodes_together_have_a_bound() {
+        let schemas = Schemas::default();
+        let large = |number| {
+            let mut large = schema("modbus", number);
+            large.text.push_str(&" ".repeat(BYTES_OF_A_NODE - 1000));
+            large
+        };
+        let kept = (0..20).filter(|n| schemas.keep(&format!("n{n}"), &large(*n)));
+        assert_eq!(kept.count(), BYTES / BYTES_OF_A_NODE);
     }
 }

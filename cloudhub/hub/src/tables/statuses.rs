@@ -7,7 +7,7 @@
 mod pace;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use super::lock;
 use crate::kinds::device_name;
-use pace::{Next, Pace};
+use pace::{Need, Next, Pace};
 
 /// The devices whose status must be looked at.
 #[derive(Debug)]
@@ -35,22 +35,37 @@ struct Inner {
     written: HashMap<DeviceName, Written>,
 }
 
+/// A status by the fingerprints of its parts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Prints {
+    /// Of each part, by its key.
+    pub(crate) parts: BTreeMap<String, u64>,
+    /// Of what is left when the times of reading are left out.
+    pub(crate) still: u64,
+    /// Bytes of the whole.
+    pub(crate) bytes: usize,
+}
+
 /// A write of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Written {
-    /// Hash of the content.
-    pub(crate) hash: u64,
+    /// What was written.
+    pub(crate) content: Prints,
+    /// Of the device that it is of.
+    pub(crate) uid: String,
     /// The resource version that it became. A later one is somebody else's.
     pub(crate) version: u64,
+    /// When.
+    pub(crate) at: Instant,
 }
 
 /// What came of looking at a device's status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// It was another one and is written.
     Written(Written),
-    /// It is as it was written last.
-    Unchanged,
+    /// It is as it was written last, and has so many bytes.
+    Unchanged(usize),
     /// The device is gone, and its status too.
     Gone,
     /// It could not be written and is tried again.
@@ -76,7 +91,8 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.statuses.done(self.device.clone(), self.outcome);
+        let outcome = std::mem::replace(&mut self.outcome, Outcome::Failed);
+        self.statuses.done(self.device.clone(), outcome);
     }
 }
 
@@ -105,10 +121,19 @@ impl Statuses {
 
     /// These devices' status may have to change.
     pub(crate) fn mark(&self, devices: impl IntoIterator<Item = DeviceName>) {
+        self.mark_as(Need::Turn, devices);
+    }
+
+    /// Somebody waits for what is new of this device.
+    pub(crate) fn mark_soon(&self, device: DeviceName) {
+        self.mark_as(Need::Soon, [device]);
+    }
+
+    fn mark_as(&self, need: Need, devices: impl IntoIterator<Item = DeviceName>) {
         let now = Instant::now();
         let mut inner = lock(&self.inner);
         for device in devices {
-            inner.pace.mark(device, now);
+            inner.pace.mark(device, need, now);
         }
         drop(inner);
         self.wake.notify_one();
@@ -188,13 +213,9 @@ impl Statuses {
         lock(&self.inner).existing.contains(device)
     }
 
-    /// Whether this content was written last.
-    pub(crate) fn is_written(&self, device: &DeviceName, hash: u64) -> bool {
-        let inner = lock(&self.inner);
-        inner
-            .written
-            .get(device)
-            .is_some_and(|written| written.hash == hash)
+    /// What was written last, unless somebody else wrote since.
+    pub(crate) fn written(&self, device: &DeviceName) -> Option<Written> {
+        lock(&self.inner).written.get(device).cloned()
     }
 
     fn done(&self, device: DeviceName, outcome: Outcome) {
@@ -202,11 +223,12 @@ impl Statuses {
         let mut inner = lock(&self.inner);
         match outcome {
             Outcome::Written(written) => {
+                let bytes = written.content.bytes;
                 inner.written.insert(device.clone(), written);
                 inner.existing.insert(device.clone());
-                inner.pace.done(device, now);
+                inner.pace.done(device, bytes, now);
             }
-            Outcome::Unchanged => inner.pace.done(device, now),
+            Outcome::Unchanged(bytes) => inner.pace.done(device, bytes, now),
             Outcome::Gone => {
                 inner.written.remove(&device);
                 inner.existing.remove(&device);
