@@ -71,8 +71,8 @@ impl App {
     /// The store, a port or the broker's folder cannot be used.
     pub async fn build(config: &Config) -> Result<Self, StartError> {
         let mut tasks = Tasks::new();
-        let store = StoreHandle::open(config.state_dir(), config.outbox_budget())
-            .map_err(StartError::Store)?;
+        let store =
+            StoreHandle::open(config.state_dir(), config.store()).map_err(StartError::Store)?;
         let (listener, metrics) = http::listen(config.metrics_listen(), "metrics.listen")
             .await
             .map_err(StartError::Metrics)?;

@@ -6,7 +6,7 @@
 mod bus;
 mod validate;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use longshore_host::Isolation;
 use longshore_process::{ConfigError, ConfigFault, LogConfig, config};
@@ -22,6 +22,11 @@ pub const DEFAULT_BUS_LISTEN: &str = "127.0.0.1:1883";
 pub const DEFAULT_METRICS_LISTEN: &str = "127.0.0.1:10350";
 /// MiB of records that may wait for the hub before old telemetry is dropped.
 pub const DEFAULT_OUTBOX_MIB: u64 = 64;
+/// Milliseconds that the first change of a group waits for others. At once: the
+/// commit that is under way is the time in which a group gathers.
+pub const DEFAULT_COMMIT_INTERVAL_MS: u64 = 0;
+/// Longer, and clients would ask again before they are answered.
+pub const LONGEST_COMMIT_INTERVAL_MS: u64 = 1_000;
 
 /// The validated configuration.
 #[derive(Debug, Clone)]
@@ -35,8 +40,38 @@ pub struct Config {
     hub: Option<HubConfig>,
     manifests: Option<PathBuf>,
     metrics_listen: SocketAddr,
-    outbox_budget: u64,
+    store: StoreConfig,
     log: LogConfig,
+}
+
+/// How the store keeps things.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreConfig {
+    /// Bytes of records that may wait for the hub.
+    pub outbox_budget: u64,
+    /// How long the first change of a group waits for others, so that they share
+    /// a commit.
+    pub commit_interval: Duration,
+}
+
+#[cfg(test)]
+impl StoreConfig {
+    /// With so many bytes for the hub's records.
+    pub(crate) fn with_outbox(bytes: u64) -> Self {
+        Self {
+            outbox_budget: bytes,
+            ..Self::default()
+        }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            outbox_budget: DEFAULT_OUTBOX_MIB * 1024 * 1024,
+            commit_interval: Duration::from_millis(DEFAULT_COMMIT_INTERVAL_MS),
+        }
+    }
 }
 
 /// A mapper library to run.
@@ -122,9 +157,9 @@ impl Config {
     pub fn metrics_listen(&self) -> SocketAddr {
         self.metrics_listen
     }
-    /// Bytes of records that may wait for the hub.
-    pub fn outbox_budget(&self) -> u64 {
-        self.outbox_budget
+    /// How the store keeps things.
+    pub fn store(&self) -> StoreConfig {
+        self.store
     }
     /// How to write the log.
     pub fn log(&self) -> &LogConfig {

@@ -25,7 +25,6 @@ mod twins;
 
 pub use handle::StoreHandle;
 pub use longshore_sqlite::{Answer, Error as StoreError, Health as StoreHealth};
-pub use longshore_twin::{DesiredRow, TwinBlob};
 pub use objects::{Apply, Change, HubPosition, Object, ObjectKey, Source};
 pub use records::{NewRecord, OutboxRecord, OutboxSize, RecordClass};
 

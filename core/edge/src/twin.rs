@@ -10,5 +10,5 @@ mod saver;
 pub(crate) use handle::Request;
 
 pub use driver::{Parts, run};
-pub use handle::{TwinHandle, TwinInbox, channel};
+pub use handle::{TwinHandle, TwinInbox, Updating, channel};
 pub use longshore_twin::{EngineStats, LocalUpdate, UpdateError};

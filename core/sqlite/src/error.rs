@@ -140,6 +140,9 @@ impl Error {
             Self::Newer { owner, .. } => {
                 format!("install the newer {owner} again, or move the file away")
             }
+            Self::Folder { .. } => "check owner and mode of the folder and of those above it, and \
+                 that the disk is not mounted read-only"
+                .to_owned(),
             Self::ReadOnly { .. } => "check owner and mode of the file and its folder, and that \
                  the disk is not mounted read-only"
                 .to_owned(),

@@ -62,6 +62,8 @@ pub struct Database {
     pub(crate) path: Arc<Path>,
     pub(crate) schema: &'static Schema,
     pub(crate) settings: Settings,
+    /// How long the first job of a group waits for others.
+    pub(crate) commit_interval: Duration,
     /// Held as long as the connection; released by the system with the process.
     pub(crate) _lock: Option<File>,
 }
@@ -75,6 +77,15 @@ impl Database {
     /// Each kind of unusable file has its own error; the file is then as before.
     pub fn open(path: &Path, schema: &'static Schema, settings: Settings) -> Result<Self, Error> {
         let lock = settings.readers.then(|| lock(path, schema)).transpose()?;
+        if path
+            .metadata()
+            .is_ok_and(|file| file.is_file() && file.len() == 0)
+        {
+            // What a power cut leaves of a file whose folder reached the disk
+            // before its content, or a disk that was full.
+            let without = schema.without;
+            tracing::warn!(path = %path.display(), "the database has no content: what was in it, if anything, is lost; {without}");
+        }
         make_private(path, settings.secret)?;
         let explain = |error| Error::explain(path, schema, error);
         let mut connection = Connection::open(path).map_err(explain)?;
@@ -88,8 +99,18 @@ impl Database {
             path: path.into(),
             schema,
             settings,
+            commit_interval: Duration::ZERO,
             _lock: lock,
         })
+    }
+
+    /// How long the first job of a group waits for others, so that they share a
+    /// commit: nothing that was answered is at risk, but each answer comes so
+    /// much later. Zero commits at once whatever waits.
+    #[must_use]
+    pub fn commit_every(mut self, interval: Duration) -> Self {
+        self.commit_interval = interval;
+        self
     }
 
     /// Reads, or writes in one transaction, before the writer starts.

@@ -375,3 +375,38 @@ async fn a_reader_sees_what_is_committed_and_nothing_else() {
     readers.close();
     assert!(matches!(readers.run(count).await, Err(Error::Closed)));
 }
+
+#[tokio::test]
+async fn jobs_that_come_within_the_interval_share_a_commit() {
+    let (_folder, path) = file();
+    // Far longer than it takes to ask three times.
+    let interval = std::time::Duration::from_secs(1);
+    let database = open(&path).commit_every(interval);
+    let writer = database.start("test", 0_u64).unwrap();
+    let story = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let jobs = [1, 2, 3].map(|n| {
+        let story = story.clone();
+        let work = move |job: &mut Job<'_, u64>| {
+            story.lock().unwrap().push("work");
+            job.after_commit(move || story.lock().unwrap().push("committed"));
+            insert(job, n)
+        };
+        writer.try_run(work).unwrap()
+    });
+    for job in jobs {
+        job.await.unwrap().unwrap();
+    }
+    let told = story.lock().unwrap().join(" ");
+    assert_eq!(told, "work work work committed committed committed");
+    writer.close().await;
+    assert_eq!(rows(&start(&path)).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_file_without_content_is_made_anew() {
+    let (_folder, path) = file();
+    fs::write(&path, b"").unwrap();
+    let writer = start(&path);
+    writer.run(|job| insert(job, 1)).await.unwrap();
+    assert_eq!(rows(&writer).await, [1]);
+}

@@ -3,7 +3,8 @@
 //! It takes whatever waits in the queue as one group: one transaction, one
 //! savepoint for each job (a job that fails takes nothing with it), one commit,
 //! then the signals and the answers. When the commit itself fails, every job of
-//! the group fails and nothing of it is applied.
+//! the group fails and nothing of it is applied. Where a commit is dear, as on
+//! flash, the first job may wait a while for others ([`Database::commit_every`]).
 
 use std::{
     fmt,
@@ -299,6 +300,9 @@ impl<S: Clone> Group<S> {
         let most = self.database.settings.queue;
         let mut works = Vec::new();
         while let Some(first) = queue.blocking_recv() {
+            if !self.database.commit_interval.is_zero() && matches!(first, Order::Work(_)) {
+                std::thread::sleep(self.database.commit_interval);
+            }
             let mut next = Some(first);
             while let Some(order) = next {
                 match order {

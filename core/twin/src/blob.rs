@@ -21,6 +21,54 @@ pub(crate) struct SavedDevice {
     pub(crate) uid: String,
     pub(crate) values: Vec<SavedValue>,
     pub(crate) events: Vec<SavedEvent>,
+    /// Kept in rows of their own, each with the uid of its device.
+    pub(crate) rows: Vec<(String, SavedRow)>,
+}
+
+/// What a row of its own has of a device.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum SavedRow {
+    Actual(SavedValue),
+    Event(SavedEvent),
+}
+
+impl SavedDevice {
+    /// What of it is of the device with this uid, with its rows in it; and the
+    /// rows that are of another one, which had the name before.
+    pub(crate) fn of(self, uid: &str) -> (Self, Vec<SavedRow>) {
+        let mut saved = match self.uid == uid {
+            true => Self {
+                rows: Vec::new(),
+                ..self.clone()
+            },
+            false => Self::default(),
+        };
+        let mut others = Vec::new();
+        for (of, row) in self.rows {
+            match row {
+                _ if of != uid => others.push(row),
+                SavedRow::Actual(value) => saved.measured(value),
+                SavedRow::Event(event) => {
+                    saved.events.retain(|former| former.name != event.name);
+                    saved.events.push(event);
+                }
+            }
+        }
+        (saved, others)
+    }
+
+    /// A client's value counts where no newer one was read.
+    fn measured(&mut self, value: SavedValue) {
+        let former = self
+            .values
+            .iter_mut()
+            .find(|former| former.name == value.name);
+        match former {
+            Some(former) if former.source_time_ns >= value.source_time_ns => {}
+            Some(former) => *former = value,
+            None => self.values.push(value),
+        }
+    }
 }
 
 /// An event that is active.
@@ -37,7 +85,6 @@ pub(crate) struct SavedEvent {
 pub(crate) fn pack<'a>(
     uid: &str,
     values: impl Iterator<Item = (&'a str, &'a Value, i64, i64)>,
-    events: &[SavedEvent],
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"{\"uid\":");
@@ -51,43 +98,81 @@ pub(crate) fn pack<'a>(
         out.extend_from_slice(if first { b"[" } else { b",[" });
         first = false;
         format::string(&mut out, name);
-        out.extend_from_slice(match value {
-            Value::Bool(_) => b",\"b\",",
-            Value::Int(_) => b",\"i\",",
-            Value::Uint(_) => b",\"u\",",
-            Value::Float(_) => b",\"f\",",
-            Value::String(_) => b",\"s\",",
-            Value::Bytes(_) => b",\"y\",",
-        });
-        format::value(&mut out, value.borrow(), false);
         out.push(b',');
+        tagged(&mut out, value);
         format::whole(&mut out, source_time_ns);
         out.push(b',');
         format::whole(&mut out, good_ns);
         out.push(b']');
     }
-    out.push(b']');
-    if !events.is_empty() {
-        out.extend_from_slice(b",\"events\":");
-        // Structs of texts and numbers always have a JSON form.
-        out.extend_from_slice(&serde_json::to_vec(events).unwrap_or_else(|_| b"[]".to_vec()));
-    }
-    out.push(b'}');
+    out.extend_from_slice(b"]}");
     out
 }
 
-/// Unpacks; what cannot be read is left out, it is only a cache of readings.
-pub(crate) fn unpack(data: &[u8]) -> SavedDevice {
+/// `"tag",value,`
+fn tagged(out: &mut Vec<u8>, value: &Value) {
+    out.extend_from_slice(match value {
+        Value::Bool(_) => b"\"b\",",
+        Value::Int(_) => b"\"i\",",
+        Value::Uint(_) => b"\"u\",",
+        Value::Float(_) => b"\"f\",",
+        Value::String(_) => b"\"s\",",
+        Value::Bytes(_) => b"\"y\",",
+    });
+    format::value(out, value.borrow(), false);
+    out.push(b',');
+}
+
+/// Packs one value of a device with the time at which it was measured.
+pub(crate) fn pack_one(uid: &str, value: &Value, time_ns: i64) -> String {
+    let mut out = Vec::with_capacity(64);
+    out.push(b'[');
+    format::string(&mut out, uid);
+    out.push(b',');
+    tagged(&mut out, value);
+    format::whole(&mut out, time_ns);
+    out.push(b']');
+    // Made of strs and ASCII.
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Unpacks what [`pack_one`] made: the device's uid and the value. None when it
+/// cannot be read.
+pub(crate) fn unpack_one(name: &str, json: &str) -> Option<(String, SavedValue)> {
+    let (uid, tag, json, time_ns) =
+        serde_json::from_str::<(String, String, serde_json::Value, i64)>(json).ok()?;
+    let value = SavedValue {
+        name: name.to_owned(),
+        value: value(&tag, &json)?,
+        source_time_ns: time_ns,
+        good_ns: time_ns,
+    };
+    Some((uid, value))
+}
+
+/// Packs an event of a device.
+pub(crate) fn pack_event(uid: &str, event: &SavedEvent) -> String {
+    // Texts and numbers always have a JSON form.
+    serde_json::to_string(&(uid, event)).unwrap_or_default()
+}
+
+/// Unpacks what [`pack_event`] made: the device's uid and the event.
+pub(crate) fn unpack_event(json: &str) -> Option<(String, SavedEvent)> {
+    serde_json::from_str(json).ok()
+}
+
+/// Unpacks; none when it cannot be read. A single value of another version is
+/// left out, as it is read again.
+pub(crate) fn unpack(data: &[u8]) -> Option<SavedDevice> {
     #[derive(Deserialize)]
     struct Raw {
         uid: String,
         values: Vec<(String, String, serde_json::Value, i64, i64)>,
+        /// Former versions kept them here and not in rows.
         #[serde(default)]
         events: Vec<SavedEvent>,
     }
-    let Ok(raw) = serde_json::from_slice::<Raw>(data) else {
-        return SavedDevice::default();
-    };
+    let raw = serde_json::from_slice::<Raw>(data).ok()?;
     let values = raw
         .values
         .into_iter()
@@ -99,11 +184,12 @@ pub(crate) fn unpack(data: &[u8]) -> SavedDevice {
                 good_ns,
             })
         });
-    SavedDevice {
+    Some(SavedDevice {
         values: values.collect(),
         uid: raw.uid,
         events: raw.events,
-    }
+        rows: Vec::new(),
+    })
 }
 
 fn value(tag: &str, json: &serde_json::Value) -> Option<Value> {
@@ -135,19 +221,9 @@ mod tests {
             ("f", Value::Bytes([0, 255, 7].into())),
             ("g", Value::Bool(true)),
         ];
-        let events = [SavedEvent {
-            name: "hot".to_owned(),
-            since_ms: 7,
-            message: "\"hot\"".to_owned(),
-            values: "{\"t\":91.5}".to_owned(),
-        }];
-        let saved = unpack(&pack(
-            "uid-1",
-            values.iter().map(|(n, v)| (*n, v, 5, 4)),
-            &events,
-        ));
+        let packed = pack("uid-1", values.iter().map(|(n, v)| (*n, v, 5, 4)));
+        let saved = unpack(&packed).unwrap();
         assert_eq!(saved.uid, "uid-1");
-        assert_eq!(saved.events, events);
         let back: Vec<_> = saved
             .values
             .into_iter()
@@ -155,6 +231,32 @@ mod tests {
             .collect();
         let expected: Vec<_> = values.into_iter().map(|(n, v)| (n.to_owned(), v)).collect();
         assert_eq!(back, expected);
-        assert_eq!(unpack(b"nonsense"), SavedDevice::default());
+        assert_eq!(unpack(b"nonsense"), None);
+    }
+
+    #[test]
+    fn one_value_comes_back_with_its_time() {
+        for value in [
+            Value::Float(21.1),
+            Value::String("x\ny".into()),
+            Value::Bytes([0, 255].into()),
+        ] {
+            let (uid, saved) = unpack_one("a", &pack_one("uid \"1\"", &value, 5)).unwrap();
+            assert_eq!(
+                (uid.as_str(), &saved.value, saved.source_time_ns),
+                ("uid \"1\"", &value, 5)
+            );
+        }
+        assert_eq!(unpack_one("a", "[1,2"), None);
+    }
+
+    #[test]
+    fn events_of_a_former_version_are_read() {
+        let data = br#"{"uid":"u","values":[],"events":[{"name":"hot","since_ms":7,"message":"m","values":"{}"}]}"#;
+        let saved = unpack(data).unwrap();
+        assert_eq!(
+            (saved.events[0].name.as_str(), saved.events[0].since_ms),
+            ("hot", 7)
+        );
     }
 }

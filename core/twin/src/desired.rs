@@ -51,6 +51,8 @@ pub(crate) struct DesiredValue {
     pub(crate) since_ms: i64,
     /// Why it failed or waits.
     pub(crate) message: Box<str>,
+    /// What is so of it is on the disk. Until then its outcome is nobody's business.
+    pub(crate) kept: bool,
     /// The command under way only reads, so that the write can follow.
     pub(crate) reads_first: bool,
     attempts: u32,
@@ -177,6 +179,7 @@ impl DesiredValue {
             state,
             since_ms: unix_ms,
             message,
+            kept: true,
             reads_first: false,
             attempts: 0,
             seen: None,

@@ -11,6 +11,7 @@
 //! | [`Fleet`] | devices and their points, ids and names; how each device stands ([`standing`]) |
 //! | [`Links`] | the mappers: starting, serving or down, and what is under way there |
 //! | [`Desires`] | desired values: who waits for something, who counts where two speak |
+//! | [`Saving`] | what is not on the disk yet: asked for, or so and to be stored |
 //! | [`Calls`] | the calls of methods that run, and where each is |
 //! | [`Due`] | reports, snapshots, stale values and events: what is due when |
 //! | [`History`] | samples for the hub, until there are enough of them for a record |
@@ -32,11 +33,13 @@ mod due;
 mod events;
 mod fleet;
 mod history;
+mod keeping;
 mod links;
 mod mappers;
 mod methods;
 mod roster;
 mod samples;
+mod saving;
 mod standing;
 mod updates;
 mod view;
@@ -46,12 +49,12 @@ use std::{collections::HashMap, sync::Arc};
 
 use self::{
     calls::Calls, dangling::Dangling, desires::Desires, due::Due, fleet::Fleet, history::History,
-    links::Links,
+    links::Links, saving::Saving,
 };
 use super::{
-    blob::SavedDevice,
+    blob::{self, SavedDevice, SavedRow},
     now::Now,
-    outputs::{DesiredRow, Interest, Message, Outputs, TwinBlob},
+    outputs::{Interest, Message, Outputs, Row, RowKind, TwinBlob},
     stats::EngineStats,
 };
 
@@ -72,6 +75,7 @@ pub struct Engine {
     fleet: Fleet,
     links: Links,
     desires: Desires,
+    saving: Saving,
     calls: Calls,
     due: Due,
     history: History,
@@ -96,6 +100,7 @@ impl Engine {
             fleet: Fleet::new(dangling.clone()),
             links: Links::new(mappers, dangling.clone()),
             desires: Desires::default(),
+            saving: Saving::default(),
             calls: Calls::default(),
             due: Due::new(reports),
             history: History::new(reports),
@@ -110,13 +115,57 @@ impl Engine {
         }
     }
 
-    /// Hands over what a former life left. Before the first device comes.
-    pub fn restore(&mut self, twins: Vec<TwinBlob>, desired: Vec<DesiredRow>) {
-        self.saved = twins
-            .into_iter()
-            .map(|blob| (blob.device, super::blob::unpack(&blob.data)))
-            .collect();
-        self.desires.restore(desired);
+    /// Hands over what a former life left. Before the first device comes. What
+    /// cannot be read is told, and goes from the store as soon as it is known
+    /// what counts in its place.
+    pub fn restore(&mut self, twins: Vec<TwinBlob>, rows: Vec<Row>) {
+        for TwinBlob { device, data } in twins {
+            let saved = blob::unpack(&data).unwrap_or_else(|| {
+                tracing::error!(%device, "the device's last values in the store cannot be read and are dropped; they are read from the device again");
+                SavedDevice::default()
+            });
+            self.saved.insert(device, saved);
+        }
+        for row in rows {
+            self.restore_row(row);
+        }
+    }
+
+    fn restore_row(&mut self, row: Row) {
+        let Row {
+            kind,
+            device,
+            name,
+            json,
+        } = row;
+        let json = json.unwrap_or_default();
+        let (what, saved) = match kind {
+            RowKind::Desired => {
+                if self.desires.restore(device.clone(), name.clone(), &json) {
+                    return;
+                }
+                ("desired value", None)
+            }
+            RowKind::Actual => {
+                let saved = blob::unpack_one(&name, &json);
+                let saved = saved.map(|(uid, value)| (uid, SavedRow::Actual(value)));
+                ("value that a client gave", saved)
+            }
+            RowKind::Event => {
+                let saved = blob::unpack_event(&json);
+                let saved = saved.map(|(uid, event)| (uid, SavedRow::Event(event)));
+                ("active event", saved)
+            }
+        };
+        match saved {
+            Some(saved) => self.saved.entry(device).or_default().rows.push(saved),
+            None => {
+                tracing::error!(%device, property = name, "the {what} in the store cannot be read and is dropped; give it anew if it was given here");
+                if let Some(key) = saving::Key::of_row(kind, &device, &name) {
+                    self.saving.fact(key);
+                }
+            }
+        }
     }
 
     /// What goes to the bus, in order. To be taken after each batch, so that
@@ -144,15 +193,14 @@ impl Engine {
         self.history.set_linked(linked);
     }
 
-    /// What was counted since start, and what is held now. Only the caller
-    /// knows what is not saved yet.
-    pub fn stats(&self, unsaved: usize) -> EngineStats {
+    /// What was counted since start, and what is held now.
+    pub fn stats(&self) -> EngineStats {
         let (devices, properties) = self.fleet.sizes();
         EngineStats {
             devices: devices as u64,
             properties: properties as u64,
             unsettled: self.desires.len() as u64,
-            unsaved: unsaved as u64,
+            unsaved: self.saving.len() as u64,
             history_unsaved: self.history.len() as u64,
             never_given: self.dangling.count_of_mappers(),
             dangling: self.dangling.count(),

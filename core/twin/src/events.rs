@@ -22,6 +22,8 @@ pub(crate) struct Event {
     pub(crate) values: String,
     /// The bus has not taken it yet.
     pub(crate) unsent: bool,
+    /// It turned, and the store has not answered yet: nobody hears of it before.
+    pub(crate) held: bool,
 }
 
 /// How an event stands.
@@ -51,6 +53,7 @@ impl Event {
             message: String::new(),
             values: "{}".to_owned(),
             unsent: false,
+            held: false,
         }
     }
 
@@ -98,6 +101,7 @@ impl Event {
         if turned {
             self.since_ms = now.unix_ms;
             self.unsent = true;
+            self.held = true;
         }
         turned
     }

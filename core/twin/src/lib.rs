@@ -14,6 +14,8 @@
 //! 3. After each of them the caller takes [`Engine::messages`] to the bus and
 //!    carries out [`Engine::take_outputs`]. What was not taken is given back
 //!    ([`Engine::not_submitted`], [`Engine::not_retained`]) and comes again.
+//! 4. Whenever the store is free it gets [`Engine::next_save`], and the engine
+//!    hears by [`Engine::stored`] what became of it.
 //!
 //! # Guarantees
 //!
@@ -22,6 +24,9 @@
 //!   sample that carries a number.
 //! - A desired value is checked before it is written, and confirmed by reading
 //!   it back; what became of it is kept over restarts.
+//! - What is answered is kept. An update is part of the twin once the store has
+//!   its rows: then it is answered and goes to the device, never before. One that
+//!   the store refuses changes nothing. An outcome shows once it is stored.
 //! - An id that leads nowhere is told: where it may by right, the code says so;
 //!   elsewhere it is counted and logged ([`EngineStats::dangling`],
 //!   [`EngineStats::never_given`]).
@@ -44,8 +49,8 @@ mod stats;
 pub use engine::{Engine, MapperInfo};
 pub use now::Now;
 pub use outputs::{
-    DesiredRow, DeviceChange, Interest, LocalUpdate, MembershipChange, Message, Nobody, Outputs,
-    PropertyChange, Retained, TwinBlob, UpdateError,
+    DeviceChange, Interest, LocalUpdate, MembershipChange, Message, Nobody, Outputs,
+    PropertyChange, Retained, Row, RowKind, Save, TwinBlob, UpdateError,
 };
 pub use point::Reading;
 pub use reconcile::{KINDS, Object, Reconciliation};

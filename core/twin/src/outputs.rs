@@ -46,14 +46,13 @@ pub struct Outputs {
     pub commands: Vec<(usize, Command)>,
     /// Events for the bus to keep, in order.
     pub retained: Vec<Retained>,
-    /// Rows to save.
-    pub desired: Vec<DesiredRow>,
-    /// Rows to delete: devices that are gone.
-    pub forgotten: Vec<TwinBlob>,
     /// Samples for the hub, of each device in their order. Each of them counts.
     pub samples: Vec<DeviceSamples>,
     /// Calls that ended, by the number that [`crate::Engine::call`] gave.
     pub calls: Vec<(u64, Result<serde_json::Value, UpdateError>)>,
+    /// Updates that are kept or refused, by the number that
+    /// [`crate::Engine::update`] gave, in the order in which they came.
+    pub updates: Vec<(u64, Result<DeviceReport, UpdateError>)>,
 }
 
 /// A message for the bus, in the order in which things happened.
@@ -111,24 +110,55 @@ pub enum MembershipChange {
     Removed(DeviceName),
 }
 
+/// What the store does as one: all of it or nothing, in this order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Save {
+    /// Devices that are gone: every row of them is to be deleted.
+    pub forgotten: Vec<String>,
+    /// Rows, each at most once.
+    pub rows: Vec<Row>,
+    /// Twins.
+    pub twins: Vec<TwinBlob>,
+}
+
+impl Save {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.forgotten.is_empty() && self.rows.is_empty() && self.twins.is_empty()
+    }
+}
+
 /// A device's twins, packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TwinBlob {
     /// `namespace/name`.
     pub device: String,
-    /// Packed; empty deletes the row.
+    /// Packed.
     pub data: Vec<u8>,
 }
 
-/// A local desired value, or the outcome of a write.
+/// Something small of a device that is kept by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DesiredRow {
+pub struct Row {
+    /// What it is.
+    pub kind: RowKind,
     /// `namespace/name`.
     pub device: String,
-    /// The property.
-    pub property: String,
+    /// The property or event.
+    pub name: String,
     /// JSON owned by the twin engine; `None` deletes the row.
     pub json: Option<String>,
+}
+
+/// What a [`Row`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RowKind {
+    /// The desired value of a property, and how far it came.
+    Desired,
+    /// A value that a local client measured.
+    Actual,
+    /// An event that is active.
+    Event,
 }
 
 /// A change that a local client asks for.
@@ -143,6 +173,7 @@ pub struct LocalUpdate {
 }
 
 /// A local update was refused and nothing of it was applied, or a call failed.
+/// An update that the store did not keep is refused with 500.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct UpdateError {

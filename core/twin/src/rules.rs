@@ -123,6 +123,18 @@ impl Rules {
     }
 
     /// The property as the vocabulary crate knows it, to check texts with.
+    /// What a text means as the desired value of this property, or why it must
+    /// not be written.
+    pub(crate) fn check(&self, name: &str, text: &str) -> Result<Value, Box<str>> {
+        if let Some(why) = &self.broken {
+            return Err(why.as_str().into());
+        }
+        let property = self.as_property(name);
+        property
+            .check_text(text)
+            .map_err(|error| error.to_string().into())
+    }
+
     pub(crate) fn as_property(&self, name: &str) -> EffectiveProperty {
         EffectiveProperty {
             name: name.to_owned(),

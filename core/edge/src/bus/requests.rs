@@ -1,8 +1,11 @@
-//! Answers requests from clients, one after the other.
+//! Answers requests from clients, in their order. Updates wait for the disk, and
+//! many of them together: what follows an update begins while that waits, and is
+//! answered after it.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use longshore_link::transport::Turns;
 use longshore_process::Group;
 use longshore_types::{
     DeviceName, NodeName, Topic,
@@ -15,10 +18,12 @@ use super::{
     kubeedge::{self, Refusal, Request},
     outgoing::Outgoing,
 };
-use crate::twin::TwinHandle;
+use crate::twin::{TwinHandle, UpdateError, Updating};
 
 /// Requests that may wait; a broker's client that sends more is told by silence.
 const QUEUE: usize = 256;
+/// Requests that may be under way: as many updates share a commit of the store.
+const UNANSWERED: usize = 256;
 /// Calls of methods that may run at a time on this node.
 const CALLS: usize = 64;
 
@@ -70,38 +75,124 @@ pub(super) struct Responder {
     pub(super) shared: bool,
 }
 
+/// A request that is under way.
+enum Begun {
+    Update {
+        device: DeviceName,
+        event_id: String,
+        /// The properties that it names, and what becomes of it.
+        begun: Result<(Vec<String>, Updating), String>,
+    },
+    /// Begins when what came before it is answered.
+    Later(Request),
+}
+
 impl Responder {
     pub(super) async fn run(self, mut requests: mpsc::Receiver<Raw>) {
+        let responder = Arc::new(self);
         // Calls take their time, so they run beside the rest.
         let mut running = Group::new("mqtt call", CALLS);
+        let mut answers = Turns::default();
+        let mut unanswered = 0;
         loop {
             let raw = tokio::select! {
-                raw = requests.recv() => raw,
+                raw = requests.recv(), if unanswered < UNANSWERED => raw,
+                () = answers.next() => {
+                    unanswered -= 1;
+                    continue;
+                }
                 () = running.reap() => continue,
             };
             let Some(raw) = raw else {
                 return;
             };
             if let Some(call) = calls::parse(&raw.topic, &raw.payload) {
-                self.call(call, &mut running).await;
+                responder.call(call, &mut running).await;
                 continue;
             }
             let Some(request) = kubeedge::parse(&raw.topic, &raw.payload) else {
                 continue;
             };
-            let device = request.device().cloned();
-            let (topic, payload, refused) = self.answer(request).await;
-            if refused && self.is_anothers(device).await {
-                continue;
+            let begun = responder.begin(request).await;
+            unanswered += 1;
+            answers.push(responder.clone().end(begun));
+        }
+    }
+
+    async fn begin(&self, request: Request) -> Begun {
+        match request {
+            Request::Update {
+                device,
+                event_id,
+                updates,
+            } => {
+                let begun = match updates {
+                    Err(reason) => Err(reason),
+                    Ok(updates) => {
+                        let names = updates.iter().map(|update| update.property.clone());
+                        let names = names.collect();
+                        Ok((names, self.twin.begin_update(device.clone(), updates).await))
+                    }
+                };
+                Begun::Update {
+                    device,
+                    event_id,
+                    begun,
+                }
             }
-            BusCounters::add(if refused {
-                &self.counters.requests_refused
-            } else {
-                &self.counters.requests
-            });
-            if let Some(topic) = topic {
-                self.outgoing.answer(topic.to_string(), payload).await;
+            other => Begun::Later(other),
+        }
+    }
+
+    async fn end(self: Arc<Self>, begun: Begun) {
+        let (device, (topic, payload, refused)) = match begun {
+            Begun::Update {
+                device,
+                event_id,
+                begun,
+            } => {
+                let answer = self.updated(&device, &event_id, begun).await;
+                (Some(device), answer)
             }
+            Begun::Later(request) => {
+                let device = request.device().cloned();
+                (device, self.answer(request).await)
+            }
+        };
+        if refused && self.is_anothers(device).await {
+            return;
+        }
+        BusCounters::add(if refused {
+            &self.counters.requests_refused
+        } else {
+            &self.counters.requests
+        });
+        if let Some(topic) = topic {
+            self.outgoing.answer(topic.to_string(), payload).await;
+        }
+    }
+
+    async fn updated(
+        &self,
+        device: &DeviceName,
+        event_id: &str,
+        begun: Result<(Vec<String>, Updating), String>,
+    ) -> (Option<Topic>, Vec<u8>, bool) {
+        let result = match begun {
+            Err(reason) => Err(Refusal { code: 400, reason }),
+            Ok((names, updating)) => match updating.ended().await {
+                Ok(twin) => Ok((names, twin)),
+                Err(UpdateError { code, reason }) => Err(Refusal { code, reason }),
+            },
+        };
+        let now_ms = longshore_process::clock::now_ms();
+        let topic = Some(Topic::device(device, DeviceEvent::TwinUpdateResult));
+        match result {
+            Ok((names, twin)) => {
+                let payload = kubeedge::twin_result(event_id, &twin, Some(&names), now_ms);
+                (topic, payload, false)
+            }
+            Err(refusal) => (topic, kubeedge::failure(event_id, &refusal, now_ms), true),
         }
     }
 
@@ -171,35 +262,8 @@ impl Responder {
                 };
                 finish(topic, &event_id, result)
             }
-            Request::Update {
-                device,
-                event_id,
-                updates,
-            } => {
-                let topic = Topic::device(&device, DeviceEvent::TwinUpdateResult);
-                let result = match updates {
-                    Err(reason) => Err(Refusal { code: 400, reason }),
-                    Ok(updates) => {
-                        let names: Vec<String> = updates
-                            .iter()
-                            .map(|update| update.property.clone())
-                            .collect();
-                        match self.twin.update(device, updates).await {
-                            Ok(twin) => Ok(kubeedge::twin_result(
-                                &event_id,
-                                &twin,
-                                Some(&names),
-                                now_ms,
-                            )),
-                            Err(error) => Err(Refusal {
-                                code: error.code,
-                                reason: error.reason,
-                            }),
-                        }
-                    }
-                };
-                finish(topic, &event_id, result)
-            }
+            // Begins at once, and is answered by [`Self::updated`].
+            Request::Update { .. } => (None, Vec::new(), false),
             Request::State {
                 device,
                 event_id,

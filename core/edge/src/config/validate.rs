@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use longshore_host::Isolation;
@@ -11,9 +12,9 @@ use longshore_process::config::Section;
 use longshore_types::NodeName;
 
 use super::{
-    BusMode, Config, DEFAULT_BUS_LISTEN, DEFAULT_METRICS_LISTEN, DEFAULT_OUTBOX_MIB,
-    DEFAULT_STATE_DIR, EmbeddedOptions, ExternalOptions, HubConfig, KubeEdgeTopics, MapperConfig,
-    TlsOptions, User,
+    BusMode, Config, DEFAULT_BUS_LISTEN, DEFAULT_COMMIT_INTERVAL_MS, DEFAULT_METRICS_LISTEN,
+    DEFAULT_OUTBOX_MIB, DEFAULT_STATE_DIR, EmbeddedOptions, ExternalOptions, HubConfig,
+    KubeEdgeTopics, LONGEST_COMMIT_INTERVAL_MS, MapperConfig, StoreConfig, TlsOptions, User,
 };
 
 /// Takes the file apart. None only where a fault was noted.
@@ -38,6 +39,11 @@ pub(super) fn config(root: &mut Section) -> Option<Config> {
     let outbox_mib = root
         .section("outbox")
         .number("maxMiB", DEFAULT_OUTBOX_MIB, 1..=u64::MAX);
+    let commit_interval_ms = root.section("store").number(
+        "commitInterval",
+        DEFAULT_COMMIT_INTERVAL_MS,
+        0..=LONGEST_COMMIT_INTERVAL_MS,
+    );
     let log = root.section("log").log();
     Some(Config {
         node: node?,
@@ -49,7 +55,10 @@ pub(super) fn config(root: &mut Section) -> Option<Config> {
         hub,
         manifests,
         metrics_listen,
-        outbox_budget: outbox_mib.saturating_mul(1024 * 1024),
+        store: StoreConfig {
+            outbox_budget: outbox_mib.saturating_mul(1024 * 1024),
+            commit_interval: Duration::from_millis(commit_interval_ms),
+        },
         log,
     })
 }

@@ -9,8 +9,10 @@ use std::{
 
 use longshore_link::Lane;
 use longshore_sqlite::{Answer, Job, SqlError, Writer};
-use longshore_twin::{DesiredRow, TwinBlob};
+use longshore_twin::{Row, Save, TwinBlob};
 use tokio::sync::watch;
+
+use crate::config::StoreConfig;
 
 use super::{
     StoreError, StoreHealth,
@@ -58,8 +60,8 @@ impl StoreHandle {
     /// # Errors
     ///
     /// Each kind of unusable file has its own [`StoreError`].
-    pub fn open(folder: &Path, outbox_budget: u64) -> Result<Self, StoreError> {
-        let mut database = schema::open(folder)?;
+    pub fn open(folder: &Path, config: StoreConfig) -> Result<Self, StoreError> {
+        let mut database = schema::open(folder)?.commit_every(config.commit_interval);
         let (epoch, position, size) = database.with(|connection| {
             let epoch = "SELECT value FROM meta WHERE key = 'epoch'";
             let epoch: String = connection.query_row(epoch, [], |row| row.get(0))?;
@@ -75,7 +77,7 @@ impl StoreHandle {
                 size: watch::Sender::new(size),
             }),
             epoch: epoch.parse().unwrap_or(1),
-            budget: outbox_budget,
+            budget: config.outbox_budget,
         })
     }
 
@@ -222,20 +224,15 @@ impl StoreHandle {
         self.writer.run(|job| twins::all(job)).await
     }
 
-    /// Saves twins without waiting; the answer comes later.
-    pub fn try_save_twins(&self, twins: Vec<TwinBlob>) -> Result<Answer<()>, StoreError> {
-        self.writer.try_run(move |job| twins::save(job, &twins))
+    /// All rows that are kept of devices.
+    pub async fn rows(&self) -> Result<Vec<Row>, StoreError> {
+        self.writer.run(|job| twins::rows(job)).await
     }
 
-    /// All local desired values and write results.
-    pub async fn desired(&self) -> Result<Vec<DesiredRow>, StoreError> {
-        self.writer.run(|job| twins::desired(job)).await
-    }
-
-    /// Saves desired values without waiting; the answer comes later.
-    pub fn try_save_desired(&self, rows: Vec<DesiredRow>) -> Result<Answer<()>, StoreError> {
-        self.writer
-            .try_run(move |job| twins::save_desired(job, &rows))
+    /// Does all of it or nothing, without waiting for room in the queue; once the
+    /// answer comes, it is on the disk.
+    pub fn try_save(&self, save: Arc<Save>) -> Result<Answer<()>, StoreError> {
+        self.writer.try_run(move |job| twins::save(job, &save))
     }
 
     /// Waits until all that was asked before is on the disk.

@@ -11,7 +11,7 @@ pub(super) static SCHEMA: Schema = Schema {
     owner: "edgecore",
     without: "edgecore then starts with an empty store and the hub sends everything again",
     application: 0x4c53_4831, // "LSH1"
-    migrations: &[FIRST, SECOND],
+    migrations: &[FIRST, SECOND, THIRD],
 };
 
 /// The file is read through once at start and written afterwards, so a bigger
@@ -55,6 +55,19 @@ INSERT INTO meta VALUES
 const SECOND: &str = "
 CREATE TABLE telemetry (id INTEGER PRIMARY KEY AUTOINCREMENT, payload BLOB NOT NULL);
 INSERT INTO meta VALUES ('telemetry', '0');
+";
+
+/// Small things that are kept by themselves, beside the desired values: what
+/// clients measured, and the events that are active.
+const THIRD: &str = "
+CREATE TABLE actual (
+    device TEXT NOT NULL, property TEXT NOT NULL, json TEXT NOT NULL,
+    PRIMARY KEY (device, property)
+) WITHOUT ROWID;
+CREATE TABLE events (
+    device TEXT NOT NULL, event TEXT NOT NULL, json TEXT NOT NULL,
+    PRIMARY KEY (device, event)
+) WITHOUT ROWID;
 ";
 
 /// Opens `edge.db` in the folder; makes both where they are absent.

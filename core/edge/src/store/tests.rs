@@ -2,14 +2,16 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use longshore_link::Lane;
 use longshore_sqlite::Connection;
+use longshore_twin::{Row, RowKind, Save, TwinBlob};
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::StoreConfig;
 
 const BUDGET: u64 = 1 << 20;
 
 fn open(folder: &Path) -> StoreHandle {
-    StoreHandle::open(folder, BUDGET).unwrap()
+    StoreHandle::open(folder, StoreConfig::with_outbox(BUDGET)).unwrap()
 }
 
 const DEVICES: &[&str] = &["Device"];
@@ -229,7 +231,7 @@ async fn take_keeps_to_its_limits_but_always_gives_one() {
 #[tokio::test]
 async fn the_budget_costs_the_oldest_telemetry_and_nothing_else() {
     let folder = TempDir::new().unwrap();
-    let store = StoreHandle::open(folder.path(), 10_000).unwrap();
+    let store = StoreHandle::open(folder.path(), StoreConfig::with_outbox(10_000)).unwrap();
     let telemetry = |i: usize| NewRecord {
         class: RecordClass::Telemetry,
         payload: format!("{i:0>100}").into_bytes(),
@@ -264,7 +266,7 @@ async fn the_budget_costs_the_oldest_telemetry_and_nothing_else() {
 #[tokio::test]
 async fn telemetry_has_a_lane_of_its_own_and_keeps_its_order() {
     let folder = TempDir::new().unwrap();
-    let store = StoreHandle::open(folder.path(), 1_000).unwrap();
+    let store = StoreHandle::open(folder.path(), StoreConfig::with_outbox(1_000)).unwrap();
     let telemetry = |i: u64| NewRecord {
         class: RecordClass::Telemetry,
         payload: format!("{i:0>10}").into_bytes(),
@@ -291,7 +293,7 @@ async fn telemetry_has_a_lane_of_its_own_and_keeps_its_order() {
     assert_eq!(numbers(&first), [(1, 1), (2, 2), (3, 3)]);
     store.acknowledge(Lane::Telemetry, 2).await.unwrap();
     store.close().await;
-    let store = StoreHandle::open(folder.path(), 1_000).unwrap();
+    let store = StoreHandle::open(folder.path(), StoreConfig::with_outbox(1_000)).unwrap();
     assert_eq!(store.last_sequence(Lane::Telemetry).await.unwrap(), 3);
     assert_eq!(store.last_sequence(Lane::Live).await.unwrap(), 1);
     let again = store.take(Lane::Telemetry, 2, 2, 1 << 20).await.unwrap();
@@ -313,46 +315,85 @@ async fn telemetry_has_a_lane_of_its_own_and_keeps_its_order() {
     assert_eq!(store.outbox_size().records, 1);
 }
 
-#[tokio::test]
-async fn twins_and_desired_values_stay() {
-    let folder = TempDir::new().unwrap();
-    let store = open(folder.path());
-    let blob = |device: &str, data: &[u8]| TwinBlob {
+fn row(kind: RowKind, device: &str, json: Option<&str>) -> Row {
+    Row {
+        kind,
+        device: device.to_owned(),
+        name: "p".to_owned(),
+        json: json.map(str::to_owned),
+    }
+}
+
+fn blob(device: &str, data: &[u8]) -> TwinBlob {
+    TwinBlob {
         device: device.to_owned(),
         data: data.to_vec(),
+    }
+}
+
+async fn save(store: &StoreHandle, rows: Vec<Row>, twins: Vec<TwinBlob>) {
+    let save = Save {
+        rows,
+        twins,
+        ..Save::default()
     };
-    store
-        .try_save_twins(vec![
-            blob("a", b"1"),
-            blob("b", b"2"),
-            blob("a", b"3"),
-            blob("b", b""),
-        ])
-        .unwrap()
-        .await
-        .unwrap()
-        .unwrap();
-    let row = |json: Option<&str>| DesiredRow {
-        device: "a".to_owned(),
-        property: "p".to_owned(),
-        json: json.map(str::to_owned),
-    };
-    store
-        .try_save_desired(vec![row(Some("{}"))])
-        .unwrap()
-        .await
-        .unwrap()
-        .unwrap();
+    let answer = store.try_save(save.into()).unwrap();
+    answer.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn twins_and_rows_stay_until_their_device_is_forgotten() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let kinds = [RowKind::Desired, RowKind::Actual, RowKind::Event];
+    let rows = |device, json| kinds.map(|kind| row(kind, device, json)).to_vec();
+    let all = [rows("a", Some("{}")), rows("b", Some("[]"))].concat();
+    let twins = vec![blob("a", b"1"), blob("b", b"2"), blob("a", b"3")];
+    save(&store, all, twins).await;
     let store = reopen(store, folder.path()).await;
+    assert_eq!(
+        store.twins().await.unwrap(),
+        [blob("a", b"3"), blob("b", b"2")]
+    );
+    let both = kinds.map(|kind| [row(kind, "a", Some("{}")), row(kind, "b", Some("[]"))]);
+    assert_eq!(store.rows().await.unwrap(), both.concat());
+    save(&store, rows("a", None), vec![]).await;
+    assert_eq!(store.rows().await.unwrap(), rows("b", Some("[]")));
+    // Forgotten first: its name may be another device's by now.
+    let again = Save {
+        forgotten: vec!["b".to_owned()],
+        rows: vec![row(RowKind::Actual, "b", Some("7"))],
+        ..Save::default()
+    };
+    let answer = store.try_save(again.into()).unwrap();
+    answer.await.unwrap().unwrap();
+    assert_eq!(
+        store.rows().await.unwrap(),
+        [row(RowKind::Actual, "b", Some("7"))]
+    );
     assert_eq!(store.twins().await.unwrap(), [blob("a", b"3")]);
-    assert_eq!(store.desired().await.unwrap(), [row(Some("{}"))]);
-    store
-        .try_save_desired(vec![row(None)])
-        .unwrap()
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(store.desired().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_damaged_row_does_not_hide_the_others() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let rows = vec![
+        row(RowKind::Desired, "a", Some("{}")),
+        row(RowKind::Desired, "b", Some("{}")),
+    ];
+    let twins = vec![blob("a", b"1"), blob("b", b"2")];
+    save(&store, rows, twins).await;
+    let damage = "UPDATE desired SET json = x'ff00' WHERE device = 'a';
+                  UPDATE twins SET data = 7 WHERE device = 'a'";
+    let damaged = store.writer().run(|job| job.execute_batch(damage)).await;
+    damaged.unwrap();
+    let rows = store.rows().await.unwrap();
+    assert_eq!(
+        (rows.len(), &rows[1]),
+        (2, &row(RowKind::Desired, "b", Some("{}")))
+    );
+    assert_eq!(store.twins().await.unwrap()[1], blob("b", b"2"));
 }
 
 /// A copy of the files in the middle of writing is what a power cut leaves.
@@ -391,7 +432,7 @@ async fn a_power_cut_at_any_time_leaves_whole_transactions() {
             tokio::task::yield_now().await;
             continue;
         }
-        if let Ok(cut) = StoreHandle::open(copy.path(), BUDGET) {
+        if let Ok(cut) = StoreHandle::open(copy.path(), StoreConfig::with_outbox(BUDGET)) {
             let revision = cut.position().map_or(0, |p| p.revision);
             let objects = cut.objects(ALL).await.unwrap();
             let prefix = format!("{revision}:");
@@ -524,7 +565,12 @@ async fn a_database_of_the_first_release_is_read() {
     let taken = store.take(Lane::Live, 3, 10, 1 << 20).await.unwrap();
     assert_eq!(texts(&taken), [(4, "1".to_owned()), (5, "2".to_owned())]);
     assert_eq!(store.twins().await.unwrap()[0].data, [1]);
-    assert_eq!(store.desired().await.unwrap()[0].property, "p");
+    let rows = store.rows().await.unwrap();
+    let desired = Row {
+        device: "default/a".to_owned(),
+        ..row(RowKind::Desired, "", Some("1"))
+    };
+    assert_eq!(rows, [desired]);
     assert_eq!(store.last_sequence(Lane::Telemetry).await.unwrap(), 0);
 }
 
@@ -533,7 +579,8 @@ fn a_folder_that_cannot_be_made_is_named() {
     let folder = TempDir::new().unwrap();
     let blocked = folder.path().join("file");
     fs::write(&blocked, "").unwrap();
-    let error = StoreHandle::open(&blocked.join("state"), BUDGET).unwrap_err();
+    let error =
+        StoreHandle::open(&blocked.join("state"), StoreConfig::with_outbox(BUDGET)).unwrap_err();
     assert!(matches!(error, StoreError::Folder { .. }), "{error:?}");
 }
 
@@ -546,7 +593,7 @@ fn a_read_only_file_is_refused() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
     // Root may write everything, so there is nothing to see for it.
     let root = fs::write(folder.path().join("probe"), "").is_ok();
-    let result = StoreHandle::open(folder.path(), BUDGET);
+    let result = StoreHandle::open(folder.path(), StoreConfig::with_outbox(BUDGET));
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     assert!(
         root || matches!(result, Err(StoreError::ReadOnly { .. })),

@@ -79,7 +79,11 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         let ca = new_ca("test ca");
         issue(&ca, folder.path());
-        let store = StoreHandle::open(&folder.path().join("state"), OUTBOX_BUDGET).unwrap();
+        let store = StoreHandle::open(
+            &folder.path().join("state"),
+            crate::config::StoreConfig::with_outbox(OUTBOX_BUDGET),
+        )
+        .unwrap();
         let memory = Memory {
             log: ChangeLog::new(Epoch(9), LogConfig::default()),
             position: UpPosition::default(),

@@ -11,7 +11,7 @@ use longshore_process::Stop;
 use longshore_twin::{
     Engine, EngineStats, KINDS, MapperInfo, Now, Reading, Reconciliation, UpdateError,
 };
-use longshore_types::{NodeName, command::Command};
+use longshore_types::{NodeName, command::Command, report::DeviceReport};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::MissedTickBehavior,
@@ -32,6 +32,8 @@ use crate::{
 const TICK: Duration = Duration::from_millis(50);
 /// Events taken at once before others get their turn.
 const EVENTS: usize = 64;
+/// Requests taken at once before others get their turn.
+const REQUESTS: usize = 64;
 /// Turns that the bus gets to send what waits.
 const TURNS: usize = 64;
 /// Pause between two looks whether clients can use the bus.
@@ -80,6 +82,8 @@ struct Driver {
     tidy_at: Option<u64>,
     /// Who waits for the end of a call.
     calls: HashMap<u64, oneshot::Sender<Result<serde_json::Value, UpdateError>>>,
+    /// Who waits for an update to be kept.
+    updates: HashMap<u64, oneshot::Sender<Result<DeviceReport, UpdateError>>>,
 }
 
 /// Runs the engine until it is told to stop; saves everything at the end.
@@ -99,6 +103,7 @@ pub async fn run(parts: Parts, mut stop: Stop) {
         next_bus_look: 0,
         tidy_at: None,
         calls: HashMap::new(),
+        updates: HashMap::new(),
         parts,
     };
     driver.restore().await;
@@ -109,6 +114,8 @@ pub async fn run(parts: Parts, mut stop: Stop) {
     // Commands would find no mapper any more.
     drop(driver.hand_out());
     driver.saver.finish(&mut driver.engine, now).await;
+    // Who still waited for the disk hears how it went.
+    drop(driver.hand_out());
 }
 
 impl Driver {
@@ -125,9 +132,9 @@ impl Driver {
 
     async fn restore(&mut self) {
         let twins = self.parts.store.twins().await;
-        let desired = self.parts.store.desired().await;
-        match (twins, desired) {
-            (Ok(twins), Ok(desired)) => self.engine.restore(twins, desired),
+        let rows = self.parts.store.rows().await;
+        match (twins, rows) {
+            (Ok(twins), Ok(rows)) => self.engine.restore(twins, rows),
             (Err(error), _) | (_, Err(error)) => {
                 tracing::error!(%error, "twins of before could not be read")
             }
@@ -154,7 +161,14 @@ impl Driver {
                     }
                     None => mappers = false,
                 },
-                Some(request) = self.parts.inbox.0.recv() => self.request(request),
+                // More than the store may be asked for at once waits out there.
+                Some(request) = self.parts.inbox.0.recv(), if self.engine.takes_requests() => {
+                    self.requests(request);
+                }
+                answer = self.saver.answer() => {
+                    let now = self.now();
+                    self.saver.collect(answer, &mut self.engine, now);
+                }
                 Ok(()) = self.objects.changed() => {
                     self.changed = true;
                     self.reconcile().await;
@@ -170,11 +184,9 @@ impl Driver {
                 () = stop.asked() => return,
             }
             self.flush();
-            if self.saver.unsaved() > 0 {
-                // Desired values and outcomes do not wait for the next tick.
-                let now = self.now();
-                self.saver.work(&mut self.engine, now);
-            }
+            // Who waits for the disk does not wait for the next tick.
+            let now = self.now();
+            self.saver.work(&mut self.engine, now);
             if stop.is_asked() {
                 return;
             }
@@ -191,7 +203,6 @@ impl Driver {
             self.engine.set_bus_ready(self.parts.bus.ready().is_ok());
         }
         self.engine.tick(now);
-        self.saver.work(&mut self.engine, now);
         if self.tidy_at.is_some_and(|at| now.ms >= at) {
             self.tidy_at = None;
             self.engine.shrink();
@@ -371,6 +382,20 @@ impl Driver {
         self.tidy_at = Some(now.ms + TIDY_MS);
     }
 
+    /// Those that wait are one group for the store.
+    fn requests(&mut self, first: Request) {
+        self.request(first);
+        for _ in 1..REQUESTS {
+            if !self.engine.takes_requests() {
+                break;
+            }
+            let Ok(request) = self.parts.inbox.0.try_recv() else {
+                break;
+            };
+            self.request(request);
+        }
+    }
+
     fn request(&mut self, request: Request) {
         let now = self.now();
         // An answer that nobody waits for any more is no error.
@@ -381,9 +406,10 @@ impl Driver {
                 device,
                 updates,
                 reply,
-            } => {
-                drop(reply.send(self.engine.update(&device, &updates, now)));
-            }
+            } => match self.engine.update(&device, &updates, now) {
+                Ok(number) => drop(self.updates.insert(number, reply)),
+                Err(error) => drop(reply.send(Err(error))),
+            },
             Request::SetState {
                 device,
                 state,
@@ -403,7 +429,7 @@ impl Driver {
     }
 
     fn stats(&self) -> EngineStats {
-        let mut stats = self.engine.stats(self.saver.unsaved());
+        let mut stats = self.engine.stats();
         let (unsaved, dropped) = self.saver.samples();
         stats.history_unsaved += unsaved;
         stats.history_dropped += dropped;
@@ -428,8 +454,13 @@ impl Driver {
                 self.engine.not_retained(retained);
             }
         }
-        self.saver
-            .queue(outputs.desired, outputs.forgotten, outputs.samples);
+        self.saver.queue(outputs.samples);
+        for (number, result) in outputs.updates {
+            if let Some(reply) = self.updates.remove(&number) {
+                // Whoever asked may not wait any more.
+                let _ = reply.send(result);
+            }
+        }
         for (number, result) in outputs.calls {
             if let Some(reply) = self.calls.remove(&number) {
                 // Whoever called may not wait any more.

@@ -72,20 +72,33 @@ impl TwinHandle {
             .unwrap_or_default()
     }
 
-    /// Applies all of `updates` or none. The answer shows the desired values
-    /// as accepted; whether the device took them shows later.
+    /// Applies all of `updates` or none. The answer comes once they are on the
+    /// disk and shows the desired values as accepted; whether the device took
+    /// them shows later.
+    ///
+    /// # Errors
+    /// Something is wrong with them, or the store did not keep them.
     pub async fn update(
         &self,
         device: DeviceName,
         updates: Vec<LocalUpdate>,
     ) -> Result<DeviceReport, UpdateError> {
-        self.ask(|reply| Request::Update {
+        self.begin_update(device, updates).await.ended().await
+    }
+
+    /// The same in two steps, so that many may be under way: the disk is waited
+    /// for once for all of them. They are applied and answered in the order in
+    /// which they began.
+    pub async fn begin_update(&self, device: DeviceName, updates: Vec<LocalUpdate>) -> Updating {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Update {
             device,
             updates,
             reply,
-        })
-        .await
-        .unwrap_or_else(|| Err(stopping()))
+        };
+        // A queue that is closed drops the request, and the answer says so.
+        let _ = self.0.send(request).await;
+        Updating(answer)
     }
 
     /// A client says whether a device is there (KubeEdge's `state/update`).
@@ -133,6 +146,20 @@ impl TwinHandle {
         let (reply, answer) = oneshot::channel();
         self.0.send(request(reply)).await.ok()?;
         answer.await.ok()
+    }
+}
+
+/// An update that is under way.
+#[derive(Debug)]
+pub struct Updating(oneshot::Receiver<Result<DeviceReport, UpdateError>>);
+
+impl Updating {
+    /// Waits for its answer.
+    ///
+    /// # Errors
+    /// As [`TwinHandle::update`].
+    pub async fn ended(self) -> Result<DeviceReport, UpdateError> {
+        self.0.await.unwrap_or_else(|_| Err(stopping()))
     }
 }
 

@@ -1,15 +1,17 @@
-//! Takes the engine's rows and records to the store, one job of each kind at
-//! a time. What the store cannot take now stays dirty in the engine and comes
-//! again: a full disk costs nothing but time.
+//! Takes the engine's rows, samples and reports to the store. What the engine
+//! wants to be saved is one job at a time, and its answer goes back to the
+//! engine; samples and reports have jobs of their own. What the store cannot
+//! take now comes again: a full disk costs nothing but time.
 
 mod samples;
 
-use std::collections::BTreeMap;
+use std::{sync::Arc, time::Duration};
 
 use longshore_link::Up;
-use longshore_twin::{DesiredRow, Engine, Now, TwinBlob};
+use longshore_process::chain;
+use longshore_twin::{Engine, Now, Save};
 use longshore_types::{DeviceSamples, report::DeviceReport};
-use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use self::samples::Samples;
 use crate::store::{Answer, NewRecord, RecordClass, StoreError, StoreHandle};
@@ -18,14 +20,20 @@ use crate::store::{Answer, NewRecord, RecordClass, StoreError, StoreHandle};
 const DEVICES: usize = 256;
 /// Pause after the store refused.
 const PAUSE_MS: u64 = 1_000;
+/// At the end the store gets so much time: a disk may never answer.
+const LAST: Duration = Duration::from_secs(5);
+
+/// What the engine wanted to be saved last.
+enum Job {
+    /// There is no room in the store's queue.
+    Waits(Arc<Save>),
+    UnderWay(Answer<()>),
+}
 
 /// See the module.
 pub(crate) struct Saver {
     store: StoreHandle,
-    waiting: BTreeMap<(String, String), Option<String>>,
-    forgotten: Vec<TwinBlob>,
-    desired: Option<(Answer<()>, Vec<DesiredRow>)>,
-    snapshots: Option<(Answer<()>, Vec<u32>, Vec<TwinBlob>)>,
+    job: Option<Job>,
     reports: Option<(Answer<()>, Vec<u32>)>,
     samples: Samples,
     pause_until: u64,
@@ -35,35 +43,16 @@ impl Saver {
     pub(crate) fn new(store: StoreHandle) -> Self {
         Self {
             store,
-            waiting: BTreeMap::new(),
-            forgotten: Vec::new(),
-            desired: None,
-            snapshots: None,
+            job: None,
             reports: None,
             samples: Samples::default(),
             pause_until: 0,
         }
     }
 
-    /// Takes rows and samples over; they are kept until the store has them.
-    pub(crate) fn queue(
-        &mut self,
-        desired: Vec<DesiredRow>,
-        forgotten: Vec<TwinBlob>,
-        samples: Vec<DeviceSamples>,
-    ) {
+    /// Takes samples over; they are kept until the store has them.
+    pub(crate) fn queue(&mut self, samples: Vec<DeviceSamples>) {
         self.samples.queue(samples);
-        self.waiting.extend(
-            desired
-                .into_iter()
-                .map(|row| ((row.device, row.property), row.json)),
-        );
-        self.forgotten.extend(forgotten);
-    }
-
-    /// Rows that are not on the disk yet.
-    pub(crate) fn unsaved(&self) -> usize {
-        self.waiting.len() + self.desired.as_ref().map_or(0, |(_, rows)| rows.len())
     }
 
     /// Samples that are not on the disk yet, and those that were dropped since
@@ -72,65 +61,95 @@ impl Saver {
         (self.samples.unsaved(), self.samples.dropped())
     }
 
-    /// Collects answers and hands out what is due.
+    /// Waits for what became of the engine's job; for ever while there is none.
+    /// Nothing is lost if it is dropped before; [`Saver::collect`] takes it.
+    pub(crate) async fn answer(&mut self) -> Result<(), StoreError> {
+        match &mut self.job {
+            Some(Job::UnderWay(answer)) => answer.await.unwrap_or(Err(StoreError::Closed)),
+            Some(Job::Waits(_)) | None => std::future::pending().await,
+        }
+    }
+
+    /// The engine hears of its job.
+    pub(crate) fn collect(
+        &mut self,
+        answer: Result<(), StoreError>,
+        engine: &mut Engine,
+        now: Now,
+    ) {
+        self.job = None;
+        // The store itself says so in the log, once.
+        engine.stored(answer.map_err(|error| refusal(&error)), now);
+    }
+
+    /// Hands out what is due.
     pub(crate) fn work(&mut self, engine: &mut Engine, now: Now) {
-        self.collect(engine, now);
+        self.save(engine, now, false);
+        self.collect_records(engine, now);
         if now.ms >= self.pause_until {
-            self.start(engine, now, false);
+            self.start_records(engine, now);
         }
     }
 
-    /// Saves all that is not saved, for the last time.
+    /// Saves all that is not saved, for the last time. Ends with the first
+    /// refusal, and when the disk takes too long: nothing that was answered is
+    /// lost by that.
     pub(crate) async fn finish(&mut self, engine: &mut Engine, now: Now) {
+        let done = tokio::time::timeout(LAST, self.finish_all(engine, now)).await;
+        let why = match done {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => refusal(&error),
+            Err(_) => format!("the disk did not answer for {} s", LAST.as_secs()),
+        };
+        let unsaved = engine.stats().unsaved;
+        let samples = self.samples.unsaved();
+        tracing::error!(%why, unsaved, samples, "not all could be saved at the end: last values are read again, outcomes are found out again, samples are lost");
+    }
+
+    async fn finish_all(&mut self, engine: &mut Engine, now: Now) -> Result<(), StoreError> {
         loop {
-            if let Err(error) = self.store.flush().await {
-                tracing::error!(%error, "twins could not be saved at the end");
-                return;
+            self.save(engine, now, true);
+            if let Some(Job::Waits(_)) = self.job {
+                self.store.flush().await?;
+                continue;
             }
-            self.collect(engine, now);
-            self.start(engine, now, true);
-            let rows = self.desired.is_none() && self.snapshots.is_none();
-            if rows && self.reports.is_none() && self.samples.is_empty() {
-                return;
+            if self.job.is_some() {
+                let answer = self.answer().await;
+                self.collect(answer.clone(), engine, now);
+                answer?;
+                continue;
+            }
+            self.start_records(engine, now);
+            if self.reports.is_none() && self.samples.is_empty() {
+                return Ok(());
+            }
+            self.store.flush().await?;
+            let refused = self.pause_until;
+            self.collect_records(engine, now);
+            if self.pause_until != refused {
+                // It has said why in the log.
+                return Err(StoreError::Busy);
             }
         }
     }
 
-    fn collect(&mut self, engine: &mut Engine, now: Now) {
-        if let Some(result) = self
-            .desired
-            .as_mut()
-            .and_then(|(answer, _)| answered(answer))
-        {
-            let rows = self
-                .desired
-                .take()
-                .map(|(_, rows)| rows)
-                .unwrap_or_default();
-            if self.failed(result, now) {
-                for row in rows {
-                    // A newer row of the same property wins.
-                    self.waiting
-                        .entry((row.device, row.property))
-                        .or_insert(row.json);
-                }
+    fn save(&mut self, engine: &mut Engine, now: Now, all: bool) {
+        let save = match self.job.take() {
+            None => engine.next_save(now, all).map(Arc::new),
+            Some(Job::Waits(save)) => Some(save),
+            under_way => {
+                self.job = under_way;
+                return;
             }
-        }
-        if let Some(result) = self
-            .snapshots
-            .as_mut()
-            .and_then(|(answer, ..)| answered(answer))
-        {
-            let (ids, forgotten) = self
-                .snapshots
-                .take()
-                .map(|(_, ids, gone)| (ids, gone))
-                .unwrap_or_default();
-            if self.failed(result, now) {
-                engine.snapshot_again(&ids, now);
-                self.forgotten.extend(forgotten);
-            }
-        }
+        };
+        self.job = save.map(|save| match self.store.try_save(save.clone()) {
+            Ok(answer) => Job::UnderWay(answer),
+            Err(StoreError::Busy) => Job::Waits(save),
+            Err(error) => Job::UnderWay(refused(error)),
+        });
+    }
+
+    fn collect_records(&mut self, engine: &mut Engine, now: Now) {
         if let Some(result) = self
             .reports
             .as_mut()
@@ -156,38 +175,8 @@ impl Saver {
         false
     }
 
-    fn start(&mut self, engine: &mut Engine, now: Now, all: bool) {
-        if self.desired.is_none() && !self.waiting.is_empty() {
-            let rows = std::mem::take(&mut self.waiting).into_iter();
-            let rows: Vec<_> = rows
-                .map(|((device, property), json)| DesiredRow {
-                    device,
-                    property,
-                    json,
-                })
-                .collect();
-            match self.store.try_save_desired(rows.clone()) {
-                Ok(answer) => self.desired = Some((answer, rows)),
-                Err(_) => self.queue(rows, Vec::new(), Vec::new()),
-            }
-        }
+    fn start_records(&mut self, engine: &mut Engine, now: Now) {
         self.samples.start(&self.store);
-        if self.snapshots.is_none() {
-            let due = engine.due_snapshots(now, DEVICES, all);
-            let forgotten = std::mem::take(&mut self.forgotten);
-            let (ids, mut blobs): (Vec<u32>, Vec<TwinBlob>) = due.into_iter().unzip();
-            // Deletions first: a device may have been made anew under its name.
-            blobs.splice(0..0, forgotten.iter().cloned());
-            if !blobs.is_empty() {
-                match self.store.try_save_twins(blobs) {
-                    Ok(answer) => self.snapshots = Some((answer, ids, forgotten)),
-                    Err(_) => {
-                        engine.snapshot_again(&ids, now);
-                        self.forgotten.extend(forgotten);
-                    }
-                }
-            }
-        }
         if self.reports.is_none() {
             let due = engine.due_reports(now, DEVICES);
             let ids: Vec<u32> = due.iter().map(|(id, _)| *id).collect();
@@ -200,6 +189,22 @@ impl Saver {
             }
         }
     }
+}
+
+/// Why the store refused, and what to do, for whoever asked.
+fn refusal(error: &StoreError) -> String {
+    match error.hint() {
+        Some(hint) => format!("{}; {hint}", chain(error)),
+        None => chain(error),
+    }
+}
+
+/// As if the store had answered so.
+fn refused(error: StoreError) -> Answer<()> {
+    let (reply, answer) = oneshot::channel();
+    // The other end is here.
+    let _ = reply.send(Err(error));
+    answer
 }
 
 fn answered(answer: &mut Answer<()>) -> Option<Result<(), StoreError>> {

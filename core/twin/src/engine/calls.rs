@@ -46,9 +46,11 @@ pub(super) struct Step {
 /// Where a call is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// This step is to begin. → `Writing`, or `Calling` after the last one.
+    /// This step is to begin. → `Saving`, or `Calling` after the last one.
     Step(usize),
-    /// Its desired value has this version. Confirmed → the next `Step`.
+    /// The store gets its desired value. Kept → `Writing`.
+    Saving { step: usize },
+    /// Its desired value has this version. Confirmed, and that kept → the next `Step`.
     Writing { step: usize, version: u32 },
     /// The protocol's call is to be sent. → `Called`, or `Confirming` where there is none.
     Calling,
@@ -135,10 +137,15 @@ impl Call {
         std::time::Duration::from_millis(self.deadline.saturating_sub(now.ms))
     }
 
+    /// A step's desired value is with the store.
+    pub(super) fn saves(&mut self, step: usize) -> Progress {
+        self.phase = Phase::Saving { step };
+        Progress::Waits
+    }
+
     /// A step's desired value is given.
-    pub(super) fn writes(&mut self, step: usize, version: u32) -> Progress {
+    pub(super) fn writes(&mut self, step: usize, version: u32) {
         self.phase = Phase::Writing { step, version };
-        Progress::Goes
     }
 
     /// A step is done.

@@ -12,10 +12,7 @@ use longshore_types::{
 };
 
 use super::Now;
-use crate::{
-    desired::{DesiredValue, State, of_device},
-    outputs::DesiredRow,
-};
+use crate::desired::{DesiredValue, State, of_device};
 
 /// See the module.
 #[derive(Default)]
@@ -40,18 +37,15 @@ pub(super) struct SavedDesired {
 }
 
 impl Desires {
-    /// Hands over what a former life left.
-    pub(super) fn restore(&mut self, rows: Vec<DesiredRow>) {
-        for row in rows {
-            let saved = row
-                .json
-                .as_deref()
-                .and_then(|json| serde_json::from_str(json).ok());
-            if let Some(saved) = saved {
-                let of_device = self.saved.entry(row.device).or_default();
-                of_device.insert(row.property, saved);
-            }
-        }
+    /// Hands over what a former life left of a property. False when it cannot be
+    /// read.
+    pub(super) fn restore(&mut self, device: String, property: String, json: &str) -> bool {
+        let Ok(saved) = serde_json::from_str(json) else {
+            return false;
+        };
+        let of_device = self.saved.entry(device).or_default();
+        of_device.insert(property, saved);
+        true
     }
 
     /// What a former life left of a device, by property.
@@ -59,14 +53,9 @@ impl Desires {
         self.saved.remove(device).unwrap_or_default()
     }
 
-    /// What is left of devices that did not come: their rows are to be deleted.
-    pub(super) fn take_orphans(&mut self) -> Vec<DesiredRow> {
-        let devices = std::mem::take(&mut self.saved).into_iter();
-        let rows = devices.flat_map(|(device, properties)| {
-            let properties = properties.into_keys();
-            properties.map(move |property| deleted(&device, &property))
-        });
-        rows.collect()
+    /// The devices of which something is left, since they did not come.
+    pub(super) fn take_orphans(&mut self) -> impl Iterator<Item = String> {
+        std::mem::take(&mut self.saved).into_keys()
     }
 
     /// The desired value of a point is another one, or came further.
@@ -93,32 +82,20 @@ impl Desires {
     }
 }
 
-/// The row of a desired value, for the store.
-pub(super) fn row(device: &str, property: &str, value: Option<&DesiredValue>) -> DesiredRow {
-    let json = value.map(|value| {
-        let saved = SavedDesired {
-            text: value.text.to_string(),
-            local: value.local,
-            of_device: value.of_device.as_deref().map(str::to_owned),
-            given_ms: value.given_ms,
-            write: value.shown().as_str().to_owned(),
-            refused: value.state == State::Refused,
-            message: value.message.to_string(),
-            since_ms: value.since_ms,
-        };
-        // A struct of texts and numbers always has a JSON form.
-        serde_json::to_string(&saved).unwrap_or_default()
-    });
-    DesiredRow {
-        device: device.to_owned(),
-        property: property.to_owned(),
-        json,
-    }
-}
-
-/// The row of a property that is no more.
-pub(super) fn deleted(device: &str, property: &str) -> DesiredRow {
-    row(device, property, None)
+/// A desired value as the store keeps it.
+pub(super) fn json(value: &DesiredValue) -> String {
+    let saved = SavedDesired {
+        text: value.text.to_string(),
+        local: value.local,
+        of_device: value.of_device.as_deref().map(str::to_owned),
+        given_ms: value.given_ms,
+        write: value.shown().as_str().to_owned(),
+        refused: value.state == State::Refused,
+        message: value.message.to_string(),
+        since_ms: value.since_ms,
+    };
+    // A struct of texts and numbers always has a JSON form.
+    serde_json::to_string(&saved).unwrap_or_default()
 }
 
 /// Decides what a property should be: what stands already (`existing`), what a

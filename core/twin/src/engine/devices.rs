@@ -5,14 +5,14 @@ use longshore_types::{DeviceName, EffectiveDevice};
 use super::{
     Engine, Now,
     configuration::configuration,
-    desires::deleted,
     fleet::{Gone, Setup},
+    saving::Key,
     standing::{Cause, Manifest, Reach, Served},
 };
 use crate::{
-    blob::SavedDevice,
+    blob::SavedRow,
     desired::Event,
-    outputs::{MembershipChange, Message, TwinBlob},
+    outputs::{MembershipChange, Message, RowKind},
     planned::{Planned, hash},
 };
 
@@ -76,14 +76,12 @@ impl Engine {
                 self.forget_event(name, &event.rule.name);
             }
         }
-        for (property, point) in device.properties() {
-            self.desires.forget(point);
-            self.out.desired.push(deleted(name.as_str(), property));
+        for point in device.points() {
+            self.desires.forget(*point);
         }
         self.saved.remove(name.as_str());
-        // Dropped with it: their rows go, too.
         self.desires.take_saved(name.as_str());
-        self.out.forgotten.push(forgotten(name.to_string()));
+        self.saving.forget(name.to_string());
         self.due.forget(id);
         self.history.close(id);
         let change = MembershipChange::Removed(name.clone());
@@ -102,28 +100,28 @@ impl Engine {
     /// Rows of devices that are no longer there; they went while this node was off.
     pub fn forget_orphans(&mut self) {
         let devices = std::mem::take(&mut self.saved).into_keys();
-        self.out.forgotten.extend(devices.map(forgotten));
-        self.out.desired.extend(self.desires.take_orphans());
+        for device in devices.chain(self.desires.take_orphans()) {
+            self.saving.forget(device);
+        }
     }
 
     fn serve(&mut self, id: u32, effective: EffectiveDevice, now: Now) {
-        let saved = self
-            .saved
-            .remove(effective.name.as_str())
-            .unwrap_or_default();
-        // Of a former device with this name: not ours.
-        let mut saved = if saved.uid == effective.uid {
-            saved
-        } else {
-            SavedDevice::default()
-        };
+        let saved = self.saved.remove(effective.name.as_str());
+        let (mut saved, others) = saved.unwrap_or_default().of(&effective.uid);
+        for row in others {
+            let (kind, name) = match row {
+                SavedRow::Actual(value) => (RowKind::Actual, value.name),
+                SavedRow::Event(event) => (RowKind::Event, event.name),
+            };
+            self.row_is_gone(&effective.name, kind, &name);
+        }
         let events = std::mem::take(&mut saved.events);
         let pushes = self.links.pushes(&effective.protocol);
         let gone = (self.fleet).lay_out(id, &effective.properties, saved.values, pushes, now);
         for Gone { property, point } in gone {
             self.desires.forget(point);
-            let row = deleted(effective.name.as_str(), &property);
-            self.out.desired.push(row);
+            self.row_is_gone(&effective.name, RowKind::Desired, &property);
+            self.row_is_gone(&effective.name, RowKind::Actual, &property);
         }
         self.set_behavior(id, &effective, events, now);
         let mapper = self.links.of_protocol(&effective.protocol);
@@ -211,12 +209,12 @@ impl Engine {
             self.links.checked(mapper, id);
         }
     }
-}
 
-/// The row of a device that is gone.
-fn forgotten(device: String) -> TwinBlob {
-    TwinBlob {
-        device,
-        data: Vec::new(),
+    fn row_is_gone(&mut self, device: &DeviceName, kind: RowKind, name: &str) {
+        self.saving.fact(Key {
+            device: device.clone(),
+            kind,
+            name: name.into(),
+        });
     }
 }

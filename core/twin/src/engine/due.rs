@@ -21,9 +21,9 @@ const REPORT_AT_LEAST_MS: u64 = 10_000;
 /// So many reports of a device may go before their time, for what somebody waits
 /// for; with each pause one more may.
 const AHEAD: u8 = 5;
-/// Pause between two snapshots of a device. A reading is worth little after
-/// that time, and flash wears out.
-const SNAPSHOT_MS: u64 = 10_000;
+/// Pause between two snapshots of a device. Its readings come again by
+/// themselves, and flash wears out: what must not be lost has a row of its own.
+const SNAPSHOT_MS: u64 = 600_000;
 /// How often the table is searched for stale values.
 const STALE_SCAN: Duration = Duration::from_millis(1_000);
 
@@ -217,11 +217,6 @@ impl Due {
     pub(super) fn take_snapshots(&mut self, now: Now, most: usize, all: bool) -> Vec<u32> {
         let until = if all { u64::MAX } else { now.ms };
         self.snapshots.take(until, most)
-    }
-
-    /// What happened must not be lost with the next ten seconds.
-    pub(super) fn snapshot_now(&mut self, id: u32, now: Now) {
-        self.snapshots.set(id, now.ms);
     }
 
     pub(super) fn snapshot_again(&mut self, id: u32, now: Now) {

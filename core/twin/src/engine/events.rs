@@ -12,11 +12,11 @@ use serde_json::{Map, Value as Json};
 
 use std::sync::Arc;
 
-use super::{Engine, Now, view::shortened};
+use super::{Engine, Now, saving::Key, view::shortened};
 use crate::{
     blob::SavedEvent,
     events::{Event, Verdict, fill},
-    outputs::Retained,
+    outputs::{Retained, RowKind},
 };
 
 /// What a device can do beside its properties.
@@ -52,6 +52,10 @@ impl Engine {
             .iter()
             .map(|rule| same_event(rule, &mut kept, &mut saved))
             .collect();
+        // Former versions kept them elsewhere.
+        for event in events.iter().filter(|event| event.is_active()) {
+            self.saving.fact(event_key(&name, &event.rule.name));
+        }
         if !(events.is_empty() && effective.methods.is_empty()) {
             device.behavior = Some(Box::new(Behavior {
                 events,
@@ -69,6 +73,7 @@ impl Engine {
     }
 
     pub(super) fn forget_event(&mut self, device: &DeviceName, event: &str) {
+        self.saving.fact(event_key(device, event));
         let topic = event_topic(device, event);
         self.out.retained.push(Retained {
             topic,
@@ -86,7 +91,7 @@ impl Engine {
             self.due.set_events(id, false);
             return;
         };
-        let mut turned = false;
+        let name = device.name.clone();
         let mut open = false;
         for event in &mut behavior.events {
             let lookup = |name: &str| self.known_value(id, name);
@@ -99,12 +104,12 @@ impl Engine {
                     .and_then(|clear| clear.holds(&lookup).ok()),
             };
             if event.step(verdict, now) {
-                turned = true;
                 self.counters.events += 1;
+                self.saving.fact(event_key(&name, &event.rule.name));
                 event.values = self.values_of(id, &event.rule).to_string();
                 event.message = fill(&event.rule.message, |name| self.value_text(id, name));
             }
-            if std::mem::take(&mut event.unsent) {
+            if !event.held && std::mem::take(&mut event.unsent) {
                 self.tell_event(id, event);
             }
             open |= event.is_waiting();
@@ -113,9 +118,18 @@ impl Engine {
             device.behavior = Some(behavior);
         }
         self.due.set_events(id, open);
-        if turned {
+    }
+
+    /// The store has answered about an event: it may be told.
+    pub(super) fn release_event(&mut self, id: u32, name: &str, now: Now) {
+        let device = self.fleet.device_mut(id);
+        let behavior = device.and_then(|device| device.behavior.as_mut());
+        let mut events = behavior.into_iter().flat_map(|b| b.events.iter_mut());
+        // It may have gone meanwhile.
+        if let Some(event) = events.find(|event| *event.rule.name == *name) {
+            event.held = false;
+            self.look_at_events(id, now);
             self.touch_soon(id, now);
-            self.due.snapshot_now(id, now);
         }
     }
 
@@ -217,7 +231,7 @@ impl Engine {
         let behavior = self.fleet.device(id).and_then(|d| d.behavior.as_ref());
         let events = behavior.into_iter().flat_map(|behavior| &behavior.events);
         events
-            .filter(|event| event.since_ms != 0)
+            .filter(|event| event.since_ms != 0 && !event.held)
             .map(|event| EventReport {
                 name: event.rule.name.to_string(),
                 active: event.is_active(),
@@ -228,19 +242,25 @@ impl Engine {
             .collect()
     }
 
-    /// The active events, for the store.
-    pub(super) fn saved_events(&self, id: u32) -> Vec<SavedEvent> {
-        let behavior = self.fleet.device(id).and_then(|d| d.behavior.as_ref());
-        let events = behavior.into_iter().flat_map(|behavior| &behavior.events);
-        events
-            .filter(|event| event.is_active())
-            .map(|event| SavedEvent {
-                name: event.rule.name.to_string(),
-                since_ms: event.since_ms,
-                message: event.message.clone(),
-                values: event.values.clone(),
-            })
-            .collect()
+    /// An event for the store; none where it is not active.
+    pub(super) fn saved_event(&self, id: u32, name: &str) -> Option<SavedEvent> {
+        let behavior = self.fleet.device(id)?.behavior.as_ref()?;
+        let mut events = behavior.events.iter();
+        let event = events.find(|event| event.is_active() && *event.rule.name == *name)?;
+        Some(SavedEvent {
+            name: event.rule.name.to_string(),
+            since_ms: event.since_ms,
+            message: event.message.clone(),
+            values: event.values.clone(),
+        })
+    }
+}
+
+fn event_key(device: &DeviceName, event: &str) -> Key {
+    Key {
+        device: device.clone(),
+        kind: RowKind::Event,
+        name: event.into(),
     }
 }
 

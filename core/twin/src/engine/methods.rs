@@ -1,7 +1,7 @@
 //! Methods are called: arguments checked, steps written one by one, the
 //! protocol's own call, and what has to be read at the end.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use longshore_types::{
     DeviceName, Fault, Quality, Value,
@@ -17,6 +17,7 @@ use super::{
     calls::{Call, Phase, Progress, Step, too_many},
     fleet::Setup,
     links::What,
+    saving::{Change, Owner},
     view::shortened,
 };
 use crate::outputs::UpdateError;
@@ -194,7 +195,8 @@ impl Engine {
             ));
         }
         match call.phase() {
-            Phase::Step(step) => self.begin_step(call, step, now),
+            Phase::Step(step) => self.begin_step(call, step, number, now),
+            Phase::Saving { .. } => Progress::Waits,
             Phase::Writing { step, version } => self.look_at_step(call, step, version),
             Phase::Calling => self.send_call(call, number, now),
             Phase::Called { mapper, token } if !self.links.awaits(mapper, token) => {
@@ -207,21 +209,62 @@ impl Engine {
         }
     }
 
-    fn begin_step(&mut self, call: &mut Call, step: usize, now: Now) -> Progress {
+    fn begin_step(&mut self, call: &mut Call, step: usize, number: u64, now: Now) -> Progress {
         let Some(Step { point, text, value }) = call.steps().get(step) else {
             call.is_to_be_called();
             return Progress::Goes;
         };
-        let (point, text, value) = (*point, text.clone(), value.clone());
+        let point = *point;
         // The device may have been given other properties meanwhile.
         if self.fleet.point(point).device != call.device {
             let place = call.place(step);
             return Progress::Ends(refuse(404, format!("{place}: the property is gone")));
         }
-        self.set_local_desired(call.device, point, &text, value, now);
-        let desired = self.fleet.point(point).desired.as_deref();
-        let version = desired.map_or(0, |desired| desired.version);
-        call.writes(step, version)
+        let Some((_, property)) = self.fleet.place(call.device, point) else {
+            return Progress::Waits;
+        };
+        let change = Change {
+            point,
+            property: Arc::clone(property),
+            rules: Arc::clone(&self.fleet.point(point).rules),
+            actual: None,
+            expected: Some(self.local_desired(point, text, value.clone(), now)),
+        };
+        let owner = Owner::Step { call: number, step };
+        self.ask(owner, call.device, call.name.clone(), vec![change]);
+        call.saves(step)
+    }
+
+    /// The desired value of a step is kept and given, or was refused.
+    pub(super) fn step_ended(
+        &mut self,
+        number: u64,
+        step: usize,
+        result: Result<(), UpdateError>,
+        now: Now,
+    ) {
+        // It may have run out of time meanwhile.
+        let Some(mut call) = self.calls.take(number) else {
+            return;
+        };
+        let progress = match result {
+            Ok(()) => {
+                let point = call
+                    .steps()
+                    .get(step)
+                    .map(|step| self.fleet.point(step.point));
+                let desired = point.and_then(|point| point.desired.as_deref());
+                call.writes(step, desired.map_or(0, |desired| desired.version));
+                Progress::Goes
+            }
+            Err(error) => {
+                let (place, why) = (call.place(step), error.reason);
+                Progress::Ends(refuse(error.code, format!("{place}: {why}")))
+            }
+        };
+        if self.settle(number, call, progress) {
+            self.advance(number, now);
+        }
     }
 
     fn look_at_step(&self, call: &mut Call, step: usize, version: u32) -> Progress {
@@ -240,6 +283,8 @@ impl Engine {
         };
         match desired.shown() {
             WriteState::Pending => Progress::Waits,
+            // An answer follows from it: not before it is on the disk.
+            _ if !desired.kept => Progress::Waits,
             WriteState::Confirmed => call.wrote(step),
             WriteState::Failed => {
                 let (place, why) = (call.place(step), &desired.message);
@@ -336,11 +381,15 @@ impl Engine {
     /// What a call waits for, and what is known of that.
     fn whereabouts(&self, call: &Call) -> (String, String) {
         match call.phase() {
+            Phase::Saving { step } => (
+                format!("the store to keep {}", call.place(step)),
+                String::new(),
+            ),
             Phase::Step(step) | Phase::Writing { step, .. } => {
                 let step_at = call.steps().get(step);
                 let desired =
                     step_at.and_then(|step| self.fleet.point(step.point).desired.as_deref());
-                let message = desired.map(|desired| desired.message.to_string());
+                let message = desired.map(|desired| self.message_of(desired));
                 (call.place(step), message.unwrap_or_default())
             }
             Phase::Calling => ("the mapper to be ready".to_owned(), String::new()),

@@ -6,27 +6,31 @@ mod devices;
 mod events;
 mod groups;
 mod history;
+mod keeping;
 mod methods;
 mod users;
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use longshore_types::{
     DeviceName, DeviceSamples, NodeName, Quality, Reason, Value, ValueRef,
     command::{Command, CommandKind, Status},
     device::{Condition, ConditionStatus, WriteState},
-    report::{DeviceState, PropertyReport},
+    report::{DeviceReport, DeviceState, PropertyReport},
 };
 use serde_json::{Value as Json, json};
 
 use super::{links::OUTAGE_MS, *};
 use crate::{
     outputs::{
-        DesiredRow, DeviceChange, Interest, LocalUpdate, MembershipChange, Message, TwinBlob,
-        UpdateError,
+        DeviceChange, Interest, LocalUpdate, MembershipChange, Message, Row, RowKind, Save,
+        TwinBlob, UpdateError,
     },
     point::Reading,
     reconcile::{Object, Reconciliation},
@@ -109,10 +113,74 @@ struct World {
     objects: Vec<Stored>,
     ms: u64,
     commands: Vec<Command>,
-    rows: Vec<DesiredRow>,
-    forgotten: Vec<TwinBlob>,
+    /// All rows that were ever written, and what came of them.
+    rows: Vec<Row>,
+    forgotten: Vec<String>,
+    disk: Disk,
+    store: Store,
+    answers: Vec<(u64, Result<DeviceReport, UpdateError>)>,
     ended: Vec<(u64, Result<Json, UpdateError>)>,
     history: Vec<DeviceSamples>,
+}
+
+/// How the store takes what it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Store {
+    Takes,
+    /// It is full.
+    Refuses,
+    /// It takes its time: the test says when.
+    Waits,
+}
+
+/// What is on the disk.
+#[derive(Debug, Clone, Default)]
+struct Disk {
+    rows: BTreeMap<(RowKind, String, String), String>,
+    twins: BTreeMap<String, Vec<u8>>,
+}
+
+impl Disk {
+    fn write(&mut self, save: Save) {
+        for device in save.forgotten {
+            self.rows.retain(|(_, of, _), _| *of != device);
+            self.twins.remove(&device);
+        }
+        for row in save.rows {
+            let key = (row.kind, row.device, row.name);
+            match row.json {
+                Some(json) => drop(self.rows.insert(key, json)),
+                None => drop(self.rows.remove(&key)),
+            }
+        }
+        for twin in save.twins {
+            self.twins.insert(twin.device, twin.data);
+        }
+    }
+
+    fn row(&self, kind: RowKind, device: &str, name: &str) -> Option<Json> {
+        let key = (kind, format!("default/{device}"), name.to_owned());
+        let json = self.rows.get(&key)?;
+        Some(serde_json::from_str(json).unwrap())
+    }
+
+    fn twins(&self) -> Vec<TwinBlob> {
+        let twins = self.twins.clone().into_iter();
+        twins
+            .map(|(device, data)| TwinBlob { device, data })
+            .collect()
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let rows = self.rows.clone().into_iter();
+        rows.map(|((kind, device, name), json)| Row {
+            kind,
+            device,
+            name,
+            json: Some(json),
+        })
+        .collect()
+    }
 }
 
 fn mapper(name: &str) -> MapperInfo {
@@ -175,6 +243,9 @@ impl World {
             commands,
             rows,
             forgotten,
+            disk: Disk::default(),
+            store: Store::Takes,
+            answers: Vec::new(),
             ended: Vec::new(),
             history: Vec::new(),
         }
@@ -207,7 +278,47 @@ impl World {
         }
     }
 
+    /// What a restart finds: what the disk has, and the objects.
+    fn restarted(&self) -> Self {
+        let mut after = Self::new();
+        after.ms = self.ms;
+        after.disk = self.disk.clone();
+        after.objects = self.objects.clone();
+        (after.engine).restore(after.disk.twins(), after.disk.rows());
+        after.reconcile();
+        after.engine.forget_orphans();
+        after.collect();
+        after
+    }
+
+    /// Hands out, and plays the store.
     fn collect(&mut self) {
+        loop {
+            self.hand_out();
+            if self.store == Store::Waits {
+                return;
+            }
+            let now = self.now();
+            let Some(save) = self.engine.next_save(now, false) else {
+                return;
+            };
+            self.answer_of_store(save);
+        }
+    }
+
+    /// The store does its work.
+    fn answer_of_store(&mut self, save: Save) {
+        let now = self.now();
+        if self.store == Store::Refuses {
+            return self.engine.stored(Err("the disk is full".to_owned()), now);
+        }
+        self.rows.extend(save.rows.clone());
+        self.forgotten.extend(save.forgotten.clone());
+        self.disk.write(save);
+        self.engine.stored(Ok(()), now);
+    }
+
+    fn hand_out(&mut self) {
         for message in self.engine.messages() {
             self.ears.hear(message);
         }
@@ -223,12 +334,24 @@ impl World {
         }
         self.commands
             .extend(out.commands.into_iter().map(|(_, command)| command));
-        self.rows.extend(out.desired);
+        self.answers.extend(out.updates);
         self.ended.extend(out.calls);
         self.history.extend(out.samples);
-        self.forgotten.extend(out.forgotten);
-        let dangling = self.engine.stats(0).dangling;
+        let dangling = self.engine.stats().dangling;
         assert_eq!(dangling, 0, "an id of the engine's own leads nowhere");
+    }
+
+    /// A client's update, up to its answer.
+    fn update(
+        &mut self,
+        device: &str,
+        updates: &[LocalUpdate],
+    ) -> Result<DeviceReport, UpdateError> {
+        let now = self.now();
+        let number = self.engine.update(&name(device), updates, now)?;
+        self.collect();
+        let at = self.answers.iter().position(|(of, _)| *of == number);
+        self.answers.remove(at.expect("an answer")).1
     }
 
     fn reconcile(&mut self) {
@@ -367,6 +490,14 @@ impl World {
             .collect()
     }
 
+    /// What the store would be given next, with all that is not due as well.
+    fn save_all(&mut self) {
+        let now = self.now();
+        while let Some(save) = self.engine.next_save(now, true) {
+            self.answer_of_store(save);
+        }
+    }
+
     fn write_state(&self) -> (WriteState, String) {
         let desired = self.twin("boiler", "setpoint").desired.unwrap();
         (desired.write, desired.message)
@@ -401,6 +532,14 @@ fn objects(properties: &Json, of_protocol: &Json) -> Vec<Stored> {
 
 fn name(device: &str) -> DeviceName {
     DeviceName::new("default", device).unwrap()
+}
+
+fn measured(property: &str, actual: &str) -> LocalUpdate {
+    LocalUpdate {
+        property: property.to_owned(),
+        expected: None,
+        actual: Some(actual.to_owned()),
+    }
 }
 
 fn update(property: &str, expected: &str) -> LocalUpdate {

@@ -1,63 +1,71 @@
 //! What local clients ask for: all of it or nothing.
 
-use longshore_types::{
-    DeviceName, Quality, Reason, Value,
-    report::{DeviceReport, DeviceState},
-};
+use std::sync::Arc;
 
-use super::{Engine, Now};
+use longshore_types::{DeviceName, Value, report::DeviceState};
+
+use super::{
+    Engine, Now,
+    desires::json,
+    saving::{Ask, Change, Key, Owner},
+};
 use crate::{
-    outputs::{LocalUpdate, UpdateError},
-    point::Reading,
+    blob,
+    desired::DesiredValue,
+    outputs::{LocalUpdate, RowKind, UpdateError},
 };
-
-/// A checked update.
-struct Checked {
-    point: u32,
-    expected: Option<(String, Value)>,
-    actual: Option<Value>,
-}
 
 impl Engine {
-    /// What a local client asks for: all of `updates` or none. Gives the device
-    /// with the desired values as accepted.
+    /// What a local client asks for: all of `updates` or none. Once it is kept, or
+    /// refused by the store, the answer is among the outputs, under the number
+    /// that this gives: the device with the desired values as accepted.
+    ///
+    /// # Errors
+    /// Something is wrong with it: nobody will hear of it again.
     pub fn update(
         &mut self,
         name: &DeviceName,
         updates: &[LocalUpdate],
         now: Now,
-    ) -> Result<DeviceReport, UpdateError> {
+    ) -> Result<u64, UpdateError> {
         let id = self.known(name)?;
-        let checked = updates
+        let changes = updates
             .iter()
-            .map(|update| self.check(id, update))
+            .map(|update| self.check(id, update, now))
             .collect::<Result<Vec<_>, _>>()?;
-        for update in checked {
-            if let Some(value) = &update.actual {
-                // The point takes raw values; a client speaks of the twin.
-                let point = self.fleet.point(update.point);
-                let raw = point
-                    .rules
-                    .invert(value, point.raw_whole)
-                    .and_then(|raw| {
-                        let former = point.raw.as_deref().copied().unwrap_or(0);
-                        point.rules.among(raw, former)
-                    })
-                    .unwrap_or_else(|_| value.clone());
-                let reading = Reading {
-                    quality: Quality::Good,
-                    reason: Reason::None,
-                    source_time_ns: now.unix_ms.saturating_mul(1_000_000),
-                    value: Some(raw.borrow()),
-                    message: "",
+        let number = self.links.token();
+        self.ask(Owner::Client(number), id, name.clone(), changes);
+        Ok(number)
+    }
+
+    /// Hands something that was checked to the store.
+    pub(super) fn ask(&mut self, owner: Owner, id: u32, name: DeviceName, changes: Vec<Change>) {
+        let uid = self.fleet.device(id).map_or("", |device| &device.uid);
+        let rows: Vec<_> = changes
+            .iter()
+            .flat_map(|change| {
+                let key = |kind| Key {
+                    device: name.clone(),
+                    kind,
+                    name: Arc::clone(&change.property),
                 };
-                self.one_reading(update.point, &reading, now);
-            }
-            if let Some((text, value)) = update.expected {
-                self.set_local_desired(id, update.point, &text, value, now);
-            }
-        }
-        self.device_twin(id).ok_or_else(|| unknown(name))
+                let expected = change.expected.as_deref();
+                let expected = expected.map(|value| (key(RowKind::Desired), json(value)));
+                let actual = change.actual.as_ref();
+                let actual = actual.map(|(value, time_ns)| {
+                    let row = blob::pack_one(uid, value, *time_ns);
+                    (key(RowKind::Actual), row)
+                });
+                expected.into_iter().chain(actual)
+            })
+            .collect();
+        let ask = Ask {
+            owner,
+            device: id,
+            name,
+            changes,
+        };
+        self.saving.ask(ask, rows.into_iter());
     }
 
     /// A client says whether a device is there (KubeEdge's `state/update`).
@@ -82,13 +90,15 @@ impl Engine {
         self.fleet.id(name).ok_or_else(|| unknown(name))
     }
 
-    fn check(&self, id: u32, update: &LocalUpdate) -> Result<Checked, UpdateError> {
+    fn check(&self, id: u32, update: &LocalUpdate, now: Now) -> Result<Change, UpdateError> {
         let refuse = |code, reason: String| UpdateError { code, reason };
         let device = self
             .fleet
             .device(id)
             .ok_or_else(|| refuse(404, "the device is gone".to_owned()))?;
-        let point = device.point(&update.property).ok_or_else(|| {
+        let mut properties = device.properties();
+        let place = properties.find(|(name, _)| ***name == *update.property);
+        let (property, point) = place.ok_or_else(|| {
             let (device, property) = (&device.name, &update.property);
             refuse(
                 404,
@@ -109,20 +119,40 @@ impl Engine {
                 let value = property
                     .check_text(text)
                     .map_err(|error| refuse(400, error.to_string()))?;
-                Some((value.to_string(), value))
+                Some(self.local_desired(point, &value.to_string(), value, now))
             }
         };
         let actual = match &update.actual {
             None => None,
-            Some(text) => Some(Value::parse_as(rules.value_type, text).map_err(|error| {
-                refuse(400, format!("property `{}`: {error}", update.property))
-            })?),
+            Some(text) => {
+                let value = Value::parse_as(rules.value_type, text).map_err(|error| {
+                    refuse(400, format!("property `{}`: {error}", update.property))
+                })?;
+                Some((value, now.unix_ms.saturating_mul(1_000_000)))
+            }
         };
-        Ok(Checked {
+        Ok(Change {
             point,
-            expected,
+            property: Arc::clone(property),
+            rules: Arc::clone(rules),
             actual,
+            expected,
         })
+    }
+
+    /// A local client's desired value, over what stands now.
+    pub(super) fn local_desired(
+        &self,
+        point: u32,
+        text: &str,
+        target: Value,
+        now: Now,
+    ) -> Box<DesiredValue> {
+        let former = self.fleet.point(point).desired.as_deref();
+        let version = former.map_or(0, |former| former.version) + 1;
+        let mut value = DesiredValue::new(text, Ok(target), true, now.unix_ms, version);
+        value.of_device = former.and_then(|former| former.of_device.clone());
+        Box::new(value)
     }
 }
 

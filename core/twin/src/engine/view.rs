@@ -2,11 +2,12 @@
 
 use longshore_types::{
     DeviceName, Value,
+    device::WriteState,
     report::{DesiredReport, DeviceReport, PropertyReport},
 };
 
 use super::{Engine, Now};
-use crate::{blob, outputs::TwinBlob, point::Point};
+use crate::{blob, desired::DesiredValue, outputs::TwinBlob, planned::hash, point::Point};
 
 impl Engine {
     /// One device as it is now.
@@ -74,13 +75,27 @@ impl Engine {
                 value: desired.text.to_string(),
                 time_ms: desired.given_ms,
                 local: desired.local,
-                write: desired.shown(),
-                message: desired.message.to_string(),
+                write: match desired.kept {
+                    true => desired.shown(),
+                    false => WriteState::Pending,
+                },
+                message: self.message_of(desired),
                 since_ms: desired.since_ms,
                 version: u64::from(desired.version),
             }),
             version: u64::from(point.version),
         })
+    }
+
+    /// What there is to say of a desired value. One whose outcome is not on the
+    /// disk has none yet, and may say why it is not.
+    pub(super) fn message_of(&self, desired: &DesiredValue) -> String {
+        match (desired.kept, self.saving.refusal()) {
+            (true, _) => desired.message.to_string(),
+            (false, Some(why)) => format!("its outcome cannot be stored yet: {why}"),
+            (false, None) if desired.shown() == WriteState::Pending => desired.message.to_string(),
+            (false, None) => String::new(),
+        }
     }
 
     /// Reports that are due, at most `most`. They count as made; give those
@@ -107,8 +122,14 @@ impl Engine {
         }
     }
 
-    /// Snapshots that are due, at most `most`; all that changed when `all`.
-    pub fn due_snapshots(&mut self, now: Now, most: usize, all: bool) -> Vec<(u32, TwinBlob)> {
+    /// Snapshots that are due, at most `most`; all that changed when `all`. One
+    /// that has no other values than the last one is left out until then.
+    pub(super) fn due_snapshots(
+        &mut self,
+        now: Now,
+        most: usize,
+        all: bool,
+    ) -> Vec<(u32, TwinBlob)> {
         let mut blobs = Vec::new();
         for id in self.due.take_snapshots(now, most, all) {
             let Some(device) = self.fleet.device(id) else {
@@ -119,18 +140,29 @@ impl Engine {
                 let value = point.value.as_ref()?;
                 Some((&**name, value, point.source_time_ns, point.good_ns))
             });
-            let data = blob::pack(&device.uid, values, &self.saved_events(id));
-            let device = device.name.to_string();
-            blobs.push((id, TwinBlob { device, data }));
+            let values: Vec<_> = values.collect();
+            // Only their times went on: not worth the flash.
+            let timeless = values.iter().map(|(name, value, ..)| (*name, *value, 0, 0));
+            let print = hash(&blob::pack(&device.uid, timeless));
+            if print == device.snapshot && !all {
+                continue;
+            }
+            let data = blob::pack(&device.uid, values.into_iter());
+            let name = device.name.to_string();
+            if let Some(device) = self.fleet.device_mut(id) {
+                device.snapshot = print;
+            }
+            blobs.push((id, TwinBlob { device: name, data }));
         }
         blobs
     }
 
     /// These snapshots could not be kept: they are due again.
-    pub fn snapshot_again(&mut self, ids: &[u32], now: Now) {
+    pub(super) fn snapshot_again(&mut self, ids: &[u32], now: Now) {
         for id in ids {
             // It may have gone while its snapshot was under way.
-            if self.fleet.device_if_there(*id).is_some() {
+            if let Some(device) = self.fleet.device_mut_if_there(*id) {
+                device.snapshot = 0;
                 self.due.snapshot_again(*id, now);
             }
         }

@@ -11,25 +11,20 @@
 //! of a register takes a detour: it is read first, one of a device at a time, or
 //! two of them would undo each other's bits.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use longshore_types::{
-    EffectiveDevice, Value,
+    EffectiveDevice,
     command::{CommandKind, Status},
     device::WriteState,
     policy::Confirm,
     report::PropertyReport,
 };
 
-use super::{
-    Engine, Now,
-    desires::{choose, deleted, row},
-    fleet::Setup,
-    links::What,
-};
+use super::{Engine, Now, desires::choose, fleet::Setup, links::What, saving::Key};
 use crate::{
     desired::{Action, Context, DesiredValue, Event, Outcome, State},
-    outputs::{DeviceChange, Message, PropertyChange},
+    outputs::{DeviceChange, Message, PropertyChange, RowKind},
 };
 
 /// Pause of a part of a register while another part is being written.
@@ -72,36 +67,36 @@ impl Engine {
                 self.tell_desired(id, point, before);
             }
         }
-        let gone = saved.into_keys().map(|property| deleted(name, &property));
-        self.out.desired.extend(gone);
+        for property in saved.into_keys() {
+            self.saving.fact(Key {
+                device: effective.name.clone(),
+                kind: RowKind::Desired,
+                name: property.into(),
+            });
+        }
     }
 
-    /// A local client's desired value.
-    pub(super) fn set_local_desired(
+    /// A local client's desired value, which the store has by now. False when
+    /// the Device spoke meanwhile: the last word counts.
+    pub(super) fn take_local_desired(
         &mut self,
         id: u32,
         point: u32,
-        text: &str,
-        target: Value,
+        mut fresh: Box<DesiredValue>,
         now: Now,
-    ) {
+    ) -> bool {
         let before = self.property_twin(id, point);
-        let entry = self.fleet.point_mut(point);
-        let former = entry.desired.as_deref();
-        let mut fresh = DesiredValue::new(
-            text,
-            Ok(target),
-            true,
-            now.unix_ms,
-            former.map_or(0, |d| d.version) + 1,
-        );
-        fresh.of_device = former.and_then(|desired| desired.of_device.clone());
+        let former = self.fleet.point(point).desired.as_deref();
+        let spoken = former.and_then(|desired| desired.of_device.as_deref());
+        if spoken != fresh.of_device.as_deref() {
+            return false;
+        }
+        fresh.version = former.map_or(0, |desired| desired.version) + 1;
         self.desires.note(point, Some(&fresh));
-        entry.desired = Some(Box::new(fresh));
-        self.save_desired(id, point);
+        self.fleet.point_mut(point).desired = Some(fresh);
         self.tell_desired(id, point, before);
         self.touch(id, now);
-        self.step_desired(point, &Event::Tick, now);
+        true
     }
 
     /// Clients of the KubeEdge topics hear of a new desired value (delta).
@@ -178,11 +173,6 @@ impl Engine {
         if changed {
             self.note_outcome(id);
             self.save_desired(device_id, id);
-            let shown = self.fleet.desired(id).map(DesiredValue::shown);
-            match shown {
-                Some(WriteState::Confirmed | WriteState::Failed) => self.touch_soon(device_id, now),
-                _ => self.touch(device_id, now),
-            }
         }
     }
 
@@ -275,7 +265,6 @@ impl Engine {
                 self.note_desired(id);
                 self.note_outcome(id);
                 self.save_desired(device_id, id);
-                self.touch_soon(device_id, now);
             }
         }
         Some(())
@@ -357,13 +346,19 @@ impl Engine {
         }
     }
 
+    /// What is so of a point's desired value goes to the disk; then it may be told.
     fn save_desired(&mut self, device: u32, id: u32) {
         let names = self.fleet.device(device).zip(self.fleet.place(device, id));
-        if let Some((device, (_, property))) = names {
-            let value = self.fleet.point(id).desired.as_deref();
-            self.out
-                .desired
-                .push(row(device.name.as_str(), property, value));
+        let Some((device, (_, property))) = names else {
+            return;
+        };
+        self.saving.fact(Key {
+            device: device.name.clone(),
+            kind: RowKind::Desired,
+            name: Arc::clone(property),
+        });
+        if let Some(desired) = self.fleet.point_mut(id).desired.as_deref_mut() {
+            desired.kept = false;
         }
     }
 

@@ -120,6 +120,7 @@ mod tests {
     use longshore_types::{DeviceName, PropertySample, Quality, Reason, Value};
 
     use super::*;
+    use crate::config::StoreConfig;
 
     fn batch(times: std::ops::Range<i64>, bytes: usize) -> DeviceSamples {
         let sample = |time_ms| PropertySample {
@@ -160,7 +161,7 @@ mod tests {
     #[tokio::test]
     async fn the_store_gets_each_once_and_in_order() {
         let folder = tempfile::tempdir().unwrap();
-        let store = StoreHandle::open(folder.path(), 64 << 20).unwrap();
+        let store = StoreHandle::open(folder.path(), StoreConfig::with_outbox(64 << 20)).unwrap();
         let mut samples = Samples::default();
         for n in 0..600 {
             samples.queue(vec![batch(2 * n..2 * n + 2, 10)]);
@@ -181,7 +182,7 @@ mod tests {
     #[tokio::test]
     async fn a_store_that_takes_nothing_costs_the_oldest_and_no_more_than_the_budget() {
         let folder = tempfile::tempdir().unwrap();
-        let store = StoreHandle::open(folder.path(), 64 << 20).unwrap();
+        let store = StoreHandle::open(folder.path(), StoreConfig::with_outbox(64 << 20)).unwrap();
         let mut samples = Samples::default();
         samples.queue(vec![batch(0..3, 10), batch(3..5, 10)]);
         samples.start(&store);
@@ -201,7 +202,7 @@ mod tests {
     #[tokio::test]
     async fn what_the_store_refused_comes_again() {
         let [broken, folder] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        let store = StoreHandle::open(broken.path(), 64 << 20).unwrap();
+        let store = StoreHandle::open(broken.path(), StoreConfig::with_outbox(64 << 20)).unwrap();
         let mut samples = Samples::default();
         samples.queue(vec![batch(0..3, 10)]);
         samples.start(&store);
@@ -215,7 +216,7 @@ mod tests {
         assert!(samples.collect().unwrap().is_err());
         samples.start(&store);
         assert!(samples.under_way.is_none(), "it is closed");
-        let store = StoreHandle::open(folder.path(), 64 << 20).unwrap();
+        let store = StoreHandle::open(folder.path(), StoreConfig::with_outbox(64 << 20)).unwrap();
         save(&mut samples, &store).await;
         assert_eq!(stored(&store).await, [0, 1, 2]);
     }

@@ -75,7 +75,9 @@ fn a_device_runs_so_many_calls_and_no_more() {
 fn a_call_goes_from_step_to_step_and_waits_for_what_is_read() {
     let mut call = call(true);
     assert_eq!(call.phase(), Phase::Step(0));
-    assert!(matches!(call.writes(0, 9), Progress::Goes));
+    assert!(matches!(call.saves(0), Progress::Waits));
+    assert_eq!(call.phase(), Phase::Saving { step: 0 });
+    call.writes(0, 9);
     assert_eq!(
         call.phase(),
         Phase::Writing {

@@ -53,8 +53,7 @@ fn shown(value: Option<&DesiredValue>) -> Option<(&str, bool, u32)> {
 
 /// A row as a former life left it, read back.
 fn saved(value: &DesiredValue) -> SavedDesired {
-    let json = row("default/boiler", "setpoint", Some(value)).json.unwrap();
-    serde_json::from_str(&json).unwrap()
+    serde_json::from_str(&json(value)).unwrap()
 }
 
 #[test]
@@ -151,26 +150,20 @@ fn what_is_settled_waits_for_nothing() {
 }
 
 #[test]
-fn rows_of_devices_that_do_not_come_are_deleted() {
+fn what_is_left_of_devices_is_theirs_when_they_come_and_told_when_they_do_not() {
     let mut desires = Desires::default();
     let value = local("30", None);
-    let unreadable = DesiredRow {
-        json: Some("nonsense".to_owned()),
-        ..deleted("default/gone", "mode")
+    let mut restore = |device: &str, property: &str, json: &str| {
+        desires.restore(device.to_owned(), property.to_owned(), json)
     };
-    desires.restore(vec![
-        row("default/boiler", "setpoint", Some(&value)),
-        row("default/gone", "setpoint", Some(&value)),
-        unreadable,
-    ]);
+    assert!(restore("default/boiler", "setpoint", &json(&value)));
+    assert!(restore("default/gone", "setpoint", &json(&value)));
+    assert!(!restore("default/gone", "mode", "nonsense"));
     assert_eq!(
         desires.take_saved("default/boiler")["setpoint"],
         saved(&value)
     );
     assert!(desires.take_saved("default/boiler").is_empty());
-    assert_eq!(
-        desires.take_orphans(),
-        [deleted("default/gone", "setpoint")]
-    );
-    assert!(desires.take_orphans().is_empty());
+    assert!(desires.take_orphans().eq(["default/gone"]));
+    assert_eq!(desires.take_orphans().count(), 0);
 }

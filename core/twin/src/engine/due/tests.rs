@@ -117,8 +117,7 @@ fn at_the_end_all_snapshots_are_made() {
     let mut due = linked();
     due.touch(0, 1, at(1));
     due.snapshot_again(1, at(5));
-    due.snapshot_now(2, at(6));
-    assert_eq!(due.take_snapshots(at(6), 9, false), [2]);
+    assert!(due.take_snapshots(at(6), 9, false).is_empty());
     assert_eq!(due.take_snapshots(at(6), 9, true), [0, 1]);
     assert!(due.take_snapshots(at(6), 9, true).is_empty());
 }

@@ -49,6 +49,8 @@ pub(in crate::engine) struct Device {
     pub(in crate::engine) config_hash: u64,
     /// `config` is needed again.
     pub(in crate::engine) wants_config: bool,
+    /// Tells the values of the last snapshot from others; 0 for none.
+    pub(in crate::engine) snapshot: u64,
     pub(in crate::engine) setup: Setup,
     pub(in crate::engine) report_state: bool,
     /// The mapper says whether the device answers; until then readings do.
@@ -83,6 +85,7 @@ impl Device {
             config: Box::default(),
             config_hash: 0,
             wants_config: false,
+            snapshot: 0,
             setup: Setup::Idle,
             report_state: true,
             state_by_mapper: false,

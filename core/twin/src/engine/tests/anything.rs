@@ -67,9 +67,7 @@ proptest! {
                     world.reconcile();
                 }
                 Move::Local(value) => {
-                    let now = world.now();
-                    let _ = world.engine.update(&name("boiler"), &[update("setpoint", &value.to_string())], now);
-                    world.collect();
+                    let _ = world.update("boiler", &[update("setpoint", &value.to_string())]);
                 }
                 Move::Device(there) => {
                     world.objects.retain(|o| o.kind != "Device");

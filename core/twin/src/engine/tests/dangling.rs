@@ -4,7 +4,7 @@ use super::*;
 
 /// Bugs of the mapper, bugs of the engine.
 fn told(world: &World) -> (u64, u64) {
-    let stats = world.engine.stats(0);
+    let stats = world.engine.stats();
     (stats.never_given, stats.dangling)
 }
 
@@ -31,7 +31,7 @@ fn what_was_on_its_way_while_a_device_went_is_no_bug() {
     world.tick(60_000);
     assert!(world.engine.due_reports(world.now(), 9).is_empty());
     assert!(world.engine.due_snapshots(world.now(), 9, true).is_empty());
-    assert_eq!((told(&world), world.engine.stats(0).strays), ((0, 0), 1));
+    assert_eq!((told(&world), world.engine.stats().strays), ((0, 0), 1));
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_mapper_that_names_what_it_was_never_given_is_told() {
     let mut world = World::with_boiler(None);
     let now = world.now();
     world.read(&[(99, ValueRef::Int(1))]);
-    assert_eq!((told(&world), world.engine.stats(0).strays), ((1, 0), 1));
+    assert_eq!((told(&world), world.engine.stats().strays), ((1, 0), 1));
     world.engine.device_state(0, 99, Some(true), "", now);
     assert_eq!(told(&world), (2, 0));
     world.complete(12_345, Status::Ok, "");

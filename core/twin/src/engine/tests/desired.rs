@@ -43,10 +43,8 @@ fn a_value_that_must_not_be_written_never_reaches_the_mapper() {
         assert!(message.contains(why), "{value}: {message}");
     }
     let mut world = World::with_boiler(None);
-    let now = world.now();
     let error = world
-        .engine
-        .update(&name("boiler"), &[update("temperature", "20")], now)
+        .update("boiler", &[update("temperature", "20")])
         .unwrap_err();
     assert_eq!(
         (error.code, error.reason.as_str()),
@@ -114,10 +112,8 @@ fn the_same_desired_value_given_again_wins_over_a_local_one() {
     world.objects[1] = stamped("1");
     world.reconcile();
     assert_eq!(world.writes().len(), 1);
-    let now = world.now();
     let locally = [update("setpoint", "65")];
-    world.engine.update(&name("boiler"), &locally, now).unwrap();
-    world.collect();
+    world.update("boiler", &locally).unwrap();
     assert_eq!(world.writes()[0].1, Value::Int(650));
     world.reconcile();
     assert!(world.writes().is_empty(), "nothing was said anew");
@@ -132,11 +128,7 @@ fn the_same_desired_value_given_again_wins_over_a_local_one() {
 #[test]
 fn a_local_value_stands_until_the_device_object_changes() {
     let mut world = World::with_boiler(Some("60"));
-    let now = world.now();
-    let twin = world
-        .engine
-        .update(&name("boiler"), &[update("setpoint", "65")], now)
-        .unwrap();
+    let twin = world.update("boiler", &[update("setpoint", "65")]).unwrap();
     let desired = twin.properties[1].desired.clone().unwrap();
     assert_eq!((desired.value.as_str(), desired.local), ("65", true));
     world.collect();
@@ -156,33 +148,13 @@ fn a_local_value_stands_until_the_device_object_changes() {
 #[test]
 fn an_update_is_applied_as_a_whole_or_not_at_all() {
     let mut world = World::with_boiler(None);
-    let now = world.now();
-    let error = world
-        .engine
-        .update(
-            &name("boiler"),
-            &[update("setpoint", "65"), update("nothing", "1")],
-            now,
-        )
-        .unwrap_err();
+    let both = [update("setpoint", "65"), update("nothing", "1")];
+    let error = world.update("boiler", &both).unwrap_err();
     assert_eq!(error.code, 404);
     assert!(world.twin("boiler", "setpoint").desired.is_none());
-    assert_eq!(
-        world
-            .engine
-            .update(&name("nobody"), &[], now)
-            .unwrap_err()
-            .code,
-        404
-    );
-    let actual = LocalUpdate {
-        property: "temperature".to_owned(),
-        expected: None,
-        actual: Some("21.5".to_owned()),
-    };
+    assert_eq!(world.update("nobody", &[]).unwrap_err().code, 404);
     let twin = world
-        .engine
-        .update(&name("boiler"), &[actual], now)
+        .update("boiler", &[measured("temperature", "21.5")])
         .unwrap();
     assert_eq!(
         twin.properties[0].value,
@@ -216,18 +188,8 @@ fn a_confirmed_value_is_written_after_a_restart_only_when_it_is_gone() {
         let token = before.writes()[0].0;
         before.complete(token, Status::Ok, "");
         before.read_setpoint(605);
-        let now = before.now();
-        let blobs: Vec<_> = before
-            .engine
-            .due_snapshots(now, 10, true)
-            .into_iter()
-            .map(|(_, blob)| blob)
-            .collect();
-
-        let mut after = World::new();
-        after.engine.restore(blobs, before.rows.clone());
-        after.objects = before.objects.clone();
-        after.reconcile();
+        before.save_all();
+        let mut after = before.restarted();
         let twin = after.twin("boiler", "setpoint");
         assert_eq!(
             (twin.value, twin.quality, twin.reason),

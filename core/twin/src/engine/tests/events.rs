@@ -89,21 +89,7 @@ fn an_active_event_survives_a_restart() {
     let mut world = kettle(hot());
     let (t, on) = (world.point("d", "t"), world.point("d", "on"));
     world.read(&[(t, ValueRef::Int(950)), (on, ValueRef::Bool(true))]);
-    let now = world.now();
-    let blobs = world.engine.due_snapshots(now, 10, false);
-    assert_eq!(
-        blobs.len(),
-        1,
-        "an event does not wait ten seconds for its snapshot"
-    );
-    let objects = world.objects.clone();
-
-    let mut world = World::new();
-    world
-        .engine
-        .restore(blobs.into_iter().map(|(_, blob)| blob).collect(), vec![]);
-    world.objects = objects;
-    world.reconcile();
+    let mut world = world.restarted();
     world.up();
     world.complete_configures();
     world.tick(1_000);

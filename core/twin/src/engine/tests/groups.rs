@@ -24,16 +24,8 @@ fn one_register_gives_several_bit_values() {
 #[test]
 fn writing_some_bits_leaves_the_others() {
     let mut world = World::with_device(flags(), json!({}));
-    let now = world.now();
-    world
-        .engine
-        .update(
-            &name("d"),
-            &[update("speed", "5"), update("stage", "2")],
-            now,
-        )
-        .unwrap();
-    world.collect();
+    let both = [update("speed", "5"), update("stage", "2")];
+    world.update("d", &both).unwrap();
     assert!(world.writes().is_empty(), "first the register is read");
     let reads = world.reads();
     assert_eq!(reads.len(), 1, "the second waits for the first");
@@ -65,12 +57,7 @@ fn writing_some_bits_leaves_the_others() {
 #[test]
 fn a_register_that_cannot_be_read_first_is_tried_again_and_says_why() {
     let mut world = World::with_device(flags(), json!({}));
-    let now = world.now();
-    world
-        .engine
-        .update(&name("d"), &[update("speed", "5")], now)
-        .unwrap();
-    world.collect();
+    world.update("d", &[update("speed", "5")]).unwrap();
     let read = world.reads()[0];
     world.complete(read, Status::Timeout, "no answer within 500 ms");
     let desired = world.twin("d", "speed").desired.unwrap();
@@ -81,12 +68,8 @@ fn a_register_that_cannot_be_read_first_is_tried_again_and_says_why() {
     world.tick(500);
     assert_eq!(world.reads().len(), 1, "tried again");
     assert!(world.writes().is_empty());
-    let now = world.now();
-    let refused = world
-        .engine
-        .update(&name("d"), &[update("speed", "16")], now);
+    let refused = world.update("d", &[update("speed", "16")]);
     assert!(refused.is_ok(), "its type allows it");
-    world.collect();
     let read = world.reads()[0];
     let point = world.point("d", "speed");
     world.read(&[(point, ValueRef::Uint(0))]);

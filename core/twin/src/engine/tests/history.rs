@@ -60,15 +60,15 @@ fn what_is_reported_is_kept_and_nothing_else() {
         world.tick(100);
     }
     assert_eq!(world.samples(), [], "they are still collected");
-    assert_eq!(world.engine.stats(0).history_unsaved, 2);
+    assert_eq!(world.engine.stats().history_unsaved, 2);
     world.tick(900);
     assert_eq!(world.values(), [int("a", 100), int("a", 110)]);
-    assert_eq!(world.engine.stats(0).history_unsaved, 0);
+    assert_eq!(world.engine.stats().history_unsaved, 0);
     // Not changed, but its longest interval is over.
     world.tick(1_100);
     world.read(&[(a, ValueRef::Int(110))]);
     assert_eq!(world.closed(), [int("a", 110)]);
-    assert_eq!(world.engine.stats(0).history, 3);
+    assert_eq!(world.engine.stats().history, 3);
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn nothing_is_kept_where_nobody_could_take_it() {
     let a = world.point("d", "a");
     world.read(&[(a, ValueRef::Int(1))]);
     assert_eq!(world.closed(), []);
-    assert_eq!(world.engine.stats(0).changes, 1);
+    assert_eq!(world.engine.stats().changes, 1);
 }
 
 #[test]
@@ -178,6 +178,6 @@ fn a_value_that_no_frame_could_carry_is_counted() {
     world.read(&[(a, ValueRef::String(&large))]);
     world.read(&[(a, ValueRef::String(&large[1..]))]);
     assert_eq!(world.closed().len(), 1);
-    let stats = world.engine.stats(0);
+    let stats = world.engine.stats();
     assert_eq!((stats.history, stats.history_dropped), (1, 1));
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn pump() -> World {
+pub(super) fn pump() -> World {
     World::with_device(
         json!([
             {"name": "level", "type": "FLOAT", "accessMode": "ReadWrite", "minimum": "0", "maximum": "10",
@@ -21,14 +21,14 @@ fn pump() -> World {
 }
 
 impl World {
-    fn call(&mut self, method: &str, arguments: Json) -> Result<u64, String> {
+    pub(super) fn call(&mut self, method: &str, arguments: Json) -> Result<u64, String> {
         let now = self.now();
         let called = self.engine.call(&name("d"), method, &arguments, now);
         self.collect();
         called.map_err(|error| error.reason)
     }
 
-    fn end(&mut self) -> Result<Json, String> {
+    pub(super) fn end(&mut self) -> Result<Json, String> {
         assert_eq!(self.ended.len(), 1, "one call ended");
         self.ended.remove(0).1.map_err(|error| error.reason)
     }
@@ -105,12 +105,7 @@ fn the_first_failure_ends_a_call_and_names_the_step() {
     assert!(world.writes().is_empty());
 
     world.call("fill", json!({"to": 6})).unwrap();
-    let now = world.now();
-    world
-        .engine
-        .update(&name("d"), &[update("level", "1")], now)
-        .unwrap();
-    world.tick(50);
+    world.update("d", &[update("level", "1")]).unwrap();
     assert_eq!(
         world.end(),
         Err("step 1 (write `level`): another value was given meanwhile".to_owned())

@@ -135,12 +135,7 @@ fn the_user_can_see_why_a_twin_does_not_change() {
             "no reading for too long".to_owned()
         )
     );
-    let now = world.now();
-    world
-        .engine
-        .update(&name("d"), &[update("v", "5")], now)
-        .unwrap();
-    world.collect();
+    world.update("d", &[update("v", "5")]).unwrap();
     let (token, _) = world.writes()[0];
     world.complete(token, Status::Refused, "illegal data value");
     let desired = world.twin("d", "v").desired.unwrap();
@@ -148,6 +143,7 @@ fn the_user_can_see_why_a_twin_does_not_change() {
         (desired.write, desired.message.as_str()),
         (WriteState::Failed, "illegal data value")
     );
+    let now = world.now();
     world.engine.mapper_down(0, "exit code 1", now);
     assert_eq!(world.condition("d", "Served").message, "exit code 1");
 }
