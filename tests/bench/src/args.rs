@@ -49,6 +49,8 @@ pub enum Part {
     Documents,
     /// Latency of writes under load
     Writes,
+    /// Updates that are on the disk when they are answered, and what the flash pays
+    Durable,
     /// The most that one core sustains
     Limit,
     /// What a silent unit costs the others on its bus

@@ -1,6 +1,7 @@
 //! The measurements, one module each.
 
 mod children;
+mod durable;
 mod idle;
 mod limit;
 mod load;
@@ -23,7 +24,7 @@ pub fn all(args: &Args, programs: &Programs) -> anyhow::Result<Report> {
     report.note(format!("machine: {}", procfs::describe()));
     report.note(format!("edgecore: {}", programs.edgecore.display()));
     type Measurement = fn(&Args, &Programs, &mut Report) -> anyhow::Result<()>;
-    let parts: [(Part, &str, Measurement); 10] = [
+    let parts: [(Part, &str, Measurement); 11] = [
         (Part::Size, "sizes", size::measure),
         (Part::Idle, "idle memory", idle::measure),
         (Part::Start, "cold start", start::measure),
@@ -34,6 +35,7 @@ pub fn all(args: &Args, programs: &Programs) -> anyhow::Result<Report> {
             load::documents,
         ),
         (Part::Writes, "write latency", writes::measure),
+        (Part::Durable, "durable updates", durable::measure),
         (Part::Limit, "one core", limit::measure),
         (Part::Silent, "a silent unit", silent::measure),
         (

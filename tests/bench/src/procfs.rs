@@ -44,6 +44,12 @@ pub fn memory(pid: u32) -> Memory {
     }
 }
 
+/// Bytes that a process had the kernel write to disks up to now.
+pub fn written_bytes(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    field(&text, "write_bytes:")
+}
+
 /// Anonymous memory of a process by what is mapped there, in KiB: `[heap]`, the
 /// file names of what was written to, and the empty name for all without one.
 pub fn anonymous_by_name(pid: u32) -> BTreeMap<String, u64> {

@@ -156,7 +156,13 @@ impl EdgeBuilder {
 
 fn start(folder: &Path) -> Process {
     let _ = fs::remove_file(folder.join("state/run.json"));
-    let mut command = Command::new(binaries::binary("edgecore"));
+    // A file that grows beyond its limit is an error then and not the end, so
+    // that a test can play a full disk.
+    let mut command = Command::new("sh");
+    let program = binaries::binary("edgecore");
+    command
+        .args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#])
+        .arg(program);
     kill::allow(&mut command, folder);
     Process::start(
         "edgecore",
@@ -254,6 +260,18 @@ impl Edge {
     pub async fn start_again(&mut self) {
         self.process = start(self.folder.path());
         self.ready().await;
+    }
+
+    /// From now on its files cannot grow, as on a disk that is full, or can again.
+    pub fn disk_is_full(&self, full: bool) {
+        // Less than anything that the store writes; its log is cut short by it, too.
+        let limit = if full { "4096" } else { "unlimited" };
+        let status = Command::new("prlimit")
+            .arg(format!("--pid={}", self.process.pid()))
+            .arg(format!("--fsize={limit}:unlimited"))
+            .status()
+            .expect("prlimit(1) exists");
+        assert!(status.success(), "the limit cannot be set");
     }
 
     /// Makes a task panic; the edge must be [`killable`](EdgeBuilder::killable).

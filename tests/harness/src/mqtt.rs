@@ -7,6 +7,7 @@ use std::{
 
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use serde_json::Value as Json;
+use tokio::sync::Notify;
 
 use crate::wait::eventually;
 
@@ -17,6 +18,7 @@ type Message = (String, Vec<u8>);
 pub struct Subscriber {
     client: AsyncClient,
     heard: Arc<Mutex<Vec<Message>>>,
+    news: Arc<Notify>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -38,6 +40,8 @@ pub async fn subscribe(port: u16, filter: &str) -> Subscriber {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let (granted, wait) = tokio::sync::oneshot::channel();
     let remember = heard.clone();
+    let news = Arc::new(Notify::new());
+    let tell = news.clone();
     let task = tokio::spawn(async move {
         let mut granted = Some(granted);
         loop {
@@ -50,6 +54,7 @@ pub async fn subscribe(port: u16, filter: &str) -> Subscriber {
                         .lock()
                         .expect("no panic")
                         .push((publish.topic, publish.payload.to_vec()));
+                    tell.notify_one();
                 }
                 Ok(_) => {}
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -63,6 +68,7 @@ pub async fn subscribe(port: u16, filter: &str) -> Subscriber {
     Subscriber {
         client,
         heard,
+        news,
         task,
     }
 }
@@ -98,6 +104,22 @@ impl Subscriber {
                 .ok_or_else(|| format!("{:?}", heard.last()))
         })
         .await
+    }
+
+    /// The same, and not a moment after it came: for who does something then.
+    pub async fn hear_at_once(&self, what: &str, good: impl Fn(&str, &Json) -> bool) -> Json {
+        let hear = async {
+            loop {
+                let heard = self.heard();
+                let found = heard.iter().find(|(topic, payload)| good(topic, payload));
+                if let Some((_, payload)) = found {
+                    return payload.clone();
+                }
+                self.news.notified().await;
+            }
+        };
+        let heard = tokio::time::timeout(crate::wait::PATIENCE, hear).await;
+        heard.unwrap_or_else(|_| panic!("waited for {what}: {:?}", self.heard().last()))
     }
 
     /// Publishes with QoS 1.

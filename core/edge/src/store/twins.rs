@@ -106,3 +106,6 @@ fn bytes<'a>(row: &'a SqlRow<'_>, column: usize) -> Result<&'a [u8], SqlError> {
 fn text(row: &SqlRow<'_>, column: usize) -> Result<String, SqlError> {
     Ok(String::from_utf8_lossy(bytes(row, column)?).into_owned())
 }
+
+#[cfg(test)]
+mod tests;

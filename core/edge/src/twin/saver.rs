@@ -79,7 +79,7 @@ impl Saver {
     ) {
         self.job = None;
         // The store itself says so in the log, once.
-        engine.stored(answer.map_err(|error| refusal(&error)), now);
+        engine.stored(answer.map_err(|error| chain(&error)), now);
     }
 
     /// Hands out what is due.
@@ -98,7 +98,7 @@ impl Saver {
         let done = tokio::time::timeout(LAST, self.finish_all(engine, now)).await;
         let why = match done {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => refusal(&error),
+            Ok(Err(error)) => chain(&error),
             Err(_) => format!("the disk did not answer for {} s", LAST.as_secs()),
         };
         let unsaved = engine.stats().unsaved;
@@ -188,14 +188,6 @@ impl Saver {
                 }
             }
         }
-    }
-}
-
-/// Why the store refused, and what to do, for whoever asked.
-fn refusal(error: &StoreError) -> String {
-    match error.hint() {
-        Some(hint) => format!("{}; {hint}", chain(error)),
-        None => chain(error),
     }
 }
 

@@ -10,5 +10,6 @@ mod history;
 mod killed;
 mod kubernetes;
 mod offline;
+mod promise;
 mod up;
 mod vocabulary;
