@@ -3,7 +3,7 @@
 use std::{cell::RefCell, io::Write, path::Path, sync::Arc};
 
 use longshore_edge::config::Config;
-use longshore_twin::{DesiredRow, Engine, MapperInfo, Nobody, TwinBlob};
+use longshore_twin::{Engine, MapperInfo, Nobody, Row, RowKind, TwinBlob};
 
 use crate::{byte, text};
 
@@ -24,17 +24,20 @@ pub(crate) fn twins(mut data: &[u8]) {
         protocol: "fuzz".to_owned(),
         pushes: byte(&mut data) % 2 == 1,
     };
-    let desired = text(&mut data).map(|json| DesiredRow {
+    let kinds = [RowKind::Desired, RowKind::Actual, RowKind::Event];
+    let json = text(&mut data).map(str::to_owned);
+    let rows = kinds.map(|kind| Row {
+        kind,
         device: "default/boiler".to_owned(),
-        property: "setpoint".to_owned(),
-        json: Some(json.to_owned()),
+        name: "setpoint".to_owned(),
+        json: json.clone(),
     });
     let blob = TwinBlob {
         device: "default/boiler".to_owned(),
         data: data.to_vec(),
     };
     let mut engine = Engine::new(Arc::new(Nobody), vec![mapper], true);
-    engine.restore(vec![blob], desired.into_iter().collect());
+    engine.restore(vec![blob], rows.to_vec());
 }
 
 thread_local! {
