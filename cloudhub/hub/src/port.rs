@@ -10,8 +10,10 @@
 //! A connection is one request. It is answered, or the answer gives the stream to
 //! somebody for good, as the link's does ([`Upgrade`]). So that strangers cost
 //! little, all up to there (TLS, head, answer) has one deadline, a head is at most
-//! [`HEAD`] bytes, and so many such connections there are at one time; others wait
-//! in the kernel's queue. A peer that is slow or silent runs into the deadline.
+//! [`HEAD`] bytes, and so many such connections there are at one time. Who shows a
+//! certificate counts no more among them; the one of the others that has been silent
+//! longest makes room for the next, so that no number of silent ones keeps an edge
+//! out.
 //!
 //! Each connection that is turned away is logged with the reason and the address,
 //! and counted.
@@ -37,12 +39,14 @@ use axum::{Router, body::Body};
 use http::{HeaderValue, StatusCode, header::CONNECTION};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use longshore_process::{Group, Stop, chain};
+use longshore_process::{
+    Group, Stop, chain,
+    http::{self as pages, Gate, Visit},
+};
 use rustls::ServerConfig;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
@@ -64,6 +68,10 @@ const HEAD: usize = 16 * 1024;
 /// descriptors, and a bound nonetheless.
 const CONNECTIONS: usize = 65_536;
 
+/// Connections of one node: a session, one that takes its place, and what is asked
+/// beside it.
+const OF_A_NODE: usize = 16;
+
 /// After a failure of accept (no file descriptors left) some may become free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -73,9 +81,11 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// What strangers may cost.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// So many connections are before their answer at one time, silent ones
-    /// included.
-    pub(crate) handshakes: usize,
+    /// So many connections without a certificate are before their answer at one
+    /// time, silent ones included.
+    pub(crate) strangers: usize,
+    /// Before that age a silent one does not have to make room.
+    pub(crate) young: Duration,
     /// TLS, head and answer together must be through within this time.
     pub(crate) time: Duration,
 }
@@ -83,8 +93,26 @@ pub(crate) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            handshakes: 1024,
+            strangers: 1024,
+            // A handshake over a radio link takes a second or two.
+            young: Duration::from_secs(2),
             time: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Limits {
+    fn doors(self) -> pages::Limits {
+        pages::Limits {
+            connections: CONNECTIONS,
+            strangers: self.strangers,
+            // A fleet may be behind one address.
+            address: self.strangers,
+            identity: OF_A_NODE,
+            // Behind the deadline, which tells why.
+            stranger_wait: self.time + Duration::from_secs(1),
+            known_wait: self.time + Duration::from_secs(1),
+            young: self.young,
         }
     }
 }
@@ -114,20 +142,26 @@ impl Port {
 
     /// Answers until it is told to stop, then waits for those who have a stream.
     pub(crate) async fn serve(self, listener: TcpListener, mut stop: Stop) {
-        let handshakes = Arc::new(Semaphore::new(self.limits.handshakes));
+        let gate = Gate::new(self.limits.doors());
         let mut connections = Group::new("connection of the link's port", CONNECTIONS);
         let port = Arc::new(self);
         loop {
             let accepted = tokio::select! {
                 () = stop.asked() => break,
                 () = connections.reap() => continue,
-                accepted = accept(&listener, &handshakes), if !connections.is_full() => accepted,
+                accepted = gate.accept(&listener), if !connections.is_full() => accepted,
             };
-            let Some((tcp, address, handshake)) = accepted else {
-                continue;
+            let (tcp, address, visit) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of file descriptors, most likely: some will come free.
+                    warn!(%error, "cannot accept connections");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
             };
             port.metrics.link_connections.increment();
-            let serving = Arc::clone(&port).connection(tcp, address, handshake, stop.clone());
+            let serving = Arc::clone(&port).connection(tcp, address, visit, stop.clone());
             connections.spawn(serving);
         }
         drop(listener);
@@ -141,21 +175,24 @@ impl Port {
         self: Arc<Self>,
         tcp: TcpStream,
         address: SocketAddr,
-        handshake: OwnedSemaphorePermit,
+        visit: Visit,
         mut stop: Stop,
     ) {
         let told = AtomicBool::new(false);
         // In a box, as a session should not keep the room that its handshake took.
-        let answer = Box::pin(self.answer(tcp, address, &told, stop.clone()));
+        let answer = Box::pin(self.answer(tcp, address, &visit, &told, stop.clone()));
         let answered = tokio::time::timeout(self.limits.time, answer);
         let answered = tokio::select! {
             answered = answered => answered.unwrap_or(Err(Refusal::Timeout(self.limits.time))),
+            () = visit.over() => Err(Refusal::Displaced),
             // Nothing was promised to it yet.
             () = stop.asked() => return,
         };
-        drop(handshake);
         match answered {
-            Ok(Some(continuation)) => continuation.await,
+            Ok(Some(continuation)) => {
+                let _busy = visit.busy();
+                continuation.await;
+            }
             Ok(None) => {}
             // One that breaks over the answer that turns it away is one refusal.
             Err(_) if told.into_inner() => {}
@@ -169,6 +206,7 @@ impl Port {
         &self,
         tcp: TcpStream,
         address: SocketAddr,
+        visit: &Visit,
         told: &AtomicBool,
         stop: Stop,
     ) -> Result<Option<Continuation>, Refusal> {
@@ -176,6 +214,9 @@ impl Port {
         let _ = tcp.set_nodelay(true);
         let tls = self.tls.accept(tcp).await.map_err(Refusal::of_tls)?;
         let caller = Caller::of(&tls);
+        if let Some(who) = caller.name() {
+            visit.known(&who);
+        }
         let upgrade = Upgrade::default();
         let service = service_fn(|request: hyper::Request<Incoming>| {
             let mut request = request.map(Body::new);
@@ -220,23 +261,5 @@ impl Port {
     fn refused(&self, address: SocketAddr, reason: &str) {
         self.metrics.link_refused.increment();
         warn!(%address, reason, "connection refused");
-    }
-}
-
-/// The next connection, and its right to a handshake.
-async fn accept(
-    listener: &TcpListener,
-    handshakes: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    // An error means that the semaphore is closed, which nobody does.
-    let handshake = Arc::clone(handshakes).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((tcp, address)) => Some((tcp, address, handshake)),
-        Err(error) => {
-            // Out of file descriptors, most likely: some will come free.
-            warn!(%error, "cannot accept connections");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            None
-        }
     }
 }

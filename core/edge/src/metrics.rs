@@ -74,7 +74,15 @@ impl Sources {
     /// away is normal and only told.
     fn ready(&self) -> Response {
         let link = format!("link: {}\n", *self.link.borrow());
-        Response::ready(&self.faults(), &link)
+        let notes = link + &self.ending().unwrap_or_default();
+        Response::ready(&self.faults(), &notes)
+    }
+
+    /// That the node's certificate ends soon. It is no fault yet: all is served.
+    fn ending(&self) -> Option<String> {
+        let ends = self.link_counters.as_ref()?.certificate_ends()?;
+        let soon = crate::sync::is_soon(ends, std::time::SystemTime::now().into());
+        soon.then(|| format!("certificate: ends soon, at {ends}\n"))
     }
 
     fn faults(&self) -> Vec<String> {

@@ -15,6 +15,7 @@
 mod connection;
 mod dial;
 mod error;
+mod expiry;
 mod report;
 mod schemas;
 #[cfg(test)]
@@ -23,14 +24,14 @@ mod tests;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use longshore_link::{EdgeConfig, EdgeSession, MapperReport, SchemaReport, Up};
 use longshore_process::{Explain, Stop, chain};
-use longshore_types::{NodeName, backoff::Backoff};
+use longshore_types::{NodeName, Timestamp, backoff::Backoff};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
@@ -41,6 +42,7 @@ use crate::{
 };
 
 pub use error::LinkError;
+pub use expiry::is_soon;
 pub use report::node_report;
 use schemas::{Held, Wanted};
 
@@ -67,6 +69,16 @@ pub struct LinkCounters {
     pub taken: AtomicU64,
     /// The revision of the hub's log that the store holds.
     pub revision: AtomicU64,
+    /// When the node's certificate ends (ms since 1970); 0 where that is not known.
+    pub certificate_ends_ms: AtomicI64,
+}
+
+impl LinkCounters {
+    /// When the node's certificate ends, once there was a link.
+    pub fn certificate_ends(&self) -> Option<Timestamp> {
+        let ends = self.certificate_ends_ms.load(Ordering::Relaxed);
+        (ends != 0).then(|| Timestamp::from_millis(ends))
+    }
 }
 
 /// What the node says of itself.
@@ -187,6 +199,7 @@ impl Driver {
         let connected = |schemas: Option<&[u64]>| {
             self.held.send_replace(schemas.map(<[u64]>::to_vec));
             info!(hub = %self.hub.url, node = %self.node, "link is up");
+            tell_expiry(&self.hub, &self.counters);
             self.state.send_replace(LinkState::Connected);
         };
         connection::serve(
@@ -198,6 +211,24 @@ impl Driver {
             stop,
         )
         .await
+    }
+}
+
+/// A certificate that ends soon is told once for each session; the pages have it all
+/// the time.
+fn tell_expiry(hub: &HubConfig, counters: &LinkCounters) {
+    let Some(ends) = expiry::of_file(&hub.cert_file) else {
+        return;
+    };
+    let told = &counters.certificate_ends_ms;
+    told.store(ends.as_millis(), Ordering::Relaxed);
+    if is_soon(ends, SystemTime::now().into()) {
+        warn!(
+            cert = %hub.cert_file.display(),
+            %ends,
+            hint = "have another one made by `cloudhub issue-node`",
+            "this node's certificate ends soon; then the hub refuses it"
+        );
     }
 }
 

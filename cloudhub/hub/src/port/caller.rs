@@ -36,6 +36,17 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// Whose certificate was shown, if one was.
+    pub(super) fn name(&self) -> Option<String> {
+        Some(match peer_of(self.certificate.as_ref()?) {
+            Peer::Node(node) => node.to_string(),
+            // A node's name has no colon.
+            Peer::Other(name) => format!("other:{name}"),
+        })
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for NodeIdentity {
     type Rejection = Refused;
 

@@ -27,6 +27,8 @@ pub(super) enum Refusal {
     Http(#[source] hyper::Error),
     #[error("handshake, request and answer took longer than {} s", .0.as_secs_f32())]
     Timeout(Duration),
+    #[error("it was silent while others waited for its place")]
+    Displaced,
 }
 
 impl Refusal {

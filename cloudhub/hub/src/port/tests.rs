@@ -255,15 +255,41 @@ async fn who_is_silent_or_slow_runs_into_the_deadline() {
 #[tokio::test]
 async fn strangers_who_are_silent_keep_nobody_out_for_good() {
     let port = TestPort::start_with(Limits {
-        handshakes: 2,
-        time: SHORT,
+        strangers: 2,
+        young: Duration::ZERO,
+        time: LONG,
     })
     .await;
     let _silent = [port.tcp().await, port.tcp().await];
-    // Its own deadline begins when one of them has left it a place.
+    // None of them runs into its deadline: the first makes room.
     let answer = port.ask(None, &head("GET", "/open", "")).await;
     assert!(answer.ends_with("for all\n"), "{answer}");
-    port.wait_refused(2).await;
+    port.wait_refused(1).await;
+}
+
+#[tokio::test]
+async fn who_has_shown_a_certificate_makes_room_for_no_stranger() {
+    let port = TestPort::start_with(Limits {
+        strangers: 1,
+        young: Duration::ZERO,
+        time: LONG,
+    })
+    .await;
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        nodes.push(port.tls(port.node()).await);
+    }
+    let mut silent = port.tcp().await;
+    let answer = port.ask(None, &head("GET", "/open", "")).await;
+    assert!(answer.ends_with("for all\n"), "{answer}");
+    assert_eq!(read(&mut silent).await, "", "it made room");
+    for mut node in nodes {
+        let request = head("GET", "/who", "");
+        node.write_all(request.as_bytes()).await.unwrap();
+        let answer = read(&mut node).await;
+        assert!(answer.ends_with("\r\n\r\nedge-1\n"), "{answer}");
+    }
+    assert_eq!(port.refused(), 1);
 }
 
 #[tokio::test]

@@ -27,6 +27,9 @@ use tokio_tungstenite::{
     },
 };
 
+/// Nothing is waited for that does not move for so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Certificate and key of an edge.
 #[derive(Clone)]
 pub(crate) struct Credentials {
@@ -128,8 +131,16 @@ impl Edge {
     }
 
     pub(crate) async fn wait(&self, what: &str, mut holds: impl FnMut(&Store) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        // As long as something comes or goes, there is nothing wrong with waiting.
+        let progress = |store: &Store| (store.changes, store.outbox.len(), store.connections);
+        let mut before = progress(&self.store.lock().unwrap());
+        let mut deadline = Instant::now() + PATIENCE;
         while !holds(&self.store.lock().unwrap()) {
+            let now = progress(&self.store.lock().unwrap());
+            if now != before {
+                before = now;
+                deadline = Instant::now() + PATIENCE;
+            }
             if Instant::now() > deadline {
                 let store = self.store.lock().unwrap();
                 panic!(

@@ -1,9 +1,14 @@
 //! Node and Lease are true to the session.
 
-use longshore_link::{NodeReport, Up};
+use std::sync::{Arc, Mutex};
+
+use longshore_link::{EdgePosition, Epoch, NodeReport, Up};
 use serde_json::Value;
 
-use crate::harness::TestHub;
+use crate::{
+    edge::{Edge, Store},
+    harness::TestHub,
+};
 
 fn ready(node: Option<&Value>) -> &str {
     node.and_then(|n| n["status"]["conditions"][0]["status"].as_str())
@@ -103,5 +108,43 @@ async fn a_node_of_somebody_else_is_left_alone() {
     let node = hub.get("Node", "worker").await.unwrap();
     assert!(node["metadata"]["labels"]["longshore.dev/edge"].is_null());
     assert!(node["status"]["conditions"].is_null(), "{node}");
+    hub.hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_edge_with_the_certificate_is_turned_away_and_the_node_says_so() {
+    let hub = TestHub::start().await;
+    let first = hub.edge("edge-1");
+    first.wait("it is connected", |s| s.connections == 1).await;
+    let store = Store {
+        position: EdgePosition {
+            edge_epoch: Epoch(78),
+            ..EdgePosition::default()
+        },
+        ..Store::default()
+    };
+    let credentials = hub.credentials("edge-1");
+    let store = Arc::new(Mutex::new(store));
+    let second = Edge::connect_with(hub.link(), "edge-1", &credentials, store);
+    let reason = second.wait_ended().await;
+    assert!(
+        reason.contains("another edge with this node's certificate is connected"),
+        "{reason}"
+    );
+    let told = |node: Option<&Value>, kind: &str| {
+        let conditions = node.and_then(|n| n["status"]["conditions"].as_array());
+        let found = conditions.and_then(|list| list.iter().find(|c| c["type"] == kind));
+        found.map_or(Value::Null, |condition| condition["status"].clone())
+    };
+    let node = hub
+        .wait(
+            "Node",
+            "edge-1",
+            "says that two have its certificate",
+            |n| told(n, "CertificateShared") == "True",
+        )
+        .await;
+    assert_eq!(told(node.as_ref(), "CertificateEnding"), "False");
+    assert!(first.store.lock().unwrap().ended.is_none(), "it stays");
     hub.hub.stop().await;
 }

@@ -356,6 +356,13 @@ fn bus_and_link(page: &mut Page, sources: &Sources) {
             "Revision of the hub's log in the store",
             link.revision.load(Relaxed),
         );
+        let ends = link.certificate_ends_ms.load(Relaxed) / 1000;
+        page.one(
+            "longshore_link_certificate_ends_seconds",
+            "gauge",
+            "When the node's certificate ends, in seconds since 1970; 0 where it is not known",
+            u64::try_from(ends).unwrap_or_default(),
+        );
     }
 }
 

@@ -8,11 +8,18 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{FIELDS, HEAD};
+use super::{
+    FIELDS, HEAD,
+    doors::Limits,
+    gate::{Gate, Visit},
+};
 use crate::{Explain, Group, Stop};
 
-/// Connections at a time; more wait.
+/// Connections at a time. The one that has been without a whole request longest makes
+/// room for the next: half requests silence no page.
 const CONNECTIONS: usize = 16;
+/// A client on this machine has sent its request within this time.
+const YOUNG: Duration = Duration::from_millis(100);
 /// Time for a request and its answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Time for others to give file descriptors back.
@@ -175,20 +182,33 @@ where
     F: Fn(Request) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Response> + Send + 'static,
 {
-    let mut connections = Group::new("connection to a page", CONNECTIONS);
+    // Who is told to go may take a moment to.
+    let mut connections = Group::new("connection to a page", 2 * CONNECTIONS);
+    let gate = Gate::new(Limits {
+        connections: CONNECTIONS,
+        strangers: CONNECTIONS,
+        address: CONNECTIONS,
+        identity: CONNECTIONS,
+        stranger_wait: DEADLINE,
+        known_wait: DEADLINE,
+        young: YOUNG,
+    });
     loop {
         let accepted = tokio::select! {
             () = stop.asked() => return,
             () = connections.reap() => continue,
-            accepted = listener.accept(), if !connections.is_full() => accepted,
+            accepted = gate.accept(&listener), if !connections.is_full() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, _, visit)) => {
                 let answer = answer.clone();
                 connections.spawn(async move {
-                    let done = tokio::time::timeout(DEADLINE, one(stream, answer)).await;
-                    if let Ok(Err(error)) = done {
-                        tracing::debug!(%error, "connection to a page ended early");
+                    let answered = tokio::time::timeout(DEADLINE, one(stream, &visit, answer));
+                    tokio::select! {
+                        done = answered => if let Ok(Err(error)) = done {
+                            tracing::debug!(%error, "connection to a page ended early");
+                        },
+                        () = visit.over() => {}
                     }
                 });
             }
@@ -201,16 +221,20 @@ where
     }
 }
 
-async fn one<F, A>(mut stream: TcpStream, answer: F) -> io::Result<()>
+async fn one<F, A>(mut stream: TcpStream, visit: &Visit, answer: F) -> io::Result<()>
 where
     F: Fn(Request) -> A,
     A: Future<Output = Response>,
 {
     let mut head = Vec::with_capacity(512);
+    let _busy;
     let (response, with_body) = loop {
         let end = stream.read_buf(&mut head).await? == 0;
         match Request::parse(&head) {
-            Ok(Some(request)) => break respond(request, &answer).await,
+            Ok(Some(request)) => {
+                _busy = visit.busy();
+                break respond(request, &answer).await;
+            }
             Ok(None) if head.len() >= HEAD => {
                 break (Response::text(431, "too long a head\n"), true);
             }

@@ -81,6 +81,19 @@ async fn a_bad_request_costs_itself() {
 }
 
 #[tokio::test]
+async fn half_requests_silence_no_page() {
+    let (address, _pages) = pages().await;
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // It may have made room already.
+        let _ = stream.write_all(b"GET / HTTP/1.1\r\n").await;
+        silent.push(stream);
+    }
+    assert_eq!(get(address, "/json").await.unwrap().status, 200);
+}
+
+#[tokio::test]
 async fn a_taken_port_says_which_key_to_change() {
     let (address, _pages) = pages().await;
     let error = listen(address, "metrics.listen").await.unwrap_err();
