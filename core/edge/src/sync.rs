@@ -35,11 +35,7 @@ use longshore_types::{NodeName, Timestamp, backoff::Backoff};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use crate::{
-    config::HubConfig,
-    ports::LinkState,
-    store::{NewRecord, RecordClass, StoreHandle},
-};
+use crate::{config::HubConfig, ports::LinkState, store::StoreHandle};
 
 pub use error::LinkError;
 pub use expiry::is_soon;
@@ -256,13 +252,11 @@ async fn report_node(
             ups.push(Up::Node(node_report(&node, list.clone())));
             reported = Some(list);
         }
-        if !ups.is_empty()
-            && let Err(error) = store.put(ups.iter().map(latest).collect()).await
-        {
-            warn!(
-                error = chain(&error),
-                "report of the node could not be stored"
-            );
+        for up in ups {
+            // Those two kinds have one.
+            if let Some(key) = up.key() {
+                store.report(key, up.encode());
+            }
         }
         let changed = tokio::select! {
             changed = own.mappers.changed() => changed.is_ok(),
@@ -285,14 +279,5 @@ fn told(error: &LinkError) -> String {
     match error.hint() {
         Some(hint) => format!("{reason} ({hint})"),
         None => reason,
-    }
-}
-
-fn latest(up: &Up) -> NewRecord {
-    NewRecord {
-        class: up
-            .key()
-            .map_or(RecordClass::Confirmation, RecordClass::Latest),
-        payload: up.encode().to_vec(),
     }
 }

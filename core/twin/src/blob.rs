@@ -13,6 +13,8 @@ pub(crate) struct SavedValue {
     pub(crate) value: Value,
     pub(crate) source_time_ns: i64,
     pub(crate) good_ns: i64,
+    /// A newer one may have been reported.
+    pub(crate) doubtful: bool,
 }
 
 /// All saved values of a device.
@@ -146,6 +148,7 @@ pub(crate) fn unpack_one(name: &str, json: &str) -> Option<(String, SavedValue)>
         value: value(&tag, &json)?,
         source_time_ns: time_ns,
         good_ns: time_ns,
+        doubtful: false,
     };
     Some((uid, value))
 }
@@ -182,6 +185,7 @@ pub(crate) fn unpack(data: &[u8]) -> Option<SavedDevice> {
                 value: value(&tag, &json)?,
                 source_time_ns,
                 good_ns,
+                doubtful: false,
             })
         });
     Some(SavedDevice {

@@ -117,13 +117,18 @@ impl Engine {
 
     /// Hands over what a former life left. Before the first device comes. What
     /// cannot be read is told, and goes from the store as soon as it is known
-    /// what counts in its place.
-    pub fn restore(&mut self, twins: Vec<TwinBlob>, rows: Vec<Row>) {
+    /// what counts in its place. Where that life was not `ended` but cut short, it
+    /// may have reported newer values than its twins have: the hub does not hear
+    /// of those before they are read again.
+    pub fn restore(&mut self, twins: Vec<TwinBlob>, rows: Vec<Row>, ended: bool) {
         for TwinBlob { device, data } in twins {
-            let saved = blob::unpack(&data).unwrap_or_else(|| {
+            let mut saved = blob::unpack(&data).unwrap_or_else(|| {
                 tracing::error!(%device, "the device's last values in the store cannot be read and are dropped; they are read from the device again");
                 SavedDevice::default()
             });
+            for value in &mut saved.values {
+                value.doubtful = !ended;
+            }
             self.saved.insert(device, saved);
         }
         for row in rows {

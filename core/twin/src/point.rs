@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use longshore_types::{Quality, Reason, Value, ValueRef};
 
-use super::{desired::DesiredValue, rules::Rules};
+use super::{blob::SavedValue, desired::DesiredValue, rules::Rules};
 
 /// A property.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct Point {
     pub(crate) reason: Reason,
     /// Changed since it was last reported, held back by `minInterval`.
     held_back: bool,
+    /// Of a former life that was cut short: a newer value may have been reported.
+    pub(crate) doubtful: bool,
     /// The last raw value was whole; `None` before the first.
     pub(crate) raw_whole: Option<bool>,
     /// Uptime of the last report.
@@ -69,6 +71,7 @@ impl Point {
             },
             reason: if broken { Reason::Config } else { Reason::None },
             held_back: false,
+            doubtful: false,
             raw_whole: None,
             reported_at: 0,
             version: 0,
@@ -131,6 +134,7 @@ impl Point {
     fn report_decision(&mut self, value: Value, turned: bool, now_ms: u32) -> bool {
         let changed = self.differs(&value);
         self.value = Some(value);
+        self.doubtful = false;
         let since = now_ms.wrapping_sub(self.reported_at);
         let rules = &*self.rules;
         if !(turned || changed || self.held_back) && since < rules.max_interval_ms {
@@ -223,11 +227,12 @@ impl Point {
     }
 
     /// A value from a former life: old until a reading comes.
-    pub(crate) fn restore(&mut self, value: Value, source_time_ns: i64, good_ns: i64) {
-        self.reported = bits(Some(&value));
-        self.value = Some(value);
-        self.source_time_ns = source_time_ns;
-        self.good_ns = good_ns;
+    pub(crate) fn restore(&mut self, saved: SavedValue) {
+        self.reported = bits(Some(&saved.value));
+        self.value = Some(saved.value);
+        self.source_time_ns = saved.source_time_ns;
+        self.good_ns = saved.good_ns;
+        self.doubtful = saved.doubtful;
         if self.rules.broken.is_none() {
             self.quality = Quality::Uncertain;
             self.reason = Reason::Stale;

@@ -37,7 +37,8 @@ pub(crate) fn twins(mut data: &[u8]) {
         data: data.to_vec(),
     };
     let mut engine = Engine::new(Arc::new(Nobody), vec![mapper], true);
-    engine.restore(vec![blob], rows.to_vec());
+    let ended = byte(&mut data) % 2 == 1;
+    engine.restore(vec![blob], rows.to_vec(), ended);
 }
 
 thread_local! {

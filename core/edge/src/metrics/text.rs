@@ -5,6 +5,15 @@ use std::{fmt::Write as _, sync::atomic::Ordering::Relaxed};
 use super::Sources;
 use crate::ports::BusPort;
 
+/// What this process had the kernel write to disks; 0 where it does not tell.
+fn written_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes: "));
+    line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
+}
+
 /// Writes one family after the other.
 struct Page(String);
 
@@ -46,6 +55,12 @@ pub(super) async fn metrics(sources: &Sources) -> String {
         "gauge",
         "Anonymous part of it",
         anonymous,
+    );
+    page.one(
+        "longshore_written_bytes_total",
+        "counter",
+        "Bytes that edgecore had the system write to disks",
+        written_bytes(),
     );
     page.0
 }

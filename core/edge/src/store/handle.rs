@@ -7,8 +7,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use longshore_link::Lane;
-use longshore_sqlite::{Answer, Job, SqlError, Writer};
+use longshore_sqlite::{Answer, Job, Writer};
 use longshore_twin::{Row, Save, TwinBlob};
 use tokio::sync::watch;
 
@@ -16,9 +17,9 @@ use crate::config::StoreConfig;
 
 use super::{
     StoreError, StoreHealth,
+    live::{self, Live},
     objects::{self, Apply, HubPosition, Object},
-    outbox,
-    records::{NewRecord, OutboxRecord, OutboxSize},
+    records::{OutboxRecord, OutboxSize},
     schema, telemetry, twins,
 };
 
@@ -47,12 +48,12 @@ impl Signals {
 #[derive(Clone)]
 pub struct StoreHandle {
     writer: Writer<OutboxSize>,
+    live: Arc<Live>,
     signals: Arc<Signals>,
     epoch: u64,
+    ended: bool,
     budget: u64,
 }
-
-type Rows<T> = Result<T, SqlError>;
 
 impl StoreHandle {
     /// Opens (or makes) `edge.db` in `folder` and starts the writer thread.
@@ -62,14 +63,23 @@ impl StoreHandle {
     /// Each kind of unusable file has its own [`StoreError`].
     pub fn open(folder: &Path, config: StoreConfig) -> Result<Self, StoreError> {
         let mut database = schema::open(folder)?.commit_every(config.commit_interval);
-        let (epoch, position, size) = database.with(|connection| {
+        let (epoch, position, size, last, ended) = database.with(|connection| {
             let epoch = "SELECT value FROM meta WHERE key = 'epoch'";
             let epoch: String = connection.query_row(epoch, [], |row| row.get(0))?;
             let position = objects::position(connection)?;
-            Ok((epoch, position, outbox::size(connection)?))
+            let last = live::begin(connection)?;
+            let ended = connection.execute("DELETE FROM meta WHERE key = 'ended'", [])?;
+            Ok((
+                epoch,
+                position,
+                telemetry::size(connection)?,
+                last,
+                ended > 0,
+            ))
         })?;
         Ok(Self {
             writer: database.start("store", size)?,
+            live: Arc::new(Live::after(last)),
             signals: Arc::new(Signals {
                 kinds: Mutex::default(),
                 outbox: watch::Sender::new(0),
@@ -77,6 +87,7 @@ impl StoreHandle {
                 size: watch::Sender::new(size),
             }),
             epoch: epoch.parse().unwrap_or(1),
+            ended,
             budget: config.outbox_budget,
         })
     }
@@ -90,6 +101,21 @@ impl StoreHandle {
     /// tells a node that lost its disk from one that repeats itself by it.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Whether the process that had this database last ended in good order, with
+    /// all of its twins saved: it said so by [`StoreHandle::note_end`].
+    pub fn ended_well(&self) -> bool {
+        self.ended
+    }
+
+    /// All twins are saved, and nothing is reported any more.
+    ///
+    /// # Errors
+    /// It cannot be written; the next start then takes this for a crash.
+    pub async fn note_end(&self) -> Result<(), StoreError> {
+        let note = "INSERT OR REPLACE INTO meta VALUES ('ended', '1')";
+        self.writer.run(|job| job.execute(note, [])).await.map(drop)
     }
 
     /// Where in the hub's log the objects stand; `None` before the first snapshot.
@@ -109,14 +135,18 @@ impl StoreHandle {
         receiver
     }
 
-    /// Counts up whenever records were put.
+    /// Counts up whenever there are new records.
     pub fn outbox_changed(&self) -> watch::Receiver<u64> {
         self.signals.outbox.subscribe()
     }
 
     /// How much waits for the hub.
     pub fn outbox_size(&self) -> OutboxSize {
-        *self.signals.size.borrow()
+        let mut size = *self.signals.size.borrow();
+        let (records, bytes) = self.live.size();
+        size.records += records as u64;
+        size.bytes += bytes as u64;
+        size
     }
 
     /// Whether the store can write.
@@ -147,36 +177,44 @@ impl StoreHandle {
         self.writer.run(|job| objects::of_kinds(job, kinds)).await
     }
 
-    /// Puts records, all or none.
-    pub async fn put(&self, records: Vec<NewRecord>) -> Result<(), StoreError> {
-        self.writer.run(self.putting(records)).await
+    /// A live record for the hub: of those with its key that still wait, only
+    /// the latest counts. Not kept over the process.
+    pub fn report(&self, key: String, payload: Bytes) {
+        self.live.put(key, payload);
+        self.signals.outbox.send_modify(|count| *count += 1);
     }
 
-    /// Puts records without waiting for room in the queue; the answer comes later.
-    pub fn try_put(&self, records: Vec<NewRecord>) -> Result<Answer<()>, StoreError> {
-        self.writer.try_run(self.putting(records))
+    /// Whether more live records may wait.
+    pub fn has_room_for_reports(&self) -> bool {
+        self.live.has_room()
     }
 
-    fn putting(
-        &self,
-        records: Vec<NewRecord>,
-    ) -> impl FnOnce(&mut Job<'_, OutboxSize>) -> Rows<()> + Send + 'static {
+    /// Keeps records of samples, all or none, without waiting for room in the
+    /// queue; the answer comes later. Each counts, up to the budget: then the
+    /// oldest are dropped and counted.
+    pub fn try_put_samples(&self, payloads: Vec<Vec<u8>>) -> Result<Answer<()>, StoreError> {
         let (signals, budget) = (Arc::clone(&self.signals), self.budget);
-        move |job| {
+        self.writer.try_run(move |job: &mut Job<'_, OutboxSize>| {
             let mut size = *job.state;
-            outbox::put(job, &records, budget, &mut size)?;
+            telemetry::put(job, &payloads, budget, &mut size)?;
+            let first = size.dropped > 0 && job.state.dropped == 0;
             *job.state = size;
             job.after_commit(move || {
+                if first {
+                    tracing::warn!(
+                        budget_mib = budget >> 20,
+                        "more samples wait for the hub than outbox.maxMiB allows: the oldest are dropped, longshore_outbox_dropped_total counts them"
+                    );
+                }
                 signals.size.send_replace(size);
                 signals.outbox.send_modify(|count| *count += 1);
             });
             Ok(())
-        }
+        })
     }
 
     /// Hands out records of a lane with a sequence above `after`, oldest first,
-    /// at most `max_records` and (after the first one) `max_bytes`. Those that
-    /// have no sequence get it now, and have it for good when this returns.
+    /// at most `max_records` and (after the first one) `max_bytes`.
     pub async fn take(
         &self,
         lane: Lane,
@@ -184,22 +222,26 @@ impl StoreHandle {
         max_records: usize,
         max_bytes: usize,
     ) -> Result<Vec<OutboxRecord>, StoreError> {
-        let work = move |job: &mut Job<'_, _>| match lane {
-            Lane::Live => outbox::take(job, after, max_records, max_bytes),
-            Lane::Telemetry => telemetry::take(job, after, max_records, max_bytes),
-        };
-        self.writer.run(work).await
+        match lane {
+            Lane::Live => Ok(self.live.take(after, max_records, max_bytes)),
+            Lane::Telemetry => {
+                let work =
+                    move |job: &mut Job<'_, _>| telemetry::take(job, after, max_records, max_bytes);
+                self.writer.run(work).await
+            }
+        }
     }
 
     /// Forgets all records of a lane up to and with `through`: the hub has them.
     pub async fn acknowledge(&self, lane: Lane, through: u64) -> Result<(), StoreError> {
+        if lane == Lane::Live {
+            self.live.acknowledge(through);
+            return Ok(());
+        }
         let signals = Arc::clone(&self.signals);
         let work = move |job: &mut Job<'_, OutboxSize>| {
             let mut size = *job.state;
-            match lane {
-                Lane::Live => outbox::acknowledge(job, through, &mut size)?,
-                Lane::Telemetry => telemetry::acknowledge(job, through, &mut size)?,
-            }
+            telemetry::acknowledge(job, through, &mut size)?;
             *job.state = size;
             job.after_commit(move || {
                 signals.size.send_replace(size);
@@ -212,11 +254,10 @@ impl StoreHandle {
     /// The last sequence of a lane that was ever handed out; 0 before the first.
     /// The hub notices by it when this database was put back to an older state.
     pub async fn last_sequence(&self, lane: Lane) -> Result<u64, StoreError> {
-        let work = move |job: &mut Job<'_, _>| match lane {
-            Lane::Live => outbox::last_sequence(job),
-            Lane::Telemetry => telemetry::last_sequence(job),
-        };
-        self.writer.run(work).await
+        match lane {
+            Lane::Live => Ok(self.live.last()),
+            Lane::Telemetry => self.writer.run(|job| telemetry::last_sequence(job)).await,
+        }
     }
 
     /// All saved twins.

@@ -17,15 +17,26 @@ use std::{
 };
 
 use bytes::Bytes;
+use longshore_sqlite::{Connection, SqlError};
 
 use super::records::{OutboxRecord, fits};
 
-/// Numbers of one start. A process that sends 100,000 records a second uses them
-/// up in four months, and then goes on into those of its next start, which begins
-/// behind what was used; eight million starts use up all that there are.
+/// Numbers of one start: at 10,000 records a second they last for three years, and
+/// eight million starts use up all that there are.
 pub(super) const RANGE: u64 = 1 << 40;
 /// More need not wait here: who makes reports makes newer ones later.
 const ROOM_BYTES: usize = 256 * 1024;
+
+/// Takes the range of numbers of this start; gives the last one before it.
+pub(super) fn begin(connection: &Connection) -> Result<u64, SqlError> {
+    let last = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'sequence'";
+    let last: i64 = connection.query_row(last, [], |row| row.get(0))?;
+    connection.execute(
+        "UPDATE meta SET value = ?1 WHERE key = 'sequence'",
+        [(last.saturating_add(RANGE as i64)).to_string()],
+    )?;
+    Ok(last as u64)
+}
 
 /// See the module.
 pub(super) struct Live(Mutex<Records>);
@@ -91,11 +102,18 @@ impl Live {
     }
 
     /// Hands out those with a number above `after`; those that wait get theirs.
-    pub(super) fn take(&self, after: u64, max_records: usize, max_bytes: usize) -> Vec<OutboxRecord> {
+    pub(super) fn take(
+        &self,
+        after: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Vec<OutboxRecord> {
         let records = &mut *self.records();
         let mut fits = fits(max_records, max_bytes);
         let mut taken = Vec::new();
-        let again = records.numbered.partition_point(|record| record.sequence <= after);
+        let again = records
+            .numbered
+            .partition_point(|record| record.sequence <= after);
         for record in records.numbered.iter().skip(again) {
             if !fits(&record.payload, taken.len()) {
                 return taken;
@@ -148,11 +166,17 @@ mod tests {
 
     fn texts(records: &[OutboxRecord]) -> Vec<(u64, String)> {
         let text = |record: &OutboxRecord| String::from_utf8_lossy(&record.payload).into_owned();
-        records.iter().map(|record| (record.sequence, text(record))).collect()
+        records
+            .iter()
+            .map(|record| (record.sequence, text(record)))
+            .collect()
     }
 
     fn told(numbers: &[(u64, &str)]) -> Vec<(u64, String)> {
-        numbers.iter().map(|(number, text)| (*number, (*text).to_owned())).collect()
+        numbers
+            .iter()
+            .map(|(number, text)| (*number, (*text).to_owned()))
+            .collect()
     }
 
     #[test]

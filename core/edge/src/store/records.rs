@@ -1,34 +1,15 @@
 //! Records for the hub, of either lane, and how much of them waits.
 
-/// What may happen to a record while it waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RecordClass {
-    /// Only the latest of its key counts: it replaces one that still waits.
-    Latest(String),
-    /// Each counts, up to the budget; then the oldest are dropped and counted.
-    /// Goes on a lane of its own.
-    Telemetry,
-    /// Each counts, always.
-    Confirmation,
-}
-
-/// A record for the hub.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewRecord {
-    /// What may happen to it while it waits.
-    pub class: RecordClass,
-    /// The encoded record; the store does not look into it.
-    pub payload: Vec<u8>,
-}
+use bytes::Bytes;
 
 /// A record that is being handed out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxRecord {
-    /// Its number on its lane, never used twice within an [`StoreHandle::epoch`](super::StoreHandle::epoch);
-    /// gapless from 1 on where it is live.
+    /// Its number on its lane, rising and never used twice within an
+    /// [`StoreHandle::epoch`](super::StoreHandle::epoch).
     pub sequence: u64,
     /// The encoded record.
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
 }
 
 /// How much waits for the hub.

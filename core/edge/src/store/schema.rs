@@ -11,7 +11,7 @@ pub(super) static SCHEMA: Schema = Schema {
     owner: "edgecore",
     without: "edgecore then starts with an empty store and the hub sends everything again",
     application: 0x4c53_4831, // "LSH1"
-    migrations: &[FIRST, SECOND, THIRD],
+    migrations: &[FIRST, SECOND, THIRD, FOURTH],
 };
 
 /// The file is read through once at start and written afterwards, so a bigger
@@ -69,6 +69,10 @@ CREATE TABLE events (
     PRIMARY KEY (device, event)
 ) WITHOUT ROWID;
 ";
+
+/// Reports wait in memory. What a former version left of them is made anew; their
+/// last number stays, so that none is used twice.
+const FOURTH: &str = "DROP TABLE outbox;";
 
 /// Opens `edge.db` in the folder; makes both where they are absent.
 pub(super) fn open(folder: &Path) -> Result<Database, StoreError> {

@@ -5,7 +5,7 @@
 //! costs one write and one deletion. The hub knows records by what went before
 //! them, so it does not matter that dropped ones leave gaps.
 //!
-//! What was handed out is remembered, as in the outbox: the hub notices by it
+//! What was handed out is remembered: the hub notices by it
 //! that this file was put back to an older state, and nothing that is on its
 //! way is dropped.
 
@@ -16,18 +16,36 @@ use super::records::{OutboxRecord, OutboxSize, fits};
 /// Of so many records the oldest are dropped at once.
 const DROPPED_AT_ONCE: i64 = 64;
 
-pub(super) fn put(connection: &Connection, payload: &[u8]) -> Result<(), SqlError> {
-    connection
-        .prepare_cached("INSERT INTO telemetry (payload) VALUES (?1)")?
-        .execute([payload])?;
+pub(super) fn size(connection: &Connection) -> Result<OutboxSize, SqlError> {
+    let sums = "SELECT count(*), coalesce(sum(length(payload)), 0) FROM telemetry";
+    connection.query_row(sums, [], |row| {
+        Ok(OutboxSize {
+            records: row.get::<_, i64>(0)? as u64,
+            bytes: row.get::<_, i64>(1)? as u64,
+            dropped: 0,
+        })
+    })
+}
+
+/// Puts records in their order. Over the budget the oldest go.
+pub(super) fn put(
+    connection: &Connection,
+    payloads: &[Vec<u8>],
+    budget: u64,
+    size: &mut OutboxSize,
+) -> Result<(), SqlError> {
+    let mut insert = connection.prepare_cached("INSERT INTO telemetry (payload) VALUES (?1)")?;
+    for payload in payloads {
+        insert.execute([payload])?;
+        size.records += 1;
+        size.bytes += payload.len() as u64;
+    }
+    while size.bytes > budget && drop_oldest(connection, size)? {}
     Ok(())
 }
 
 /// Drops the oldest that were not handed out; false when there are none.
-pub(super) fn drop_oldest(
-    connection: &Connection,
-    size: &mut OutboxSize,
-) -> Result<bool, SqlError> {
+fn drop_oldest(connection: &Connection, size: &mut OutboxSize) -> Result<bool, SqlError> {
     let handed_out = last_sequence(connection)?;
     let mut statement = connection.prepare_cached(
         "DELETE FROM telemetry WHERE id IN
@@ -62,7 +80,7 @@ pub(super) fn take(
         }
         records.push(OutboxRecord {
             sequence: row.get::<_, i64>(0)? as u64,
-            payload,
+            payload: payload.into(),
         });
     }
     if let Some(last) = records.last() {

@@ -53,18 +53,14 @@ fn apply(source: Source, revision: u64, replace: bool, changes: Vec<Change>) -> 
     }
 }
 
-fn latest(key: &str, payload: &str) -> NewRecord {
-    NewRecord {
-        class: RecordClass::Latest(key.to_owned()),
-        payload: payload.into(),
-    }
+fn report(store: &StoreHandle, key: &str, payload: &'static str) {
+    store.report(key.to_owned(), payload.into());
 }
 
-fn texts(records: &[OutboxRecord]) -> Vec<(u64, String)> {
-    records
-        .iter()
-        .map(|r| (r.sequence, String::from_utf8(r.payload.clone()).unwrap()))
-        .collect()
+async fn put_samples(store: &StoreHandle, payloads: Vec<String>) {
+    let payloads = payloads.into_iter().map(String::into_bytes).collect();
+    let kept = store.try_put_samples(payloads).unwrap();
+    kept.await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -157,120 +153,70 @@ async fn the_hub_wins_over_a_manifest_and_a_snapshot_replaces_only_its_own() {
 }
 
 #[tokio::test]
-async fn sequences_are_gapless_and_what_was_handed_out_stays_as_it_is() {
+async fn no_number_is_used_twice_however_the_process_ends() {
     let folder = TempDir::new().unwrap();
     let store = open(folder.path());
-    store
-        .put(vec![
-            latest("x", "x1"),
-            latest("y", "y1"),
-            latest("x", "x2"),
-        ])
-        .await
-        .unwrap();
-    assert_eq!(
-        store.outbox_size().records,
-        2,
-        "x1 was replaced while it waited"
-    );
+    report(&store, "x", "x1");
+    report(&store, "y", "y1");
     let taken = store.take(Lane::Live, 0, 10, 1 << 20).await.unwrap();
-    assert_eq!(texts(&taken), [(1, "y1".to_owned()), (2, "x2".to_owned())]);
-    store
-        .put(vec![latest("x", "x3"), latest("x", "x4")])
-        .await
-        .unwrap();
-    let store = reopen(store, folder.path()).await;
-    let again = store.take(Lane::Live, 0, 10, 1 << 20).await.unwrap();
-    assert_eq!(
-        texts(&again),
-        [
-            (1, "y1".to_owned()),
-            (2, "x2".to_owned()),
-            (3, "x4".to_owned())
-        ]
-    );
-    store.acknowledge(Lane::Live, 2).await.unwrap();
-    assert_eq!(
-        texts(&store.take(Lane::Live, 2, 10, 1 << 20).await.unwrap()),
-        [(3, "x4".to_owned())]
-    );
-    store.acknowledge(Lane::Live, 3).await.unwrap();
-    let store = reopen(store, folder.path()).await;
-    store.put(vec![latest("z", "z1")]).await.unwrap();
-    assert_eq!(
-        texts(&store.take(Lane::Live, 3, 10, 1 << 20).await.unwrap()),
-        [(4, "z1".to_owned())],
-        "never used twice"
-    );
+    assert_eq!(taken.len(), 2);
+    let mut last = taken[1].sequence;
+    // A copy of its files is what a kill leaves.
+    let killed = TempDir::new().unwrap();
+    for file in fs::read_dir(folder.path()).unwrap().flatten() {
+        fs::copy(file.path(), killed.path().join(file.file_name())).unwrap();
+    }
+    store.close().await;
+    for folder in [&killed, &folder] {
+        let again = open(folder.path());
+        // The hub knows by it that this is no older copy of the database.
+        assert!(again.last_sequence(Lane::Live).await.unwrap() >= 2);
+        // What is so now is reported anew, so nothing is kept of it.
+        assert_eq!(again.outbox_size().records, 0);
+        report(&again, "z", "z1");
+        let taken = again.take(Lane::Live, 2, 10, 1 << 20).await.unwrap();
+        assert!(taken[0].sequence > 2);
+        last = last.max(taken[0].sequence);
+        again.close().await;
+    }
+    let again = open(folder.path());
+    assert!(again.last_sequence(Lane::Live).await.unwrap() >= last);
 }
 
 #[tokio::test]
-async fn take_keeps_to_its_limits_but_always_gives_one() {
+async fn a_start_knows_how_the_last_one_ended() {
     let folder = TempDir::new().unwrap();
     let store = open(folder.path());
-    store
-        .put(
-            (0..5)
-                .map(|i| latest(&i.to_string(), "0123456789"))
-                .collect(),
-        )
-        .await
-        .unwrap();
-    assert_eq!(
-        store.take(Lane::Live, 0, 2, 1 << 20).await.unwrap().len(),
-        2
-    );
-    assert_eq!(store.take(Lane::Live, 0, 10, 35).await.unwrap().len(), 3);
-    assert_eq!(store.take(Lane::Live, 0, 10, 1).await.unwrap().len(), 1);
-    assert_eq!(
-        store.take(Lane::Live, 3, 10, 1 << 20).await.unwrap().len(),
-        2
-    );
+    assert!(!store.ended_well(), "there was none");
+    store.note_end().await.unwrap();
+    let store = reopen(store, folder.path()).await;
+    assert!(store.ended_well());
+    // This one says nothing.
+    let store = reopen(store, folder.path()).await;
+    assert!(!store.ended_well());
 }
 
 #[tokio::test]
 async fn the_budget_costs_the_oldest_telemetry_and_nothing_else() {
     let folder = TempDir::new().unwrap();
     let store = StoreHandle::open(folder.path(), StoreConfig::with_outbox(10_000)).unwrap();
-    let telemetry = |i: usize| NewRecord {
-        class: RecordClass::Telemetry,
-        payload: format!("{i:0>100}").into_bytes(),
-    };
-    let confirmation = NewRecord {
-        class: RecordClass::Confirmation,
-        payload: vec![1; 9_000],
-    };
-    store
-        .put(vec![confirmation.clone(), confirmation])
-        .await
-        .unwrap();
-    store.put((0..300).map(telemetry).collect()).await.unwrap();
+    report(&store, "x", "x1");
+    put_samples(&store, (0..300).map(|i| format!("{i:0>100}")).collect()).await;
     let size = store.outbox_size();
-    assert_eq!((size.records, size.dropped), (2, 300));
-    store.acknowledge(Lane::Live, 0).await.unwrap();
-    store.take(Lane::Live, 0, 2, 1 << 20).await.unwrap();
-    store.acknowledge(Lane::Live, 2).await.unwrap();
-    store.put((0..150).map(telemetry).collect()).await.unwrap();
-    let size = store.outbox_size();
-    assert!(size.bytes <= 10_000 && size.records > 0, "{size:?}");
+    assert!(size.bytes <= 10_002 && size.records > 1, "{size:?}");
+    assert_eq!(size.records - 1 + size.dropped, 300);
     let first = store.take(Lane::Telemetry, 0, 1, 1 << 20).await.unwrap();
-    assert!(
-        String::from_utf8_lossy(&first[0].payload)
-            .trim_start_matches('0')
-            .parse::<usize>()
-            .unwrap()
-            > 0
-    );
+    let first: u64 = String::from_utf8_lossy(&first[0].payload).parse().unwrap();
+    assert_eq!(first, size.dropped, "the oldest went");
+    let live = store.take(Lane::Live, 0, 9, 1 << 20).await.unwrap();
+    assert_eq!(live.len(), 1);
 }
 
 #[tokio::test]
 async fn telemetry_has_a_lane_of_its_own_and_keeps_its_order() {
     let folder = TempDir::new().unwrap();
     let store = StoreHandle::open(folder.path(), StoreConfig::with_outbox(1_000)).unwrap();
-    let telemetry = |i: u64| NewRecord {
-        class: RecordClass::Telemetry,
-        payload: format!("{i:0>10}").into_bytes(),
-    };
+    let telemetry = |i: u64| format!("{i:0>10}");
     let numbers = |records: &[OutboxRecord]| -> Vec<_> {
         let records = records.iter();
         records
@@ -282,28 +228,18 @@ async fn telemetry_has_a_lane_of_its_own_and_keeps_its_order() {
             })
             .collect()
     };
-    let mut records: Vec<_> = (1..=20).map(telemetry).collect();
-    records.insert(7, latest("x", "x1"));
-    store.put(records).await.unwrap();
-    assert_eq!(
-        store.take(Lane::Live, 0, 10, 1 << 20).await.unwrap().len(),
-        1
-    );
+    put_samples(&store, (1..=20).map(telemetry).collect()).await;
     let first = store.take(Lane::Telemetry, 0, 3, 1 << 20).await.unwrap();
     assert_eq!(numbers(&first), [(1, 1), (2, 2), (3, 3)]);
     store.acknowledge(Lane::Telemetry, 2).await.unwrap();
     store.close().await;
     let store = StoreHandle::open(folder.path(), StoreConfig::with_outbox(1_000)).unwrap();
     assert_eq!(store.last_sequence(Lane::Telemetry).await.unwrap(), 3);
-    assert_eq!(store.last_sequence(Lane::Live).await.unwrap(), 1);
     let again = store.take(Lane::Telemetry, 2, 2, 1 << 20).await.unwrap();
     assert_eq!(numbers(&again), [(3, 3), (4, 4)], "the same numbers again");
 
     // What is on its way stays when the budget is used up.
-    store
-        .put((21..=200).map(telemetry).collect())
-        .await
-        .unwrap();
+    put_samples(&store, (21..=200).map(telemetry).collect()).await;
     let size = store.outbox_size();
     assert!(size.bytes <= 1_000 && size.dropped > 0, "{size:?}");
     let left = store.take(Lane::Telemetry, 2, 500, 1 << 20).await.unwrap();
@@ -312,7 +248,7 @@ async fn telemetry_has_a_lane_of_its_own_and_keeps_its_order() {
     assert_eq!(left.last(), Some(&(200, 200)));
     assert!(left[2].0 > 5, "the oldest are dropped: {:?}", left[2]);
     store.acknowledge(Lane::Telemetry, 200).await.unwrap();
-    assert_eq!(store.outbox_size().records, 1);
+    assert_eq!(store.outbox_size().records, 0);
 }
 
 /// A copy of the files in the middle of writing is what a power cut leaves.
@@ -428,12 +364,11 @@ async fn a_failed_apply_leaves_signals_and_the_rest_as_they_were() {
         .unwrap();
     let changed = store.changed(DEVICES);
     let changes = vec![put("a", "1"), put("bad", "1")];
-    let (failed, kept) = tokio::join!(
+    let (failed, ()) = tokio::join!(
         store.apply(apply(Source::Hub, 1, false, changes)),
-        store.put(vec![latest("x", "x1")]),
+        put_samples(&store, vec!["x1".to_owned()]),
     );
     assert!(matches!(failed, Err(StoreError::Sql { .. })), "{failed:?}");
-    kept.unwrap();
     assert!(!changed.has_changed().unwrap());
     assert_eq!(store.position(), None);
     assert_eq!(store.objects(ALL).await.unwrap(), []);
@@ -481,8 +416,9 @@ async fn a_database_of_the_first_release_is_read() {
         Some(("l".to_owned(), 9))
     );
     assert_eq!(store.objects(ALL).await.unwrap()[0].uid, "u");
-    let taken = store.take(Lane::Live, 3, 10, 1 << 20).await.unwrap();
-    assert_eq!(texts(&taken), [(4, "1".to_owned()), (5, "2".to_owned())]);
+    // Reports are made anew; their numbers go on behind the former ones.
+    assert_eq!(store.outbox_size().records, 0);
+    assert_eq!(store.last_sequence(Lane::Live).await.unwrap(), 4);
     assert_eq!(store.twins().await.unwrap()[0].data, [1]);
     let rows = store.rows().await.unwrap();
     let desired = Row {

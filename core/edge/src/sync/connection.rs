@@ -156,7 +156,7 @@ async fn operation(
             let records = records
                 .map(|r| UpRecord {
                     sequence: r.sequence,
-                    payload: r.payload.into(),
+                    payload: r.payload,
                 })
                 .collect();
             Ok(Some(EdgeEvent::Fetched { lane, records }))

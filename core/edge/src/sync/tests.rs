@@ -146,12 +146,9 @@ impl Rig {
         Live { state, tasks }
     }
 
-    async fn put(&self, text: &str) {
-        let record = NewRecord {
-            class: RecordClass::Confirmation,
-            payload: text.as_bytes().to_vec(),
-        };
-        self.store.put(vec![record]).await.unwrap();
+    fn put(&self, text: &str) {
+        let payload = text.as_bytes().to_vec();
+        self.store.report(text.to_owned(), payload.into());
     }
 
     fn object(&self, name: &str) {
@@ -211,7 +208,7 @@ async fn objects_come_and_records_go_over_a_link_that_breaks() {
     rig.wait("the device came", async || rig.names().await == ["boiler"])
         .await;
     assert_eq!(*sync.state.borrow(), LinkState::Connected);
-    rig.put("one").await;
+    rig.put("one");
     rig.wait("the outbox is empty", async || {
         rig.store.outbox_size().records == 0
     })
@@ -223,7 +220,7 @@ async fn objects_come_and_records_go_over_a_link_that_breaks() {
         !sync.state.borrow().is_connected()
     })
     .await;
-    rig.put("two").await;
+    rig.put("two");
     rig.object("meter");
     let hub = rig.hub("localhost", port, &rig.ca).await;
     rig.wait("the device that came meanwhile is there", async || {
@@ -269,15 +266,11 @@ async fn ten_minutes_of_samples_come_in_order_once_and_behind_what_is_live() {
             uid: "u".to_owned(),
             samples: (0..20).map(sample).collect(),
         });
-        let samples = NewRecord {
-            class: RecordClass::Telemetry,
-            payload: samples.encode().to_vec(),
-        };
-        let twin = NewRecord {
-            class: RecordClass::Latest(format!("twin/{}", second % 30)),
-            payload: Up::Node(NodeReport::default()).encode().to_vec(),
-        };
-        rig.store.put(vec![samples, twin]).await.unwrap();
+        let payloads = vec![samples.encode().to_vec()];
+        let kept = rig.store.try_put_samples(payloads).unwrap();
+        kept.await.unwrap().unwrap();
+        let twin = Up::Node(NodeReport::default()).encode();
+        rig.store.report(format!("twin/{}", second % 30), twin);
     }
     let empty = async || rig.store.outbox_size().records == 0;
     let hub = rig.hub("localhost", 0, &rig.ca).await;

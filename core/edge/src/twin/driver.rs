@@ -134,7 +134,10 @@ impl Driver {
         let twins = self.parts.store.twins().await;
         let rows = self.parts.store.rows().await;
         match (twins, rows) {
-            (Ok(twins), Ok(rows)) => self.engine.restore(twins, rows),
+            (Ok(twins), Ok(rows)) => {
+                let ended = self.parts.store.ended_well();
+                self.engine.restore(twins, rows, ended);
+            }
             (Err(error), _) | (_, Err(error)) => {
                 tracing::error!(%error, "twins of before could not be read")
             }
@@ -186,7 +189,8 @@ impl Driver {
             self.flush();
             // Who waits for the disk does not wait for the next tick.
             let now = self.now();
-            self.saver.work(&mut self.engine, now);
+            let linked = self.parts.link.borrow().is_connected();
+            self.saver.work(&mut self.engine, linked, now);
             if stop.is_asked() {
                 return;
             }

@@ -1,23 +1,21 @@
 //! Takes the engine's rows, samples and reports to the store. What the engine
 //! wants to be saved is one job at a time, and its answer goes back to the
-//! engine; samples and reports have jobs of their own. What the store cannot
-//! take now comes again: a full disk costs nothing but time.
+//! engine; samples have jobs of their own, reports wait in memory. What the store
+//! cannot take now comes again: a full disk costs nothing but time.
 
+mod reports;
 mod samples;
 
 use std::{sync::Arc, time::Duration};
 
-use longshore_link::Up;
 use longshore_process::chain;
 use longshore_twin::{Engine, Now, Save};
-use longshore_types::{DeviceSamples, report::DeviceReport};
+use longshore_types::DeviceSamples;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use self::samples::Samples;
-use crate::store::{Answer, NewRecord, RecordClass, StoreError, StoreHandle};
+use self::{reports::Reports, samples::Samples};
+use crate::store::{Answer, StoreError, StoreHandle};
 
-/// Devices of one job.
-const DEVICES: usize = 256;
 /// Pause after the store refused.
 const PAUSE_MS: u64 = 1_000;
 /// At the end the store gets so much time: a disk may never answer.
@@ -34,7 +32,7 @@ enum Job {
 pub(crate) struct Saver {
     store: StoreHandle,
     job: Option<Job>,
-    reports: Option<(Answer<()>, Vec<u32>)>,
+    reports: Reports,
     samples: Samples,
     pause_until: u64,
 }
@@ -44,7 +42,7 @@ impl Saver {
         Self {
             store,
             job: None,
-            reports: None,
+            reports: Reports::default(),
             samples: Samples::default(),
             pause_until: 0,
         }
@@ -82,12 +80,17 @@ impl Saver {
         engine.stored(answer.map_err(|error| chain(&error)), now);
     }
 
-    /// Hands out what is due.
-    pub(crate) fn work(&mut self, engine: &mut Engine, now: Now) {
+    /// Hands out what is due; reports only while somebody is there to take them.
+    pub(crate) fn work(&mut self, engine: &mut Engine, linked: bool, now: Now) {
         self.save(engine, now, false);
-        self.collect_records(engine, now);
+        if let Some(result) = self.samples.collect() {
+            self.failed(result, now);
+        }
         if now.ms >= self.pause_until {
-            self.start_records(engine, now);
+            self.samples.start(&self.store);
+        }
+        if linked {
+            self.reports.start(engine, &self.store, now);
         }
     }
 
@@ -119,16 +122,13 @@ impl Saver {
                 answer?;
                 continue;
             }
-            self.start_records(engine, now);
-            if self.reports.is_none() && self.samples.is_empty() {
-                return Ok(());
+            self.samples.start(&self.store);
+            if self.samples.is_empty() {
+                return self.store.note_end().await;
             }
             self.store.flush().await?;
-            let refused = self.pause_until;
-            self.collect_records(engine, now);
-            if self.pause_until != refused {
-                // It has said why in the log.
-                return Err(StoreError::Busy);
+            if let Some(result) = self.samples.collect() {
+                result?;
             }
         }
     }
@@ -149,44 +149,11 @@ impl Saver {
         });
     }
 
-    fn collect_records(&mut self, engine: &mut Engine, now: Now) {
-        if let Some(result) = self
-            .reports
-            .as_mut()
-            .and_then(|(answer, _)| answered(answer))
-        {
-            let ids = self.reports.take().map(|(_, ids)| ids).unwrap_or_default();
-            if self.failed(result, now) {
-                engine.report_again(&ids, now.ms + PAUSE_MS);
-            }
-        }
-        if let Some(result) = self.samples.collect() {
-            self.failed(result, now);
-        }
-    }
-
-    fn failed(&mut self, result: Result<(), StoreError>, now: Now) -> bool {
+    fn failed(&mut self, result: Result<(), StoreError>, now: Now) {
         if let Err(error) = result {
             // The store itself says so in the log, once.
             tracing::debug!(%error, "store refused; tried again");
             self.pause_until = now.ms + PAUSE_MS;
-            return true;
-        }
-        false
-    }
-
-    fn start_records(&mut self, engine: &mut Engine, now: Now) {
-        self.samples.start(&self.store);
-        if self.reports.is_none() {
-            let due = engine.due_reports(now, DEVICES);
-            let ids: Vec<u32> = due.iter().map(|(id, _)| *id).collect();
-            let records: Vec<_> = due.into_iter().map(|(_, twin)| record(twin)).collect();
-            if !records.is_empty() {
-                match self.store.try_put(records) {
-                    Ok(answer) => self.reports = Some((answer, ids)),
-                    Err(_) => engine.report_again(&ids, now.ms + PAUSE_MS),
-                }
-            }
         }
     }
 }
@@ -204,17 +171,5 @@ fn answered(answer: &mut Answer<()>) -> Option<Result<(), StoreError>> {
         Ok(result) => Some(result),
         Err(TryRecvError::Empty) => None,
         Err(TryRecvError::Closed) => Some(Err(StoreError::Closed)),
-    }
-}
-
-/// A device's report as a record of the outbox.
-fn record(report: DeviceReport) -> NewRecord {
-    let up = Up::Reported(report);
-    let class = up
-        .key()
-        .map_or(RecordClass::Confirmation, RecordClass::Latest);
-    NewRecord {
-        class,
-        payload: up.encode().to_vec(),
     }
 }

@@ -209,10 +209,6 @@ impl Due {
         ids
     }
 
-    pub(super) fn report_at(&mut self, id: u32, at: u64) {
-        self.reports.set(id, at);
-    }
-
     /// Devices whose snapshot is due, or will be when `all`; it counts as made.
     pub(super) fn take_snapshots(&mut self, now: Now, most: usize, all: bool) -> Vec<u32> {
         let until = if all { u64::MAX } else { now.ms };

@@ -197,8 +197,7 @@ impl Fleet {
                 None => {
                     let point = self.points.add(id, &property.name, rules, now);
                     if let Some(value) = saved.remove(&property.name) {
-                        let row = self.points.row_mut(point);
-                        row.restore(value.value, value.source_time_ns, value.good_ns);
+                        self.points.row_mut(point).restore(value);
                     }
                     (property.name.as_str().into(), point)
                 }

@@ -284,7 +284,7 @@ impl World {
         after.ms = self.ms;
         after.disk = self.disk.clone();
         after.objects = self.objects.clone();
-        (after.engine).restore(after.disk.twins(), after.disk.rows());
+        (after.engine).restore(after.disk.twins(), after.disk.rows(), false);
         after.reconcile();
         after.engine.forget_orphans();
         after.collect();

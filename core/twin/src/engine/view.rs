@@ -24,12 +24,27 @@ impl Engine {
     }
 
     pub(super) fn device_twin(&self, id: u32) -> Option<DeviceReport> {
-        self.report_of(id, |_| true)
+        self.report_of(id, |_| true, false)
     }
 
-    /// With those of its properties that `wanted` takes.
-    fn report_of(&self, id: u32, wanted: impl Fn(&Point) -> bool) -> Option<DeviceReport> {
+    /// With those of its properties that `wanted` takes. The hub does not get the
+    /// values of which it may have newer ones.
+    fn report_of(
+        &self,
+        id: u32,
+        wanted: impl Fn(&Point) -> bool,
+        for_hub: bool,
+    ) -> Option<DeviceReport> {
         let device = self.fleet.device(id)?;
+        let property = |point: u32| {
+            let mut property = self.property_twin(id, point)?;
+            if for_hub && self.fleet.point(point).doubtful {
+                property.value = None;
+                property.source_time_ms = None;
+                property.last_read_ms = None;
+            }
+            Some(property)
+        };
         Some(DeviceReport {
             name: device.name.clone(),
             uid: device.uid.clone(),
@@ -48,7 +63,7 @@ impl Engine {
                 .points()
                 .iter()
                 .filter(|point| wanted(self.fleet.point(**point)))
-                .filter_map(|point| self.property_twin(id, *point))
+                .filter_map(|point| property(*point))
                 .collect(),
         })
     }
@@ -98,28 +113,17 @@ impl Engine {
         }
     }
 
-    /// Reports that are due, at most `most`. They count as made; give those
-    /// that could not be kept back with [`Engine::report_again`].
+    /// Reports that are due, at most `most`. They count as made.
     pub fn due_reports(&mut self, now: Now, most: usize) -> Vec<(u32, DeviceReport)> {
         let mut reports = Vec::new();
         for id in self.due.take_reports(now, most) {
-            let report = self.report_of(id, |point| point.rules.report_to_cloud);
+            let report = self.report_of(id, |point| point.rules.report_to_cloud, true);
             let wanted = self.fleet.device(id).is_some_and(|d| d.report_state);
             if let Some(report) = report.filter(|r| wanted || !r.properties.is_empty()) {
                 reports.push((id, report));
             }
         }
         reports
-    }
-
-    /// These reports could not be kept: they are due again.
-    pub fn report_again(&mut self, ids: &[u32], not_before: u64) {
-        for id in ids {
-            // It may have gone while its report was under way.
-            if self.fleet.device_if_there(*id).is_some() {
-                self.due.report_at(*id, not_before);
-            }
-        }
     }
 
     /// Snapshots that are due, at most `most`; all that changed when `all`. One

@@ -10,7 +10,7 @@ use longshore_link::Up;
 use longshore_types::DeviceSamples;
 
 use super::answered;
-use crate::store::{Answer, NewRecord, RecordClass, StoreError, StoreHandle};
+use crate::store::{Answer, StoreError, StoreHandle};
 
 /// Bytes that may wait while the store takes nothing: about two minutes of a
 /// thousand samples a second.
@@ -88,12 +88,10 @@ impl Samples {
             bytes <= JOB_BYTES
         });
         let count = fit.take(JOB_RECORDS).count().max(1);
-        let records = self.waiting.iter().take(count).map(|record| NewRecord {
-            class: RecordClass::Telemetry,
-            payload: record.payload.clone(),
-        });
+        let records = self.waiting.iter().take(count);
+        let payloads = records.map(|record| record.payload.clone()).collect();
         // With no room in its queue, they wait for the next turn.
-        if let Ok(answer) = store.try_put(records.collect()) {
+        if let Ok(answer) = store.try_put_samples(payloads) {
             self.under_way = Some((answer, count));
         }
     }

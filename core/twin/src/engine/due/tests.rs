@@ -58,12 +58,12 @@ fn what_somebody_waits_for_does_not_wait_for_the_pause() {
 fn what_waited_longest_comes_first() {
     let mut due = linked();
     for (id, ms) in [(7, 10), (1, 30), (4, 20)] {
-        due.report_at(id, ms);
+        due.touch(id, 1, at(ms));
     }
     assert_eq!(due.take_reports(at(25), 9), [7, 4]);
-    due.report_at(7, 40);
-    assert_eq!(due.take_reports(at(50), 1), [1]);
-    assert_eq!(due.take_reports(at(50), 1), [7]);
+    due.touch(7, 1, at(26));
+    assert_eq!(due.take_reports(at(5_000), 1), [1]);
+    assert_eq!(due.take_reports(at(5_000), 1), [7]);
 }
 
 #[test]

@@ -113,7 +113,13 @@ fn an_id_is_given_out_again_when_nothing_can_be_under_way_any_more() {
 #[test]
 fn another_type_forgets_the_value_and_other_limits_do_not() {
     let (mut fleet, id, _) = with(&["a"]);
-    fleet.point_mut(0).restore(Value::Int(5), 1, 1);
+    fleet.point_mut(0).restore(SavedValue {
+        name: "a".to_owned(),
+        value: Value::Int(5),
+        source_time_ns: 1,
+        good_ns: 1,
+        doubtful: false,
+    });
     let mut limited = ints(&["a"]);
     limited[0].maximum = Some(longshore_types::effective::Bound::Int(9));
     fleet.lay_out(id, &limited, Vec::new(), false, at(1));
@@ -132,6 +138,7 @@ fn what_was_saved_is_the_value_of_a_new_point_only() {
         value: Value::Int(7),
         source_time_ns: 3,
         good_ns: 2,
+        doubtful: false,
     };
     let values = vec![saved("a"), saved("b"), saved("c")];
     fleet.lay_out(id, &ints(&["a", "b"]), values, false, at(1));

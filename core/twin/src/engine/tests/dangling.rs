@@ -25,8 +25,7 @@ fn what_was_on_its_way_while_a_device_went_is_no_bug() {
     world.engine.device_state(0, id, Some(true), "", now);
     world.complete(write, Status::Ok, "");
     world.complete(configure, Status::Ok, "");
-    // A report and a snapshot that could not be kept.
-    world.engine.report_again(&[id], now.ms);
+    // A snapshot that could not be kept.
     world.engine.snapshot_again(&[id], now);
     world.tick(60_000);
     assert!(world.engine.due_reports(world.now(), 9).is_empty());

@@ -254,6 +254,38 @@ fn what_a_client_measured_survives_as_a_small_row() {
 }
 
 #[test]
+fn after_a_kill_the_hub_hears_no_value_that_may_be_older_than_what_it_heard() {
+    let mut world = World::with_boiler(None);
+    let temperature = world.point("boiler", "temperature");
+    world.read(&[(temperature, ValueRef::Int(215))]);
+    world.save_all();
+    // This one is reported, and then the edge is killed.
+    world.read(&[(temperature, ValueRef::Int(330))]);
+    let reported = |world: &mut World| {
+        let now = world.now();
+        let report = world.engine.due_reports(now, 9).remove(0).1;
+        report.properties[0].value.clone()
+    };
+    let mut after = world.restarted();
+    let here = after.twin("boiler", "temperature").value;
+    assert_eq!(here, Some(Value::Float(21.5)), "the node shows what it has");
+    assert_eq!(reported(&mut after), None);
+    after.ms += 10_000;
+    let temperature = after.point("boiler", "temperature");
+    after.read(&[(temperature, ValueRef::Int(340))]);
+    assert_eq!(reported(&mut after), Some(Value::Float(34.0)));
+    // One that ended in good order has saved what it reported last.
+    after.save_all();
+    let mut again = World::new();
+    again
+        .engine
+        .restore(after.disk.twins(), after.disk.rows(), true);
+    again.objects = after.objects.clone();
+    again.reconcile();
+    assert_eq!(reported(&mut again), Some(Value::Float(34.0)));
+}
+
+#[test]
 fn a_former_device_of_the_name_leaves_nothing_to_the_next_one() {
     let mut world = World::with_boiler(None);
     world
