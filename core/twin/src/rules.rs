@@ -183,6 +183,13 @@ impl Rules {
                 });
             }
         }
+        if let ValueRef::Float(number) = raw
+            && !number.is_finite()
+            && !self.asks_whether_finite()
+        {
+            // Whatever is made of it (a truth value, a text) would look sound.
+            return Err(Fault::decode(raw, "a finite number"));
+        }
         let raw = if self.policy.bits.is_none() {
             raw
         } else {
@@ -260,26 +267,52 @@ impl Rules {
             (PropertyType::Int, Term::Int(v)) => Ok(Value::Int(v)),
             (PropertyType::Int, _) => Err(wrong("INT")),
             (PropertyType::Float | PropertyType::Double, result) => {
-                let number = result.as_f64().filter(|number| number.is_finite());
-                let number = number.ok_or_else(|| wrong("a finite number"))?;
+                let number = result.as_f64().ok_or_else(|| wrong("a finite number"))?;
                 // A reading of 32 bits makes a result of 32 bits.
                 let narrow = matches!(raw, ValueRef::Float(v) if f64::from(v as f32) == v);
-                Ok(Value::Float(if self.single && narrow {
-                    f64::from(number as f32)
+                let number = if self.single && narrow {
+                    self.rounded_to_single(number)
                 } else {
                     without_dust(number)
-                }))
+                };
+                // Rounding can make a number infinite, too.
+                if number.is_finite() {
+                    Ok(Value::Float(number))
+                } else {
+                    Err(wrong("a finite number"))
+                }
             }
             (PropertyType::Boolean, Term::Bool(v)) => Ok(Value::Bool(v)),
             (PropertyType::Boolean, result) => result
                 .as_f64()
+                .filter(|number| number.is_finite())
                 .map(|number| Value::Bool(number != 0.0))
                 .ok_or_else(|| wrong("BOOLEAN")),
+            (PropertyType::String, Term::Double(number)) if !number.is_finite() => {
+                Err(wrong("a finite number"))
+            }
             (PropertyType::String, result) => result
                 .into_value()
                 .map(|value| Value::String(value.to_string().into()))
                 .ok_or_else(|| wrong("a value")),
             (other, _) => Err(wrong(other.as_str())),
+        }
+    }
+
+    /// The user's own expression says what a value that is no number means.
+    fn asks_whether_finite(&self) -> bool {
+        let calculation = self.policy.calculation.as_ref();
+        calculation.is_some_and(|calculation| calculation.expression.asks_whether_finite())
+    }
+
+    /// To 32 bits, unless the twin can hold more and has to: a DOUBLE made of a
+    /// float32 may leave its range.
+    fn rounded_to_single(&self, number: f64) -> f64 {
+        let single = f64::from(number as f32);
+        if self.value_type == PropertyType::Float || single.is_finite() {
+            single
+        } else {
+            number
         }
     }
 
@@ -329,7 +362,7 @@ impl Rules {
             transform.apply(number)
         };
         if self.single && matches!(raw, ValueRef::Float(_)) && f64::from(narrow) == number {
-            result = f64::from(result as f32);
+            result = self.rounded_to_single(result);
         } else if !transform.is_identity() && matches!(raw, ValueRef::Int(_) | ValueRef::Uint(_)) {
             result = as_decimal(result, transform.offset());
         }

@@ -140,6 +140,13 @@ impl Expression {
         types::infer(&self.0.root, &self.0.variables, type_of)
     }
 
+    /// Whether it calls `math.isNaN` or `math.isFinite`: then it says itself
+    /// what a value that is no number means.
+    pub fn asks_whether_finite(&self) -> bool {
+        use functions::Function as F;
+        self.0.root.calls(&[F::IsNan, F::IsFinite])
+    }
+
     /// The text that it was read from.
     pub fn source(&self) -> &str {
         &self.0.source

@@ -373,6 +373,12 @@ impl World {
         }
     }
 
+    fn down(&mut self) {
+        let now = self.now();
+        self.engine.mapper_down(0, "killed by signal 9", now);
+        self.collect();
+    }
+
     fn tick(&mut self, ms: u64) {
         self.ms += ms;
         let now = self.now();

@@ -29,6 +29,10 @@ impl Engine {
         now: Now,
     ) -> Result<u64, UpdateError> {
         let id = self.known(name)?;
+        if updates.iter().any(|update| update.actual.is_some()) {
+            // A forged reading would also confirm a write that never arrived.
+            self.not_served(id, name, "readings")?;
+        }
         let changes = updates
             .iter()
             .map(|update| self.check(id, update, now))
@@ -76,14 +80,23 @@ impl Engine {
         now: Now,
     ) -> Result<(), UpdateError> {
         let id = self.known(name)?;
-        let mapper = self.fleet.device(id).and_then(|device| device.mapper);
-        if let Some(mapper) = mapper.filter(|mapper| self.links.is_up(*mapper)) {
-            let mapper = self.links.name(mapper);
-            let reason = format!("mapper `{mapper}` tells the state of device `{name}`");
-            return Err(UpdateError { code: 409, reason });
-        }
+        self.not_served(id, name, "the state")?;
         self.set_device_state(id, state, "said by a local client", now);
         Ok(())
+    }
+
+    /// Refuses `what` of a device whose mapper is up: that mapper knows, and a
+    /// client of the bus does not.
+    fn not_served(&self, id: u32, name: &DeviceName, what: &str) -> Result<(), UpdateError> {
+        let mapper = self.fleet.device(id).and_then(|device| device.mapper);
+        match mapper.filter(|mapper| self.links.is_up(*mapper)) {
+            None => Ok(()),
+            Some(mapper) => {
+                let mapper = self.links.name(mapper);
+                let reason = format!("mapper `{mapper}` tells {what} of device `{name}`");
+                Err(UpdateError { code: 409, reason })
+            }
+        }
     }
 
     pub(super) fn known(&self, name: &DeviceName) -> Result<u32, UpdateError> {

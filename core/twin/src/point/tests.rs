@@ -53,6 +53,84 @@ fn after(value_type: PropertyType, config: serde_json::Value, raw: ValueRef<'_>)
     point
 }
 
+/// Whatever the way into the twin: what is no finite number is never good.
+#[test]
+fn infinity_and_nan_are_never_good() {
+    use PropertyType as T;
+    let expression = |text: &str| json!({"rawType": "float32", "expression": text, "inverse": "x"});
+    let float32 = || json!({"rawType": "float32"});
+    let (infinite, nan) = (f64::INFINITY, f64::NAN);
+    let large = f64::from(1e20_f32);
+    // Type of the twin, configuration, raw number.
+    let cases: Vec<(T, serde_json::Value, f64)> = vec![
+        (T::Double, float32(), infinite),
+        (T::Float, json!({}), nan),
+        (T::Float, json!({"rawType": "float64"}), -infinite),
+        (T::Int, json!({}), nan),
+        (T::Int, json!({"scale": 2}), infinite),
+        (T::Boolean, json!({}), nan),
+        (T::String, json!({}), infinite),
+        (T::Bytes, json!({}), nan),
+        (T::String, json!({"enum": {"0": "Off"}}), nan),
+        (
+            T::Float,
+            json!({"rawType": "float32", "scale": 1e30}),
+            large,
+        ),
+        (T::Double, json!({"scale": 1e300}), large),
+        (T::Float, expression("x * 1e30"), large),
+        (T::Double, expression("x * 1e300"), large),
+        (T::Double, expression("x / 0.0"), 5.0),
+        (T::Double, expression("1.0 / x"), 0.0),
+        (T::Double, expression("x / x"), 0.0),
+        (T::Int, expression("x * 1e10"), large),
+        (T::Int, expression("x / x"), 0.0),
+        (T::Boolean, expression("x / x"), 0.0),
+        (T::String, expression("x / x"), 0.0),
+        // The largest double, with its last digits rounded off.
+        (T::Double, expression("x * 1.0"), f64::MAX),
+        // What is compared with NaN has an answer that means nothing.
+        (T::Boolean, expression("x > 5.0"), nan),
+        (T::String, expression("x > 5.0 ? 'hot' : 'cold'"), nan),
+        (T::Int, expression("int(x)"), large),
+    ];
+    for (of, config, raw) in cases {
+        let point = after(of, config.clone(), ValueRef::Float(raw));
+        let told = format!("{of} {config} of {raw}: {point:?}");
+        assert_eq!(point.quality, Quality::Bad, "{told}");
+        assert_eq!(point.reason, Reason::Decode, "{told}");
+        assert!(point.error.is_some(), "{told}");
+        assert_eq!(point.value, None, "{told}");
+    }
+    let texts = ["inf", "-Infinity", "NaN", "1e999"];
+    for text in texts {
+        let point = after(T::Double, json!({}), ValueRef::String(text));
+        assert_eq!(point.quality, Quality::Bad, "{text}");
+    }
+    let overflow = json!({"expression": "int(x) * 4611686018427387904", "inverse": "x"});
+    let point = after(T::Int, overflow, ValueRef::Int(4));
+    assert_eq!((point.quality, point.value), (Quality::Bad, None));
+}
+
+#[test]
+fn a_double_made_of_a_float32_may_leave_its_range() {
+    let config = json!({"rawType": "float32", "expression": "x * 1e30", "inverse": "x / 1e30"});
+    let raw = ValueRef::Float(f64::from(1e20_f32));
+    let point = after(PropertyType::Double, config, raw);
+    assert_eq!(point.quality, Quality::Good);
+    assert!(matches!(point.value, Some(Value::Float(v)) if (v / 1e50 - 1.0).abs() < 1e-6));
+}
+
+#[test]
+fn an_expression_may_say_what_no_number_means() {
+    let config = json!({"rawType": "float32", "expression": "math.isFinite(x) ? x : -1.0"});
+    let point = after(PropertyType::Double, config, ValueRef::Float(f64::NAN));
+    assert_eq!(
+        (point.quality, point.value),
+        (Quality::Good, Some(Value::Float(-1.0)))
+    );
+}
+
 #[test]
 fn raw_values_become_twin_values() {
     use PropertyType as T;

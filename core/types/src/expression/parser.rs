@@ -28,6 +28,21 @@ pub(super) enum Kind {
     Call(Function, Vec<Node>),
 }
 
+impl Node {
+    /// Whether one of these functions is called anywhere in it.
+    pub(super) fn calls(&self, functions: &[Function]) -> bool {
+        let any = |nodes: &[Self]| nodes.iter().any(|node| node.calls(functions));
+        match &self.kind {
+            Kind::Literal(_) | Kind::Variable(_) => false,
+            Kind::List(nodes) => any(nodes),
+            Kind::Not(node) | Kind::Negate(node) => node.calls(functions),
+            Kind::Binary(_, sides) | Kind::And(sides) | Kind::Or(sides) => any(&sides[..]),
+            Kind::Choose(parts) => any(&parts[..]),
+            Kind::Call(function, arguments) => functions.contains(function) || any(arguments),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operator {
     Add,

@@ -153,6 +153,20 @@ fn an_update_is_applied_as_a_whole_or_not_at_all() {
     assert_eq!(error.code, 404);
     assert!(world.twin("boiler", "setpoint").desired.is_none());
     assert_eq!(world.update("nobody", &[]).unwrap_err().code, 404);
+    // A mapper serves the device, and it alone knows what was read.
+    let both = [update("setpoint", "65"), measured("temperature", "21.5")];
+    let error = world.update("boiler", &both).unwrap_err();
+    assert_eq!(
+        (error.code, error.reason.as_str()),
+        (
+            409,
+            "mapper `modbus` tells readings of device `default/boiler`"
+        )
+    );
+    assert!(world.twin("boiler", "setpoint").desired.is_none());
+    assert_eq!(world.twin("boiler", "temperature").value, None);
+    // While it is down, a client may stand in for it.
+    world.down();
     let twin = world
         .update("boiler", &[measured("temperature", "21.5")])
         .unwrap();
@@ -161,6 +175,16 @@ fn an_update_is_applied_as_a_whole_or_not_at_all() {
         Some(Value::Float(21.5)),
         "scale is not applied to a client's value"
     );
+}
+
+#[test]
+fn a_client_cannot_forge_the_confirmation_of_a_write() {
+    let mut world = World::with_boiler(Some("60"));
+    let token = world.writes()[0].0;
+    world.complete(token, Status::Line, "no answer");
+    let error = world.update("boiler", &[measured("setpoint", "60")]);
+    assert_eq!(error.unwrap_err().code, 409);
+    assert_eq!(world.write_state().0, WriteState::Pending);
 }
 
 #[test]
