@@ -13,6 +13,7 @@ use longshore_host::{
     Refused, Stats, SubmitError,
 };
 use longshore_link::{MAX_SCHEMA_BYTES, MapperReport, SchemaReport, schema_hash};
+use longshore_process::tasks;
 use longshore_types::schema_check::Document;
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -188,8 +189,12 @@ impl Mappers {
     }
 
     /// Brings the mappers in line with the folder.
-    async fn follow_folder(&self) {
-        let look = self.look();
+    async fn follow_folder(self: &Arc<Self>) {
+        // The disk may be slow, or a share whose server is gone.
+        let mappers = self.clone();
+        let Ok(look) = tasks::blocking("mapper folder", move || mappers.look()).await else {
+            return;
+        };
         for (name, file) in look.there {
             match self.all().into_iter().find(|entry| entry.name == name) {
                 Some(entry) => self.follow(&entry, file),
@@ -233,6 +238,8 @@ impl Mappers {
 
     fn add(&self, spec: MapperConfig, found: Option<PathBuf>) {
         let name = spec.name.clone();
+        // Before it starts: nothing that it emits may find it unknown.
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         let run = Run {
             mapper: self.run(spec),
             found,
@@ -242,7 +249,6 @@ impl Mappers {
             name,
             run: RwLock::new(run),
         };
-        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         entries.push(Arc::new(entry));
         drop(entries);
         self.changed.notify_one();

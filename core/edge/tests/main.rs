@@ -3,6 +3,8 @@
 
 #[path = "main/edge.rs"]
 mod edge;
+#[path = "main/files.rs"]
+mod files;
 #[path = "main/libraries.rs"]
 mod libraries;
 #[path = "main/tasks.rs"]

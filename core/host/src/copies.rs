@@ -7,10 +7,14 @@
 //! tell.
 
 use std::{
-    fs, io,
+    fs,
+    hash::{DefaultHasher, Hasher},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+use longshore_types::files;
 
 use crate::{
     event::Refused,
@@ -29,6 +33,17 @@ pub(crate) struct Edition {
     /// Of its bytes.
     pub(crate) fingerprint: u64,
     pub(crate) descriptor: Arc<Descriptor>,
+}
+
+impl Edition {
+    /// What is loaded is there, and still what it was.
+    pub(crate) fn is_intact(&self) -> bool {
+        match self.fingerprint {
+            // It runs from its own file.
+            0 => self.file.exists(),
+            known => fingerprint(&self.file).is_ok_and(|found| found == known),
+        }
+    }
 }
 
 /// A file that was found unfit, and what people are told.
@@ -108,17 +123,32 @@ impl Copies {
                 format!("`{}` is mounted with noexec", self.folder.display()),
             ));
         }
-        let size = fs::metadata(original)?.len();
-        if fs::metadata(&file).is_ok_and(|there| there.len() == size) {
-            return Ok(file);
+        // By its content: after a power cut, or on a disk that fails, a copy may
+        // have its name and its size and other bytes.
+        match self::fingerprint(&file) {
+            Ok(there) if there == fingerprint => return Ok(file),
+            Ok(_) => {
+                tracing::warn!(file = %file.display(), "the private copy of a mapper's library is damaged; it is made anew");
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(file = %file.display(), %error, "the private copy of a mapper's library cannot be read; it is made anew");
+            }
         }
         // Whole or not at all.
         let part = file.with_extension("part");
-        fs::copy(original, &part)?;
+        let mut copy = fs::File::create(&part)?;
+        let copied = read_through(original, |bytes| copy.write_all(bytes))?;
+        if copied != fingerprint {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it changed while it was copied",
+            ));
+        }
         fs::set_permissions(&part, fs::Permissions::from_mode(0o700))?;
         // A copy of the right size and of zeros, after a power cut, would be
         // taken for a good one.
-        fs::File::open(&part)?.sync_all()?;
+        copy.sync_all()?;
         fs::rename(&part, &file)?;
         Ok(file)
     }
@@ -159,7 +189,7 @@ impl Copies {
 
     /// What was written down: the file, the good edition and the rejected one.
     pub(crate) fn recall(&self) -> Option<(PathBuf, Edition, Option<Rejected>)> {
-        let text = fs::read_to_string(self.folder.join(RECORD)).ok()?;
+        let text = files::read_text(&self.folder.join(RECORD), files::SMALL).ok()?;
         let record: serde_json::Value = serde_json::from_str(&text).ok()?;
         let number = |value: &serde_json::Value| u64::from_str_radix(value.as_str()?, 16).ok();
         let name = record["good"].as_str()?;
@@ -169,6 +199,10 @@ impl Copies {
             descriptor: Arc::new(inspect(&file).ok()?),
             file,
         };
+        // Loading a damaged one says little of why it does not work.
+        if !good.is_intact() {
+            return None;
+        }
         let of = &record["rejected"];
         let rejected = number(&of["fingerprint"]).map(|fingerprint| Rejected {
             fingerprint: Some(fingerprint),
@@ -208,7 +242,13 @@ pub(crate) fn take(
         });
     };
     let fingerprint = fingerprint(original).map_err(copy)?;
-    let file = match copies.keep(original, &descriptor.version, fingerprint) {
+    let kept = copies.keep(original, &descriptor.version, fingerprint);
+    if Identity::of(original) != before {
+        return Err(TakeError::Changing {
+            path: original.to_owned(),
+        });
+    }
+    let file = match kept {
         Ok(file) => file,
         Err(error) if must => {
             tracing::warn!(file = %original.display(), %error, "no copy of the library could be kept; it runs from its own file, so do not write into that");
@@ -216,11 +256,6 @@ pub(crate) fn take(
         }
         Err(error) => return Err(copy(error)),
     };
-    if Identity::of(original) != before {
-        return Err(TakeError::Changing {
-            path: original.to_owned(),
-        });
-    }
     Ok(Edition {
         file,
         fingerprint,
@@ -231,17 +266,56 @@ pub(crate) fn take(
 /// Tells contents apart; not against anybody who means harm, since whoever
 /// writes here runs code anyway.
 fn fingerprint(path: &Path) -> io::Result<u64> {
-    use std::{
-        hash::{DefaultHasher, Hasher},
-        io::Read,
-    };
-    let mut file = fs::File::open(path)?;
+    read_through(path, |_| Ok(()))
+}
+
+/// Gives a file's bytes to `take`, and their fingerprint.
+fn read_through(path: &Path, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
+    let mut file = files::open(path, files::LIBRARY)?;
     let mut hasher = DefaultHasher::new();
     let mut buffer = vec![0; 64 << 10];
     loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hasher.finish()),
-            read => hasher.write(&buffer[..read]),
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(hasher.finish());
         }
+        hasher.write(&buffer[..read]);
+        take(&buffer[..read])?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_copy_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let original = folder.path().join("libx.so");
+        let bytes = vec![7; 100_000];
+        fs::write(&original, &bytes).unwrap();
+        let copies = Copies::new(&folder.path().join("mappers"), "x");
+        let print = fingerprint(&original).unwrap();
+        let copy = copies.keep(&original, "1.0.0", print).unwrap();
+        // The size that it should have, and zeros.
+        fs::write(&copy, vec![0; bytes.len()]).unwrap();
+        assert_eq!(copies.keep(&original, "1.0.0", print).unwrap(), copy);
+        assert_eq!(fs::read(&copy).unwrap(), bytes);
+        // A sound one is left alone.
+        let before = Identity::of(&copy);
+        copies.keep(&original, "1.0.0", print).unwrap();
+        assert_eq!(Identity::of(&copy), before);
+    }
+
+    #[test]
+    fn what_changes_while_it_is_copied_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let original = folder.path().join("libx.so");
+        fs::write(&original, "one").unwrap();
+        let print = fingerprint(&original).unwrap();
+        fs::write(&original, "two").unwrap();
+        let copies = Copies::new(&folder.path().join("mappers"), "x");
+        let error = copies.keep(&original, "1.0.0", print).unwrap_err();
+        assert_eq!(error.to_string(), "it changed while it was copied");
     }
 }

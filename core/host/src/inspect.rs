@@ -3,12 +3,12 @@
 mod elf;
 
 use std::{
-    fs::File,
     io,
     path::{Path, PathBuf},
 };
 
 use longshore_abi as abi;
+use longshore_types::files;
 
 /// The most that a mapper's schema may have.
 const MAX_SCHEMA_BYTES: usize = 1 << 20;
@@ -123,7 +123,7 @@ pub enum InspectError {
 
 /// Reads the descriptor of the mapper library at `path`.
 pub fn inspect(path: &Path) -> Result<Descriptor, InspectError> {
-    let file = File::open(path).map_err(|source| match source.kind() {
+    let file = files::open(path, files::LIBRARY).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => InspectError::NotFound {
             path: path.to_owned(),
         },

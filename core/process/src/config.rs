@@ -36,6 +36,7 @@ use std::{
     rc::Rc,
 };
 
+use longshore_types::files;
 use serde_json::Value;
 
 pub use self::section::Section;
@@ -121,7 +122,7 @@ pub fn load<T>(
     file: &Path,
     read: impl FnOnce(&mut Section) -> Option<T>,
 ) -> Result<T, ConfigError> {
-    let text = std::fs::read_to_string(file).map_err(|source| match source.kind() {
+    let text = files::read_text(file, files::SMALL).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => ConfigError::Absent(file.to_owned()),
         _ => ConfigError::Read {
             file: file.to_owned(),

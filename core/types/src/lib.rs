@@ -1,7 +1,8 @@
 //! The words that edge, hub and command line share: names, topics, typed
 //! values with quality and time, and the device API.
 //!
-//! No I/O and no runtime, so that everything else may depend on it. The API
+//! No sockets and no runtime, and of I/O only the reading of files ([`files`]), so
+//! that everything else may depend on it. The API
 //! types are KubeEdge's `devices.kubeedge.io/v1beta1`, field by field; what
 //! Longshore adds lives where that API leaves room (see [`policy`]).
 
@@ -14,6 +15,7 @@ pub mod effective;
 pub mod event;
 pub mod expression;
 pub mod fault;
+pub mod files;
 pub mod manifest;
 pub mod method;
 pub mod name;

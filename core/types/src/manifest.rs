@@ -13,7 +13,7 @@ use std::{collections::HashMap, fmt, fs, io, path::Path, sync::Arc};
 use crate::{
     device::{API_VERSION, Device, DeviceModel, GROUP},
     fault::Level,
-    schema,
+    files, schema,
 };
 use tree::Tree;
 
@@ -71,19 +71,19 @@ impl Manifests {
     pub fn load(path: &Path) -> io::Result<Self> {
         let mut loader = Loader::default();
         if path.is_dir() {
-            let mut files = fs::read_dir(path)?
+            let mut found = fs::read_dir(path)?
                 .map(|entry| Ok(entry?.path()))
                 .collect::<io::Result<Vec<_>>>()?;
-            files.retain(|file| is_manifest(file));
-            files.sort();
-            for file in files {
-                match fs::read_to_string(&file) {
+            found.retain(|file| is_manifest(file));
+            found.sort();
+            for file in found {
+                match files::read_text(&file, files::MANIFEST) {
                     Ok(text) => loader.file(&file, &text),
                     Err(error) => loader.unreadable(&file, &error),
                 }
             }
         } else {
-            loader.file(path, &fs::read_to_string(path)?);
+            loader.file(path, &files::read_text(path, files::MANIFEST)?);
         }
         Ok(loader.out)
     }

@@ -1,6 +1,6 @@
 //! Logging on: the session is made, both sides prove who they are.
 
-use longshore_sdk::RequestError;
+use longshore_sdk::{RequestError, files};
 use opcua::{
     client::transport::AsyncSecureChannel,
     core::ResponseMessage,
@@ -232,7 +232,7 @@ fn password_of(password: &Password) -> Result<String, RequestError> {
     match password {
         Password::Text(text) => Ok(text.clone()),
         Password::File(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| {
+            let text = files::read_text(path).map_err(|error| {
                 RequestError::Line(format!(
                     "failed to read the password file {}: {error}",
                     path.display()

@@ -17,6 +17,7 @@ use std::{
     sync::Arc,
 };
 
+use longshore_sdk::files;
 use opcua::{
     crypto::{CertificateStore, PrivateKey, X509, X509Data},
     sync::RwLock,
@@ -320,7 +321,7 @@ fn make(data: &X509Data, certificate: &Path, key: &Path) -> Result<(), PkiError>
 
 /// A certificate in PEM or DER, whatever the file's name.
 pub(crate) fn read_certificate(path: &Path) -> Result<X509, PkiError> {
-    let content = fs::read(path).map_err(|error| file("read", path, &error))?;
+    let content = files::read(path).map_err(|error| file("read", path, &error))?;
     let is_pem = content.starts_with(b"-----BEGIN");
     let read = if is_pem {
         X509::from_pem(&content)
@@ -336,7 +337,7 @@ pub(crate) fn read_certificate(path: &Path) -> Result<X509, PkiError> {
 
 /// A private key in PEM.
 pub(crate) fn read_key(path: &Path) -> Result<PrivateKey, PkiError> {
-    let content = fs::read(path).map_err(|error| file("read", path, &error))?;
+    let content = files::read(path).map_err(|error| file("read", path, &error))?;
     PrivateKey::from_pem(&content).map_err(|_| PkiError::File {
         what: "read",
         path: path.display().to_string(),

@@ -12,6 +12,7 @@
 
 pub mod codec;
 pub mod config;
+pub mod files;
 #[doc(hidden)]
 pub mod glue;
 pub mod keys;

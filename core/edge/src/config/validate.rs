@@ -9,7 +9,7 @@ use std::{
 
 use longshore_host::Isolation;
 use longshore_process::config::Section;
-use longshore_types::NodeName;
+use longshore_types::{NodeName, files};
 
 use super::{
     BusMode, Config, DEFAULT_BUS_LISTEN, DEFAULT_COMMIT_INTERVAL_MS, DEFAULT_METRICS_LISTEN,
@@ -232,14 +232,14 @@ fn endpoint(
 
 fn pem(section: &mut Section, key: &'static str) -> Option<Vec<u8>> {
     let file = section.path(key)?;
-    let read = std::fs::read(&file);
+    let read = files::read(&file, files::SMALL);
     read.map_err(|error| section.fault(key, unreadable(&file, &error)))
         .ok()
 }
 
 /// The first line of the password's file; the line's end does not belong to it.
 fn secret(section: &Section, file: &Path) -> Option<String> {
-    match std::fs::read_to_string(file) {
+    match files::read_text(file, files::SMALL) {
         Ok(text) => Some(text.lines().next().unwrap_or_default().to_owned()),
         Err(error) => {
             section.fault("passwordFile", unreadable(file, &error));

@@ -23,7 +23,7 @@ use crate::{
     copies::{Copies, Edition, Identity, Rejected, TakeError, take},
     event::Refused,
     inspect::{Descriptor, InspectError},
-    peer::{Peer, write_line},
+    peer::Peer,
     spec::{HostOptions, Isolation, MapperSpec},
     supervise::{Input, State},
     wire::FromMapper,
@@ -257,7 +257,7 @@ impl Driver {
             Some(edition)
                 if seen.is_some()
                     && Identity::of(&self.spec.file) == seen
-                    && edition.file.exists() =>
+                    && edition.is_intact() =>
             {
                 self.start_edition(now);
             }
@@ -276,7 +276,13 @@ impl Driver {
         self.renewal.show();
         let counters = &self.shared.counters;
         counters.retired_images(retired);
-        match Peer::spawn(&self.spec, &edition.file, &self.options, counters) {
+        match Peer::spawn(
+            &self.spec,
+            &edition.file,
+            &self.options,
+            counters,
+            &self.log,
+        ) {
             Ok(peer) => {
                 counters.started(peer.process_id());
                 self.peer = Some(peer);
@@ -406,7 +412,13 @@ impl Driver {
         let retired = self.renewal.loads(&edition);
         let counters = &self.shared.counters;
         counters.retired_images(retired);
-        match Peer::spawn(&self.spec, &edition.file, &self.options, counters) {
+        match Peer::spawn(
+            &self.spec,
+            &edition.file,
+            &self.options,
+            counters,
+            &self.log,
+        ) {
             Ok(peer) => self.renewal.next = Some(peer),
             Err(error) => self.step(Input::CandidateFailed(crate::chain(&error).into()), now),
         }
@@ -418,7 +430,7 @@ impl Driver {
             FromMapper::Ready => self.step(Input::CandidateReady, now),
             FromMapper::Failed { message, .. } => self.step(failed(message), now),
             FromMapper::Exited { reason, .. } => self.step(failed(reason), now),
-            FromMapper::Log { level, message } => write_line(&self.spec.name, level, &message),
+            FromMapper::Log { level, message } => self.log.line(level, &message, now),
             // It knows no device yet, and was asked nothing.
             _ => {}
         }
