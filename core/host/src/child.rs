@@ -146,7 +146,7 @@ impl Child {
             }
             ToMapper::Ping => {
                 self.outgoing.send(&FromMapper::Pong {
-                    blocked: Some(self.outgoing.blocked()),
+                    of_child: Some(self.outgoing.counts()),
                 })?;
                 // The host asks when it has nothing else to say: a moment of rest.
                 if std::mem::take(&mut self.configured) {

@@ -20,7 +20,7 @@ use crate::{
     event::{MapperEvent, MapperState},
     inbox::{Queued, Shared},
     inspect::Descriptor,
-    peer::{Peer, write_line},
+    peer::{MapperLog, Peer},
     spec::{HostOptions, MapperSpec},
     supervise::{Effect, Input, State, Supervisor},
     watchdog::Watchdog,
@@ -64,6 +64,10 @@ pub(crate) struct Driver {
     outbox: VecDeque<MapperEvent>,
     /// The commands of the frame that the mapper has not answered.
     under_way: Vec<Queued>,
+    /// What the mapper logs.
+    log: Arc<MapperLog>,
+    /// Lines that the present child says it left out.
+    lost_in_child: u64,
     /// A frame is not answered yet; the next one waits for it.
     asked: bool,
     /// The mapper was too busy; not before this time.
@@ -79,6 +83,7 @@ impl Driver {
         now: Instant,
     ) -> Self {
         let patience = options.patience(spec.isolation);
+        let log = MapperLog::new(spec.name.clone(), shared.counters.clone(), now);
         Self {
             supervisor: Supervisor::new(patience, now, fastrand::u64(..)),
             watchdog: Watchdog::new(options.limits(), now),
@@ -93,6 +98,8 @@ impl Driver {
             suspected: None,
             outbox: VecDeque::new(),
             under_way: Vec::new(),
+            log: Arc::new(log),
+            lost_in_child: 0,
             asked: false,
             retry: None,
         }
@@ -226,6 +233,7 @@ impl Driver {
                 );
                 self.watchdog = Watchdog::new(self.options.limits(), now);
                 (self.asked, self.retry) = (false, None);
+                self.lost_in_child = 0;
                 self.under_way.clear();
                 self.renewal.up(self.supervisor.has_way_back());
                 self.shared.inbox().accepting = true;
@@ -318,14 +326,20 @@ impl Driver {
                 message,
             } => self.step(Input::Gone(message.into()), now),
             FromMapper::Answer(status) => self.answered(status, now),
-            FromMapper::Pong { blocked } => {
+            FromMapper::Pong { of_child } => {
                 self.asked = false;
                 self.watchdog.answered(now);
-                if let Some(blocked) = blocked {
-                    self.shared.counters.blocked_in_child(blocked);
+                self.log.tell_lost(now);
+                if let Some(counts) = of_child {
+                    self.shared.counters.blocked_in_child(counts.blocked);
+                    let lost = counts.lost_lines.saturating_sub(self.lost_in_child);
+                    self.lost_in_child = counts.lost_lines;
+                    if lost > 0 {
+                        self.log.lost_before(lost, now);
+                    }
                 }
             }
-            FromMapper::Log { level, message } => write_line(&self.spec.name, level, &message),
+            FromMapper::Log { level, message } => self.log.line(level, &message, now),
             FromMapper::Batch(batch) => self.take_batch(batch, now),
             FromMapper::Stopped(status) => {
                 if status != abi::STATUS_OK {
@@ -354,6 +368,7 @@ impl Driver {
         if self.is_stopping() && self.is_full() {
             return;
         }
+        self.watchdog.is_active(now);
         self.shared
             .counters
             .batch(batch.sample_count(), batch.completion_count());

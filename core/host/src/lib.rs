@@ -74,6 +74,7 @@ mod inspect;
 mod library;
 mod mapper;
 mod offer;
+mod pace;
 mod peer;
 mod spec;
 mod stats;

@@ -18,7 +18,7 @@ use crate::{
     wire::{FromMapper, ToMapper},
 };
 
-pub(crate) use self::logs::write_line;
+pub(crate) use self::logs::MapperLog;
 
 /// A mapper that was spawned.
 pub(crate) enum Peer {
@@ -47,12 +47,13 @@ impl Peer {
         file: &Path,
         options: &HostOptions,
         counters: &Arc<Counters>,
+        log: &Arc<MapperLog>,
     ) -> Result<Self, SpawnError> {
         let mut peer = match spec.isolation {
             Isolation::Process => Self::Process(Box::new(process::Process::spawn(
                 spec, file, options, counters,
             )?)),
-            Isolation::InProcess => Self::Thread(thread::Thread::spawn(spec, file, counters)?),
+            Isolation::InProcess => Self::Thread(thread::Thread::spawn(spec, file, counters, log)?),
         };
         peer.send(ToMapper::Start(spec.config.to_string()));
         Ok(peer)

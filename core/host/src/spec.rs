@@ -46,6 +46,9 @@ pub struct HostOptions {
     pub stop_grace: Duration,
     /// Pause between two pings to a mapper that has nothing to do.
     pub ping_interval: Duration,
+    /// The same once nothing came of it and nothing was asked of it for as long:
+    /// nobody misses a mapper that has no device.
+    pub ping_quiet: Duration,
     /// Folder of private copies of the libraries that run, of this host alone.
     /// With it, a library whose file is replaced is taken over while it runs,
     /// and the former one comes back if the new one is no good. Without it, the
@@ -71,6 +74,7 @@ impl Default for HostOptions {
             completion_grace: Duration::from_secs(1),
             stop_grace: Duration::from_secs(1),
             ping_interval: Duration::from_millis(300),
+            ping_quiet: Duration::from_secs(5),
             copies: None,
             look_interval: Duration::from_secs(2),
             trial: Duration::from_secs(10),
@@ -86,6 +90,7 @@ impl HostOptions {
             completion_grace: self.completion_grace,
             answer: self.answer_timeout,
             ping_every: self.ping_interval,
+            ping_quiet: self.ping_quiet,
         }
     }
 

@@ -18,7 +18,7 @@ pub struct Stats {
     /// Emits that found no room: the mapper is faster than the edge. Told by
     /// the mapper every few seconds.
     pub blocked_emits: u64,
-    /// Lines that it printed and that were dropped, because there were too many.
+    /// Lines that it logged or printed and that were left out, as there were too many.
     pub lost_log_lines: u64,
     /// Times that another version of the library took over.
     pub upgrades: u64,

@@ -16,6 +16,8 @@ pub(crate) struct Limits {
     pub(crate) answer: Duration,
     /// Between two pings.
     pub(crate) ping_every: Duration,
+    /// The same once the mapper was quiet for as long.
+    pub(crate) ping_quiet: Duration,
 }
 
 /// Knows what was asked and not answered.
@@ -30,6 +32,8 @@ pub(crate) struct Watchdog {
     deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
     answer_due: Option<Instant>,
     next_ping: Instant,
+    /// When something came of it, or was asked of it.
+    active: Instant,
     /// Since when the edge does not take batches.
     held_since: Option<Instant>,
     /// All the time that it did not, so far. The clock of the deadlines is this much slow.
@@ -45,13 +49,23 @@ impl Watchdog {
             deadlines: BinaryHeap::new(),
             answer_due: None,
             next_ping,
+            active: now,
             held_since: None,
             held: Duration::ZERO,
         }
     }
 
+    /// The mapper has something to do: if it hangs now, somebody misses it.
+    pub(crate) fn is_active(&mut self, now: Instant) {
+        let clock = self.clock(now);
+        self.active = clock;
+        // It may have been left in peace until now.
+        self.next_ping = self.next_ping.min(clock + self.limits.ping_every);
+    }
+
     /// A command went to the mapper.
     pub(crate) fn sent(&mut self, token: u64, budget: Duration, now: Instant) {
+        self.is_active(now);
         let deadline = self.clock(now) + budget + self.limits.completion_grace;
         self.commands.insert(token, deadline);
         self.deadlines.push(Reverse((deadline, token)));
@@ -73,7 +87,15 @@ impl Watchdog {
     /// It was answered; so no ping is needed for a while.
     pub(crate) fn answered(&mut self, now: Instant) {
         self.answer_due = None;
-        self.next_ping = self.clock(now) + self.limits.ping_every;
+        let clock = self.clock(now);
+        // Each ping wakes two processes, which a node with nothing to do on a small
+        // battery pays for.
+        let quiet = clock.saturating_duration_since(self.active) >= self.limits.ping_quiet;
+        self.next_ping = clock
+            + match quiet {
+                true => self.limits.ping_quiet,
+                false => self.limits.ping_every,
+            };
     }
 
     pub(crate) fn ping_due(&self, now: Instant) -> bool {
@@ -150,6 +172,7 @@ mod tests {
         completion_grace: SECOND,
         answer: Duration::from_secs(2),
         ping_every: Duration::from_secs(5),
+        ping_quiet: Duration::from_secs(60),
     };
 
     #[test]
@@ -169,6 +192,21 @@ mod tests {
         assert_eq!(watchdog.deadline(), Some(now + SECOND * 4));
         watchdog.done(1);
         assert_eq!(watchdog.deadline(), Some(now + SECOND * 5));
+    }
+
+    #[test]
+    fn a_mapper_with_nothing_to_do_is_asked_less() {
+        let now = Instant::now();
+        let mut watchdog = Watchdog::new(LIMITS, now);
+        watchdog.answered(now + SECOND * 59);
+        assert_eq!(watchdog.deadline(), Some(now + SECOND * 64));
+        watchdog.answered(now + SECOND * 64);
+        assert_eq!(watchdog.deadline(), Some(now + SECOND * 124));
+        // Something came of it: from now on it is missed if it hangs.
+        watchdog.is_active(now + SECOND * 70);
+        assert_eq!(watchdog.deadline(), Some(now + SECOND * 75));
+        watchdog.answered(now + SECOND * 75);
+        assert_eq!(watchdog.deadline(), Some(now + SECOND * 80));
     }
 
     #[test]

@@ -57,8 +57,8 @@ pub(crate) enum FromMapper {
     Failed { permanent: bool, message: String },
     /// What `submit` said.
     Answer(i32),
-    /// Alive; the number of emits that found no room so far, if it is counted there.
-    Pong { blocked: Option<u64> },
+    /// Alive; what a child has counted so far.
+    Pong { of_child: Option<Counts> },
     /// A line for the log.
     Log { level: u32, message: String },
     /// What the mapper emitted.
@@ -67,6 +67,32 @@ pub(crate) enum FromMapper {
     Stopped(i32),
     /// The process or thread ended; `fault` when it was made to, for breaking the contract.
     Exited { reason: String, fault: bool },
+}
+
+/// What a child counts, since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Emits that found no room.
+    pub(crate) blocked: u64,
+    /// Lines of the log that were left out there.
+    pub(crate) lost_lines: u64,
+}
+
+impl Counts {
+    fn encode(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.blocked.to_ne_bytes());
+        bytes[8..].copy_from_slice(&self.lost_lines.to_ne_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (blocked, rest) = bytes.split_first_chunk()?;
+        Some(Self {
+            blocked: u64::from_ne_bytes(*blocked),
+            lost_lines: u64::from_ne_bytes(rest.try_into().ok()?),
+        })
+    }
 }
 
 /// The other side wrote something that is no frame.
@@ -141,7 +167,7 @@ impl FromMapper {
                 &[&[u8::from(*permanent)], message.as_bytes()].concat(),
             ),
             Self::Answer(status) => frame(ANSWER, &status.to_ne_bytes()),
-            Self::Pong { blocked } => frame(PONG, &blocked.unwrap_or_default().to_ne_bytes()),
+            Self::Pong { of_child } => frame(PONG, &of_child.unwrap_or_default().encode()),
             Self::Log { level, message } => {
                 frame(LOG, &[&level.to_ne_bytes(), message.as_bytes()].concat())
             }
@@ -166,8 +192,8 @@ impl FromMapper {
                 message: text(message),
             }),
             ANSWER => number().map(Self::Answer),
-            PONG => body.as_ref().try_into().ok().map(|blocked| Self::Pong {
-                blocked: Some(u64::from_ne_bytes(blocked)),
+            PONG => Counts::decode(&body).map(|counts| Self::Pong {
+                of_child: Some(counts),
             }),
             LOG => body.split_first_chunk().map(|(level, message)| Self::Log {
                 level: u32::from_ne_bytes(*level),

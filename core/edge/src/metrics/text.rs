@@ -231,7 +231,7 @@ fn mappers(page: &mut Page, sources: &Sources) {
         ),
         (
             "longshore_mapper_lost_log_lines_total",
-            "Lines dropped because there were too many",
+            "Lines that the mapper logged or printed and that were left out, beyond 100 a second",
             |s| s.lost_log_lines,
         ),
         (

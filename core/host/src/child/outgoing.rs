@@ -15,8 +15,9 @@ use longshore_abi as abi;
 use crate::{
     gather::{Emitted, Gatherer},
     offer::Sink,
+    pace::Pace,
     sys::{self, Ready},
-    wire::FromMapper,
+    wire::{Counts, FromMapper},
 };
 
 /// Lines of the log are dropped while more than this waits to be written.
@@ -44,6 +45,9 @@ struct Buffers {
     /// Bytes of `rest` that are written.
     written: usize,
     lost_lines: u64,
+    /// Of the lines of the log, and of those for whoever looks for a fault: what
+    /// the host would not write need not cross.
+    paces: [Option<Pace>; 2],
 }
 
 impl Outgoing {
@@ -64,9 +68,12 @@ impl Outgoing {
         })
     }
 
-    /// Number of emits that found no room.
-    pub(super) fn blocked(&self) -> u64 {
-        self.blocked.load(Ordering::Relaxed)
+    /// What was counted so far.
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            blocked: self.blocked.load(Ordering::Relaxed),
+            lost_lines: self.lock().lost_lines,
+        }
     }
 
     /// Nothing that the mapper emits from now on is taken.
@@ -231,22 +238,19 @@ impl Sink for Outgoing {
 
     fn log(&self, level: u32, message: &str) {
         let mut buffers = self.lock();
-        if self.stopped.load(Ordering::Acquire) || buffers.rest.len() > LOG_ROOM {
+        let now = Instant::now();
+        let of = usize::from(level == abi::LOG_DEBUG);
+        let pace = buffers.paces[of].get_or_insert_with(|| Pace::new(now));
+        // The host tells how many; it hears of them with its next ping.
+        if !pace.takes(now) || self.stopped.load(Ordering::Acquire) || buffers.rest.len() > LOG_ROOM
+        {
             buffers.lost_lines += 1;
             return;
         }
-        let mut line = message.to_owned();
-        let lost = std::mem::take(&mut buffers.lost_lines);
-        if lost > 0 {
-            line = format!("{line} ({lost} lines before this one were lost)");
-        }
-        buffers.rest.extend_from_slice(
-            &FromMapper::Log {
-                level,
-                message: line,
-            }
-            .encode(),
-        );
+        let message = message.to_owned();
+        buffers
+            .rest
+            .extend_from_slice(&FromMapper::Log { level, message }.encode());
         // An error here shows at the next frame of the control thread.
         if !buffers.flush(&self.socket).unwrap_or(true) {
             let _ = (&self.waker).write(&[1]);

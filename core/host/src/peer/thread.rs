@@ -15,7 +15,7 @@ use bytes::Bytes;
 use longshore_abi as abi;
 use tokio::sync::Notify;
 
-use super::{SpawnError, logs};
+use super::{MapperLog, SpawnError};
 use crate::{
     batch::Batch,
     child,
@@ -42,7 +42,7 @@ pub(crate) struct Thread {
 
 /// What the mapper emits, bounded, and what its thread answers.
 struct Queue {
-    mapper: Arc<str>,
+    log: Arc<MapperLog>,
     counters: Arc<Counters>,
     items: Mutex<Items>,
     /// Signalled when there is room again, or never will be.
@@ -69,10 +69,11 @@ impl Thread {
         spec: &MapperSpec,
         file: &Path,
         counters: &Arc<Counters>,
+        log: &Arc<MapperLog>,
     ) -> Result<Self, SpawnError> {
         let (messages, inbox) = mpsc::sync_channel(MESSAGES);
         let queue = Arc::new(Queue {
-            mapper: spec.name.clone(),
+            log: log.clone(),
             counters: counters.clone(),
             items: Mutex::default(),
             room: Condvar::new(),
@@ -136,7 +137,7 @@ fn serve(file: PathBuf, queue: Arc<Queue>, inbox: &mpsc::Receiver<ToMapper>) {
                     .as_ref()
                     .map_or(abi::STATUS_STOPPED, |instance| instance.submit(&commands)),
             ),
-            ToMapper::Ping => FromMapper::Pong { blocked: None },
+            ToMapper::Ping => FromMapper::Pong { of_child: None },
             ToMapper::Stop(budget) => {
                 let status = instance
                     .as_ref()
@@ -240,6 +241,6 @@ impl Sink for Arc<Queue> {
     }
 
     fn log(&self, level: u32, message: &str) {
-        logs::write_line(&self.mapper, level, message);
+        self.log.line(level, message, Instant::now());
     }
 }
