@@ -237,6 +237,10 @@ impl BusPort for Bus {
         self.outgoing.send(message);
     }
 
+    fn try_send(&self, message: Message) -> bool {
+        self.outgoing.try_send(message)
+    }
+
     fn retain(&self, topic: Arc<str>, payload: Bytes) -> bool {
         self.outgoing.retained(topic, payload)
     }

@@ -14,6 +14,10 @@ pub trait BusPort: Interest {
     /// Publishes, not retained. The bus drops and counts what it cannot take.
     fn send(&self, message: Message);
 
+    /// Publishes what no later message stands for. False when the bus has no room,
+    /// so that it is told again.
+    fn try_send(&self, message: Message) -> bool;
+
     /// Publishes retained, with QoS 1; an empty payload takes back what is
     /// retained. False when the bus has no room, so that the engine tries again.
     fn retain(&self, topic: Arc<str>, payload: Bytes) -> bool;
@@ -30,6 +34,9 @@ pub trait BusPort: Interest {
 
 impl BusPort for Nobody {
     fn send(&self, _message: Message) {}
+    fn try_send(&self, _message: Message) -> bool {
+        true
+    }
     fn retain(&self, _topic: Arc<str>, _payload: Bytes) -> bool {
         true
     }

@@ -14,6 +14,7 @@
 //! | [`Saving`] | what is not on the disk yet: asked for, or so and to be stored |
 //! | [`Calls`] | the calls of methods that run, and where each is |
 //! | [`Due`] | reports, snapshots, stale values and events: what is due when |
+//! | [`Members`] | who came and who went, until the bus has taken it |
 //! | [`History`] | samples for the hub, until there are enough of them for a record |
 //!
 //! The other modules are [`Engine`]'s own: each takes one kind of event to the
@@ -36,6 +37,7 @@ mod history;
 mod keeping;
 mod links;
 mod mappers;
+mod members;
 mod methods;
 mod roster;
 mod samples;
@@ -49,7 +51,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use self::{
     calls::Calls, dangling::Dangling, desires::Desires, due::Due, fleet::Fleet, history::History,
-    links::Links, saving::Saving,
+    links::Links, members::Members, saving::Saving,
 };
 use super::{
     blob::{self, SavedDevice, SavedRow},
@@ -79,6 +81,7 @@ pub struct Engine {
     calls: Calls,
     due: Due,
     history: History,
+    members: Members,
     dangling: Arc<Dangling>,
     /// Values from a former life, by device, until it comes.
     saved: HashMap<String, SavedDevice>,
@@ -104,6 +107,7 @@ impl Engine {
             calls: Calls::default(),
             due: Due::new(reports),
             history: History::new(reports),
+            members: Members::default(),
             dangling,
             saved: HashMap::new(),
             bus_was_ready: false,

@@ -67,7 +67,8 @@ pub enum Message {
     },
     /// For the KubeEdge topics of changes; only where [`Interest::wants_changes`].
     Changed(DeviceChange),
-    /// For KubeEdge's `membership/updated`, when somebody wants it.
+    /// For KubeEdge's `membership/updated`. The engine does not give it by
+    /// itself: [`crate::Engine::member_to_tell`].
     Membership(MembershipChange),
 }
 

@@ -95,9 +95,14 @@ impl Outgoing {
 
     /// What there is no room for is dropped and counted.
     pub(super) fn send(&self, message: Message) {
-        if !self.put(Publication::Told(message)) {
+        if !self.try_send(message) {
             BusCounters::add(&self.counters.dropped);
         }
+    }
+
+    /// False when there is no room: who sends it tries again.
+    pub(super) fn try_send(&self, message: Message) -> bool {
+        self.put(Publication::Told(message))
     }
 
     /// Waits for room: who asks may be made to wait, the twin engine may not.

@@ -9,9 +9,11 @@ use std::{
 use longshore_host::{Batch, MapperEvent, MapperState};
 use longshore_process::Stop;
 use longshore_twin::{
-    Engine, EngineStats, KINDS, MapperInfo, Now, Reading, Reconciliation, UpdateError,
+    Engine, EngineStats, KINDS, MapperInfo, Message, Now, Reading, Reconciliation, UpdateError,
 };
-use longshore_types::{NodeName, command::Command, report::DeviceReport};
+use longshore_types::{
+    NodeName, Topic, command::Command, report::DeviceReport, topic::NodeEvent,
+};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::MissedTickBehavior,
@@ -36,6 +38,9 @@ const EVENTS: usize = 64;
 const REQUESTS: usize = 64;
 /// Turns that the bus gets to send what waits.
 const TURNS: usize = 64;
+/// Devices that came or went of which the bus is told at once: each is a message
+/// with all of its twins.
+const MEMBERS: usize = 64;
 /// Pause between two looks whether clients can use the bus.
 const BUS_LOOK_MS: u64 = 1_000;
 /// How long after a change of the objects memory is given back: the mappers
@@ -80,6 +85,8 @@ struct Driver {
     next_bus_look: u64,
     /// When memory is to be given back.
     tidy_at: Option<u64>,
+    /// Topic of the devices that come and go.
+    membership: String,
     /// Who waits for the end of a call.
     calls: HashMap<u64, oneshot::Sender<Result<serde_json::Value, UpdateError>>>,
     /// Who waits for an update to be kept.
@@ -102,6 +109,7 @@ pub async fn run(parts: Parts, mut stop: Stop) {
         reconciled: false,
         next_bus_look: 0,
         tidy_at: None,
+        membership: Topic::node(parts.node.clone(), NodeEvent::MembershipUpdated).to_string(),
         calls: HashMap::new(),
         updates: HashMap::new(),
         parts,
@@ -279,7 +287,7 @@ impl Driver {
         }
         match event {
             MapperEvent::Up { mapper, generation } => {
-                let Some(index) = self.parts.mappers.position(&mapper) else {
+                let Some(index) = self.index(&mapper) else {
                     return;
                 };
                 tracing::debug!(%mapper, generation, "configuring the mapper's devices");
@@ -291,7 +299,7 @@ impl Driver {
                 generation,
                 batch,
             } => {
-                let Some(index) = self.parts.mappers.position(&mapper) else {
+                let Some(index) = self.index(&mapper) else {
                     return;
                 };
                 // What a former instance left in the queue means nothing any more.
@@ -305,7 +313,7 @@ impl Driver {
                 reason,
                 planned,
             } => {
-                let Some(index) = self.parts.mappers.position(&mapper) else {
+                let Some(index) = self.index(&mapper) else {
                     return;
                 };
                 if self.generations[index].is_none_or(|current| current == generation) {
@@ -318,6 +326,15 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Index of a mapper that has to be there; told if it is not.
+    fn index(&self, mapper: &str) -> Option<usize> {
+        let index = self.parts.mappers.position(mapper);
+        if index.is_none() {
+            self.engine.unknown_mapper(mapper);
+        }
+        index
     }
 
     fn batch(&mut self, mapper: usize, batch: &Batch, now: Now) {
@@ -447,9 +464,32 @@ impl Driver {
         }
     }
 
+    /// Tells the bus who came and who went, as far as it has room. The rest waits.
+    fn tell_members(&mut self) {
+        if !self.engine.has_members_to_tell() {
+            return;
+        }
+        if !self.parts.bus.wanted(&self.membership) {
+            return self.engine.forget_members();
+        }
+        for _ in 0..MEMBERS {
+            if !self.parts.bus.has_room() {
+                return;
+            }
+            let Some(change) = self.engine.member_to_tell() else {
+                return;
+            };
+            if !self.parts.bus.try_send(Message::Membership(change)) {
+                return;
+            }
+            self.engine.member_told();
+        }
+    }
+
     /// Gives bus, store and callers what is for them; what is for the mappers
     /// comes back.
     fn hand_out(&mut self) -> Vec<(usize, Command)> {
+        self.tell_members();
         self.publish();
         let outputs = self.engine.take_outputs();
         for retained in outputs.retained {

@@ -29,6 +29,18 @@ impl Dangling {
         }
     }
 
+    /// The edge speaks of a mapper that it never made known: a bug in the edge.
+    #[cold]
+    pub(super) fn unknown_mapper(&self, mapper: &str) {
+        if let Some(times) = count(&self.ours) {
+            tracing::error!(
+                mapper,
+                times,
+                "an event of a mapper that is not known: a bug, please report it"
+            );
+        }
+    }
+
     /// A mapper speaks of something that it was never given.
     #[cold]
     pub(super) fn of_mapper(&self, mapper: &str, what: &'static str, id: u64) {
@@ -74,5 +86,7 @@ mod tests {
         dangling.of_mapper("modbus", "point", 7);
         dangling.ours("device", 7);
         assert_eq!((dangling.count(), dangling.count_of_mappers()), (101, 1));
+        dangling.unknown_mapper("nobody");
+        assert_eq!((dangling.count(), dangling.count_of_mappers()), (102, 1));
     }
 }

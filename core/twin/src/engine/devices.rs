@@ -6,13 +6,14 @@ use super::{
     Engine, Now,
     configuration::configuration,
     fleet::{Gone, Setup},
+    members::Member,
     saving::Key,
     standing::{Cause, Manifest, Reach, Served},
 };
 use crate::{
     blob::SavedRow,
     desired::Event,
-    outputs::{MembershipChange, Message, RowKind},
+    outputs::{MembershipChange, RowKind},
     planned::{Planned, hash},
 };
 
@@ -53,10 +54,42 @@ impl Engine {
             } => self.withdraw(id, reason, &message, now),
         }
         self.touch(id, now);
-        if added && let Some(twin) = self.device_twin(id) {
-            let change = MembershipChange::Added(Box::new(twin));
-            self.messages.push(Message::Membership(change));
+        if added && let Some(device) = self.fleet.device(id) {
+            self.members.came(&device.name);
         }
+    }
+
+    /// The device that came or went longest ago, of whom the bus was not told.
+    /// The same again until [`Engine::member_told`].
+    pub fn member_to_tell(&mut self) -> Option<MembershipChange> {
+        while let Some(member) = self.members.first() {
+            let name = match member {
+                Member::Went(name) => return Some(MembershipChange::Removed(name)),
+                Member::Came(name) => name,
+            };
+            if let Some(twin) = self.get(&name) {
+                return Some(MembershipChange::Added(Box::new(twin)));
+            }
+            // Whoever goes is told to have gone, so this one is there.
+            self.dangling.ours("device that came", 0);
+            self.members.told();
+        }
+        None
+    }
+
+    /// The bus has taken what [`Engine::member_to_tell`] gave.
+    pub fn member_told(&mut self) {
+        self.members.told();
+    }
+
+    /// Whether the bus is to be told of somebody.
+    pub fn has_members_to_tell(&self) -> bool {
+        !self.members.is_empty()
+    }
+
+    /// Nobody listens to who comes and goes: there is nothing to tell.
+    pub fn forget_members(&mut self) {
+        self.members.forget();
     }
 
     /// A device is not served any more. Commands under way end unheard.
@@ -84,8 +117,7 @@ impl Engine {
         self.saving.forget(name.to_string());
         self.due.forget(id);
         self.history.close(id);
-        let change = MembershipChange::Removed(name.clone());
-        self.messages.push(Message::Membership(change));
+        self.members.went(name);
     }
 
     /// Every device for which `keep` says no is removed.

@@ -10,6 +10,12 @@ impl Engine {
         self.links.knows(mapper, info)
     }
 
+    /// Something came of a mapper of this name, and there is none. It is told
+    /// and counted, as what it said is lost.
+    pub fn unknown_mapper(&self, name: &str) {
+        self.dangling.unknown_mapper(name);
+    }
+
     /// There is a mapper more, or one turned out to serve another protocol.
     /// Devices that nobody served until now may be served.
     pub fn know_mapper(&mut self, mapper: usize, info: MapperInfo, now: Now) {

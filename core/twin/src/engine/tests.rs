@@ -69,13 +69,7 @@ impl Ears {
                 self.batches.lock().unwrap().push((topic.to_string(), text));
             }
             Message::Changed(change) => self.changes.lock().unwrap().push(change),
-            Message::Membership(change) => {
-                let text = match change {
-                    MembershipChange::Added(device) => format!("+{}", device.name),
-                    MembershipChange::Removed(name) => format!("-{name}"),
-                };
-                self.members.lock().unwrap().push(text);
-            }
+            Message::Membership(_) => panic!("the engine tells of members when it is asked"),
         }
     }
 }
@@ -321,6 +315,14 @@ impl World {
     fn hand_out(&mut self) {
         for message in self.engine.messages() {
             self.ears.hear(message);
+        }
+        while let Some(change) = self.engine.member_to_tell() {
+            let text = match change {
+                MembershipChange::Added(device) => format!("+{}", device.name),
+                MembershipChange::Removed(name) => format!("-{name}"),
+            };
+            self.ears.members.lock().unwrap().push(text);
+            self.engine.member_told();
         }
         let out = self.engine.take_outputs();
         for retained in out.retained {

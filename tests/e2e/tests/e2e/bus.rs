@@ -121,6 +121,50 @@ async fn a_client_of_kubeedge_reads_and_writes_twins() {
     assert_eq!(plc.holding(1, 0), 700);
 }
 
+/// More than the bus can have waiting: that a device came is said once, and
+/// nothing that comes later says it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_device_that_comes_or_goes_is_told() {
+    const DEVICES: usize = 3_000;
+    let edge = edge().manifest("empty", "").run().await;
+    let members = subscribe(edge.bus_port(), "$hw/events/node/+/membership/updated").await;
+    let named = |device: usize| format!("d{device}");
+    let mut yaml = String::new();
+    for name in (0..DEVICES).map(named) {
+        // Nobody serves them, which is no matter here.
+        let device = device(&name).speaking("smoke", json!({}));
+        let device = device.read("a", "INT", json!({}));
+        yaml.push_str(&device.yaml());
+        yaml.push_str("\n---\n");
+    }
+    edge.put_manifest("all", &yaml);
+    let told = |list: &'static str| {
+        let heard = members.heard();
+        let devices = heard.iter().flat_map(|(_, body)| {
+            let devices = body[list].as_array().cloned().unwrap_or_default();
+            devices.into_iter().map(|device| device["name"].to_string())
+        });
+        let mut names: Vec<String> = devices.collect();
+        let all = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all, "each once");
+        all
+    };
+    let told = &told;
+    let wait = |list: &'static str| {
+        eventually(list, move || async move {
+            let told = told(list);
+            (told == DEVICES)
+                .then_some(())
+                .ok_or_else(|| told.to_string())
+        })
+    };
+    wait("added_devices").await;
+    edge.remove_manifest("all");
+    wait("removed_devices").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_down_stops_nothing_else() {
     let plc = modbus().unit(1).register(30_001, 215).start().await;
