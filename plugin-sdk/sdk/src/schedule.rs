@@ -35,6 +35,7 @@ mod forming;
 mod intake;
 mod machine;
 mod outcome;
+mod recovery;
 mod router;
 mod snapshot;
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub(super) const DIAL_LAST: Duration = Duration::from_secs(30);
 /// Pauses between probes of a silent unit.
 pub(super) const PROBE_FIRST: Duration = Duration::from_secs(1);
 pub(super) const PROBE_LAST: Duration = Duration::from_secs(60);
+/// The same at the beginning for a unit that comes and goes, at most.
+pub(super) const PROBE_FLAPPING: Duration = Duration::from_secs(8);
 /// A command may bring a dial or a probe forward, but not more often than this.
 pub(super) const EAGER: Duration = Duration::from_secs(1);
 /// Commands in a row before a reading that is due gets its turn.
@@ -204,6 +206,10 @@ pub(super) struct Machine<P: Protocol> {
     pub(super) link: Link,
     pub(super) dials: u32,
     pub(super) last_dial: Option<Instant>,
+    /// When the first of the dials failed that have failed since.
+    pub(super) down_since: Option<Instant>,
+    /// When the exchange that was last began.
+    pub(super) exchanged: Instant,
     /// Why the line is down, while it is.
     pub(super) line_error: Option<String>,
     pub(super) flight: Flight<P>,
@@ -242,6 +248,8 @@ impl<P: Protocol> Machine<P> {
             link: Link::Down { until: now },
             dials: 0,
             last_dial: None,
+            down_since: None,
+            exchanged: now,
             line_error: None,
             flight: Flight::None,
             writes: VecDeque::new(),
@@ -274,7 +282,11 @@ impl<P: Protocol> Machine<P> {
             Input::Tick => {}
         }
         self.expire(now.instant, out);
-        self.next(now, out)
+        let next = self.next(now, out);
+        if matches!(next, Next::Run(_)) {
+            self.exchanged = now.instant;
+        }
+        next
     }
 
     fn next(&mut self, now: Now, out: &mut Output) -> Next<P> {

@@ -25,9 +25,10 @@ use super::{
     cycle::{Cycle, Learned, Piece, Purpose},
     emitter::Output,
     machine::{
-        Ask, DIAL_FIRST, DIAL_LAST, EAGER, Flight, Link, Machine, Outcome, PROBE_FIRST, PROBE_LAST,
-        Waiting, complete, earlier,
+        Ask, DIAL_FIRST, DIAL_LAST, EAGER, Flight, Link, Machine, Outcome, PROBE_FIRST,
+        PROBE_FLAPPING, PROBE_LAST, Waiting, complete, earlier,
     },
+    recovery::{dial_pause, probe_pause},
     unit::{Health, Now, Outage, following},
 };
 
@@ -52,6 +53,7 @@ impl<P: Protocol> Machine<P> {
         }
         self.link = Link::Up;
         self.dials = 0;
+        self.down_since = None;
         self.next_due = Some(now.instant);
         if self.line_error.take().is_some() {
             out.logs
@@ -76,7 +78,13 @@ impl<P: Protocol> Machine<P> {
             RequestError::Line(message) | RequestError::Timeout(message) => message.clone(),
             other => other.to_string(),
         };
-        let pause = self.jittered(grown(DIAL_FIRST, self.dials, DIAL_LAST));
+        let since = *self.down_since.get_or_insert(now.instant);
+        let away = now.instant.saturating_duration_since(since);
+        let cost = (self.last_dial).map_or(Duration::ZERO, |dial| {
+            now.instant.saturating_duration_since(dial)
+        });
+        let steps = (DIAL_FIRST, EAGER, DIAL_LAST);
+        let pause = self.jittered(dial_pause(away, self.dials, steps, cost));
         self.dials = self.dials.saturating_add(1);
         self.link = Link::Down {
             until: now.instant + pause,
@@ -408,17 +416,20 @@ impl<P: Protocol> Machine<P> {
         let Some(unit) = &mut self.units[index] else {
             return;
         };
-        let is_steady = match unit.health {
-            Health::Online { since } => now.instant >= since + STEADY,
-            Health::Unknown => true,
-            Health::Offline(_) => false,
+        let away = match &unit.health {
+            Health::Online { since } if now.instant < *since + STEADY => {
+                unit.pause = (unit.pause * 2).clamp(PROBE_FIRST, PROBE_FLAPPING);
+                Duration::ZERO
+            }
+            Health::Online { .. } | Health::Unknown => {
+                unit.pause = PROBE_FIRST;
+                Duration::ZERO
+            }
+            Health::Offline(outage) => now.instant.saturating_duration_since(outage.since),
         };
-        unit.pause = if is_steady {
-            PROBE_FIRST
-        } else {
-            (unit.pause * 2).clamp(PROBE_FIRST, PROBE_LAST)
-        };
-        let pause = unit.pause;
+        let floor = unit.pause.max(PROBE_FIRST);
+        let (cost, silent) = self.cost_of_probes(now.instant);
+        let pause = probe_pause(away, floor, PROBE_LAST, cost, silent);
         let probe_at = now.instant + self.jittered(pause);
         let Some(unit) = &mut self.units[index] else {
             return;
@@ -444,6 +455,7 @@ impl<P: Protocol> Machine<P> {
             reason: reason_of(error),
             message,
             since_ns: now.unix_ns,
+            since: now.instant,
             probe_at,
             probing: false,
             tried: now.instant,
@@ -554,13 +566,6 @@ impl<P: Protocol> Machine<P> {
     pub(super) fn jittered(&mut self, pause: Duration) -> Duration {
         pause.mul_f64(0.8 + 0.4 * self.random.f64())
     }
-}
-
-/// `first` doubled `times` times, at most `last`.
-fn grown(first: Duration, times: u32, last: Duration) -> Duration {
-    first
-        .saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX))
-        .min(last)
 }
 
 /// How a command ends that failed so.

@@ -99,6 +99,7 @@ pub(super) struct Outage {
     pub(super) reason: Reason,
     pub(super) message: String,
     pub(super) since_ns: i64,
+    pub(super) since: Instant,
     /// When it is tried next.
     pub(super) probe_at: Instant,
     /// A probe is under way.
@@ -115,6 +116,7 @@ impl Outage {
             reason: Reason::Line,
             message,
             since_ns: now.unix_ns,
+            since: now.instant,
             probe_at: now.instant,
             probing: false,
             tried: now.instant,
