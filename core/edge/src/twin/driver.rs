@@ -11,9 +11,7 @@ use longshore_process::Stop;
 use longshore_twin::{
     Engine, EngineStats, KINDS, MapperInfo, Message, Now, Reading, Reconciliation, UpdateError,
 };
-use longshore_types::{
-    NodeName, Topic, command::Command, report::DeviceReport, topic::NodeEvent,
-};
+use longshore_types::{NodeName, Topic, command::Command, report::DeviceReport, topic::NodeEvent};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::MissedTickBehavior,
