@@ -49,7 +49,7 @@ impl<P: Protocol> Machine<P> {
             return;
         }
         if let Err(error) = result {
-            return self.line_down(&error, now, out);
+            return self.line_down(&error, EAGER, now, out);
         }
         self.link = Link::Up;
         self.dials = 0;
@@ -73,7 +73,14 @@ impl<P: Protocol> Machine<P> {
     }
 
     /// Dialling failed: everything on the bus is offline until it succeeds.
-    pub(super) fn line_down(&mut self, error: &RequestError, now: Now, out: &mut Output) {
+    /// Pauses double up to `soon`, however short the time is that it is down.
+    pub(super) fn line_down(
+        &mut self,
+        error: &RequestError,
+        soon: Duration,
+        now: Now,
+        out: &mut Output,
+    ) {
         let error = match error {
             RequestError::Line(message) | RequestError::Timeout(message) => message.clone(),
             other => other.to_string(),
@@ -83,7 +90,7 @@ impl<P: Protocol> Machine<P> {
         let cost = (self.last_dial).map_or(Duration::ZERO, |dial| {
             now.instant.saturating_duration_since(dial)
         });
-        let steps = (DIAL_FIRST, EAGER, DIAL_LAST);
+        let steps = (DIAL_FIRST, soon, DIAL_LAST);
         let pause = self.jittered(dial_pause(away, self.dials, steps, cost));
         self.dials = self.dials.saturating_add(1);
         self.link = Link::Down {
@@ -560,11 +567,6 @@ impl<P: Protocol> Machine<P> {
         }
         let (kept, read) = (&mut out.event.samples, &mut out.read);
         kept.append_where(read, |point| self.counts(point, epoch));
-    }
-
-    /// Plus or minus a fifth, so that many buses do not dial in step.
-    pub(super) fn jittered(&mut self, pause: Duration) -> Duration {
-        pause.mul_f64(0.8 + 0.4 * self.random.f64())
     }
 }
 

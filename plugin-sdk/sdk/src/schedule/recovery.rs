@@ -51,6 +51,11 @@ pub(super) fn dial_pause(
 }
 
 impl<P: Protocol> Machine<P> {
+    /// Plus or minus a fifth, so that many buses do not dial in step.
+    pub(super) fn jittered(&mut self, pause: Duration) -> Duration {
+        pause.mul_f64(0.8 + 0.4 * self.random.f64())
+    }
+
     /// How long others on the line waited for the exchange that has just ended, and
     /// how many units are silent there. Where nobody answers, nobody waits.
     pub(super) fn cost_of_probes(&self, now: Instant) -> (Duration, u32) {

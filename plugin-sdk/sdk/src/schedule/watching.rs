@@ -9,7 +9,7 @@ use crate::{Protocol, Received, RequestError, Watched};
 
 use super::{
     emitter::Output,
-    machine::{Flight, Job, Link, Machine, Outcome, PROBE_FIRST, PROBE_LAST, earlier},
+    machine::{DIAL_LAST, Flight, Job, Link, Machine, Outcome, PROBE_FIRST, PROBE_LAST, earlier},
     outcome::{STEADY, message_of, reason_of},
     unit::{Health, Now},
 };
@@ -260,7 +260,9 @@ impl<P: Protocol> Machine<P> {
                     return self.redial(now);
                 }
                 self.dials = self.short_lived;
-                self.line_down(&error, now, out);
+                // Each of its connections stands for a moment: that is no outage
+                // whose length would tell how often to try.
+                self.line_down(&error, DIAL_LAST, now, out);
             }
             Err(_) => {}
         }

@@ -159,7 +159,8 @@ fn a_lost_unit_is_watched_again_with_growing_pauses() {
     assert_eq!(bad, [(1, Reason::Timeout), (2, Reason::Timeout)]);
     assert_eq!(bench.reasons[0], "no answer: silent");
     let count = watches(&bench, 1).len();
-    assert!((7..15).contains(&count), "{count} times");
+    // A part of the time that it is away, so that it is found soon when it is back.
+    assert!((25..90).contains(&count), "{count} times");
     assert_eq!(watches(&bench, 2).len(), 1, "the neighbour is left alone");
     bench.world.dead.clear();
     bench.run_until(Duration::from_secs(380));
