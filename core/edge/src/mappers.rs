@@ -53,6 +53,8 @@ pub struct Mappers {
     events: mpsc::Sender<MapperEvent>,
     /// A state is another one, or there is another mapper.
     changed: Notify,
+    /// The same for others: counts such changes.
+    changes: watch::Sender<u64>,
 }
 
 impl Mappers {
@@ -73,6 +75,7 @@ impl Mappers {
             },
             events,
             changed: Notify::new(),
+            changes: watch::Sender::new(0),
         };
         for spec in config.mappers() {
             mappers.add(spec.clone(), None);
@@ -81,6 +84,12 @@ impl Mappers {
             mappers.add_found(name, file);
         }
         (mappers, receiver)
+    }
+
+    /// Counts the changes of mappers and of their states, as [`Mappers::watch`]
+    /// sees them.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// The mappers that are there.
@@ -145,6 +154,7 @@ impl Mappers {
                 .iter()
                 .map(|entry| from_now_on(entry.mapper().state()))
                 .collect();
+            self.changes.send_modify(|count| *count += 1);
             reports.send_if_modified(|reports| {
                 let now = self.reports();
                 let changed = *reports != now;

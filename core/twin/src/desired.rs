@@ -235,6 +235,32 @@ impl DesiredValue {
         )
     }
 
+    /// When time brings it further; none while only something else does. `ready`
+    /// as in [`Context`].
+    pub(crate) fn due(&self, ready: bool) -> Option<u64> {
+        match self.state {
+            State::Pending { not_before: at } | State::Failed { retry_at: at } => {
+                ready.then_some(at)
+            }
+            State::Writing { deadline, .. } => Some(deadline),
+            State::Confirming {
+                token: Some(_),
+                deadline,
+                ..
+            } => Some(deadline + GRACE_MS),
+            State::Confirming {
+                token: None,
+                again_at,
+                deadline,
+            } => Some(if ready {
+                again_at.min(deadline)
+            } else {
+                deadline
+            }),
+            State::Confirmed | State::Checking | State::Refused => None,
+        }
+    }
+
     /// One step. True when what people see has changed.
     pub(crate) fn step(&mut self, event: &Event<'_>, context: &Context) -> (Action, bool) {
         let before = (self.shown(), self.message.clone());

@@ -39,6 +39,7 @@ mod links;
 mod mappers;
 mod members;
 mod methods;
+mod next;
 mod roster;
 mod samples;
 mod saving;

@@ -75,6 +75,17 @@ impl Event {
         matches!(self.phase, Phase::Waiting { .. })
     }
 
+    /// When time alone may change it, or it is told again to a bus that had no
+    /// room (at `again`).
+    pub(crate) fn due(&self, again: u64) -> Option<u64> {
+        let delay = u64::try_from(self.rule.delay.as_millis()).unwrap_or(u64::MAX);
+        match self.phase {
+            _ if self.unsent => Some(again),
+            Phase::Waiting { since } => Some(since.saturating_add(delay)),
+            Phase::Quiet | Phase::Active => None,
+        }
+    }
+
     /// Looks at the conditions. True when it became active or is over.
     pub(crate) fn step(&mut self, verdict: Verdict, now: Now) -> bool {
         let delay = u64::try_from(self.rule.delay.as_millis()).unwrap_or(u64::MAX);

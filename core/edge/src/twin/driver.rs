@@ -14,7 +14,7 @@ use longshore_twin::{
 use longshore_types::{NodeName, Topic, command::Command, report::DeviceReport, topic::NodeEvent};
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::MissedTickBehavior,
+    time::sleep_until,
 };
 
 use super::{
@@ -27,9 +27,11 @@ use crate::{
     store::{Object, Source, StoreHandle},
 };
 
-/// How often the engine looks at the time. Commands and payloads do not wait
-/// for it.
+/// So soon after something happened the engine looks at the time, and says when
+/// it has to again. Commands and payloads do not wait for it.
 const TICK: Duration = Duration::from_millis(50);
+/// Longest time between two looks.
+const REST_AT_MOST: Duration = Duration::from_secs(60);
 /// Events taken at once before others get their turn.
 const EVENTS: usize = 64;
 /// Requests taken at once before others get their turn.
@@ -71,6 +73,10 @@ struct Driver {
     engine: Engine,
     saver: Saver,
     objects: watch::Receiver<u64>,
+    /// A mapper is in another state, or there is another one.
+    mappers: watch::Receiver<u64>,
+    /// When the engine looks at the time.
+    tick_at: Instant,
     began: Instant,
     /// The generation of each mapper that is up.
     generations: Vec<Option<u64>>,
@@ -79,8 +85,10 @@ struct Driver {
     /// Reading all objects takes time where there are many; so long it rests.
     rest_until: Instant,
     reconciled: bool,
-    /// When the bus is asked again whether clients can use it.
+    /// When the bus is asked again whether clients can use it; not waited for
+    /// while there is nothing that it would have to be told again.
     next_bus_look: u64,
+    minds_bus: bool,
     /// When memory is to be given back.
     tidy_at: Option<u64>,
     /// Topic of the devices that come and go.
@@ -100,12 +108,15 @@ pub async fn run(parts: Parts, mut stop: Stop) {
         engine: Engine::new(parts.bus.clone(), infos, reports),
         saver: Saver::new(parts.store.clone()),
         objects: parts.store.changed(KINDS),
+        mappers: parts.mappers.changes(),
+        tick_at: Instant::now(),
         began: Instant::now(),
         generations: vec![None; mappers.len()],
         changed: true,
         rest_until: Instant::now(),
         reconciled: false,
         next_bus_look: 0,
+        minds_bus: true,
         tidy_at: None,
         membership: Topic::node(parts.node.clone(), NodeEvent::MembershipUpdated).to_string(),
         calls: HashMap::new(),
@@ -156,11 +167,10 @@ impl Driver {
     }
 
     async fn work(&mut self, stop: &mut Stop) {
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Without any mapper there is nothing to wait for there.
         let mut mappers = true;
         loop {
+            let mut ticks = false;
             tokio::select! {
                 event = self.parts.events.recv(), if mappers => match event {
                     Some(event) => {
@@ -183,24 +193,50 @@ impl Driver {
                     self.reconcile().await;
                 }
                 // Objects that changed during the rest are read right after it.
-                () = tokio::time::sleep_until(self.rest_until.into()), if self.changed => {
+                () = sleep_until(self.rest_until.into()), if self.changed => {
                     self.reconcile().await;
                 }
-                _ = tick.tick() => {
-                    self.tick();
-                    self.reconcile().await;
-                }
+                () = sleep_until(self.tick_at.into()) => ticks = true,
+                Ok(()) = self.mappers.changed() => ticks = true,
+                Ok(()) = self.parts.link.changed() => ticks = true,
                 () = stop.asked() => return,
+            }
+            if ticks {
+                self.tick();
+                self.reconcile().await;
             }
             self.flush();
             // Who waits for the disk does not wait for the next tick.
             let now = self.now();
             let linked = self.parts.link.borrow().is_connected();
             self.saver.work(&mut self.engine, linked, now);
+            self.sleep_until_due(ticks);
             if stop.is_asked() {
                 return;
             }
         }
+    }
+
+    /// Says when to tick next: after a tick, when the first thing is due; after
+    /// anything else in a moment, as that may have changed what is due.
+    fn sleep_until_due(&mut self, ticked: bool) {
+        let soon = Instant::now() + TICK;
+        if !ticked || self.saver.waits() {
+            self.tick_at = self.tick_at.min(soon);
+            if ticked {
+                self.tick_at = soon;
+            }
+            return;
+        }
+        let now = self.now();
+        let bus = self.minds_bus.then_some(self.next_bus_look);
+        let saver = self.saver.resumes(now.ms);
+        let times = [self.engine.next_due(now), self.tidy_at, bus, saver];
+        let first = times.into_iter().flatten().min();
+        let rest = first.map_or(REST_AT_MOST, |at| {
+            Duration::from_millis(at.saturating_sub(now.ms))
+        });
+        self.tick_at = Instant::now() + rest.clamp(TICK, REST_AT_MOST);
     }
 
     fn tick(&mut self) {
@@ -211,6 +247,7 @@ impl Driver {
         if now.ms >= self.next_bus_look {
             self.next_bus_look = now.ms + BUS_LOOK_MS;
             self.engine.set_bus_ready(self.parts.bus.ready().is_ok());
+            self.minds_bus = self.engine.has_events();
         }
         self.engine.tick(now);
         if self.tidy_at.is_some_and(|at| now.ms >= at) {

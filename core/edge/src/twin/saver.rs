@@ -59,6 +59,16 @@ impl Saver {
         (self.samples.unsaved(), self.samples.dropped())
     }
 
+    /// Whether the store has something whose answer is looked for with each tick.
+    pub(crate) fn waits(&self) -> bool {
+        !self.samples.is_empty() || matches!(self.job, Some(Job::Waits(_)))
+    }
+
+    /// When it goes on after a refusal, if it has to wait for that.
+    pub(crate) fn resumes(&self, now_ms: u64) -> Option<u64> {
+        (self.pause_until > now_ms).then_some(self.pause_until)
+    }
+
     /// Waits for what became of the engine's job; for ever while there is none.
     /// Nothing is lost if it is dropped before; [`Saver::collect`] takes it.
     pub(crate) async fn answer(&mut self) -> Result<(), StoreError> {

@@ -87,6 +87,15 @@ impl Calls {
         self.running.remove(&number)
     }
 
+    /// When the first of them runs out of time.
+    pub(super) fn next(&self) -> Option<u64> {
+        let ends = self.running.values().map(|call| match call.phase {
+            Phase::Confirming { until, .. } => call.deadline.min(until),
+            _ => call.deadline,
+        });
+        ends.min()
+    }
+
     pub(super) fn numbers(&self) -> Vec<u64> {
         self.running.keys().copied().collect()
     }

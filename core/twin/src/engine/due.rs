@@ -5,7 +5,7 @@
 //! a desired value or a call by its own: those are looked at whenever something
 //! happened, not at a time.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use super::Now;
 
@@ -24,8 +24,8 @@ const AHEAD: u8 = 5;
 /// Pause between two snapshots of a device. Its readings come again by
 /// themselves, and flash wears out: what must not be lost has a row of its own.
 const SNAPSHOT_MS: u64 = 600_000;
-/// How often the table is searched for stale values.
-const STALE_SCAN: Duration = Duration::from_millis(1_000);
+/// How often the table is searched for stale values at most.
+const STALE_SCAN_MS: u64 = 1_000;
 
 /// See the module.
 pub(super) struct Due {
@@ -38,7 +38,8 @@ pub(super) struct Due {
     reported: Vec<Option<u64>>,
     /// What each device has of [`AHEAD`], by its id.
     ahead: Vec<Ahead>,
-    stale_scan: u64,
+    /// When the table is searched for stale values; none while nothing can be.
+    stale_scan: Option<u64>,
     /// Devices with an event that time or the bus may change.
     events: BTreeSet<u32>,
 }
@@ -125,7 +126,7 @@ impl Due {
             snapshots: Timetable::default(),
             reported: Vec::new(),
             ahead: Vec::new(),
-            stale_scan: 0,
+            stale_scan: Some(0),
             events: BTreeSet::new(),
         }
     }
@@ -138,6 +139,7 @@ impl Due {
     /// A device with so many properties has news: a report and a snapshot
     /// become due.
     pub(super) fn touch(&mut self, id: u32, properties: usize, now: Now) {
+        self.stale_soon(now);
         if self.snapshots.at(id).is_none() {
             self.snapshots.set(id, now.ms + SNAPSHOT_MS);
         }
@@ -219,13 +221,28 @@ impl Due {
         self.snapshots.set(id, now.ms + SNAPSHOT_MS);
     }
 
-    /// Whether it is time to search for stale values; then the next time is set.
-    pub(super) fn stale_scan(&mut self, now: Now) -> bool {
-        let due = now.ms >= self.stale_scan;
-        if due {
-            self.stale_scan = now.ms + STALE_SCAN.as_millis() as u64;
-        }
-        due
+    /// Whether it is time to search for stale values.
+    pub(super) fn stale_scan(&self, now: Now) -> bool {
+        self.stale_scan.is_some_and(|at| now.ms >= at)
+    }
+
+    /// No value is stale before so many milliseconds have passed, if ever.
+    pub(super) fn stale_in(&mut self, ms: Option<u32>, now: Now) {
+        self.stale_scan = ms.map(|ms| now.ms + u64::from(ms).max(STALE_SCAN_MS));
+    }
+
+    /// There are other points than when the table was searched, or other rules.
+    pub(super) fn stale_soon(&mut self, now: Now) {
+        let soon = now.ms + STALE_SCAN_MS;
+        self.stale_scan = Some(self.stale_scan.map_or(soon, |at| at.min(soon)));
+    }
+
+    /// When the first report, snapshot or search is due. Reports wait for a link.
+    pub(super) fn next(&self) -> Option<u64> {
+        let first = |table: &Timetable| table.order.first().map(|(at, _)| *at);
+        let reports = first(&self.reports).filter(|_| self.linked);
+        let times = [reports, first(&self.snapshots), self.stale_scan];
+        times.into_iter().flatten().min()
     }
 
     /// Whether the device's events are looked at with each tick.

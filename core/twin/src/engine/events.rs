@@ -164,6 +164,17 @@ impl Engine {
         }
     }
 
+    /// Whether a device has events, of which the bus may have to be told again.
+    pub fn has_events(&self) -> bool {
+        let behaviors = self
+            .fleet
+            .devices()
+            .filter_map(|(_, d)| d.behavior.as_ref());
+        behaviors
+            .into_iter()
+            .any(|behavior| !behavior.events.is_empty())
+    }
+
     fn tell_all_events(&mut self) {
         for (id, device) in self.fleet.devices_mut() {
             let behavior = device.behavior.as_mut();

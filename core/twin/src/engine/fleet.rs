@@ -283,6 +283,11 @@ impl Fleet {
         self.points.stale(now_ms)
     }
 
+    /// In how many milliseconds a point may be stale at the soonest.
+    pub(super) fn next_stale(&self, now_ms: u32) -> Option<u32> {
+        self.points.next_stale(now_ms)
+    }
+
     /// A property of a device that has to be there.
     #[track_caller]
     pub(super) fn property(&self, id: u32, property: &str) -> Option<&Point> {

@@ -112,6 +112,16 @@ impl History {
         self.oldest_ms = self.waiting.values().map(|w| w.since_ms).min();
     }
 
+    /// When the first of what waits has waited long enough; at once where
+    /// something is ready.
+    pub(super) fn next(&self) -> Option<u64> {
+        if !self.ready.is_empty() {
+            return Some(0);
+        }
+        let wait = if self.linked { LINKED_MS } else { OFFLINE_MS };
+        self.oldest_ms.map(|since| since + wait)
+    }
+
     /// What waits of a device is ready; nothing more may come.
     pub(super) fn close(&mut self, id: u32) {
         if let Some(waiting) = self.waiting.remove(&id) {

@@ -343,6 +343,23 @@ impl Links {
         Some(why)
     }
 
+    /// When the first mapper that is missed takes the state of its devices.
+    pub(super) fn next_outage(&self) -> Option<u64> {
+        let absences = self.links.iter().filter_map(|link| match &link.state {
+            State::Starting(absence)
+            | State::Down { absence, .. }
+            | State::Serving {
+                trust: Trust::Doubtful(absence),
+                ..
+            } => absence.outage_at,
+            State::Serving {
+                trust: Trust::Proven,
+                ..
+            } => None,
+        });
+        absences.min()
+    }
+
     pub(super) fn is_up(&self, mapper: usize) -> bool {
         self.work(mapper).is_some()
     }
@@ -377,6 +394,17 @@ impl Links {
     /// How many devices wait.
     pub(super) fn queued(&self, mapper: usize) -> usize {
         self.work(mapper).map_or(0, |work| work.queue.len())
+    }
+
+    /// Whether a device may be configured now.
+    pub(super) fn may_configure(&self, mapper: usize) -> bool {
+        (self.work(mapper)).is_some_and(|work| work.configures < CONFIGURES_UNDER_WAY)
+    }
+
+    /// The devices that wait.
+    pub(super) fn queue_of(&self, mapper: usize) -> impl Iterator<Item = u32> {
+        let queues = self.work(mapper).into_iter();
+        queues.flat_map(|work| work.queue.iter().copied())
     }
 
     /// The device that may be configured next.

@@ -20,6 +20,7 @@ impl Engine {
     /// Devices that nobody served until now may be served.
     pub fn know_mapper(&mut self, mapper: usize, info: MapperInfo, now: Now) {
         self.fleet.set_staleness(mapper, info.pushes);
+        self.due.stale_soon(now);
         self.links.know(mapper, info, now.ms);
         for (_, device) in self.fleet.devices_mut() {
             if device.mapper.is_none() {

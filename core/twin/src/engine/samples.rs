@@ -408,6 +408,7 @@ impl Engine {
         }
         let now_ms = now.ms as u32;
         let stale = self.fleet.stale(now_ms);
+        self.due.stale_in(self.fleet.next_stale(now_ms), now);
         let mut group = NO_GROUP;
         for id in stale {
             let device = self.fleet.point(id).device;

@@ -8,6 +8,7 @@ mod groups;
 mod history;
 mod keeping;
 mod methods;
+mod next;
 mod users;
 
 use std::{

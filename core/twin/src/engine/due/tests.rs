@@ -123,11 +123,21 @@ fn at_the_end_all_snapshots_are_made() {
 }
 
 #[test]
-fn stale_values_are_searched_for_once_a_second() {
+fn stale_values_are_searched_for_when_there_may_be_some_and_once_a_second_at_most() {
     let mut due = linked();
-    let found: Vec<u64> = (0..3_000)
-        .step_by(50)
-        .filter(|ms| due.stale_scan(at(*ms)))
-        .collect();
+    let mut found = Vec::new();
+    for ms in (0..3_000).step_by(50) {
+        if due.stale_scan(at(ms)) {
+            found.push(ms);
+            due.stale_in(Some(1), at(ms));
+        }
+    }
     assert_eq!(found, [0, 1_000, 2_000]);
+    due.stale_in(Some(60_000), at(3_000));
+    assert!(!due.stale_scan(at(62_999)) && due.stale_scan(at(63_000)));
+    // Nothing that could be stale, until there is something new.
+    due.stale_in(None, at(63_000));
+    assert!(!due.stale_scan(at(u64::from(u32::MAX))) && due.next().is_none());
+    due.stale_soon(at(70_000));
+    assert_eq!(due.next(), Some(71_000));
 }

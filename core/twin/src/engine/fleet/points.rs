@@ -87,6 +87,25 @@ impl Points {
             .collect()
     }
 
+    /// In how many milliseconds a point may be stale at the soonest, whatever is
+    /// read until then; none where no point ever is. Those that were found by
+    /// [`Points::stale`] have their whole time again: they are good at their next
+    /// reading.
+    pub(super) fn next_stale(&self, now_ms: u32) -> Option<u32> {
+        let times = self.seen.iter().zip(&self.stale_after);
+        let known = times.filter(|(_, after)| **after != u32::MAX);
+        known
+            .map(|(seen, after)| {
+                let passed = now_ms.wrapping_sub(*seen);
+                // One more: it is stale when more time has passed.
+                after
+                    .checked_sub(passed)
+                    .unwrap_or(*after)
+                    .saturating_add(1)
+            })
+            .min()
+    }
+
     pub(super) fn add(&mut self, device: u32, property: &str, rules: Arc<Rules>, now: Now) -> u32 {
         // Set once it is known how its values come.
         let stale = u32::MAX;
@@ -111,6 +130,7 @@ impl Points {
         let row = &mut self.rows[id as usize];
         let rules = row.rules.clone();
         *row = Point::new(FREE, "", rules);
+        self.stale_after[id as usize] = u32::MAX;
         self.free.push_back((id, now.ms + REUSE_MS));
     }
 
