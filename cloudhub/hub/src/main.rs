@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand};
@@ -15,6 +16,9 @@ use longshore_types::NodeName;
 
 /// Where the configuration is looked for.
 const DEFAULT_CONFIG: &str = "/etc/longshore/cloudhub.yaml";
+
+/// Threads that still work at the end have so long.
+const LAST_WORK: Duration = Duration::from_secs(1);
 
 /// Brings devices from Kubernetes to their edges, and their state back.
 #[derive(Parser)]
@@ -112,7 +116,7 @@ fn serve(config: &Config) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let end = runtime.block_on(async {
         let mut signals = Signals::listen()?;
         let mut hub = tokio::select! {
             hub = RunningHub::start(config) => hub?,
@@ -124,5 +128,9 @@ fn serve(config: &Config) -> Result<(), Failure> {
         };
         hub.stop().await;
         Ok(end?)
-    })
+    });
+    // What is still at work on a thread, such as a large request, is for nobody any
+    // more: the files are closed.
+    runtime.shutdown_timeout(LAST_WORK);
+    end
 }

@@ -46,13 +46,16 @@
 
 mod cause;
 mod control;
+mod digest;
 mod identity;
 mod patch;
+mod path;
 mod registry;
 mod rest;
 mod schema;
 mod serve;
 mod server;
+mod size;
 mod time;
 
 pub use identity::{AllowMasters, Attributes, Authorizer, MASTERS, Tokens, User};

@@ -4,14 +4,18 @@
 
 mod apply;
 mod fields;
+mod json;
 mod managed;
 mod strategic;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 pub(crate) use apply::{Conflicts, apply};
+pub(crate) use json::json;
 pub(crate) use managed::{Manager, track};
 pub(crate) use strategic::strategic;
 
@@ -24,6 +28,9 @@ pub(crate) enum PatchError {
     /// The patch does not fit the object.
     #[error("{0}")]
     Unprocessable(String),
+    /// The patch costs more than one request may.
+    #[error("{0}")]
+    TooLarge(String),
 }
 
 /// JSON merge patch (RFC 7386).
@@ -36,44 +43,32 @@ pub(crate) fn merge(target: &mut Value, patch: Value) {
         *target = Value::Object(Map::new());
     }
     let Value::Object(map) = target else { return };
+    let mut gone = Gone::default();
     for (name, value) in patch {
         if value.is_null() {
-            map.shift_remove(&name);
+            gone.add(map, name);
         } else {
             merge(map.entry(name).or_insert(Value::Null), value);
         }
     }
+    gone.take(map);
 }
 
-/// JSON patch (RFC 6902), with the two liberties of the real server that
-/// clients rely on: a `test` for null passes where nothing is, and `add` at
-/// `/metadata/labels/x` needs `labels` as in the RFC.
-pub(crate) fn json(target: &mut Value, patch: Value) -> Result<(), PatchError> {
-    let malformed = |text: String| PatchError::Malformed(text);
-    let Value::Array(operations) = patch else {
-        return Err(malformed(
-            "json: cannot unmarshal object into Go value of type jsonpatch.Patch".into(),
-        ));
-    };
-    for operation in operations {
-        if operation["op"] == "test"
-            && operation["value"].is_null()
-            && operation["path"]
-                .as_str()
-                .is_some_and(|path| target.pointer(path).is_none())
-        {
-            continue;
+/// Fields that are to be removed from an object, all in one pass: each by itself
+/// would move all that stand behind it.
+#[derive(Default)]
+struct Gone(HashSet<String>);
+
+impl Gone {
+    fn add(&mut self, map: &Map<String, Value>, name: String) {
+        if map.contains_key(&name) {
+            self.0.insert(name);
         }
-        let verb = operation["op"].as_str().unwrap_or_default().to_owned();
-        let path = operation["path"].as_str().unwrap_or_default().to_owned();
-        let step: json_patch::PatchOperation = serde_json::from_value(operation)
-            .map_err(|fault| malformed(format!("error decoding patch: {fault}")))?;
-        json_patch::patch(target, &[step]).map_err(|fault| {
-            PatchError::Unprocessable(match fault.kind {
-                json_patch::PatchErrorKind::TestFailed => format!("testing value {path} failed: test failed"),
-                _ => format!("{verb} operation does not apply: doc is missing path: \"{path}\": missing value"),
-            })
-        })?;
     }
-    Ok(())
+
+    fn take(self, map: &mut Map<String, Value>) {
+        if !self.0.is_empty() {
+            map.retain(|name, _| !self.0.contains(name));
+        }
+    }
 }

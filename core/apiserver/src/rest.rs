@@ -4,9 +4,12 @@ mod body;
 pub(crate) mod convert;
 pub(crate) mod delete;
 mod discovery;
+mod edit;
+mod intake;
 mod openapi;
 mod openapi_v2;
 mod plain;
+mod pool;
 mod protobuf;
 mod read;
 mod request;
@@ -24,20 +27,29 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::{Attributes, Authorizer, User};
+use crate::path::begin;
 use crate::registry::{Class, Registry, Resource};
+use intake::{Hold, Intake};
 use longshore_objects::{Key, Log, Record, Write, WriteError};
+use longshore_process::tasks::blocking;
+use pool::Pool;
 use request::{Output, Params, ResourcePath, Target};
 use status::ApiError;
 pub(crate) use write::uid;
 
 /// The Kubernetes version whose API this is.
 const VERSION: &str = "v1.33.0+longshore";
+/// Characters of one warning, and of all of an answer, as with the real server: they
+/// are headers, of which clients take no more.
+const WARNING: usize = 256;
+const WARNINGS: usize = 4096;
 /// Queues for writers of one object; different objects rarely share one.
 const TURNS: usize = 32;
 
@@ -53,6 +65,9 @@ pub(crate) struct Api {
     /// each gets its turn.
     turns: [tokio::sync::Mutex<()>; TURNS],
     pub(crate) stopping: CancellationToken,
+    /// Where large work is done.
+    pub(crate) pool: Pool,
+    intake: Intake,
     /// Wakes the controllers.
     pub(crate) wake: Notify,
     /// Objects whose deletion waits for their dependents.
@@ -61,13 +76,16 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(store: Log, registry: Registry, authorizer: Arc<dyn Authorizer>) -> Api {
+        let stopping = CancellationToken::new();
         Api {
             store,
             registry: RwLock::new(Arc::new(registry)),
             definitions: tokio::sync::Mutex::default(),
             authorizer,
             turns: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
-            stopping: CancellationToken::new(),
+            pool: Pool::new(stopping.clone()),
+            intake: Intake::default(),
+            stopping,
             wake: Notify::new(),
             foreground: Mutex::default(),
         }
@@ -101,8 +119,15 @@ impl Api {
         let mut next = Registry::clone(&before);
         if !write.delete {
             let record = self.store.write(write).await?;
-            next.define(&record.object());
-            self.serve(Arc::new(next));
+            let defined = record.clone();
+            let next = blocking("reading a definition", move || {
+                next.define(&defined.object());
+                next
+            });
+            // A panic of it has been told; the resource is then served as before.
+            if let Ok(next) = next.await {
+                self.serve(Arc::new(next));
+            }
             return Ok(record);
         }
         // Whoever sees that the definition is gone must not find its resource.
@@ -156,15 +181,53 @@ impl Call {
     }
 
     /// One object as the answer, in the form that was asked for.
-    pub(crate) fn respond(&self, code: StatusCode, object: Value, warnings: &[String]) -> Response {
+    pub(crate) async fn answer(
+        self: &Arc<Self>,
+        code: StatusCode,
+        object: Stored,
+        warnings: &[String],
+    ) -> Response {
+        let as_it_is = self.output == Output::Object && convert::is_stored_form(&self.resource);
+        let text = match object {
+            Stored::Text(json) if as_it_is => Ok(json),
+            Stored::Text(json) => {
+                let call = Arc::clone(self);
+                let shown = self.api.pool.run(json.len(), move || {
+                    let object = serde_json::from_slice(&json).unwrap_or_default();
+                    call.shown(convert::present(&call.resource, object))
+                });
+                shown.await
+            }
+            Stored::Tree(object) => {
+                let (call, size) = (Arc::clone(self), crate::size::of(&object));
+                self.api.pool.run(size, move || call.shown(object)).await
+            }
+        };
+        match text {
+            Ok(text) => self.warned(status::json_text(code, text), warnings),
+            Err(error) => error.into_response(),
+        }
+    }
+
+    /// An object, in the form that was asked for.
+    fn shown(&self, object: Value) -> Bytes {
         let body = match self.output {
             Output::Object => object,
             Output::Partial => table::partial(&object),
             Output::Table => table::build(&self.resource, vec![object], &self.params, Value::Null),
         };
-        let mut response = status::json_response(code, &body);
+        serde_json::to_vec(&body).unwrap_or_default().into()
+    }
+
+    fn warned(&self, mut response: Response, warnings: &[String]) -> Response {
         let deprecation = self.resource.deprecation.iter();
+        let mut room = WARNINGS;
         for warning in warnings.iter().chain(deprecation) {
+            let warning = begin(warning, WARNING);
+            let Some(left) = room.checked_sub(warning.len()) else {
+                break;
+            };
+            room = left;
             let text = warning.replace('\\', "\\\\").replace('"', "\\\"");
             if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
                 response.headers_mut().append(header::WARNING, value);
@@ -172,6 +235,14 @@ impl Call {
         }
         response
     }
+}
+
+/// An object that goes into an answer.
+pub(crate) enum Stored {
+    /// As the client sees it.
+    Tree(Value),
+    /// As it is stored.
+    Text(Bytes),
 }
 
 /// What the real server tells everybody (`system:public-info-viewer`), so that
@@ -183,28 +254,34 @@ fn is_public(request: &Request<Body>) -> bool {
         && !request.headers().contains_key(http::header::AUTHORIZATION)
 }
 
-/// Answers one request.
-pub(crate) async fn handle(
+/// Answers one request of this process: as the user whom it names, or else `user`.
+pub(crate) async fn handle(api: Arc<Api>, user: User, request: Request<Body>) -> Response {
+    let named = request.extensions().get::<User>().cloned();
+    let answer = route(api, named.unwrap_or(user), request, Hold::inside());
+    answer.await.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// Answers one request from a socket; `user` is who showed that it is.
+pub(crate) async fn handle_outside(
     api: Arc<Api>,
-    fallback_user: Option<User>,
+    user: Option<User>,
     request: Request<Body>,
 ) -> Response {
-    let user = request
-        .extensions()
-        .get::<User>()
-        .cloned()
-        .or(fallback_user)
-        .or_else(|| is_public(&request).then(User::anonymous));
+    let user = user.or_else(|| is_public(&request).then(User::anonymous));
     let Some(user) = user else {
         return ApiError::unauthorized().into_response();
     };
-    match route(api, user, request).await {
-        Ok(response) => response,
-        Err(error) => error.into_response(),
-    }
+    let hold = api.intake.hold(&user.name);
+    let answer = route(api, user, request, hold);
+    answer.await.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn route(api: Arc<Api>, user: User, request: Request<Body>) -> Result<Response, ApiError> {
+async fn route(
+    api: Arc<Api>,
+    user: User,
+    request: Request<Body>,
+    mut hold: Hold,
+) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let target = Target::parse(parts.uri.path()).ok_or_else(ApiError::no_such_path)?;
     let params = Params::parse(parts.uri.query().unwrap_or_default());
@@ -238,15 +315,20 @@ async fn route(api: Arc<Api>, user: User, request: Request<Body>) -> Result<Resp
     };
     authorize(&api, &user, &attributes)?;
     if let Some(kind) = review::kind(&path) {
-        let bytes = body::read(body).await?;
-        let given = body::decode(&parts.headers, &bytes)?;
-        return match verb {
-            "create" => Ok(review::answer(&api, &user, kind, given.value)),
-            _ => Err(ApiError::method_not_allowed()),
-        };
+        if verb != "create" {
+            return Err(ApiError::method_not_allowed());
+        }
+        let bytes = body::read(body, &mut hold).await?;
+        let headers = parts.headers;
+        let decoded = api.pool.run(bytes.len(), move || {
+            let given = body::decode(&headers, &bytes)?;
+            review::read(kind, given.value)
+        });
+        let given = decoded.await??;
+        return Ok(review::answer(&api, &user, kind, given));
     }
-    let call = call(api, path, params, parts.headers)?;
-    dispatch(call, verb, body).await
+    let call = Arc::new(call(api, path, params, parts.headers)?);
+    dispatch(call, verb, body, hold).await
 }
 
 fn verb(method: &Method, path: &ResourcePath, params: &Params) -> Result<&'static str, ApiError> {
@@ -298,23 +380,29 @@ fn call(
     })
 }
 
-async fn dispatch(call: Call, verb: &str, body: Body) -> Result<Response, ApiError> {
+async fn dispatch(
+    call: Arc<Call>,
+    verb: &str,
+    body: Body,
+    mut hold: Hold,
+) -> Result<Response, ApiError> {
     let namespace_missing = call.resource.namespaced && call.namespace.is_none();
     if !call.resource.verbs().contains(&verb) {
         return Err(ApiError::method_not_allowed());
     }
+    let hold = &mut hold;
     match verb {
         "get" => read::get(&call).await,
         "list" => read::list(&call).await,
-        "watch" => watch::start(call).await,
+        "watch" => watch::start(&call).await,
         "create" if call.name.is_some() || namespace_missing => Err(ApiError::method_not_allowed()),
-        "create" => write::create(&call, &body::read(body).await?).await,
-        "update" => write::update(&call, &body::read(body).await?).await,
-        "patch" => write::patch(&call, &body::read(body).await?).await,
+        "create" => write::create(&call, body::read(body, hold).await?).await,
+        "update" => write::update(&call, body::read(body, hold).await?).await,
+        "patch" => write::patch(&call, body::read(body, hold).await?).await,
         "delete" if call.subresource.is_some() => Err(ApiError::method_not_allowed()),
-        "delete" => delete::one(&call, &body::read(body).await?).await,
+        "delete" => delete::one(&call, body::read(body, hold).await?).await,
         _ if namespace_missing => Err(ApiError::method_not_allowed()),
-        _ => delete::many(&call, &body::read(body).await?).await,
+        _ => delete::many(&call, body::read(body, hold).await?).await,
     }
 }
 

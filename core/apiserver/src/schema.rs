@@ -6,6 +6,7 @@
 //! CustomResourceDefinition or from the table of built-in types, so that what is
 //! checked is what `/openapi/v3` publishes.
 
+mod pattern;
 mod prune;
 #[cfg(test)]
 mod tests;
@@ -15,11 +16,12 @@ mod validate;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use regex_lite::Regex;
 use serde_json::Value;
 
+use crate::digest::Index;
+pub(crate) use pattern::Pattern;
 pub(crate) use prune::{apply_defaults, drop_nulls, prune};
-pub(crate) use validate::validate;
+pub(crate) use validate::{check_at, validate};
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,11 +93,11 @@ pub(crate) struct Schema {
 /// What a value must satisfy beside its type.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Checks {
-    pub(crate) one_of_values: Option<Vec<Value>>,
+    pub(crate) one_of_values: Option<Allowed>,
     pub(crate) minimum: Option<(f64, bool)>,
     pub(crate) maximum: Option<(f64, bool)>,
     pub(crate) multiple_of: Option<f64>,
-    pub(crate) pattern: Option<(String, Option<Regex>)>,
+    pub(crate) pattern: Option<(String, Option<Pattern>)>,
     pub(crate) length: (Option<u64>, Option<u64>),
     pub(crate) items: (Option<u64>, Option<u64>),
     pub(crate) properties: (Option<u64>, Option<u64>),
@@ -104,6 +106,33 @@ pub(crate) struct Checks {
     pub(crate) any_of: Vec<Schema>,
     pub(crate) one_of: Vec<Schema>,
     pub(crate) not: Option<Box<Schema>>,
+}
+
+/// Bytes of all compiled patterns of one definition.
+pub(crate) const COMPILED: usize = 8 << 20;
+
+/// The values of an `enum`, of which there may be many.
+#[derive(Clone, Debug)]
+pub(crate) struct Allowed {
+    list: Vec<Value>,
+    index: Index,
+}
+
+impl Allowed {
+    fn of(list: &[Value]) -> Allowed {
+        Allowed {
+            list: list.to_vec(),
+            index: Index::of(list),
+        }
+    }
+
+    pub(crate) fn contains(&self, value: &Value) -> bool {
+        self.index.find(value, |at| self.list.get(at)).is_some()
+    }
+
+    pub(crate) fn list(&self) -> &[Value] {
+        &self.list
+    }
 }
 
 /// Named schemas that others refer to.
@@ -202,13 +231,13 @@ impl Checks {
                 .collect()
         };
         Checks {
-            one_of_values: source["enum"].as_array().cloned(),
+            one_of_values: source["enum"].as_array().map(|list| Allowed::of(list)),
             minimum: number("minimum").map(|n| (n, flag("exclusiveMinimum"))),
             maximum: number("maximum").map(|n| (n, flag("exclusiveMaximum"))),
             multiple_of: number("multipleOf"),
             pattern: source["pattern"]
                 .as_str()
-                .map(|text| (text.to_owned(), Regex::new(text).ok())),
+                .map(|text| (text.to_owned(), Pattern::new(text).ok())),
             length: (size("minLength"), size("maxLength")),
             items: (size("minItems"), size("maxItems")),
             properties: (size("minProperties"), size("maxProperties")),

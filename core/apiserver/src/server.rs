@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::Request;
 use longshore_objects::{Expect, Key, Log, MIGRATIONS, Options, Write};
+use longshore_process::http::Limits;
 use longshore_sqlite::{Health, Schema};
 use serde_json::json;
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub window: usize,
     /// The database may not grow beyond this; writes then fail as on a full disk.
     pub max_bytes: Option<u64>,
+    /// What connections to the socket may cost.
+    pub connections: Limits,
     /// Decides who may do what.
     pub authorizer: Arc<dyn Authorizer>,
 }
@@ -45,6 +48,7 @@ impl Config {
             history: bounds.history,
             window: bounds.window,
             max_bytes: bounds.max_bytes,
+            connections: Limits::default(),
             authorizer: Arc::new(AllowMasters),
         }
     }
@@ -54,6 +58,7 @@ impl Config {
 #[derive(Clone)]
 pub struct ApiServer {
     api: Arc<Api>,
+    connections: Limits,
 }
 
 impl ApiServer {
@@ -76,7 +81,10 @@ impl ApiServer {
             registry.define(&definition.object());
         }
         let api = Arc::new(Api::new(store, registry, config.authorizer));
-        Ok(ApiServer { api })
+        Ok(ApiServer {
+            api,
+            connections: config.connections,
+        })
     }
 
     /// The server's own controllers: namespaces, definitions, garbage collection,
@@ -106,7 +114,7 @@ impl ApiServer {
         let api = self.api.clone();
         axum::Router::new().fallback(move |request: Request<Body>| {
             let (api, user) = (api.clone(), user.clone());
-            async move { rest::handle(api, Some(user), request).await }
+            async move { rest::handle(api, user, request).await }
         })
     }
 
@@ -126,7 +134,7 @@ impl ApiServer {
         tls: Arc<rustls::ServerConfig>,
         tokens: Tokens,
     ) -> std::io::Result<()> {
-        serve::serve(self.api.clone(), listener, tls, tokens).await
+        serve::serve(self.api.clone(), listener, tls, tokens, self.connections).await
     }
 
     /// Ends watches and connections, waits for the writer, closes the database.
@@ -154,7 +162,8 @@ fn seeds() -> Vec<Write> {
             "metadata": {"name": name, "uid": rest::uid(), "creationTimestamp": time::now(),
                 "labels": {"kubernetes.io/metadata.name": name}},
             "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
-        }),
+        })
+        .into(),
         delete: false,
     };
     namespaces.into_iter().map(seed).collect()

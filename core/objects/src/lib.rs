@@ -39,7 +39,7 @@
 //! let mut boilers = log.watch(Selector::kind("boilers"), log.current());
 //! let key = Key { resource: "boilers".into(), namespace: "default".into(), name: "b1".into() };
 //! let object = serde_json::json!({"metadata": {"name": "b1"}});
-//! let written = log.write(Write { key, expect: Expect::Absent, object, delete: false }).await.unwrap();
+//! let written = log.write(Write { key, expect: Expect::Absent, object: object.into(), delete: false }).await.unwrap();
 //! assert_eq!(boilers.next().await.unwrap()[0].record.revision, written.revision);
 //! log.close().await;
 //! # });
@@ -55,7 +55,7 @@ mod write;
 
 pub use error::{ReadError, WriteError};
 pub use log::{Log, MIGRATIONS, Options};
-pub use object::{Event, EventKind, Expect, Key, Record, Write};
+pub use object::{Draft, Event, EventKind, Expect, Key, Record, Write};
 pub use read::{Dangling, Page, PageRequest};
 pub use watch::{Selector, Watcher};
 

@@ -1,9 +1,9 @@
 //! Objects, what is to become of them, and what has.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Where an object lives.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +46,96 @@ pub enum Expect {
     At(u64),
 }
 
+/// The text of an object that is to be written: whole but for its revision, for which
+/// it has a place. Who makes one knows its size, and the writer has only to copy it.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    json: Vec<u8>,
+    /// Where the digits of the revision go.
+    place: usize,
+    pub(crate) uid: String,
+    /// Uids of the owners.
+    pub(crate) owners: Vec<String>,
+}
+
+impl Draft {
+    /// Writes an object down.
+    pub fn new(object: &Value) -> Draft {
+        let mut draft = Draft {
+            json: Vec::with_capacity(1024),
+            place: 0,
+            uid: String::new(),
+            owners: Vec::new(),
+        };
+        let nothing = Map::new();
+        draft.json.push(b'{');
+        for (name, value) in object.as_object().unwrap_or(&nothing) {
+            draft.name(name);
+            if name == "metadata" {
+                draft.metadata(value.as_object().unwrap_or(&nothing));
+            } else {
+                draft.value(value);
+            }
+        }
+        if draft.place == 0 {
+            draft.name("metadata");
+            draft.metadata(&nothing);
+        }
+        draft.json.push(b'}');
+        draft
+    }
+
+    /// Bytes of the text, without the revision.
+    pub fn size(&self) -> usize {
+        self.json.len()
+    }
+
+    fn name(&mut self, name: &str) {
+        if !self.json.ends_with(b"{") {
+            self.json.push(b',');
+        }
+        let _ = serde_json::to_writer(&mut self.json, name);
+        self.json.push(b':');
+    }
+
+    fn value(&mut self, value: &Value) {
+        // A tree with names as keys, into memory: nothing of it can fail.
+        let _ = serde_json::to_writer(&mut self.json, value);
+    }
+
+    fn metadata(&mut self, metadata: &Map<String, Value>) {
+        self.json.push(b'{');
+        for (name, value) in metadata {
+            if name != "resourceVersion" {
+                self.name(name);
+                self.value(value);
+            }
+        }
+        self.name("resourceVersion");
+        self.json.push(b'"');
+        self.place = self.json.len();
+        self.json.extend_from_slice(b"\"}");
+        let text = |value: &Value| Some(value.as_str()?.to_owned());
+        self.uid = metadata.get("uid").and_then(text).unwrap_or_default();
+        let owners = metadata.get("ownerReferences").and_then(Value::as_array);
+        let owners = owners.into_iter().flatten();
+        self.owners = owners.filter_map(|owner| text(&owner["uid"])).collect();
+    }
+
+    /// The text as of a revision.
+    pub(crate) fn stamped(&self, revision: u64) -> Bytes {
+        let digits = revision.to_string();
+        let (before, after) = self.json.split_at(self.place);
+        [before, digits.as_bytes(), after].concat().into()
+    }
+}
+
+impl From<Value> for Draft {
+    fn from(object: Value) -> Self {
+        Self::new(&object)
+    }
+}
+
 /// One change.
 #[derive(Debug)]
 pub struct Write {
@@ -54,7 +144,7 @@ pub struct Write {
     /// On which state it builds.
     pub expect: Expect,
     /// The object; the log stamps the revision into it.
-    pub object: Value,
+    pub object: Draft,
     /// Whether this removes the object. `object` is then its last state.
     pub delete: bool,
 }
@@ -79,7 +169,6 @@ pub struct Event {
     pub resource: Arc<str>,
     /// The object after the change; after a deletion, its last state.
     pub record: Record,
-    object: OnceLock<Value>,
     previous: Option<Bytes>,
 }
 
@@ -88,25 +177,20 @@ impl Event {
         kind: EventKind,
         resource: Arc<str>,
         record: Record,
-        object: Option<Value>,
         previous: Option<Bytes>,
     ) -> Event {
-        let cell = OnceLock::new();
-        if let Some(object) = object {
-            let _ = cell.set(object);
-        }
         Event {
             kind,
             resource,
             record,
-            object: cell,
             previous,
         }
     }
 
-    /// The object after the change; after a deletion, its last state.
-    pub fn object(&self) -> &Value {
-        self.object.get_or_init(|| self.record.object())
+    /// The object after the change; after a deletion, its last state. It is made of the
+    /// text each time: a tree takes many times the memory, and events are kept.
+    pub fn object(&self) -> Value {
+        self.record.object()
     }
 
     /// The object before a modification, if that is known.

@@ -29,7 +29,7 @@ fn create(resource: &str, name: &str) -> Write {
     Write {
         key: key(resource, name),
         expect: Expect::Absent,
-        object: json!({"metadata": {"name": name}}),
+        object: json!({"metadata": {"name": name}}).into(),
         delete: false,
     }
 }
@@ -120,7 +120,7 @@ async fn what_is_superseded_is_dropped_and_said_to_be() {
     for n in 0..20 {
         let write = Write {
             expect: Expect::At(revision),
-            object: json!({"n": n}),
+            object: json!({"n": n}).into(),
             ..create("pods", "p")
         };
         revision = log.write(write).await.unwrap().revision;
@@ -237,7 +237,8 @@ async fn garbage_is_a_query() {
     let mut ownership = log.ownership();
     let mut owned = create("pods", "p");
     owned.object = json!({"metadata": {"name": "p", "uid": "child",
-        "ownerReferences": [{"uid": "nobody"}]}});
+        "ownerReferences": [{"uid": "nobody"}]}})
+    .into();
     log.write(owned).await.unwrap();
     assert!(ownership.has_changed().unwrap());
     ownership.mark_unchanged();
@@ -249,10 +250,29 @@ async fn garbage_is_a_query() {
     assert_eq!(keys.len(), 2);
     let delete = Write {
         expect: Expect::At(1),
-        object: json!({}),
+        object: json!({}).into(),
         delete: true,
         ..create("pods", "p")
     };
     log.write(delete).await.unwrap();
     assert!(log.dangling().await.unwrap().is_empty());
+}
+
+#[test]
+fn a_draft_is_the_object_with_its_revision() {
+    for object in [
+        json!({"kind": "K", "metadata": {"name": "n", "resourceVersion": "3", "uid": "u"}, "x": "\"é"}),
+        json!({"a": {"metadata": {"resourceVersion": "1"}}}),
+        json!({"metadata": 7}),
+        json!(null),
+    ] {
+        let text = Draft::new(&object).stamped(42);
+        let written: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let mut wanted = object;
+        if !wanted["metadata"].is_object() {
+            wanted["metadata"] = json!({});
+        }
+        wanted["metadata"]["resourceVersion"] = json!("42");
+        assert_eq!(written, wanted);
+    }
 }

@@ -122,7 +122,7 @@ impl Watcher {
                 _ => EventKind::Deleted,
             };
             let resource = self.selector.kind.clone();
-            Arc::new(Event::new(kind, resource, record, None, previous))
+            Arc::new(Event::new(kind, resource, record, previous))
         });
         Ok(events.collect())
     }

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use longshore_sqlite::{Connection, OptionalExtension, SqlError, params};
-use serde_json::Value;
 
 use crate::{Event, EventKind, Expect, Key, Record, Write, WriteError};
 
@@ -32,7 +31,7 @@ pub(crate) fn apply(
     let Write {
         key,
         expect,
-        mut object,
+        object,
         delete,
     } = write;
     let where_key = params![&*key.resource, key.namespace, key.name];
@@ -51,8 +50,7 @@ pub(crate) fn apply(
         }
         _ => {}
     }
-    object["metadata"]["resourceVersion"] = Value::String(revision.to_string());
-    let json = Bytes::from(serde_json::to_vec(&object).unwrap_or_default());
+    let json = object.stamped(revision);
     let kind = match (&current, delete) {
         (_, true) => EventKind::Deleted,
         (None, false) => EventKind::Added,
@@ -66,13 +64,14 @@ pub(crate) fn apply(
         tx.prepare_cached("DELETE FROM live WHERE resource = ?1 AND namespace = ?2 AND name = ?3")?
             .execute(where_key)?;
     } else {
-        let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
         tx.prepare_cached(
             "INSERT OR REPLACE INTO live (resource, namespace, name, revision, uid) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
-        .execute(params![&*key.resource, key.namespace, key.name, revision as i64, uid])?;
+        .execute(params![&*key.resource, key.namespace, key.name, revision as i64, object.uid])?;
     }
-    let owned = own(tx, &key, &object, delete)?;
+    let owners: &[String] = if delete { &[] } else { &object.owners };
+    own(tx, &key, owners)?;
+    let owned = !owners.is_empty();
     let previous = current
         .filter(|_| kind == EventKind::Modified)
         .map(|(_, value)| Bytes::from(value));
@@ -82,33 +81,24 @@ pub(crate) fn apply(
         name: key.name,
         json,
     };
-    let event = Event::new(kind, key.resource, record, Some(object), previous);
+    let event = Event::new(kind, key.resource, record, previous);
     Ok(Ok(Done {
         event,
         ownership: delete || owned,
     }))
 }
 
-/// Mirrors the owner references of an object; true when it has some.
-fn own(tx: &Connection, key: &Key, object: &Value, delete: bool) -> Result<bool, SqlError> {
+/// Mirrors the owner references of an object.
+fn own(tx: &Connection, key: &Key, owners: &[String]) -> Result<(), SqlError> {
     tx.prepare_cached("DELETE FROM owners WHERE resource = ?1 AND namespace = ?2 AND name = ?3")?
         .execute(params![&*key.resource, key.namespace, key.name])?;
-    let references = object["metadata"]["ownerReferences"]
-        .as_array()
-        .filter(|_| !delete);
-    let Some(references) = references else {
-        return Ok(false);
-    };
-    for uid in references
-        .iter()
-        .filter_map(|reference| reference["uid"].as_str())
-    {
+    for uid in owners {
         tx.prepare_cached(
             "INSERT OR IGNORE INTO owners (resource, namespace, name, uid) VALUES (?1, ?2, ?3, ?4)",
         )?
         .execute(params![&*key.resource, key.namespace, key.name, uid])?;
     }
-    Ok(!references.is_empty())
+    Ok(())
 }
 
 /// Forgets, up to `target`, every revision that a newer one of the same object

@@ -1,9 +1,13 @@
 //! Server-side apply.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use serde_json::{Map, Value};
 
+use super::Gone;
 use super::fields::{Fields, Shape, claimed, compare, field_schema, item, shape};
-use super::managed::{Entry, Manager, ownable, read, write};
+use super::managed::{self, Manager, ownable, read, write};
 use crate::schema::{List, Schema};
 
 /// Fields that others own and that an apply would change.
@@ -81,7 +85,8 @@ pub(crate) fn apply(
             entry.fields.subtract(&lost);
         } else {
             let owner = print(entry);
-            conflicts.extend(lost.paths().into_iter().map(|path| (owner.clone(), path)));
+            let paths = lost.paths().into_iter();
+            conflicts.extend(paths.map(|path| (owner.clone(), path)));
         }
     }
     if !conflicts.is_empty() {
@@ -102,14 +107,14 @@ pub(crate) fn apply(
 
     match entries.iter_mut().find(|entry| entry.is(who, "Apply")) {
         Some(entry) if entry.fields == mine && entry.api_version == who.api_version => {}
-        Some(entry) => *entry = Entry::new(who, "Apply", mine),
-        None => entries.push(Entry::new(who, "Apply", mine)),
+        Some(entry) => *entry = managed::Entry::new(who, "Apply", mine),
+        None => entries.push(managed::Entry::new(who, "Apply", mine)),
     }
     write(&mut merged, &entries);
     Ok(merged)
 }
 
-fn print(entry: &Entry) -> String {
+fn print(entry: &managed::Entry) -> String {
     let mut text = format!("{:?}", entry.manager);
     if let Some(subresource) = &entry.subresource {
         text.push_str(&format!(" with subresource {subresource:?}"));
@@ -141,17 +146,23 @@ fn merge(live: &mut Value, config: &Value, schema: &Schema, anything: &Schema) {
             }
             let Value::Array(target) = live else { return };
             let of = schema.items.as_deref().unwrap_or(anything);
+            // The first one counts where an item is there more than once.
+            let mut places: HashMap<String, usize> = HashMap::new();
+            for (at, existing) in target.iter().enumerate() {
+                places.entry(item(existing, schema)).or_insert(at);
+            }
             for value in items {
-                let id = item(value, schema);
-                match target
-                    .iter_mut()
-                    .find(|existing| item(existing, schema) == id)
-                {
-                    Some(existing) if matches!(schema.list, List::Map(_)) => {
-                        merge(existing, value, of, anything)
+                match places.entry(item(value, schema)) {
+                    Entry::Occupied(place) if matches!(schema.list, List::Map(_)) => {
+                        if let Some(existing) = target.get_mut(*place.get()) {
+                            merge(existing, value, of, anything);
+                        }
                     }
-                    Some(_) => {}
-                    None => target.push(value.clone()),
+                    Entry::Occupied(_) => {}
+                    Entry::Vacant(place) => {
+                        place.insert(target.len());
+                        target.push(value.clone());
+                    }
                 }
             }
         }
@@ -164,6 +175,7 @@ fn remove(value: &mut Value, gone: &Fields, others: &Fields, schema: &Schema, an
     let none = Fields::default();
     match value {
         Value::Object(map) => {
+            let mut taken = Gone::default();
             for (name, inner) in &gone.children {
                 let Some(field) = name.strip_prefix("f:") else {
                     continue;
@@ -182,9 +194,10 @@ fn remove(value: &mut Value, gone: &Fields, others: &Fields, schema: &Schema, an
                 );
                 let emptied = is_empty(slot) && !was_empty;
                 if kept.is_empty() && (inner.member || emptied) {
-                    map.shift_remove(field);
+                    taken.add(map, field.to_owned());
                 }
             }
+            taken.take(map);
         }
         Value::Array(items) => {
             let of = schema.items.as_deref().unwrap_or(anything);

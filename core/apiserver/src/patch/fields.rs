@@ -8,7 +8,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use crate::cause::Texts;
+use crate::path::begin;
 use crate::schema::{List, Schema};
+
+/// Bytes of one element that are told.
+const NAME: usize = 256;
 
 /// A set of paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,36 +104,39 @@ impl Fields {
         }
     }
 
-    /// The paths as people read them: `.spec.taints[key="x"].value`.
+    /// The paths as people read them: `.spec.taints[key="x"].value`; of very many
+    /// the first ones.
     pub(super) fn paths(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        self.walk(String::new(), &mut found);
-        found
+        let mut found = Texts::default();
+        self.walk(&mut Vec::new(), &mut found);
+        found.into_list()
     }
 
-    fn walk(&self, path: String, found: &mut Vec<String>) {
+    fn walk<'a>(&'a self, path: &mut Vec<&'a str>, found: &mut Texts) {
         for (name, child) in &self.children {
-            child.walk(format!("{path}{}", element(name)), found);
+            path.push(name);
+            child.walk(path, found);
+            path.pop();
         }
         if self.member {
-            found.push(path);
+            found.push(|| path.iter().map(|name| element(name)).collect());
         }
     }
 }
 
 fn element(name: &str) -> String {
     if let Some(field) = name.strip_prefix("f:") {
-        return format!(".{field}");
+        return format!(".{}", begin(field, NAME));
     }
     if let Some(value) = name.strip_prefix("v:") {
-        return format!("[={value}]");
+        return format!("[={}]", begin(value, NAME));
     }
     let keys: Value = serde_json::from_str(name.trim_start_matches("k:")).unwrap_or_default();
     let pairs: Vec<String> = keys
         .as_object()
         .into_iter()
         .flatten()
-        .map(|(key, value)| format!("{key}={value}"))
+        .map(|(key, value)| format!("{key}={}", begin(&value.to_string(), NAME)))
         .collect();
     format!("[{}]", pairs.join(","))
 }

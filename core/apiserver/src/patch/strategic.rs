@@ -1,8 +1,15 @@
 //! Strategic merge patch: a merge patch that knows which lists are keyed.
+//!
+//! Items are found by an index and removed in one pass, so that the cost grows with
+//! the object and the patch and not with their product.
+
+use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::PatchError;
+use super::{Gone, PatchError};
+use crate::digest::Index;
+use crate::path::begin;
 use crate::schema::Schema;
 
 /// Applies `patch` to `target`; `schema` says how lists merge.
@@ -42,20 +49,26 @@ pub(crate) fn strategic(
         return Ok(());
     };
     if let Some(Value::Array(keep)) = patch.shift_remove("$retainKeys") {
-        map.retain(|name, _| keep.iter().any(|kept| kept == name));
+        let keep: HashSet<&str> = keep.iter().filter_map(Value::as_str).collect();
+        map.retain(|name, _| keep.contains(&**name));
     }
     let mut orders = Vec::new();
+    let mut gone = Gone::default();
     for (name, value) in patch {
         if let Some(list) = name.strip_prefix("$deleteFromPrimitiveList/") {
             if let (Some(Value::Array(items)), Value::Array(gone)) = (map.get_mut(list), &value) {
-                items.retain(|item| !gone.contains(item));
+                let index = Index::of(gone);
+                items.retain(|item| index.find(item, |at| gone.get(at)).is_none());
             }
         } else if let Some(list) = name.strip_prefix("$setElementOrder/") {
             orders.push((list.to_owned(), value));
+        } else if value.is_null() || is_deletion(&value) {
+            gone.add(map, name);
         } else {
             field(map, name, value, schema)?;
         }
     }
+    gone.take(map);
     for (list, order) in orders {
         let key = schema
             .and_then(|schema| schema.field(&list))
@@ -73,28 +86,15 @@ fn field(
     value: Value,
     schema: Option<&Schema>,
 ) -> Result<(), PatchError> {
-    if value.is_null() {
-        map.shift_remove(&name);
-        return Ok(());
-    }
     let of = schema
         .and_then(|schema| schema.field(&name))
         .map(|field| &**field);
     match value {
-        Value::Object(inner) => {
-            let gone = inner
-                .get("$patch")
-                .is_some_and(|directive| directive == "delete");
-            if gone {
-                map.shift_remove(&name);
-                return Ok(());
-            }
-            strategic(
-                map.entry(name).or_insert(Value::Null),
-                Value::Object(inner),
-                of,
-            )
-        }
+        Value::Object(inner) => strategic(
+            map.entry(name).or_insert(Value::Null),
+            Value::Object(inner),
+            of,
+        ),
         Value::Array(items) => {
             let key = of.and_then(|field| field.merge_key.as_deref());
             let Some(key) = key else {
@@ -127,8 +127,10 @@ fn list(
     name: &str,
 ) -> Result<(), PatchError> {
     if key.is_empty() {
+        let mut index = Index::of(&*target);
         for item in patch {
-            if !target.contains(&item) {
+            if index.find(&item, |at| target.get(at)).is_none() {
+                index.add(&item, target.len());
                 target.push(item);
             }
         }
@@ -141,26 +143,45 @@ fn list(
             .collect();
         return Ok(());
     }
+    // What is deleted leaves its place empty until the end, so that places stay.
+    let mut items: Vec<Option<Value>> = target.drain(..).map(Some).collect();
+    let mut index = Index::of(items.iter().flatten().map(|item| &item[key]));
     for item in patch {
         let id = item[key].clone();
         if id.is_null() {
-            let text = format!("map: {item} does not contain declared merge key: {key} in {name}");
+            let text = format!(
+                "map: {} does not contain declared merge key: {key} in {name}",
+                begin(&item.to_string(), 256)
+            );
             return Err(PatchError::Unprocessable(text));
         }
-        if item["$patch"] == "delete" {
-            target.retain(|existing| existing[key] != id);
+        let get = |at: usize| Some(&items.get(at)?.as_ref()?[key]);
+        if is_deletion(&item) {
+            // The same key may stand there more than once.
+            for at in index.remove(&id, get) {
+                items[at] = None;
+            }
             continue;
         }
-        match target.iter_mut().find(|existing| existing[key] == id) {
+        let found = index.find(&id, get);
+        match found.and_then(|at| items[at].as_mut()) {
             Some(existing) => strategic(existing, item, of)?,
             None => {
                 let mut fresh = Value::Null;
                 strategic(&mut fresh, item, of)?;
-                target.push(fresh);
+                index.add(&id, items.len());
+                items.push(Some(fresh));
             }
         }
     }
+    target.extend(items.into_iter().flatten());
     Ok(())
+}
+
+fn is_deletion(value: &Value) -> bool {
+    value
+        .get("$patch")
+        .is_some_and(|directive| directive == "delete")
 }
 
 /// Sorts the items that `order` names into its order; the others keep their
@@ -174,15 +195,13 @@ fn reorder(items: &mut [Value], order: &[Value], key: &str) {
         }
     };
     let places: Vec<Value> = order.iter().map(id).collect();
+    let index = Index::of(&places);
     let mut last = 0;
     let mut ranked: Vec<(usize, Value)> = items
         .iter()
         .map(|item| {
-            let wanted = id(item);
-            last = places
-                .iter()
-                .position(|place| *place == wanted)
-                .unwrap_or(last);
+            let place = index.find(&id(item), |at| places.get(at));
+            last = place.unwrap_or(last);
             (last, item.clone())
         })
         .collect();

@@ -205,3 +205,69 @@ fn an_update_takes_the_fields_it_changes() {
         "{text}"
     );
 }
+
+/// The largest patches of each kind, on the largest objects: where each item looks for
+/// its fellow through all others, or each removal moves all behind it, this takes
+/// minutes, and hours in a debug build.
+#[test]
+fn the_largest_patches_are_applied() {
+    let n = 60_000;
+    let conditions = |at: std::ops::Range<usize>| -> Vec<Value> {
+        at.map(|at| json!({"type": at.to_string(), "status": "True"}))
+            .collect()
+    };
+    let names = |at: std::ops::Range<usize>| -> Map<String, Value> {
+        at.map(|at| (format!("k{at}"), json!("v"))).collect()
+    };
+    let nulls: Map<String, Value> = names(0..n)
+        .into_iter()
+        .map(|(name, _)| (name, Value::Null))
+        .collect();
+    let live = json!({"metadata": {"name": "n", "labels": names(0..n),
+        "finalizers": (0..n).map(|at| at.to_string()).collect::<Vec<_>>()},
+        "status": {"conditions": conditions(0..n)}});
+
+    let mut merged = live.clone();
+    merge(&mut merged, json!({"metadata": {"labels": nulls.clone()}}));
+    assert_eq!(merged["metadata"]["labels"], json!({}));
+
+    let order: Vec<Value> = (0..n)
+        .rev()
+        .map(|at| json!({"type": at.to_string()}))
+        .collect();
+    let mut gone = conditions(0..n / 2);
+    for condition in &mut gone {
+        condition["$patch"] = json!("delete");
+    }
+    gone.extend(conditions(n..n + n / 2));
+    let finalizers: Vec<Value> = (0..n).map(|at| json!(at.to_string())).collect();
+    let patched = strategically(
+        live.clone(),
+        json!({"metadata": {"labels": nulls, "$deleteFromPrimitiveList/finalizers": finalizers},
+            "status": {"conditions": gone, "$setElementOrder/conditions": order}}),
+    );
+    assert_eq!(
+        patched["metadata"],
+        json!({"name": "n", "labels": {}, "finalizers": []})
+    );
+    let left = patched["status"]["conditions"].as_array().map(Vec::len);
+    assert_eq!(left, Some(n));
+    let merged = strategically(
+        live.clone(),
+        json!({"metadata": {"finalizers": finalizers}}),
+    );
+    assert_eq!(
+        merged["metadata"]["finalizers"].as_array().map(Vec::len),
+        Some(n)
+    );
+
+    let config =
+        json!({"metadata": {"labels": names(0..n)}, "status": {"conditions": conditions(0..n)}});
+    let applied = apply(&live, &config, &node(), &who("a"), true).expect("applies");
+    let none = json!({"metadata": {}});
+    let emptied = apply(&applied, &none, &node(), &who("a"), true).expect("applies");
+    assert_eq!(emptied["status"], Value::Null);
+    let stranger = json!({"metadata": {"labels": names(0..n).into_iter().map(|(name, _)| (name, json!("w"))).collect::<Map<_, _>>()}});
+    let conflicts = apply(&applied, &stranger, &node(), &who("b"), false).expect_err("conflicts");
+    assert!(conflicts.message().len() < 100_000, "words are bounded too");
+}

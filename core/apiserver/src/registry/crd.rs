@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+mod structural;
+
 use super::jsonpath::JsonPath;
 use super::{COMPONENTS, Cell, Class, Column, OBJECT_META, Resource};
-use crate::cause::Cause;
+use crate::cause::{Cause, Faults};
+use crate::path::Path;
 use crate::schema::{REF, Schema};
 use crate::time;
 
@@ -159,131 +162,87 @@ pub(super) fn priority(version: &str) -> (u8, u32, u32) {
     (0, 0, 0)
 }
 
-/// The faults of a definition that its schema does not find.
-pub(crate) fn check(definition: &Value, old: Option<&Value>) -> Vec<Cause> {
+/// Finds the faults of a definition that its schema does not find.
+pub(crate) fn check(definition: &Value, old: Option<&Value>, faults: &mut Faults) {
     let spec = &definition["spec"];
-    let mut faults = Vec::new();
     let name = text(&definition["metadata"]["name"]);
     let (group, plural) = (text(&spec["group"]), text(&spec["names"]["plural"]));
-    let wanted = format!("{plural}.{group}");
-    if name != wanted {
+    if name != format!("{plural}.{group}") {
         let detail = "must be spec.names.plural+\".\"+spec.group";
-        faults.push(Cause::invalid(
-            "metadata.name",
-            &Value::String(name),
-            detail,
-        ));
+        faults.push(|| Cause::invalid("metadata.name", &Value::String(name), detail));
     }
     if RESERVED.contains(&group.as_str()) {
-        faults.push(Cause::invalid(
-            "spec.group",
-            &spec["group"],
-            "the group belongs to the server",
-        ));
+        let detail = "the group belongs to the server";
+        faults.push(|| Cause::invalid("spec.group", &spec["group"], detail));
     }
     let scopes = [json!("Cluster"), json!("Namespaced")];
     if !scopes.contains(&spec["scope"]) {
-        faults.push(Cause::unsupported("spec.scope", &spec["scope"], &scopes));
+        faults.push(|| Cause::unsupported("spec.scope", &spec["scope"], &scopes));
     }
-    let versions = spec["versions"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    if versions
-        .iter()
-        .filter(|version| version["storage"] == true)
-        .count()
-        != 1
-    {
+    let versions = spec["versions"].as_array();
+    let versions = versions.map(Vec::as_slice).unwrap_or_default();
+    let stored = versions.iter().filter(|version| version["storage"] == true);
+    if stored.count() != 1 {
         let detail = "must have exactly one version marked as storage version";
-        faults.push(Cause::invalid("spec.versions", &json!("…"), detail));
+        faults.push(|| Cause::invalid("spec.versions", &json!("…"), detail));
     }
+    schemas(versions, faults);
+    let of_spec = Path::ROOT.field("spec");
+    let all = of_spec.field("versions");
     for (index, version) in versions.iter().enumerate() {
-        let schema = &version["schema"]["openAPIV3Schema"];
-        let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
-        if !schema.is_object() {
-            faults.push(Cause::missing(&path, "schemas are required"));
-        } else if schema["type"] != "object" {
-            faults.push(Cause::invalid(
-                &format!("{path}.type"),
-                &schema["type"],
-                "must be object at the root",
-            ));
-        }
-        structural(schema, &path, true, &mut faults);
+        let version_path = all.index(index);
+        let columns_path = version_path.field("additionalPrinterColumns");
         let columns = version["additionalPrinterColumns"].as_array();
         for (at, column) in columns.into_iter().flatten().enumerate() {
-            if column["jsonPath"]
-                .as_str()
-                .and_then(JsonPath::parse)
-                .is_none()
-            {
-                let field =
-                    format!("spec.versions[{index}].additionalPrinterColumns[{at}].jsonPath");
-                faults.push(Cause::invalid(
-                    &field,
-                    &column["jsonPath"],
-                    "is not a simple JSON path",
-                ));
+            let path = column["jsonPath"].as_str().and_then(JsonPath::parse);
+            if path.is_none() {
+                let place = columns_path.index(at);
+                let detail = "is not a simple JSON path";
+                let given = &column["jsonPath"];
+                faults.push(|| Cause::invalid(place.field("jsonPath"), given, detail));
             }
         }
     }
     let strategy = spec["conversion"]["strategy"].as_str().unwrap_or("None");
     if strategy != "None" {
-        faults.push(Cause::unsupported(
-            "spec.conversion.strategy",
-            &json!(strategy),
-            &[json!("None")],
-        ));
+        let field = "spec.conversion.strategy";
+        faults.push(|| Cause::unsupported(field, &json!(strategy), &[json!("None")]));
     }
     for field in ["group", "scope"] {
         if old.is_some_and(|old| old["spec"][field] != spec[field]) {
-            faults.push(Cause::invalid(
-                &format!("spec.{field}"),
-                &spec[field],
-                "field is immutable",
-            ));
+            let place = of_spec.field(field);
+            faults.push(|| Cause::invalid(place, &spec[field], "field is immutable"));
         }
     }
-    faults
 }
 
-/// Each node must say its type, patterns must compile.
-fn structural(schema: &Value, path: &str, root: bool, faults: &mut Vec<Cause>) {
-    let Some(map) = schema.as_object() else {
+/// Each version must have a schema that is one. Where all have the same, the real
+/// server checks and names it once, at a place of its own.
+fn schemas(versions: &[Value], faults: &mut Faults) {
+    let schema = |version: &Value| version["schema"]["openAPIV3Schema"].clone();
+    let of_spec = Path::ROOT.field("spec");
+    let all = of_spec.field("versions");
+    let mut missing = false;
+    for (index, version) in versions.iter().enumerate() {
+        if !version["schema"]["openAPIV3Schema"].is_object() {
+            missing = true;
+            let (version, detail) = (all.index(index), "schemas are required");
+            let path = version.field("schema");
+            faults.push(|| Cause::missing(path.field("openAPIV3Schema"), detail));
+        }
+    }
+    let Some(first) = versions.first().map(schema).filter(|_| !missing) else {
         return;
     };
-    let free = map.contains_key("x-kubernetes-int-or-string")
-        || map.contains_key("x-kubernetes-preserve-unknown-fields")
-        || map.contains_key("$ref");
-    if !root && !free && !map.get("type").is_some_and(Value::is_string) {
-        faults.push(Cause::missing(
-            &format!("{path}.type"),
-            "must not be empty for specified object fields",
-        ));
+    if versions.iter().all(|version| schema(version) == first) {
+        let path = of_spec.field("validation");
+        structural::check(&first, &path.field("openAPIV3Schema"), faults);
+        return;
     }
-    if let Some(pattern) = map.get("pattern").and_then(Value::as_str)
-        && regex_lite::Regex::new(pattern).is_err()
-    {
-        let detail = "must be a valid regular expression";
-        faults.push(Cause::invalid(
-            &format!("{path}.pattern"),
-            &json!(pattern),
-            detail,
-        ));
-    }
-    for (name, inner) in map
-        .get("properties")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-    {
-        structural(inner, &format!("{path}.properties[{name}]"), false, faults);
-    }
-    for name in ["items", "additionalProperties"] {
-        if let Some(inner) = map.get(name) {
-            structural(inner, &format!("{path}.{name}"), false, faults);
-        }
+    for (index, version) in versions.iter().enumerate() {
+        let path = all.index(index);
+        let path = path.field("schema");
+        structural::check(&schema(version), &path.field("openAPIV3Schema"), faults);
     }
 }
 

@@ -1,7 +1,8 @@
 //! Reading the body of a request.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -10,11 +11,20 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::intake::Hold;
 use super::protobuf;
 use super::status::ApiError;
+use crate::cause::Texts;
+use crate::path::{Path, begin};
+use crate::size;
 
-/// The largest body, as with the real server.
-const MAX_BODY: usize = 3 * 1024 * 1024;
+/// A body must be whole within this time, and no part of it may be waited for longer
+/// than the other.
+const WHOLE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// Bytes of the words of a parser, which may quote what it did not like.
+const FAULT: usize = 1024;
 
 const ACCEPTED: &[&str] = &[
     "application/json",
@@ -27,22 +37,47 @@ const ACCEPTED: &[&str] = &[
 pub(crate) struct Decoded {
     pub(crate) value: Value,
     /// Fields that were given more than once.
-    pub(crate) duplicates: Vec<String>,
+    pub(crate) duplicates: Texts,
 }
 
-/// Reads the body whole.
-pub(crate) async fn read(body: Body) -> Result<Bytes, ApiError> {
-    match Limited::new(body, MAX_BODY).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(fault) if fault.downcast_ref::<LengthLimitError>().is_some() => Err(ApiError::new(
-            413,
-            "RequestEntityTooLarge",
-            format!("Request entity too large: limit is {MAX_BODY}"),
-        )),
-        Err(_) => Err(ApiError::bad_request(
-            "the body of the request could not be read",
-        )),
+/// Reads the body whole. `hold` is who may keep so many bytes in memory.
+pub(crate) async fn read(body: Body, hold: &mut Hold) -> Result<Bytes, ApiError> {
+    let whole = tokio::time::timeout(WHOLE, collect(body, hold));
+    whole.await.unwrap_or_else(|_| Err(too_slow()))
+}
+
+async fn collect(body: Body, hold: &mut Hold) -> Result<Bytes, ApiError> {
+    let mut body = Limited::new(body, size::BODY);
+    let mut parts: Vec<Bytes> = Vec::new();
+    loop {
+        let frame = tokio::time::timeout(SILENCE, body.frame());
+        match frame.await.map_err(|_| too_slow())? {
+            None => break,
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    hold.add(data.len())?;
+                    parts.push(data);
+                }
+            }
+            Some(Err(fault)) if fault.downcast_ref::<LengthLimitError>().is_some() => {
+                return Err(ApiError::too_large(size::BODY));
+            }
+            Some(Err(_)) => {
+                return Err(ApiError::bad_request(
+                    "the body of the request could not be read",
+                ));
+            }
+        }
     }
+    Ok(match parts.len() {
+        0 | 1 => parts.pop().unwrap_or_default(),
+        _ => parts.concat().into(),
+    })
+}
+
+fn too_slow() -> ApiError {
+    let text = "Timeout: the body of the request did not come in time";
+    ApiError::new(408, "Timeout", text)
 }
 
 /// The media type without its parameters.
@@ -62,7 +97,7 @@ pub(crate) fn decode(headers: &HeaderMap, body: &[u8]) -> Result<Decoded, ApiErr
         "application/vnd.kubernetes.protobuf" => match protobuf::decode(body) {
             Ok(value) => Ok(Decoded {
                 value,
-                duplicates: Vec::new(),
+                duplicates: Texts::default(),
             }),
             Err(protobuf::Fault::Malformed) => Err(ApiError::bad_request(
                 "the body of the request is no protobuf of the form k8s\\0",
@@ -77,22 +112,12 @@ pub(crate) fn decode(headers: &HeaderMap, body: &[u8]) -> Result<Decoded, ApiErr
 
 /// JSON; the error names line and column.
 pub(crate) fn json(body: &[u8]) -> Result<Decoded, ApiError> {
-    let duplicates = RefCell::new(Vec::new());
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let seed = Seed {
-        duplicates: &duplicates,
-        path: String::new(),
-    };
-    let value = seed
+    let notes = Notes::default();
+    let value = Seed::root(&notes)
         .deserialize(&mut reader)
-        .and_then(|value| reader.end().map(|()| value))
-        .map_err(|fault| {
-            ApiError::bad_request(format!("couldn't parse the body as JSON: {fault}"))
-        })?;
-    Ok(Decoded {
-        value,
-        duplicates: duplicates.into_inner(),
-    })
+        .and_then(|value| reader.end().map(|()| value));
+    notes.conclude(value, "couldn't parse the body as JSON")
 }
 
 /// YAML, of which JSON is a part; the error names line and column.
@@ -100,19 +125,91 @@ pub(crate) fn yaml(body: &[u8]) -> Result<Decoded, ApiError> {
     if body.trim_ascii_start().starts_with(b"{") {
         return json(body);
     }
-    let fault = |text: String| ApiError::bad_request(format!("error decoding YAML: {text}"));
-    let text = std::str::from_utf8(body).map_err(|error| fault(error.to_string()))?;
-    let value = serde_saphyr::from_str::<Value>(text).map_err(|error| fault(error.to_string()))?;
-    Ok(Decoded {
-        value,
-        duplicates: Vec::new(),
-    })
+    let what = "error decoding YAML";
+    let text = std::str::from_utf8(body)
+        .map_err(|error| ApiError::bad_request(format!("{what}: {error}")))?;
+    let notes = Notes::default();
+    // An alias may stand for a megabyte, so what counts is what comes out.
+    let value = serde_saphyr::with_deserializer_from_str(text, |reader| {
+        Seed::root(&notes).deserialize(reader)
+    });
+    notes.conclude(value, what)
+}
+
+/// What a decoder notes on its way.
+struct Notes {
+    duplicates: RefCell<Texts>,
+    /// Bytes that the object may still grow by.
+    room: Cell<usize>,
+    too_large: Cell<bool>,
+}
+
+impl Default for Notes {
+    fn default() -> Notes {
+        Notes {
+            duplicates: RefCell::default(),
+            room: Cell::new(size::BODY),
+            too_large: Cell::new(false),
+        }
+    }
+}
+
+impl Notes {
+    fn grow<E: serde::de::Error>(&self, bytes: usize) -> Result<(), E> {
+        let left = self.room.get().checked_sub(bytes);
+        self.room.set(left.unwrap_or_default());
+        self.too_large.set(left.is_none());
+        left.map(|_| ()).ok_or_else(|| E::custom("too large"))
+    }
+
+    fn conclude<E: fmt::Display>(
+        self,
+        value: Result<Value, E>,
+        what: &str,
+    ) -> Result<Decoded, ApiError> {
+        if self.too_large.get() {
+            return Err(ApiError::too_large(size::BODY));
+        }
+        let duplicates = self.duplicates.into_inner();
+        let decoded = value.map(|value| Decoded { value, duplicates });
+        decoded.map_err(|fault| {
+            let text = format!("{what}: {fault}");
+            ApiError::bad_request(begin(&text, FAULT))
+        })
+    }
 }
 
 /// Builds a tree and remembers the keys that came twice (the last one wins).
+#[derive(Clone, Copy)]
 struct Seed<'a> {
-    duplicates: &'a RefCell<Vec<String>>,
-    path: String,
+    notes: &'a Notes,
+    path: Path<'a>,
+    depth: usize,
+}
+
+impl<'a> Seed<'a> {
+    fn root(notes: &'a Notes) -> Seed<'a> {
+        Seed {
+            notes,
+            path: Path::ROOT,
+            depth: 0,
+        }
+    }
+
+    /// The same for what stands in a container here.
+    fn inside<'b, E: serde::de::Error>(&self, path: Path<'b>) -> Result<Seed<'b>, E>
+    where
+        'a: 'b,
+    {
+        if self.depth >= size::DEPTH {
+            return Err(E::custom("exceeded max depth"));
+        }
+        Ok(Seed {
+            notes: self.notes,
+            path,
+            depth: self.depth + 1,
+        })
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
@@ -130,43 +227,55 @@ impl<'de> Visitor<'de> for Seed<'_> {
         formatter.write_str("any JSON value")
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Value, E> {
+        self.notes.grow(4)?;
         Ok(Value::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
+        self.notes.grow(1)?;
         Ok(Value::Number(value.into()))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
+        self.notes.grow(1)?;
         Ok(Value::Number(value.into()))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        self.notes.grow(1)?;
         Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        self.notes.grow(value.len())?;
         Ok(Value::String(value.to_owned()))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+    fn visit_string<E: serde::de::Error>(self, value: String) -> Result<Value, E> {
+        self.notes.grow(value.len())?;
         Ok(Value::String(value))
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Value, E> {
+        self.notes.grow(4)?;
         Ok(Value::Null)
     }
 
+    fn visit_none<E: serde::de::Error>(self) -> Result<Value, E> {
+        self.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.deserialize(deserializer)
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        self.notes.grow(1)?;
         let mut items = Vec::new();
         loop {
-            let path = format!("{}[{}]", self.path, items.len());
-            let Some(item) = access.next_element_seed(Seed {
-                duplicates: self.duplicates,
-                path,
-            })?
-            else {
+            let path = self.path.index(items.len());
+            let Some(item) = access.next_element_seed(self.inside(path)?)? else {
                 break;
             };
             items.push(item);
@@ -175,20 +284,17 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        self.notes.grow(1)?;
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
-            let path = if self.path.is_empty() {
-                key.clone()
-            } else {
-                format!("{}.{key}", self.path)
-            };
-            let value = access.next_value_seed(Seed {
-                duplicates: self.duplicates,
-                path: path.clone(),
-            })?;
-            if map.insert(key, value).is_some() {
-                self.duplicates.borrow_mut().push(path);
+            self.notes.grow::<A::Error>(key.len() + 2)?;
+            let path = self.path.field(&key);
+            let value = access.next_value_seed(self.inside(path)?)?;
+            if map.contains_key(&key) {
+                let mut duplicates = self.notes.duplicates.borrow_mut();
+                duplicates.push(|| path.to_string());
             }
+            map.insert(key, value);
         }
         Ok(Value::Object(map))
     }
@@ -201,7 +307,7 @@ mod tests {
     #[test]
     fn a_key_given_twice_is_told() {
         let decoded = json(br#"{"a": 1, "b": [{"c": 1, "c": 2}]}"#).expect("parses");
-        assert_eq!(decoded.duplicates, ["b[0].c"]);
+        assert_eq!(decoded.duplicates.into_list(), ["b[0].c"]);
         assert_eq!(decoded.value["b"][0]["c"], 2);
     }
 
@@ -218,5 +324,43 @@ mod tests {
                 .contains("line"),
             "{error}"
         );
+    }
+
+    /// What a small body can become, and what its keys can cost.
+    #[test]
+    fn a_body_becomes_no_more_than_it_may() {
+        let code = |decoded: Result<Decoded, ApiError>| decoded.map(drop).map_err(|e| e.code());
+        let alias = format!(
+            "a: &a \"{}\"\nb: [{}]",
+            "x".repeat(100_000),
+            ["*a"; 100].join(", ")
+        );
+        assert_eq!(code(yaml(alias.as_bytes())), Err(413));
+        let laughs = "a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned()
+            + &('b'..='k')
+                .map(|c| {
+                    let below = char::from(c as u8 - 1);
+                    format!("{c}: &{c} [{}]\n", vec![format!("*{below}"); 9].join(","))
+                })
+                .collect::<String>();
+        assert!(matches!(code(yaml(laughs.as_bytes())), Err(400 | 413)));
+        let deep = "[".repeat(500_000);
+        assert_eq!(code(json(deep.as_bytes())), Err(400));
+        assert_eq!(code(yaml(deep.as_bytes())), Err(400));
+        let line = format!("a: {}: b: c", "é".repeat(400_000));
+        let error = yaml(line.as_bytes()).expect_err("is no YAML").status();
+        assert!(error.to_string().len() < 2 * FAULT, "{error}");
+    }
+
+    #[test]
+    fn a_long_key_above_many_small_items_costs_its_length_once() {
+        let key = "k".repeat(1_000_000);
+        let items = vec!["0"; 900_000].join(",");
+        let decoded = json(format!("{{\"{key}\":[{items}]}}").as_bytes()).expect("decodes");
+        assert_eq!(decoded.value[&key].as_array().map(Vec::len), Some(900_000));
+        let twice = vec!["{\"x\":1,\"x\":2}"; 100_000].join(",");
+        let decoded = json(format!("{{\"{key}\":[{twice}]}}").as_bytes()).expect("decodes");
+        let told = decoded.duplicates.into_list();
+        assert!(told.len() <= 101 && told.concat().len() < 100_000);
     }
 }

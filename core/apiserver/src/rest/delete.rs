@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::read::{self, Selection};
 use super::status::{ApiError, json_response};
-use super::{Api, Call, body, convert, rules, table};
+use super::{Api, Call, Stored, body, convert, rules, table};
 use crate::registry::{Class, Resource};
 use crate::time;
-use longshore_objects::{Expect, Key, Record, Write, WriteError};
+use longshore_objects::{Draft, Expect, Key, Record, Write, WriteError};
 
 /// Held by a foreground deletion until the dependents are gone.
 pub(crate) const FOREGROUND: &str = "foregroundDeletion";
@@ -56,6 +57,15 @@ impl Options {
             policy,
             ..Options::default()
         }
+    }
+
+    async fn read(call: &Arc<Call>, bytes: Bytes) -> Result<Options, ApiError> {
+        let call_ = Arc::clone(call);
+        let parsed = call
+            .api
+            .pool
+            .run(bytes.len(), move || Options::parse(&call_, &bytes));
+        parsed.await?
     }
 
     fn parse(call: &Call, bytes: &[u8]) -> Result<Options, ApiError> {
@@ -115,17 +125,14 @@ impl Options {
     }
 }
 
-pub(super) async fn one(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
-    let options = Options::parse(call, bytes)?;
+pub(super) async fn one(call: &Arc<Call>, bytes: Bytes) -> Result<Response, ApiError> {
+    let options = Options::read(call, bytes).await?;
     let name = call.name.as_deref().unwrap_or_default();
     let deleted = delete(&call.api, &call.resource, call.key(name), &options).await?;
     let object = match deleted {
         Deleted::Held(object) => {
-            return Ok(call.respond(
-                StatusCode::OK,
-                convert::present(&call.resource, object),
-                &[],
-            ));
+            let object = Stored::Tree(convert::present(&call.resource, object));
+            return Ok(call.answer(StatusCode::OK, object, &[]).await);
         }
         Deleted::Gone(object) => object,
     };
@@ -136,8 +143,8 @@ pub(super) async fn one(call: &Call, bytes: &[u8]) -> Result<Response, ApiError>
     Ok(json_response(StatusCode::OK, &status))
 }
 
-pub(super) async fn many(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
-    let options = Options::parse(call, bytes)?;
+pub(super) async fn many(call: &Arc<Call>, bytes: Bytes) -> Result<Response, ApiError> {
+    let options = Options::read(call, bytes).await?;
     let selection = Selection::parse(&call.resource, &call.params)?;
     let listing = read::collect(call, &selection).await?;
     let mut items = Vec::with_capacity(listing.records.len());
@@ -217,7 +224,7 @@ pub(crate) async fn delete(
         let write = Write {
             key: key.clone(),
             expect: Expect::At(record.revision),
-            object,
+            object: Draft::new(&object),
             delete: !held,
         };
         match api.commit(resource, write).await {
@@ -237,7 +244,7 @@ pub(crate) async fn delete(
 }
 
 /// Whether something keeps the object from being removed.
-fn holders(resource: &Resource, object: &Value) -> bool {
+pub(super) fn holders(resource: &Resource, object: &Value) -> bool {
     let some = |list: &Value| list.as_array().is_some_and(|list| !list.is_empty());
     some(&object["metadata"]["finalizers"])
         || (resource.class == Class::Namespace && some(&object["spec"]["finalizers"]))
@@ -292,7 +299,7 @@ pub(crate) async fn rewrite(
         let write = Write {
             key: key.clone(),
             expect: Expect::At(record.revision),
-            object,
+            object: Draft::new(&object),
             delete,
         };
         match api.commit(&resource, write).await {

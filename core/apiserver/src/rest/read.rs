@@ -1,17 +1,29 @@
 //! Get and list.
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{BufMut, Bytes, BytesMut};
+use futures::stream;
 use http::{StatusCode, header};
 use serde_json::{Value, json};
 
 use super::request::{Output, Params};
 use super::selector::{Fields, Labels};
-use super::status::{ApiError, json_response};
-use super::{Call, convert, table};
+use super::status::{ApiError, json_text};
+use super::{Call, Stored, convert, table};
 use crate::registry::Resource;
 use longshore_objects::{PageRequest, Record};
+
+/// The end of a list.
+const TAIL: &[u8] = b"]}";
+
+/// Bytes that are sent at one time, where there are many small ones.
+const PIECE: usize = 16 * 1024;
 
 /// Objects read at one time while a selector looks for more.
 const CHUNK: usize = 500;
@@ -36,6 +48,16 @@ impl Selection {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
+    /// Whether another object is meant, by its name: it does not have to be read then.
+    pub(super) fn is_other(&self, record: &Record) -> bool {
+        self.fields.name().is_some_and(|name| name != record.name)
+    }
+
+    /// Whether a stored object is meant.
+    pub(super) fn fits(&self, resource: &Resource, record: &Record) -> bool {
+        !self.is_other(record) && self.matches(&convert::present(resource, record.object()))
+    }
+
     pub(super) fn matches(&self, object: &Value) -> bool {
         self.labels.matches(object) && self.fields.matches(object)
     }
@@ -54,46 +76,44 @@ pub(super) struct Listing {
     pub(super) records: Vec<Record>,
 }
 
-pub(super) async fn get(call: &Call) -> Result<Response, ApiError> {
+pub(super) async fn get(call: &Arc<Call>) -> Result<Response, ApiError> {
     let name = call.name.as_deref().unwrap_or_default();
     let record = call.api.store.get(call.key(name)).await?;
     let record = record.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
-    if call.output == Output::Object
-        && convert::is_stored_form(&call.resource)
-        && call.resource.deprecation.is_none()
-    {
-        return Ok(raw(record.json));
-    }
-    Ok(call.respond(
-        StatusCode::OK,
-        convert::present(&call.resource, record.object()),
-        &[],
-    ))
+    Ok(call
+        .answer(StatusCode::OK, Stored::Text(record.json), &[])
+        .await)
 }
 
-fn raw(json: Bytes) -> Response {
-    (
-        StatusCode::OK,
-        [(header::CONTENT_TYPE, "application/json")],
-        json,
-    )
-        .into_response()
-}
-
-pub(super) async fn list(call: &Call) -> Result<Response, ApiError> {
+pub(super) async fn list(call: &Arc<Call>) -> Result<Response, ApiError> {
     let selection = Selection::parse(&call.resource, &call.params)?;
     let listing = collect(call, &selection).await?;
     let resource = &call.resource;
     let metadata = table::list_metadata(listing.revision, listing.next, listing.remaining);
     if call.output == Output::Object && convert::is_stored_form(resource) {
         let head = json!({"kind": resource.list_kind, "apiVersion": resource.api_version(), "metadata": metadata});
-        return Ok(raw(join(&head, &listing.records)));
+        return Ok(joined(&head, listing.records));
     }
-    let objects = listing
-        .records
+    let (call_, records) = (Arc::clone(call), listing.records);
+    let shown = call.api.pool.run(bytes(&records), move || {
+        let text = shown(&call_, &records, metadata);
+        serde_json::to_vec(&text).unwrap_or_default()
+    });
+    Ok(json_text(StatusCode::OK, shown.await?.into()))
+}
+
+/// Bytes of these records.
+fn bytes(records: &[Record]) -> usize {
+    records.iter().map(|record| record.json.len()).sum()
+}
+
+/// A list in the form that was asked for, where that is not the stored one.
+fn shown(call: &Call, records: &[Record], metadata: Value) -> Value {
+    let resource = &call.resource;
+    let objects = records
         .iter()
         .map(|record| convert::present(resource, record.object()));
-    let body = match call.output {
+    match call.output {
         Output::Table => table::build(resource, objects.collect(), &call.params, metadata),
         Output::Partial => {
             json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
@@ -101,30 +121,52 @@ pub(super) async fn list(call: &Call) -> Result<Response, ApiError> {
         }
         Output::Object => json!({"kind": resource.list_kind, "apiVersion": resource.api_version(),
             "metadata": metadata, "items": objects.collect::<Vec<_>>()}),
-    };
-    Ok(json_response(StatusCode::OK, &body))
+    }
 }
 
-/// A list of stored JSON, without parsing it.
-fn join(head: &Value, records: &[Record]) -> Bytes {
-    let head = head.to_string();
-    let size: usize = records.iter().map(|record| record.json.len() + 1).sum();
-    let mut body = BytesMut::with_capacity(head.len() + size + 16);
-    body.put_slice(head.trim_end_matches('}').as_bytes());
-    let closed = head.len() - head.trim_end_matches('}').len();
-    // the metadata object's own brace was cut off as well
-    for _ in 1..closed {
-        body.put_u8(b'}');
-    }
-    body.put_slice(b",\"items\":[");
-    for (index, record) in records.iter().enumerate() {
+/// A list of stored JSON, without parsing or copying it: the objects go out one after
+/// the other, as the client takes them.
+fn joined(head: &Value, records: Vec<Record>) -> Response {
+    let mut head = head.to_string();
+    head.pop();
+    head.push_str(",\"items\":[");
+    let size = bytes(&records) + records.len().saturating_sub(1);
+    let size = head.len() + size + TAIL.len();
+    let mut parts = VecDeque::with_capacity(2 * records.len() + 2);
+    parts.push_back(Bytes::from(head));
+    for (index, record) in records.into_iter().enumerate() {
         if index > 0 {
-            body.put_u8(b',');
+            parts.push_back(Bytes::from_static(b","));
         }
-        body.put_slice(&record.json);
+        parts.push_back(record.json);
     }
-    body.put_slice(b"]}");
-    body.freeze()
+    parts.push_back(Bytes::from_static(TAIL));
+    let body = Body::from_stream(stream::unfold(parts, |mut parts| async move {
+        let part = next_part(&mut parts)?;
+        Some((Ok::<_, Infallible>(part), parts))
+    }));
+    let headers = [
+        (header::CONTENT_TYPE, "application/json".to_owned()),
+        (header::CONTENT_LENGTH, size.to_string()),
+    ];
+    (StatusCode::OK, headers, body).into_response()
+}
+
+/// The next piece to send: small ones come together, a large one comes as it is.
+fn next_part(parts: &mut VecDeque<Bytes>) -> Option<Bytes> {
+    let first = parts.pop_front()?;
+    if first.len() >= PIECE {
+        return Some(first);
+    }
+    let mut piece = BytesMut::with_capacity(PIECE);
+    piece.put_slice(&first);
+    while let Some(part) = parts.front()
+        && piece.len() + part.len() <= PIECE
+    {
+        piece.put_slice(part);
+        parts.pop_front();
+    }
+    Some(piece.freeze())
 }
 
 /// The revision of a request: `None` for "any" and "newest".
@@ -138,7 +180,7 @@ pub(super) fn revision(params: &Params) -> Result<Option<u64>, ApiError> {
 }
 
 /// Reads the objects that a list asks for.
-pub(super) async fn collect(call: &Call, selection: &Selection) -> Result<Listing, ApiError> {
+pub(super) async fn collect(call: &Arc<Call>, selection: &Selection) -> Result<Listing, ApiError> {
     let params = &call.params;
     let limit = params
         .number("limit")
@@ -184,20 +226,30 @@ pub(super) async fn collect(call: &Call, selection: &Selection) -> Result<Listin
         // later pages are of the same state as the first
         (at, listing.revision) = (Some(page.revision), page.revision);
         let mut rest = page.remaining;
-        for (index, record) in page.records.iter().enumerate() {
-            after = Some((record.namespace.clone(), record.name.clone()));
-            if selection.is_empty()
-                || selection.matches(&convert::present(&call.resource, record.object()))
-            {
-                listing.records.push(record.clone());
-                if listing.records.len() == limit {
-                    rest += page.records.len() - index - 1;
-                    break;
-                }
-            }
+        if let Some(last) = page.records.last() {
+            after = Some((last.namespace.clone(), last.name.clone()));
         }
+        let nothing = page.records.is_empty();
+        let mut chosen = page.records;
+        if !selection.is_empty() {
+            let (call_, selection) = (Arc::clone(call), selection.clone());
+            let chosen_ = call.api.pool.run(bytes(&chosen), move || {
+                let fits = |record: &Record| selection.fits(&call_.resource, record);
+                let fit: Vec<bool> = chosen.iter().map(fits).collect();
+                (chosen, fit)
+            });
+            let (records, fit) = chosen_.await?;
+            let (taken, left) = take(records, &fit, missing);
+            if left > 0 {
+                let last = taken.last();
+                after = last.map(|last| (last.namespace.clone(), last.name.clone()));
+                rest += left;
+            }
+            chosen = taken;
+        }
+        listing.records.extend(chosen);
         let full = listing.records.len() >= limit;
-        if rest == 0 || page.records.is_empty() {
+        if rest == 0 || nothing {
             return Ok(listing);
         }
         if full {
@@ -207,6 +259,24 @@ pub(super) async fn collect(call: &Call, selection: &Selection) -> Result<Listin
             return Ok(listing);
         }
     }
+}
+
+/// The first records that fit, so many at most, and how many stand behind the last of
+/// them where there were enough.
+fn take(records: Vec<Record>, fit: &[bool], most: usize) -> (Vec<Record>, usize) {
+    let all = records.len();
+    let fitting = records.into_iter().zip(fit).enumerate();
+    let fitting = fitting.filter(|(_, (_, fits))| **fits);
+    let (mut taken, mut left) = (Vec::new(), 0);
+    for (index, (record, _)) in fitting.take(most) {
+        taken.push(record);
+        left = if taken.len() == most {
+            all - index - 1
+        } else {
+            0
+        };
+    }
+    (taken, left)
 }
 
 fn write_token(revision: u64, namespace: &str, name: &str) -> String {

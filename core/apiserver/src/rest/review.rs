@@ -5,7 +5,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::request::ResourcePath;
-use super::status::json_response;
+use super::status::{ApiError, json_response};
 use super::{Api, allowed};
 use crate::identity::{Attributes, User};
 
@@ -33,10 +33,52 @@ pub(super) fn kind(path: &ResourcePath) -> Option<&'static str> {
         .map(|(_, _, kind)| *kind)
 }
 
-pub(super) fn answer(api: &Api, user: &User, kind: &str, mut given: Value) -> Response {
-    if !given.is_object() {
-        given = json!({});
+/// What of a review is answered: nothing else of it is looked at or given back.
+///
+/// # Errors
+/// It is not an object, or says neither what it asks about nor where.
+pub(super) fn read(kind: &str, mut given: Value) -> Result<Value, ApiError> {
+    let Some(map) = given.as_object_mut() else {
+        return Err(ApiError::bad_request(
+            "the body of the request is not an object",
+        ));
+    };
+    let mut spec = map.swap_remove("spec").unwrap_or_default();
+    if kind == "SelfSubjectReview" {
+        return Ok(json!({"metadata": {}}));
     }
+    let parts = ["resourceAttributes", "nonResourceAttributes"];
+    let asked = parts.iter().filter(|part| spec[**part].is_object());
+    if asked.count() != 1 {
+        let text = format!(
+            "{kind}.authorization.k8s.io \"\" is invalid: spec: Invalid value: exactly one of \
+             nonResourceAttributes or resourceAttributes must be specified"
+        );
+        return Err(ApiError::new(422, "Invalid", text));
+    }
+    if let Some(spec) = spec.as_object_mut() {
+        spec.retain(|name, _| parts.contains(&&**name));
+        for attributes in spec.values_mut().filter_map(Value::as_object_mut) {
+            attributes.retain(|name, value| {
+                let known = matches!(
+                    &**name,
+                    "namespace"
+                        | "verb"
+                        | "group"
+                        | "version"
+                        | "resource"
+                        | "subresource"
+                        | "name"
+                        | "path"
+                );
+                known && value.is_string()
+            });
+        }
+    }
+    Ok(json!({"metadata": {}, "spec": spec}))
+}
+
+pub(super) fn answer(api: &Api, user: &User, kind: &str, mut given: Value) -> Response {
     given["kind"] = json!(kind);
     if kind == "SelfSubjectReview" {
         given["apiVersion"] = json!("authentication.k8s.io/v1");

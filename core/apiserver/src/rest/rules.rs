@@ -1,6 +1,7 @@
 //! What the server decides about an object before it is stored: its metadata,
 //! the rules of its class, and whether it is valid.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -8,9 +9,12 @@ use regex_lite::Regex;
 use serde_json::{Map, Value, json};
 
 use super::status::ApiError;
-use crate::cause::Cause;
+use crate::cause::{Cause, Faults, Texts};
+use crate::digest::Index;
+use crate::path::Path;
 use crate::registry::{self, Class, Resource};
 use crate::schema;
+use crate::size;
 use crate::time;
 
 /// Holds a definition until its objects are gone.
@@ -74,8 +78,19 @@ pub(super) fn check_type(resource: &Resource, object: &mut Value) -> Result<(), 
         }
         _ => map.insert("kind".into(), json!(resource.kind)),
     };
-    if !map.get("metadata").is_some_and(Value::is_object) {
-        map.insert("metadata".into(), Value::Object(Map::new()));
+    match map.get("metadata") {
+        Some(Value::Object(_)) => {}
+        None | Some(Value::Null) => {
+            map.insert("metadata".into(), Value::Object(Map::new()));
+        }
+        Some(_) => {
+            let kind = &resource.kind;
+            return Err(ApiError::bad_request(format!(
+                "{kind} in version {:?} cannot be handled as a {kind}: json: cannot unmarshal into Go \
+                 struct field {kind}.metadata of type v1.ObjectMeta: it is not an object",
+                resource.version
+            )));
+        }
     }
     Ok(())
 }
@@ -85,26 +100,24 @@ pub(super) fn check_type(resource: &Resource, object: &mut Value) -> Result<(), 
 pub(super) fn unknown_fields(
     resource: &Resource,
     object: &mut Value,
-    duplicates: &[String],
+    duplicates: &Texts,
     mode: &str,
 ) -> Result<Vec<String>, ApiError> {
     if resource.class != Class::Custom {
         schema::drop_nulls(object, &resource.schema);
     }
     let unknown = schema::prune(object, &resource.schema);
-    let texts: Vec<String> = duplicates
-        .iter()
-        .map(|path| format!("duplicate field {path:?}"))
-        .chain(unknown.iter().map(|path| format!("unknown field {path:?}")))
-        .collect();
+    let mut texts = Texts::default();
+    texts.extend(duplicates, |path| format!("duplicate field {path:?}"));
+    texts.extend(&unknown, |path| format!("unknown field {path:?}"));
     match mode {
         "Ignore" => Ok(Vec::new()),
-        "Warn" | "" => Ok(texts),
-        "Strict" if texts.is_empty() => Ok(texts),
+        "Warn" | "" => Ok(texts.into_list()),
+        "Strict" if texts.is_empty() => Ok(Vec::new()),
         "Strict" => Err(ApiError::bad_request(format!(
             "{kind} in version {:?} cannot be handled as a {kind}: strict decoding error: {}",
             resource.version,
-            texts.join(", "),
+            texts.into_list().join(", "),
             kind = resource.kind,
         ))),
         other => Err(ApiError::bad_request(format!(
@@ -114,7 +127,7 @@ pub(super) fn unknown_fields(
 }
 
 /// Makes a new object of what a client gave.
-pub(super) fn prepare(resource: &Resource, object: &mut Value, uid: &str) {
+pub(super) fn prepare(resource: &Resource, object: &mut Value, uid: &str) -> Result<(), ApiError> {
     if let Some(metadata) = object["metadata"].as_object_mut() {
         for name in [
             "deletionTimestamp",
@@ -137,7 +150,7 @@ pub(super) fn prepare(resource: &Resource, object: &mut Value, uid: &str) {
     if resource.class == Class::Custom && resource.status {
         object.as_object_mut().map(|map| map.shift_remove("status"));
     }
-    schema::apply_defaults(object, &resource.schema);
+    defaults(resource, object)?;
     match resource.class {
         Class::Namespace => {
             object["spec"] = json!({"finalizers": ["kubernetes"]});
@@ -151,6 +164,16 @@ pub(super) fn prepare(resource: &Resource, object: &mut Value, uid: &str) {
         _ => {}
     }
     always(resource, object);
+    Ok(())
+}
+
+/// Fills in the defaults, which may not make more than an object of it.
+fn defaults(resource: &Resource, object: &mut Value) -> Result<(), ApiError> {
+    let mut room = size::OBJECT;
+    if schema::apply_defaults(object, &resource.schema, &mut room) {
+        return Ok(());
+    }
+    Err(ApiError::too_large(size::OBJECT))
 }
 
 /// Adds a finalizer if it is not there.
@@ -216,7 +239,7 @@ pub(super) fn settle(
     current: &Value,
     proposed: &mut Value,
     subresource: Option<&str>,
-) {
+) -> Result<(), ApiError> {
     let keep = |object: &mut Value, field: &str| match current.get(field) {
         Some(value) => object[field] = value.clone(),
         None => {
@@ -261,7 +284,7 @@ pub(super) fn settle(
             metadata.shift_remove("managedFields");
         }
     }
-    schema::apply_defaults(proposed, &resource.schema);
+    defaults(resource, proposed)?;
     if resource.class == Class::Definition && subresource.is_none() {
         registry::establish_crd(proposed);
     }
@@ -270,94 +293,85 @@ pub(super) fn settle(
         let generation = before["generation"].as_i64().unwrap_or(0) + 1;
         proposed["metadata"]["generation"] = json!(generation);
     }
+    Ok(())
 }
 
 /// Whether anything but metadata and status differs.
 fn desired_differs(old: &Value, new: &Value) -> bool {
-    let desired = |object: &Value| -> Vec<(String, Value)> {
+    let desired = |object: &Value| {
         let fields = object.as_object().into_iter().flatten();
-        let mut list: Vec<_> = fields
-            .filter(|(name, _)| {
-                !matches!(name.as_str(), "metadata" | "status" | "apiVersion" | "kind")
-            })
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        list.sort_by(|a, b| a.0.cmp(&b.0));
-        list
+        fields
+            .map(|(name, _)| name.clone())
+            .filter(|name| !matches!(&**name, "metadata" | "status" | "apiVersion" | "kind"))
+            .collect::<BTreeSet<String>>()
     };
-    desired(old) != desired(new)
+    let names = desired(old);
+    names != desired(new) || names.iter().any(|name| old[name] != new[name])
 }
 
-/// All faults of an object that is about to be stored.
-pub(super) fn validate(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<Cause> {
-    let mut faults = metadata(resource, object, old);
-    faults.extend(schema::validate(object, &resource.schema));
+/// The faults of an object that is about to be stored.
+pub(super) fn validate(resource: &Resource, object: &Value, old: Option<&Value>) -> Faults {
+    let mut faults = Faults::new();
+    metadata(resource, object, old, &mut faults);
+    schema::validate(object, &resource.schema, &mut faults);
     match resource.class {
-        Class::Definition => faults.extend(registry::check_crd(object, old)),
-        Class::ConfigMap | Class::Secret => {
-            faults.extend(data(resource, object, old));
-        }
+        Class::Definition => registry::check_crd(object, old, &mut faults),
+        Class::ConfigMap | Class::Secret => data(resource, object, old, &mut faults),
         _ => {}
     }
     faults
 }
 
-fn metadata(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+fn metadata(resource: &Resource, object: &Value, old: Option<&Value>, faults: &mut Faults) {
     let metadata = &object["metadata"];
-    let mut faults = Vec::new();
     let name = metadata["name"].as_str().unwrap_or_default();
     if name.is_empty() {
-        faults.push(Cause::missing(
-            "metadata.name",
-            "name or generateName is required",
-        ));
+        let detail = "name or generateName is required";
+        faults.push(|| Cause::missing("metadata.name", detail));
     } else if old.is_none() {
-        let (fits, longest) = match resource.class {
-            Class::Namespace => (LABEL.is_match(name), 63),
-            _ => (SUBDOMAIN.is_match(name), 253),
+        let (pattern, longest) = match resource.class {
+            Class::Namespace => (&LABEL, 63),
+            _ => (&SUBDOMAIN, 253),
         };
-        if !fits {
+        if name.len() > longest {
+            let detail = format!("must be no more than {longest} characters");
+            faults.push(|| Cause::invalid("metadata.name", &json!(name), &detail));
+        } else if !pattern.is_match(name) {
             let detail = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or \
                           '.', and must start and end with an alphanumeric character";
-            faults.push(Cause::invalid("metadata.name", &json!(name), detail));
-        } else if name.len() > longest {
-            let detail = format!("must be no more than {longest} characters");
-            faults.push(Cause::invalid("metadata.name", &json!(name), &detail));
+            faults.push(|| Cause::invalid("metadata.name", &json!(name), detail));
         }
     }
     for (key, value) in metadata["labels"].as_object().into_iter().flatten() {
-        if !QUALIFIED.is_match(key) {
+        if key.len() > 63 + 1 + 253 || !QUALIFIED.is_match(key) {
             let detail = "name part must consist of alphanumeric characters, '-', '_' or '.'";
-            faults.push(Cause::invalid("metadata.labels", &json!(key), detail));
+            faults.push(|| Cause::invalid("metadata.labels", &json!(key), detail));
         }
         let text = value.as_str().unwrap_or_default();
-        if !LABEL_VALUE.is_match(text) || text.len() > 63 {
+        if text.len() > 63 || !LABEL_VALUE.is_match(text) {
             let detail = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or \
                           '.', no more than 63 of them";
-            faults.push(Cause::invalid("metadata.labels", value, detail));
+            faults.push(|| Cause::invalid("metadata.labels", value, detail));
         }
     }
     if let Some(old) = old.filter(|old| old["metadata"]["deletionTimestamp"].is_string()) {
-        let before = old["metadata"]["finalizers"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let added: Vec<&Value> = metadata["finalizers"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|item| !before.contains(item))
-            .collect();
+        let nothing = Vec::new();
+        let list = |object: &Value| object["metadata"]["finalizers"].as_array().cloned();
+        let before = list(old).unwrap_or_default();
+        let index = Index::of(&before);
+        let now = metadata["finalizers"].as_array().unwrap_or(&nothing);
+        let added = now
+            .iter()
+            .filter(|item| index.find(item, |at| before.get(at)).is_none());
+        let added: Vec<String> = added.take(10).map(Value::to_string).collect();
         if !added.is_empty() {
-            let list: Vec<String> = added.iter().map(|item| item.to_string()).collect();
             let detail = format!(
                 "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-                list.join(", ")
+                added.join(", ")
             );
-            faults.push(Cause::forbidden("metadata.finalizers", &detail));
+            faults.push(|| Cause::forbidden("metadata.finalizers", &detail));
         }
     }
-    faults
 }
 
 /// Like Go's decoder, which Kubernetes uses, this skips line breaks.
@@ -370,50 +384,32 @@ fn is_base64(text: &str) -> bool {
 }
 
 /// ConfigMaps and Secrets: keys, base64, and what was declared immutable.
-fn data(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<Cause> {
-    let mut faults = Vec::new();
+fn data(resource: &Resource, object: &Value, old: Option<&Value>, faults: &mut Faults) {
     for field in ["data", "binaryData"] {
+        let path = Path::ROOT.field(field);
         for (key, value) in object[field].as_object().into_iter().flatten() {
-            if key.is_empty()
-                || !key
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-            {
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            if key.is_empty() || !key.chars().all(plain) {
                 let detail =
                     "a valid config key must consist of alphanumeric characters, '-', '_' or '.'";
-                faults.push(Cause::invalid(
-                    &format!("{field}[{key}]"),
-                    &json!(key),
-                    detail,
-                ));
+                faults.push(|| Cause::invalid(path.key(key), &json!(key), detail));
             }
             let encoded = field == "binaryData" || resource.class == Class::Secret;
             if encoded && value.as_str().is_some_and(|text| !is_base64(text)) {
-                faults.push(Cause::invalid(
-                    &format!("{field}[{key}]"),
-                    value,
-                    "illegal base64 data",
-                ));
+                faults.push(|| Cause::invalid(path.key(key), value, "illegal base64 data"));
             }
         }
     }
-    let Some(old) = old else { return faults };
+    let Some(old) = old else { return };
     if resource.class == Class::Secret && old["type"] != object["type"] {
-        faults.push(Cause::invalid(
-            "type",
-            &object["type"],
-            "field is immutable",
-        ));
+        faults.push(|| Cause::invalid("type", &object["type"], "field is immutable"));
     }
     if old["immutable"] == true {
         for field in ["data", "binaryData", "immutable"] {
             if old[field] != object[field] {
-                faults.push(Cause::forbidden(
-                    field,
-                    "field is immutable when `immutable` is set",
-                ));
+                let detail = "field is immutable when `immutable` is set";
+                faults.push(|| Cause::forbidden(field, detail));
             }
         }
     }
-    faults
 }

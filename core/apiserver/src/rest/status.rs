@@ -1,10 +1,11 @@
 //! Failures as clients know them: `Status` objects.
 
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::cause::Cause;
+use crate::cause::{Cause, Faults};
 use crate::patch::{Conflicts, PatchError};
 use crate::registry::Resource;
 use longshore_objects::{ReadError, WriteError};
@@ -59,6 +60,28 @@ impl ApiError {
         .about(resource, name)
     }
 
+    /// More bytes than `limit`.
+    pub(crate) fn too_large(limit: usize) -> ApiError {
+        let text = format!("Request entity too large: limit is {limit}");
+        ApiError::new(413, "RequestEntityTooLarge", text)
+    }
+
+    /// The server has enough to do; the same may be tried again.
+    pub(crate) fn too_many_requests() -> ApiError {
+        let text = "too many requests, please try again later.";
+        let mut error = ApiError::new(429, "TooManyRequests", text);
+        error.details = json!({"retryAfterSeconds": 1});
+        error
+    }
+
+    /// The work took longer than a request may.
+    pub(crate) fn too_long() -> ApiError {
+        let text = "Timeout: request did not complete within the allotted timeout";
+        let mut error = ApiError::new(504, "Timeout", text);
+        error.details = json!({"retryAfterSeconds": 1});
+        error
+    }
+
     /// A path that leads nowhere.
     pub(crate) fn no_such_path() -> ApiError {
         let mut error = ApiError::new(
@@ -102,13 +125,17 @@ impl ApiError {
         error
     }
 
-    pub(crate) fn invalid(resource: &Resource, name: &str, causes: &[Cause]) -> ApiError {
+    pub(crate) fn invalid(resource: &Resource, name: &str, faults: &Faults) -> ApiError {
         let kind = if resource.group.is_empty() {
             resource.kind.clone()
         } else {
             format!("{}.{}", resource.kind, resource.group)
         };
-        let texts: Vec<String> = causes.iter().map(Cause::text).collect();
+        let causes = faults.told();
+        let mut texts: Vec<String> = causes.iter().map(Cause::text).collect();
+        if faults.more() > 0 {
+            texts.push(format!("and {} more", faults.more()));
+        }
         let text = match texts.as_slice() {
             [only] => only.clone(),
             many => format!("[{}]", many.join(", ")),
@@ -183,6 +210,10 @@ impl ApiError {
                 );
                 ApiError::new(422, "Invalid", text).about(resource, name)
             }
+            PatchError::TooLarge(text) => {
+                let text = format!("Request entity too large: {text}");
+                ApiError::new(413, "RequestEntityTooLarge", text).about(resource, name)
+            }
         }
     }
 
@@ -230,7 +261,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let code = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = json_response(code, &self.status());
-        if self.code == 504 || self.code == 503 {
+        if matches!(self.code, 429 | 503 | 504) {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -241,6 +272,10 @@ impl IntoResponse for ApiError {
 
 /// A JSON body with its content type.
 pub(crate) fn json_response(code: StatusCode, body: &Value) -> Response {
-    let bytes = serde_json::to_vec(body).unwrap_or_default();
-    (code, [(header::CONTENT_TYPE, "application/json")], bytes).into_response()
+    json_text(code, serde_json::to_vec(body).unwrap_or_default().into())
+}
+
+/// The same for what is text already.
+pub(crate) fn json_text(code: StatusCode, text: Bytes) -> Response {
+    (code, [(header::CONTENT_TYPE, "application/json")], text).into_response()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -24,9 +25,12 @@ const BOOKMARK: Duration = Duration::from_secs(60);
 /// A watch without `timeoutSeconds` lasts this long, up to twice as long.
 const DEFAULT_TIMEOUT: u64 = 1800;
 
+/// Bytes of an object from which on its text is shared and not copied.
+const LARGE: usize = 16 * 1024;
+
 /// A running watch.
 struct Stream {
-    call: Call,
+    call: Arc<Call>,
     selection: Selection,
     watcher: Watcher,
     queue: VecDeque<Bytes>,
@@ -36,9 +40,9 @@ struct Stream {
     done: bool,
 }
 
-pub(super) async fn start(mut call: Call) -> Result<Response, ApiError> {
+pub(super) async fn start(call: &Arc<Call>) -> Result<Response, ApiError> {
     let mut selection = Selection::parse(&call.resource, &call.params)?;
-    if let Some(name) = call.name.take() {
+    if let Some(name) = &call.name {
         // the old form: watch on one object by its path
         selection.fields = super::selector::Fields::parse(&format!("metadata.name={name}"), &[])?;
     }
@@ -68,19 +72,23 @@ pub(super) async fn start(mut call: Call) -> Result<Response, ApiError> {
             }
         }
         _ => {
-            let listing = read::collect(&call, &selection).await?;
+            let listing = read::collect(call, &selection).await?;
             position = position.max(listing.revision);
-            let mut chunk = BytesMut::new();
-            for record in &listing.records {
-                let json = convert::is_stored_form(&call.resource).then(|| record.json.clone());
-                write_event(&call, &mut chunk, "ADDED", json, &record.object());
-            }
+            let size = listing.records.iter().map(|record| record.json.len());
+            let (call_, size) = (Arc::clone(call), size.sum());
+            let chunks = call.api.pool.run(size, move || {
+                let mut out = Out::default();
+                for record in listing.records {
+                    let json = convert::is_stored_form(&call_.resource).then_some(&record.json);
+                    out.event(&call_, "ADDED", json, || record.object());
+                }
+                out
+            });
+            let mut out = chunks.await?;
             if initial && bookmarks {
-                write_bookmark(&call, &mut chunk, position, true);
+                out.bookmark(call, position, true);
             }
-            if !chunk.is_empty() {
-                queue.push_back(chunk.freeze());
-            }
+            queue.extend(out.finish());
         }
     }
     let seconds = call
@@ -101,7 +109,7 @@ pub(super) async fn start(mut call: Call) -> Result<Response, ApiError> {
         bookmarks,
         next_bookmark: now + BOOKMARK,
         done,
-        call,
+        call: Arc::clone(call),
     };
     let body = Body::from_stream(stream::unfold(state, |mut state| async move {
         let chunk = state.next().await?;
@@ -143,13 +151,13 @@ impl Stream {
         self.done = now >= self.deadline;
         if self.bookmarks {
             self.next_bookmark = now + BOOKMARK;
-            let mut chunk = BytesMut::new();
-            write_bookmark(&self.call, &mut chunk, self.watcher.position(), false);
-            self.queue.push_back(chunk.freeze());
+            let mut out = Out::default();
+            out.bookmark(&self.call, self.watcher.position(), false);
+            self.queue.extend(out.finish());
         }
     }
 
-    fn take(&mut self, events: Result<Vec<std::sync::Arc<Event>>, ReadError>) {
+    fn take(&mut self, events: Result<Vec<Arc<Event>>, ReadError>) {
         let events = match events {
             Ok(events) => events,
             Err(ReadError::Closed) => {
@@ -168,26 +176,27 @@ impl Stream {
                 return;
             }
         };
-        let mut chunk = BytesMut::new();
+        let mut out = Out::default();
         for event in events {
-            self.write(&mut chunk, &event);
+            self.write(&mut out, &event);
         }
-        if !chunk.is_empty() {
-            self.queue.push_back(chunk.freeze());
-        }
+        self.queue.extend(out.finish());
     }
 
     /// Writes an event as the selection sees it: an object that leaves the
     /// selection is deleted for this watcher, one that enters is added.
-    fn write(&self, chunk: &mut BytesMut, event: &Event) {
-        let resource = &self.call.resource;
-        let json = convert::is_stored_form(resource).then(|| event.record.json.clone());
+    fn write(&self, out: &mut Out, event: &Event) {
+        let call = &*self.call;
+        let resource = &call.resource;
+        let json = convert::is_stored_form(resource).then_some(&event.record.json);
         if self.selection.is_empty() {
-            return write_event(&self.call, chunk, name(event.kind), json, event.object());
+            return out.event(call, name(event.kind), json, || event.object());
         }
-        let is = self
-            .selection
-            .matches(&convert::present(resource, event.object().clone()));
+        if self.selection.is_other(&event.record) {
+            return;
+        }
+        let object = event.object();
+        let is = self.selects(&object);
         let previous = if event.kind == EventKind::Modified && self.selection.mutable() {
             event.previous()
         } else {
@@ -196,24 +205,28 @@ impl Stream {
         let was = match (event.kind, &previous) {
             (EventKind::Added, _) => false,
             (EventKind::Deleted, _) => is,
-            (EventKind::Modified, Some(previous)) => self
-                .selection
-                .matches(&convert::present(resource, previous.clone())),
+            (EventKind::Modified, Some(previous)) => self.selects(previous),
             (EventKind::Modified, None) => is,
         };
         match (was, is, event.kind) {
-            (_, true, EventKind::Deleted) => {
-                write_event(&self.call, chunk, "DELETED", json, event.object())
-            }
-            (true, true, _) => write_event(&self.call, chunk, "MODIFIED", json, event.object()),
-            (false, true, _) => write_event(&self.call, chunk, "ADDED", json, event.object()),
+            (_, true, EventKind::Deleted) => out.event(call, "DELETED", json, || object),
+            (true, true, _) => out.event(call, "MODIFIED", json, || object),
+            (false, true, _) => out.event(call, "ADDED", json, || object),
             (true, false, _) => {
-                let mut last = previous.unwrap_or_else(|| event.object().clone());
+                let mut last = previous.unwrap_or(object);
                 last["metadata"]["resourceVersion"] = json!(event.record.revision.to_string());
-                write_event(&self.call, chunk, "DELETED", None, &last);
+                out.event(call, "DELETED", None, || last);
             }
             (false, false, _) => {}
         }
+    }
+
+    fn selects(&self, object: &Value) -> bool {
+        if convert::is_stored_form(&self.call.resource) {
+            return self.selection.matches(object);
+        }
+        let shown = convert::present(&self.call.resource, object.clone());
+        self.selection.matches(&shown)
     }
 }
 
@@ -225,55 +238,83 @@ fn name(kind: EventKind) -> &'static str {
     }
 }
 
-/// Writes one line. `json` is the object's stored text, when that can be used.
-fn write_event(call: &Call, chunk: &mut BytesMut, kind: &str, json: Option<Bytes>, object: &Value) {
-    let object = match (call.output, json) {
-        (Output::Object, Some(json)) => json,
-        (output, _) => {
-            let object = convert::present(&call.resource, object.clone());
-            let shown = match output {
-                Output::Object => object,
-                Output::Partial => table::partial(&object),
-                Output::Table => {
-                    table::build(&call.resource, vec![object], &call.params, Value::Null)
-                }
-            };
-            Bytes::from(shown.to_string())
+/// The lines of a watch. Small objects are put together; the text of a large one is
+/// that of the store, shared by all watchers.
+#[derive(Default)]
+struct Out {
+    pieces: Vec<Bytes>,
+    piece: BytesMut,
+}
+
+impl Out {
+    /// Adds one line. `json` is the object's stored text, when that can be used.
+    fn event(
+        &mut self,
+        call: &Call,
+        kind: &str,
+        json: Option<&Bytes>,
+        object: impl FnOnce() -> Value,
+    ) {
+        if let (Output::Object, Some(json)) = (call.output, json) {
+            return self.line(kind, json);
         }
-    };
-    line(chunk, kind, &object);
-}
-
-fn line(chunk: &mut BytesMut, kind: &str, object: &[u8]) {
-    chunk.put_slice(b"{\"type\":\"");
-    chunk.put_slice(kind.as_bytes());
-    chunk.put_slice(b"\",\"object\":");
-    chunk.put_slice(object);
-    chunk.put_slice(b"}\n");
-}
-
-fn write_bookmark(call: &Call, chunk: &mut BytesMut, revision: u64, initial_end: bool) {
-    let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
-    if initial_end {
-        metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        let object = convert::present(&call.resource, object());
+        let shown = match call.output {
+            Output::Object => object,
+            Output::Partial => table::partial(&object),
+            Output::Table => table::build(&call.resource, vec![object], &call.params, Value::Null),
+        };
+        self.line(kind, &shown.to_string().into());
     }
-    let object = match call.output {
-        Output::Table => {
-            json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "columnDefinitions": [],
-            "rows": [], "metadata": metadata})
+
+    fn line(&mut self, kind: &str, object: &Bytes) {
+        self.piece.put_slice(b"{\"type\":\"");
+        self.piece.put_slice(kind.as_bytes());
+        self.piece.put_slice(b"\",\"object\":");
+        if object.len() < LARGE {
+            self.piece.put_slice(object);
+        } else {
+            self.cut();
+            self.pieces.push(object.clone());
         }
-        Output::Partial => {
-            json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+        self.piece.put_slice(b"}\n");
+    }
+
+    fn bookmark(&mut self, call: &Call, revision: u64, initial_end: bool) {
+        let mut metadata =
+            json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        if initial_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        Output::Object => {
-            json!({"kind": call.resource.kind, "apiVersion": call.resource.api_version(), "metadata": metadata})
+        let object = match call.output {
+            Output::Table => {
+                json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "columnDefinitions": [],
+                "rows": [], "metadata": metadata})
+            }
+            Output::Partial => {
+                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+            }
+            Output::Object => {
+                json!({"kind": call.resource.kind, "apiVersion": call.resource.api_version(), "metadata": metadata})
+            }
+        };
+        self.line("BOOKMARK", &object.to_string().into());
+    }
+
+    fn cut(&mut self) {
+        if !self.piece.is_empty() {
+            self.pieces.push(self.piece.split().freeze());
         }
-    };
-    line(chunk, "BOOKMARK", object.to_string().as_bytes());
+    }
+
+    fn finish(mut self) -> Vec<Bytes> {
+        self.cut();
+        self.pieces
+    }
 }
 
 fn error_line(error: &ApiError) -> Bytes {
-    let mut chunk = BytesMut::new();
-    line(&mut chunk, "ERROR", error.status().to_string().as_bytes());
-    chunk.freeze()
+    let mut out = Out::default();
+    out.line("ERROR", &error.status().to_string().into());
+    out.piece.freeze()
 }

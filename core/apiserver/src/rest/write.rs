@@ -1,17 +1,19 @@
 //! Create, update and patch.
 
+use std::sync::Arc;
+
 use axum::response::Response;
+use bytes::Bytes;
 use http::{StatusCode, header};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::body::{self, Decoded};
+use super::edit::{self, Change, Edit, Next, Step, draft};
 use super::status::ApiError;
-use super::{Call, convert, rules};
-use crate::cause::Cause;
+use super::{Call, Stored, convert, rules};
 use crate::patch::{self, Manager};
-use crate::registry::{Class, Resource};
 use crate::time;
-use longshore_objects::{Expect, Record, Write, WriteError};
+use longshore_objects::{Draft, Expect, Write, WriteError};
 
 /// How often a write that met another one is tried again.
 const ATTEMPTS: usize = 24;
@@ -21,17 +23,8 @@ const SUFFIX: usize = 5;
 
 const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
-/// A change of an object, as the client gave it.
-enum Edit {
-    Put(Value),
-    Merge(Value),
-    Json(Value),
-    Strategic(Value),
-    Apply { config: Value, force: bool },
-}
-
 impl Call {
-    fn manager(&self) -> Manager {
+    pub(super) fn manager(&self) -> Manager {
         let agent = self
             .headers
             .get(header::USER_AGENT)
@@ -50,92 +43,101 @@ impl Call {
         }
     }
 
-    fn field_validation(&self) -> &str {
+    pub(super) fn field_validation(&self) -> &str {
         self.params.get("fieldValidation").unwrap_or("Warn")
     }
 }
 
-pub(super) async fn create(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
-    let Decoded {
-        value: mut object,
-        duplicates,
-    } = body::decode(&call.headers, bytes)?;
-    rules::check_type(&call.resource, &mut object)?;
-    let warnings = rules::unknown_fields(
-        &call.resource,
-        &mut object,
-        &duplicates,
-        call.field_validation(),
-    )?;
-    let object = insert(call, object, None).await?;
-    Ok(call.respond(StatusCode::CREATED, object, &warnings))
+pub(super) async fn create(call: &Arc<Call>, bytes: Bytes) -> Result<Response, ApiError> {
+    let (pool, call_) = (&call.api.pool, Arc::clone(call));
+    let decoded = pool.run(bytes.len(), move || {
+        let Decoded { value, duplicates } = body::decode(&call_.headers, &bytes)?;
+        let mut object = value;
+        rules::check_type(&call_.resource, &mut object)?;
+        let mode = call_.field_validation();
+        let warnings = rules::unknown_fields(&call_.resource, &mut object, &duplicates, mode)?;
+        Ok::<_, ApiError>((object, warnings, bytes.len()))
+    });
+    let (object, warnings, size) = decoded.await??;
+    let stored = insert(call, object, None, size).await?;
+    Ok(call.answer(StatusCode::CREATED, stored, &warnings).await)
 }
 
 /// Stores a new object. `applied` is the configuration when it comes from
-/// server-side apply.
+/// server-side apply; `size` is about that of the object.
 async fn insert(
-    call: &Call,
+    call: &Arc<Call>,
     mut object: Value,
-    applied: Option<&Value>,
-) -> Result<Value, ApiError> {
-    let resource = &call.resource;
+    applied: Option<Value>,
+    size: usize,
+) -> Result<Stored, ApiError> {
     let dry_run = call.dry_run()?;
     check_namespace(call, &mut object).await?;
-    let prefix = object["metadata"]["generateName"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    let generated = object["metadata"]["name"]
-        .as_str()
-        .unwrap_or_default()
-        .is_empty()
-        && !prefix.is_empty();
-    rules::prepare(resource, &mut object, &uid());
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let prefix = text(&object["metadata"]["generateName"]);
+    let generated = text(&object["metadata"]["name"]).is_empty() && !prefix.is_empty();
+    let given = Arc::new((object, applied));
     for attempt in 0.. {
-        let mut object = object.clone();
-        if generated {
-            object["metadata"]["name"] = json!(format!("{prefix}{}", suffix()));
-        }
-        let name = object["metadata"]["name"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        let faults = rules::validate(resource, &object, None);
-        if !faults.is_empty() {
-            return Err(ApiError::invalid(resource, &name, &faults));
-        }
-        let who = call.manager();
-        let mut object = match applied {
-            Some(config) => patch::apply(&object, config, &resource.schema, &who, true)
-                .map_err(|conflicts| ApiError::apply_conflict(&conflicts))?,
-            None => {
-                if let Some(metadata) = object["metadata"].as_object_mut() {
-                    metadata.shift_remove("managedFields");
-                }
-                patch::track(None, &mut object, &resource.schema, &who);
-                object
+        let (given, call_) = (Arc::clone(&given), Arc::clone(call));
+        let name = generated.then(|| format!("{prefix}{}", suffix()));
+        let made = call.api.pool.run(size, move || {
+            let (mut object, applied) = (given.0.clone(), given.1.as_ref());
+            if let Some(name) = name {
+                object["metadata"]["name"] = json!(name);
             }
-        };
-        object = convert::ordered(object);
+            fresh(&call_, object, applied)
+        });
+        let (name, object, draft) = made.await??;
         if dry_run {
             if call.api.store.get(call.key(&name)).await?.is_some() {
-                return Err(ApiError::already_exists(resource, &name));
+                return Err(ApiError::already_exists(&call.resource, &name));
             }
-            return Ok(object);
+            return Ok(Stored::Tree(object));
         }
         let write = Write {
             key: call.key(&name),
             expect: Expect::Absent,
-            object: convert::stored(resource, object),
+            object: draft,
             delete: false,
         };
-        match call.api.commit(resource, write).await {
-            Ok(record) => return Ok(convert::present(resource, record.object())),
+        match call.api.commit(&call.resource, write).await {
+            Ok(record) => return Ok(Stored::Text(record.json)),
             Err(WriteError::Exists) if generated && attempt < ATTEMPTS => {}
-            Err(error) => return Err(ApiError::write(resource, &name, &error)),
+            Err(error) => return Err(ApiError::write(&call.resource, &name, &error)),
         }
     }
     Err(ApiError::internal("no free name was found"))
+}
+
+/// A new object as it is to be stored, with its name, when it is valid.
+fn fresh(
+    call: &Call,
+    mut object: Value,
+    applied: Option<&Value>,
+) -> Result<(String, Value, Draft), ApiError> {
+    let resource = &call.resource;
+    rules::prepare(resource, &mut object, &uid())?;
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let name = name.to_owned();
+    let faults = rules::validate(resource, &object, None);
+    if !faults.is_empty() {
+        return Err(ApiError::invalid(resource, &name, &faults));
+    }
+    let who = call.manager();
+    let object = match applied {
+        Some(config) => patch::apply(&object, config, &resource.schema, &who, true)
+            .map_err(|conflicts| ApiError::apply_conflict(&conflicts))?,
+        None => {
+            if let Some(metadata) = object["metadata"].as_object_mut() {
+                metadata.shift_remove("managedFields");
+            }
+            patch::track(None, &mut object, &resource.schema, &who);
+            object
+        }
+    };
+    let object = convert::ordered(object);
+    let draft = draft(resource, &object)?;
+    Ok((name, object, draft))
 }
 
 /// The namespace of a new object must be the one of the URL, exist and live.
@@ -176,161 +178,73 @@ async fn check_namespace(call: &Call, object: &mut Value) -> Result<(), ApiError
     Ok(())
 }
 
-pub(super) async fn update(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
-    let Decoded {
-        value: mut object,
-        duplicates,
-    } = body::decode(&call.headers, bytes)?;
-    rules::check_type(&call.resource, &mut object)?;
-    check_name(call, &object)?;
-    modify(call, Edit::Put(object), &duplicates).await
+pub(super) async fn update(call: &Arc<Call>, bytes: Bytes) -> Result<Response, ApiError> {
+    let (size, call_) = (bytes.len(), Arc::clone(call));
+    let decoded = call
+        .api
+        .pool
+        .run(size, move || edit::decode_put(&call_, &bytes));
+    modify(call, decoded.await??).await
 }
 
-pub(super) async fn patch(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
-    let builtin = call.resource.class != Class::Custom;
-    let (edit, duplicates) = match body::content_type(&call.headers) {
-        "application/merge-patch+json" => {
-            let Decoded { value, duplicates } = patch_object(bytes)?;
-            (Edit::Merge(value), duplicates)
-        }
-        "application/json-patch+json" => (Edit::Json(body::json(bytes)?.value), Vec::new()),
-        "application/strategic-merge-patch+json" if builtin => {
-            let Decoded { value, duplicates } = patch_object(bytes)?;
-            (Edit::Strategic(value), duplicates)
-        }
-        "application/apply-patch+yaml" => {
-            let Decoded { value, duplicates } = body::yaml(bytes)?;
-            (apply_edit(call, value)?, duplicates)
-        }
-        _ => {
-            let mut accepted = vec![
-                "application/json-patch+json",
-                "application/merge-patch+json",
-                "application/apply-patch+yaml",
-            ];
-            if builtin {
-                accepted.push("application/strategic-merge-patch+json");
-            }
-            return Err(ApiError::unsupported_media_type(&accepted));
-        }
-    };
-    modify(call, edit, &duplicates).await
-}
-
-/// A merge patch that is no object would replace the whole object by itself.
-fn patch_object(bytes: &[u8]) -> Result<Decoded, ApiError> {
-    let decoded = body::json(bytes)?;
-    if decoded.value.is_object() {
-        return Ok(decoded);
-    }
-    Err(ApiError::bad_request(
-        "error decoding patch: a merge patch must be a JSON object",
-    ))
-}
-
-fn apply_edit(call: &Call, mut config: Value) -> Result<Edit, ApiError> {
-    let resource = &call.resource;
-    if call.params.get("fieldManager").is_none() {
-        return Err(ApiError::new(
-            422,
-            "Invalid",
-            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-        ));
-    }
-    for field in ["apiVersion", "kind"] {
-        if config[field].as_str().is_none_or(str::is_empty) {
-            return Err(ApiError::bad_request(format!(
-                "invalid object type: {field} is missing in the applied object"
-            )));
-        }
-    }
-    rules::check_type(resource, &mut config)?;
-    check_name(call, &config)?;
-    if config["metadata"]["managedFields"]
-        .as_array()
-        .is_some_and(|list| !list.is_empty())
-    {
-        return Err(ApiError::bad_request("metadata.managedFields must be nil"));
-    }
-    config["metadata"]["name"] = json!(call.name);
-    // only what this endpoint can change is claimed
-    if let Some(map) = config.as_object_mut() {
-        match call.subresource.as_deref() {
-            Some(part) => {
-                map.retain(|field, _| {
-                    matches!(field.as_str(), "apiVersion" | "kind" | "metadata") || field == part
-                });
-            }
-            None if resource.status => {
-                map.shift_remove("status");
-            }
-            None => {}
-        }
-    }
-    if call.subresource.is_some()
-        && resource.class != Class::Node
-        && let Some(metadata) = config["metadata"].as_object_mut()
-    {
-        metadata.retain(|field, _| {
-            matches!(
-                field.as_str(),
-                "name" | "namespace" | "uid" | "resourceVersion"
-            )
-        });
-    }
-    Ok(Edit::Apply {
-        config,
-        force: call.params.flag("force"),
-    })
-}
-
-fn check_name(call: &Call, object: &Value) -> Result<(), ApiError> {
-    let (name, given) = (
-        call.name.as_deref().unwrap_or_default(),
-        object["metadata"]["name"].as_str(),
-    );
-    if let Some(given) = given.filter(|given| !given.is_empty() && *given != name) {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({given}) does not match the name on the URL ({name})"
-        )));
-    }
-    let namespace = object["metadata"]["namespace"]
-        .as_str()
-        .filter(|namespace| !namespace.is_empty());
-    if namespace.is_some() && call.namespace.is_some() && namespace != call.namespace.as_deref() {
-        return Err(ApiError::bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request",
-        ));
-    }
-    Ok(())
+pub(super) async fn patch(call: &Arc<Call>, bytes: Bytes) -> Result<Response, ApiError> {
+    let (size, call_) = (bytes.len(), Arc::clone(call));
+    let decoded = call
+        .api
+        .pool
+        .run(size, move || edit::decode_patch(&call_, &bytes));
+    modify(call, decoded.await??).await
 }
 
 /// Applies `edit` to the newest state; when another write came between, again.
-async fn modify(call: &Call, edit: Edit, duplicates: &[String]) -> Result<Response, ApiError> {
+async fn modify(call: &Arc<Call>, edit: Edit) -> Result<Response, ApiError> {
     let name = call.name.as_deref().unwrap_or_default();
     let resource = &call.resource;
     let dry_run = call.dry_run()?;
+    let edit = Arc::new(edit);
     let mut turn = None;
     for _ in 0..ATTEMPTS {
         let Some(record) = call.api.store.get(call.key(name)).await? else {
-            match &edit {
-                Edit::Apply { config, .. } if call.subresource.is_none() => {
-                    return create_by_apply(call, config.clone(), duplicates).await;
+            return match &edit.change {
+                Change::Apply { .. } if call.subresource.is_none() => {
+                    create_by_apply(call, edit).await
                 }
-                _ => return Err(ApiError::not_found(resource, name)),
-            }
+                _ => Err(ApiError::not_found(resource, name)),
+            };
         };
-        let current = convert::present(resource, record.object());
-        let Step {
-            object,
-            warnings,
-            unchanged,
-        } = step(call, &edit, &current, duplicates)?;
-        if unchanged || dry_run {
-            return Ok(call.respond(StatusCode::OK, object, &warnings));
-        }
-        match store(call, &record, object).await {
-            Ok(object) => return Ok(call.respond(StatusCode::OK, object, &warnings)),
+        let size = edit.size.saturating_add(record.json.len());
+        let (edit, call_, json) = (edit.clone(), Arc::clone(call), record.json.clone());
+        let step = call
+            .api
+            .pool
+            .run(size, move || edit::step(&call_, &edit, json));
+        let Step { next, warnings } = step.await??;
+        let changed = match next {
+            Next::Same(json) => {
+                let stored = Stored::Text(json);
+                return Ok(call.answer(StatusCode::OK, stored, &warnings).await);
+            }
+            Next::Other(changed) if dry_run => {
+                let stored = Stored::Tree(changed.object);
+                return Ok(call.answer(StatusCode::OK, stored, &warnings).await);
+            }
+            Next::Other(changed) => changed,
+        };
+        let write = Write {
+            key: call.key(&record.name),
+            expect: Expect::At(record.revision),
+            object: changed.draft,
+            delete: changed.delete,
+        };
+        match call.api.commit(resource, write).await {
+            Ok(record) => {
+                // Who deletes it waits for what held it.
+                if changed.marked {
+                    call.api.wake.notify_one();
+                }
+                let stored = Stored::Text(record.json);
+                return Ok(call.answer(StatusCode::OK, stored, &warnings).await);
+            }
             Err(WriteError::Changed) if turn.is_none() => {
                 turn = Some(call.api.turn(&call.key(name)).await);
             }
@@ -342,192 +256,27 @@ async fn modify(call: &Call, edit: Edit, duplicates: &[String]) -> Result<Respon
     Err(ApiError::modified(resource, name))
 }
 
-async fn create_by_apply(
-    call: &Call,
-    mut config: Value,
-    duplicates: &[String],
-) -> Result<Response, ApiError> {
-    if config["metadata"]["resourceVersion"].is_string() || config["metadata"]["uid"].is_string() {
-        return Err(ApiError::conflict(
-            &call.resource,
-            call.name.as_deref().unwrap_or_default(),
-            "StorageError: invalid object",
-        ));
-    }
-    let warnings = rules::unknown_fields(
-        &call.resource,
-        &mut config,
-        duplicates,
-        call.field_validation(),
-    )?;
-    let object = insert(call, config.clone(), Some(&config)).await?;
-    Ok(call.respond(StatusCode::CREATED, object, &warnings))
-}
-
-/// Writes the new state; an object whose last finalizer went is removed.
-async fn store(call: &Call, record: &Record, object: Value) -> Result<Value, WriteError> {
-    let metadata = &object["metadata"];
-    let held = metadata["finalizers"]
-        .as_array()
-        .is_some_and(|list| !list.is_empty())
-        || (call.resource.class == Class::Namespace
-            && object["spec"]["finalizers"]
-                .as_array()
-                .is_some_and(|list| !list.is_empty()));
-    let delete = metadata["deletionTimestamp"].is_string() && !held;
-    let write = Write {
-        key: call.key(&record.name),
-        expect: Expect::At(record.revision),
-        object: convert::stored(&call.resource, object),
-        delete,
-    };
-    let record = call.api.commit(&call.resource, write).await?;
-    call.api.wake.notify_one();
-    Ok(convert::present(&call.resource, record.object()))
-}
-
-struct Step {
-    object: Value,
-    warnings: Vec<String>,
-    /// Nothing is to be written.
-    unchanged: bool,
-}
-
-/// The object after the edit, complete and valid.
-fn step(
-    call: &Call,
-    edit: &Edit,
-    current: &Value,
-    duplicates: &[String],
-) -> Result<Step, ApiError> {
-    let resource = &call.resource;
-    let name = call.name.as_deref().unwrap_or_default();
-    let who = call.manager();
-    let (mut proposed, warnings) = match edit {
-        Edit::Apply { config, force } => {
-            let mut config = config.clone();
-            let warnings =
-                rules::unknown_fields(resource, &mut config, duplicates, call.field_validation())?;
-            check_identity(resource, name, current, &config)?;
-            let merged = patch::apply(current, &config, &resource.schema, &who, *force)
-                .map_err(|conflicts| ApiError::apply_conflict(&conflicts))?;
-            (merged, warnings)
+async fn create_by_apply(call: &Arc<Call>, edit: Arc<Edit>) -> Result<Response, ApiError> {
+    let (size, call_) = (edit.size, Arc::clone(call));
+    let checked = call.api.pool.run(size, move || {
+        let Change::Apply { config, .. } = &edit.change else {
+            return Err(ApiError::internal("what is created is not applied"));
+        };
+        let metadata = &config["metadata"];
+        if metadata["resourceVersion"].is_string() || metadata["uid"].is_string() {
+            let name = call_.name.as_deref().unwrap_or_default();
+            let text = "StorageError: invalid object";
+            return Err(ApiError::conflict(&call_.resource, name, text));
         }
-        other => {
-            let mut proposed = edited(resource, name, other, current)?;
-            rules::check_type(resource, &mut proposed)?;
-            check_name(call, &proposed)?;
-            let warnings = rules::unknown_fields(
-                resource,
-                &mut proposed,
-                duplicates,
-                call.field_validation(),
-            )?;
-            if matches!(edit, Edit::Put(_)) && resource.class == Class::Custom {
-                require_revision(resource, name, &proposed)?;
-            }
-            check_identity(resource, name, current, &proposed)?;
-            (proposed, warnings)
-        }
-    };
-    rules::settle(
-        resource,
-        current,
-        &mut proposed,
-        call.subresource.as_deref(),
-    );
-    let faults = rules::validate(resource, &proposed, Some(current));
-    if !faults.is_empty() {
-        return Err(ApiError::invalid(resource, name, &faults));
-    }
-    if !matches!(edit, Edit::Apply { .. }) {
-        patch::track(Some(current), &mut proposed, &resource.schema, &who);
-    }
-    let unchanged = same(&proposed, current);
-    let object = if unchanged {
-        current.clone()
-    } else {
-        convert::ordered(proposed)
-    };
-    Ok(Step {
-        object,
-        warnings,
-        unchanged,
-    })
-}
-
-/// Equal but for the order of fields.
-fn same(one: &Value, other: &Value) -> bool {
-    one == other
-}
-
-fn edited(
-    resource: &Resource,
-    name: &str,
-    edit: &Edit,
-    current: &Value,
-) -> Result<Value, ApiError> {
-    let mut object = current.clone();
-    match edit {
-        Edit::Put(value) => object = value.clone(),
-        Edit::Merge(value) => patch::merge(&mut object, value.clone()),
-        Edit::Json(value) => {
-            patch::json(&mut object, value.clone())
-                .map_err(|error| ApiError::patch(resource, name, &error))?;
-        }
-        Edit::Strategic(value) => {
-            patch::strategic(&mut object, value.clone(), Some(&resource.schema))
-                .map_err(|error| ApiError::patch(resource, name, &error))?;
-        }
-        Edit::Apply { .. } => {}
-    }
-    if !object.is_object() {
-        object = Value::Object(Map::new());
-    }
-    Ok(object)
-}
-
-fn require_revision(resource: &Resource, name: &str, object: &Value) -> Result<(), ApiError> {
-    if object["metadata"]["resourceVersion"]
-        .as_str()
-        .is_none_or(|text| text.is_empty() || text == "0")
-    {
-        let cause = Cause::invalid(
-            "metadata.resourceVersion",
-            &json!("0x0"),
-            "must be specified for an update",
-        );
-        return Err(ApiError::invalid(resource, name, &[cause]));
-    }
-    Ok(())
-}
-
-/// A revision or uid that the client names must be the current one.
-fn check_identity(
-    resource: &Resource,
-    name: &str,
-    current: &Value,
-    given: &Value,
-) -> Result<(), ApiError> {
-    let given = &given["metadata"];
-    let current = &current["metadata"];
-    let named = |field: &str| {
-        given[field]
-            .as_str()
-            .filter(|text| !text.is_empty() && *text != "0")
-    };
-    if let Some(uid) = named("uid").filter(|uid| current["uid"] != *uid) {
-        let found = current["uid"].as_str().unwrap_or_default();
-        let text =
-            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}");
-        return Err(ApiError::conflict(resource, name, &text));
-    }
-    match named("resourceVersion") {
-        Some(revision) if current["resourceVersion"] != revision => {
-            Err(ApiError::modified(resource, name))
-        }
-        _ => Ok(()),
-    }
+        let mut config = config.clone();
+        let mode = call_.field_validation();
+        let duplicates = &edit.duplicates;
+        let warnings = rules::unknown_fields(&call_.resource, &mut config, duplicates, mode)?;
+        Ok((config, warnings))
+    });
+    let (config, warnings) = checked.await??;
+    let stored = insert(call, config.clone(), Some(config), size).await?;
+    Ok(call.answer(StatusCode::CREATED, stored, &warnings).await)
 }
 
 /// A random uid (version 4).

@@ -3,59 +3,55 @@
 use serde_json::{Map, Value};
 
 use super::{Kind, Schema};
+use crate::cause::Texts;
+use crate::path::Path;
+use crate::size;
 
 /// Removes the fields that the schema does not have and gives their paths, in
 /// the order of the object.
-pub(crate) fn prune(value: &mut Value, schema: &Schema) -> Vec<String> {
-    let mut unknown = Vec::new();
-    walk(value, schema, String::new(), &mut unknown);
+pub(crate) fn prune(value: &mut Value, schema: &Schema) -> Texts {
+    let mut unknown = Texts::default();
+    walk(value, schema, &Path::ROOT, &mut unknown);
     unknown
 }
 
-fn walk(value: &mut Value, schema: &Schema, path: String, unknown: &mut Vec<String>) {
+fn walk(value: &mut Value, schema: &Schema, path: &Path<'_>, unknown: &mut Texts) {
     match value {
-        Value::Object(map) => object(map, schema, &path, unknown),
+        Value::Object(map) => object(map, schema, path, unknown),
         Value::Array(items) => {
             let Some(of) = &schema.items else { return };
             for (index, item) in items.iter_mut().enumerate() {
-                walk(item, of, format!("{path}[{index}]"), unknown);
+                walk(item, of, &path.index(index), unknown);
             }
         }
         _ => {}
     }
 }
 
-fn object(map: &mut Map<String, Value>, schema: &Schema, path: &str, unknown: &mut Vec<String>) {
+fn object(map: &mut Map<String, Value>, schema: &Schema, path: &Path<'_>, unknown: &mut Texts) {
     if !matches!(schema.kind, Kind::Object | Kind::Any) {
         return; // the wrong type is told by validation
     }
     let preserve = schema.preserve || (schema.kind == Kind::Any && schema.properties.is_empty());
-    let names: Vec<String> = map.keys().cloned().collect();
-    for name in names {
-        let inner = if path.is_empty() {
-            name.clone()
-        } else {
-            format!("{path}.{name}")
-        };
-        match schema.field(&name) {
-            Some(field) => {
-                if let Some(value) = map.get_mut(&name) {
-                    walk(value, field, inner, unknown);
-                }
-            }
-            None if preserve
-                || (schema.embedded
-                    && matches!(name.as_str(), "apiVersion" | "kind" | "metadata")) => {}
-            None => {
-                map.shift_remove(&name);
-                unknown.push(inner);
-            }
+    // In one pass: to take fields out one by one would move all behind each.
+    map.retain(|name, value| match schema.field(name) {
+        Some(field) => {
+            walk(value, field, &path.field(name), unknown);
+            true
         }
-    }
+        None if preserve => true,
+        None if schema.embedded && matches!(&**name, "apiVersion" | "kind" | "metadata") => true,
+        None => {
+            unknown.push(|| path.field(name).to_string());
+            false
+        }
+    });
 }
 
-/// Fills in what the schema has a default for.
-pub(crate) fn apply_defaults(value: &mut Value, schema: &Schema) {
+/// Fills in what the schema has a default for. False when the defaults come to more
+/// than `room` bytes: a large default in each of very many small items.
+#[must_use]
+pub(crate) fn apply_defaults(value: &mut Value, schema: &Schema, room: &mut usize) -> bool {
     match value {
         Value::Object(map) => {
             for (name, field) in &schema.properties {
@@ -64,21 +60,24 @@ pub(crate) fn apply_defaults(value: &mut Value, schema: &Schema) {
                         .get(name)
                         .is_none_or(|value| value.is_null() && !field.nullable)
                 {
+                    let Some(left) = room.checked_sub(name.len() + size::of(default)) else {
+                        return false;
+                    };
+                    *room = left;
                     map.insert(name.clone(), default.clone());
                 }
             }
-            for (name, value) in map.iter_mut() {
-                if let Some(field) = schema.field(name) {
-                    apply_defaults(value, field);
-                }
-            }
+            let mut fields = map.iter_mut();
+            fields.all(|(name, value)| match schema.field(name) {
+                Some(field) => apply_defaults(value, field, room),
+                None => true,
+            })
         }
         Value::Array(items) => {
-            if let Some(of) = &schema.items {
-                items.iter_mut().for_each(|item| apply_defaults(item, of));
-            }
+            let of = schema.items.as_ref();
+            of.is_none_or(|of| items.iter_mut().all(|item| apply_defaults(item, of, room)))
         }
-        _ => {}
+        _ => true,
     }
 }
 

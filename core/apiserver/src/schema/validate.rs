@@ -3,38 +3,32 @@
 use serde_json::Value;
 
 use super::{Checks, Kind, List, Schema};
-use crate::cause::Cause;
+use crate::cause::{Cause, Faults};
+use crate::digest::Index;
+use crate::path::Path;
 
-/// Faults reported for one object; more would not be read.
-const MAX_FAULTS: usize = 50;
-
-/// All faults of `value`, each at its path.
-pub(crate) fn validate(value: &Value, schema: &Schema) -> Vec<Cause> {
-    let mut faults = Vec::new();
-    walk(value, schema, "", &mut faults);
-    faults.truncate(MAX_FAULTS);
-    faults
+/// Finds all faults of `value`, each at its path.
+pub(crate) fn validate(value: &Value, schema: &Schema, faults: &mut Faults) {
+    walk(value, schema, &Path::ROOT, faults);
 }
 
-fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
-    }
+/// The same for a value that stands at `path`.
+pub(crate) fn check_at(value: &Value, schema: &Schema, path: &Path<'_>, faults: &mut Faults) {
+    walk(value, schema, &path.body(), faults);
 }
 
-fn walk(value: &Value, schema: &Schema, path: &str, faults: &mut Vec<Cause>) {
-    if value.is_null() && schema.nullable {
+fn walk(value: &Value, schema: &Schema, path: &Path<'_>, faults: &mut Faults) {
+    if faults.is_settled() || !faults.spend(1) || (value.is_null() && schema.nullable) {
         return;
     }
     if !is(value, schema.kind) {
-        let found = type_of(value);
-        let text = format!(
-            "{path} in body must be of type {}: \"{found}\"",
-            schema.kind.name()
-        );
-        faults.push(Cause::invalid(path, &Value::String(found.into()), &text));
+        faults.push(|| {
+            let found = type_of(value);
+            let wanted = schema.kind.name();
+            let name = path.in_body();
+            let text = format!("{name} in body must be of type {wanted}: \"{found}\"");
+            Cause::invalid(path, &Value::String(found.into()), &text)
+        });
         return;
     }
     check(value, &schema.checks, path, faults);
@@ -44,21 +38,21 @@ fn walk(value: &Value, schema: &Schema, path: &str, faults: &mut Vec<Cause>) {
                 if map.get(name).is_none_or(|value| {
                     value.is_null() && schema.field(name).is_none_or(|field| !field.nullable)
                 }) {
-                    faults.push(Cause::required(&join(path, name)));
+                    faults.push(|| Cause::required(path.field(name)));
                 }
             }
             for (name, value) in map {
                 if let Some(field) = schema.field(name)
                     && !(value.is_null() && schema.required.contains(name))
                 {
-                    walk(value, field, &join(path, name), faults);
+                    walk(value, field, &path.field(name), faults);
                 }
             }
         }
         Value::Array(items) => {
             if let Some(of) = &schema.items {
                 for (index, item) in items.iter().enumerate() {
-                    walk(item, of, &format!("{path}[{index}]"), faults);
+                    walk(item, of, &path.index(index), faults);
                 }
             }
             duplicates(items, schema, path, faults);
@@ -97,143 +91,151 @@ fn type_of(value: &Value) -> &'static str {
 }
 
 /// Lists that are sets or maps may hold each item or key once.
-fn duplicates(items: &[Value], schema: &Schema, path: &str, faults: &mut Vec<Cause>) {
-    let key_of = |item: &Value| -> Value {
-        match &schema.list {
-            List::Map(keys) => keys
-                .iter()
-                .map(|key| {
-                    let default = || schema.items.as_ref()?.field(key)?.default.clone();
-                    (
-                        key.clone(),
-                        item.get(key)
-                            .cloned()
-                            .or_else(default)
-                            .unwrap_or(Value::Null),
-                    )
-                })
-                .collect::<serde_json::Map<_, _>>()
-                .into(),
-            _ => item.clone(),
-        }
-    };
-    if schema.list == List::Atomic {
-        return;
-    }
-    let mut seen: Vec<Value> = Vec::with_capacity(items.len());
-    let mut lookup = std::collections::HashSet::new();
-    for (index, item) in items.iter().enumerate() {
-        let key = key_of(item);
-        if lookup.insert(key.to_string()) {
-            seen.push(key);
-        } else {
-            faults.push(Cause::duplicate(&format!("{path}[{index}]"), &key));
+fn duplicates(items: &[Value], schema: &Schema, path: &Path<'_>, faults: &mut Faults) {
+    match &schema.list {
+        List::Atomic => {}
+        List::Set => repeated(items, path, faults),
+        List::Map(keys) => {
+            let keys = items.iter().map(|item| key_of(item, keys, schema));
+            repeated(&keys.collect::<Vec<_>>(), path, faults);
         }
     }
 }
 
-fn check(value: &Value, checks: &Checks, path: &str, faults: &mut Vec<Cause>) {
+fn key_of(item: &Value, keys: &[String], schema: &Schema) -> Value {
+    let of = |key: &String| {
+        let default = || schema.items.as_ref()?.field(key)?.default.clone();
+        let value = item.get(key).cloned().or_else(default);
+        (key.clone(), value.unwrap_or(Value::Null))
+    };
+    Value::Object(keys.iter().map(of).collect())
+}
+
+fn repeated(values: &[Value], path: &Path<'_>, faults: &mut Faults) {
+    let mut seen = Index::default();
+    for (at, value) in values.iter().enumerate() {
+        if seen.find(value, |at| values.get(at)).is_some() {
+            faults.push(|| Cause::duplicate(path.index(at), value));
+        } else {
+            seen.add(value, at);
+        }
+    }
+}
+
+fn check(value: &Value, checks: &Checks, path: &Path<'_>, faults: &mut Faults) {
     if let Some(allowed) = &checks.one_of_values
         && !allowed.contains(value)
     {
-        faults.push(Cause::unsupported(path, value, allowed));
+        faults.push(|| Cause::unsupported(path, value, allowed.list()));
     }
-    let mut invalid = |text: String| {
-        faults.push(Cause::invalid(
-            path,
-            value,
-            &format!("{path} in body {text}"),
-        ))
-    };
+    if let Some((pattern, Some(regex))) = &checks.pattern
+        && let Some(text) = value.as_str()
+    {
+        if !faults.spend(regex.cost(text)) {
+            return;
+        }
+        if !regex.is_match(text) {
+            invalid(value, path, faults, || format!("should match '{pattern}'"));
+        }
+    }
     if let Some(number) = value.as_f64() {
-        bounds(number, checks, &mut invalid);
+        bounds(value, number, checks, path, faults);
     }
-    if let Some(text) = value.as_str() {
-        let length = text.chars().count() as u64;
-        if let (Some(least), _) = checks.length
-            && length < least
-        {
-            invalid(format!("should be at least {least} chars long"));
-        }
-        if let (_, Some(most)) = checks.length
-            && length > most
-        {
-            invalid(format!("should be at most {most} chars long"));
-        }
-        if let Some((pattern, Some(regex))) = &checks.pattern
-            && !regex.is_match(text)
-        {
-            invalid(format!("should match '{pattern}'"));
-        }
-    }
-    let sized = match value {
-        Value::Array(items) => Some((items.len() as u64, checks.items, "items")),
-        Value::Object(map) => Some((map.len() as u64, checks.properties, "properties")),
-        _ => None,
-    };
-    if let Some((size, (least, most), what)) = sized {
-        if let Some(least) = least.filter(|least| size < *least) {
-            invalid(format!("should have at least {least} {what}"));
-        }
-        if let Some(most) = most.filter(|most| size > *most) {
-            invalid(format!("should have at most {most} {what}"));
-        }
-    }
+    sizes(value, checks, path, faults);
     if checks.unique
         && let Value::Array(items) = value
-        && items
-            .iter()
-            .enumerate()
-            .any(|(index, item)| items[..index].contains(item))
+        && faults.finds(|silent| repeated(items, path, silent))
     {
-        invalid("shouldn't contain duplicates".to_owned());
+        invalid(value, path, faults, || {
+            "shouldn't contain duplicates".to_owned()
+        });
     }
     junctors(value, checks, path, faults);
 }
 
-fn bounds(number: f64, checks: &Checks, invalid: &mut impl FnMut(String)) {
+fn invalid(value: &Value, path: &Path<'_>, faults: &mut Faults, text: impl FnOnce() -> String) {
+    faults.push(|| {
+        let text = format!("{} in body {}", path.in_body(), text());
+        Cause::invalid(path, value, &text)
+    });
+}
+
+fn sizes(value: &Value, checks: &Checks, path: &Path<'_>, faults: &mut Faults) {
+    if let Some(text) = value.as_str()
+        && checks.length != (None, None)
+    {
+        let length = text.chars().count() as u64;
+        if let Some(least) = checks.length.0.filter(|least| length < *least) {
+            let text = || format!("should be at least {least} chars long");
+            invalid(value, path, faults, text);
+        }
+        if let Some(most) = checks.length.1.filter(|most| length > *most) {
+            let text = || format!("should be at most {most} chars long");
+            invalid(value, path, faults, text);
+        }
+    }
+    let (size, (least, most), what) = match value {
+        Value::Array(items) => (items.len() as u64, checks.items, "items"),
+        Value::Object(map) => (map.len() as u64, checks.properties, "properties"),
+        _ => return,
+    };
+    if let Some(least) = least.filter(|least| size < *least) {
+        let text = || format!("should have at least {least} {what}");
+        invalid(value, path, faults, text);
+    }
+    if let Some(most) = most.filter(|most| size > *most) {
+        let text = || format!("should have at most {most} {what}");
+        invalid(value, path, faults, text);
+    }
+}
+
+fn bounds(value: &Value, number: f64, checks: &Checks, path: &Path<'_>, faults: &mut Faults) {
+    let or_equal = |exclusive: bool| if exclusive { "" } else { " or equal to" };
     if let Some((least, exclusive)) = checks.minimum
         && (number < least || (exclusive && number == least))
     {
-        let or_equal = if exclusive { "" } else { " or equal to" };
-        invalid(format!("should be greater than{or_equal} {least}"));
+        let text = || format!("should be greater than{} {least}", or_equal(exclusive));
+        invalid(value, path, faults, text);
     }
     if let Some((most, exclusive)) = checks.maximum
         && (number > most || (exclusive && number == most))
     {
-        let or_equal = if exclusive { "" } else { " or equal to" };
-        invalid(format!("should be less than{or_equal} {most}"));
+        let text = || format!("should be less than{} {most}", or_equal(exclusive));
+        invalid(value, path, faults, text);
     }
     if let Some(step) = checks.multiple_of
         && (number / step).fract() != 0.0
     {
-        invalid(format!("should be a multiple of {step}"));
+        let text = || format!("should be a multiple of {step}");
+        invalid(value, path, faults, text);
     }
 }
 
-fn junctors(value: &Value, checks: &Checks, path: &str, faults: &mut Vec<Cause>) {
-    let fits = |schema: &&Schema| {
-        let mut inner = Vec::new();
-        walk(value, schema, path, &mut inner);
-        inner.is_empty()
-    };
+fn junctors(value: &Value, checks: &Checks, path: &Path<'_>, faults: &mut Faults) {
     for schema in &checks.all_of {
         walk(value, schema, path, faults);
     }
-    let mut invalid = |text: &str| {
-        faults.push(Cause::invalid(
-            path,
-            value,
-            &format!("{path} in body {text}"),
-        ))
+    let fits = |schema: &Schema, faults: &mut Faults| {
+        !faults.finds(|silent| walk(value, schema, path, silent))
     };
-    if !checks.any_of.is_empty() && !checks.any_of.iter().any(|schema| fits(&schema)) {
-        invalid("must validate at least one schema (anyOf)");
+    if !checks.any_of.is_empty() && !checks.any_of.iter().any(|schema| fits(schema, faults)) {
+        let text = || "must validate at least one schema (anyOf)".to_owned();
+        invalid(value, path, faults, text);
     }
-    if !checks.one_of.is_empty() && checks.one_of.iter().filter(fits).count() != 1 {
-        invalid("must validate one and only one schema (oneOf)");
+    let fitting = |faults: &mut Faults| {
+        let one_of = checks.one_of.iter();
+        one_of.filter(|schema| fits(schema, faults)).count()
+    };
+    if !checks.one_of.is_empty() && fitting(faults) != 1 {
+        let text = || "must validate one and only one schema (oneOf)".to_owned();
+        invalid(value, path, faults, text);
     }
-    if checks.not.as_ref().is_some_and(|schema| fits(&&**schema)) {
-        invalid("must not validate the schema (not)");
+    if checks
+        .not
+        .as_ref()
+        .is_some_and(|schema| fits(schema, faults))
+    {
+        let text = || "must not validate the schema (not)".to_owned();
+        invalid(value, path, faults, text);
     }
 }

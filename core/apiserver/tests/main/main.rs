@@ -1,5 +1,6 @@
 //! The API server as its clients see it: plain requests, `kube::Client`, kubectl.
 
+mod hostile;
 mod identity;
 mod kube_client;
 mod kubectl;

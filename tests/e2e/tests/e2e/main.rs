@@ -7,6 +7,7 @@ mod complaints;
 mod examples;
 mod failures;
 mod history;
+mod hostile;
 mod killed;
 mod kubernetes;
 mod offline;
