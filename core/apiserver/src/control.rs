@@ -30,6 +30,7 @@ pub(crate) async fn run(api: Arc<Api>) {
     let mut next_expiry = Instant::now();
     loop {
         ownership.mark_unchanged();
+        api.store.tidy();
         let sweep = async {
             contents::namespaces(&api).await?;
             contents::definitions(&api).await?;

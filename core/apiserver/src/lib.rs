@@ -20,7 +20,10 @@
 //!   left nothing behind.
 //! - Revisions only grow, across restarts too. A watch sees each change once,
 //!   in order, or is told in the stream that its revision has expired.
-//! - Memory for watchers is bounded by [`Config::window`] per resource.
+//! - Memory for watchers and the history on the disk are bounded by number, bytes and
+//!   age ([`Storage`]).
+//! - What a request costs grows with its size, which has a bound, and is paid off the
+//!   runtime's threads where it is much. A stop waits for no request.
 //!
 //! # What it leaves out
 //!
@@ -59,5 +62,7 @@ mod size;
 mod time;
 
 pub use identity::{AllowMasters, Attributes, Authorizer, MASTERS, Tokens, User};
+pub use longshore_objects::Options as Storage;
+pub use longshore_process::http::Limits as Connections;
 pub use longshore_sqlite::Error as OpenError;
 pub use server::{ApiServer, Config};

@@ -27,12 +27,8 @@ static SCHEMA: Schema = Schema {
 pub struct Config {
     /// The database file; it is made when it does not exist.
     pub database: PathBuf,
-    /// Revisions kept for watchers and paged lists; older ones are expired.
-    pub history: u64,
-    /// Events of each resource kept in memory.
-    pub window: usize,
-    /// The database may not grow beyond this; writes then fail as on a full disk.
-    pub max_bytes: Option<u64>,
+    /// What is kept for watchers and paged lists, on the disk and in memory.
+    pub storage: Options,
     /// What connections to the socket may cost.
     pub connections: Limits,
     /// Decides who may do what.
@@ -42,12 +38,9 @@ pub struct Config {
 impl Config {
     /// The defaults, over the database at `database`.
     pub fn new(database: impl Into<PathBuf>) -> Config {
-        let bounds = Options::default();
         Config {
             database: database.into(),
-            history: bounds.history,
-            window: bounds.window,
-            max_bytes: bounds.max_bytes,
+            storage: Options::default(),
             connections: Limits::default(),
             authorizer: Arc::new(AllowMasters),
         }
@@ -69,14 +62,14 @@ impl ApiServer {
     /// When the file cannot be opened or is no database of this server; it is
     /// then left as it is.
     pub fn open(config: Config) -> Result<ApiServer, longshore_sqlite::Error> {
-        let options = Options {
-            history: config.history,
-            window: config.window,
-            max_bytes: config.max_bytes,
-        };
         let mut registry = Registry::builtin();
-        let (store, definitions) =
-            Log::open(&config.database, &SCHEMA, options, seeds(), DEFINITIONS)?;
+        let (store, definitions) = Log::open(
+            &config.database,
+            &SCHEMA,
+            config.storage,
+            seeds(),
+            DEFINITIONS,
+        )?;
         for definition in definitions {
             registry.define(&definition.object());
         }

@@ -3,11 +3,13 @@
 //! # Why this shape
 //!
 //! One append-only log numbers every change of every object; that number is the
-//! object's `resourceVersion`. `log` holds each change under its revision, `live`
-//! points to the newest revision of each object, `owners` mirrors
-//! `ownerReferences` so that garbage collection is a query. Compaction drops what
-//! was superseded before the history; a reader of an older revision is told
-//! [`ReadError::Expired`].
+//! object's `resourceVersion`. `changes` holds each change under its revision, with the
+//! revision before it of the same object; `objects` has the newest revision of each,
+//! `owners` mirrors `ownerReferences` so that garbage collection is a query. A change of
+//! an object thus writes two rows, one of them behind all others, and no index: that is
+//! what a status costs the disk. Compaction drops what was superseded, by number, bytes
+//! and age; a reader of an older revision is told [`ReadError::Expired`]. The file's
+//! space is used again and not given back.
 //!
 //! A [`Watcher`] pulls: it holds nothing but its position, so a slow one costs no
 //! memory and holds up nobody. It is woken by changes of its kind alone.
@@ -46,7 +48,9 @@
 //! ```
 
 mod error;
+mod history;
 mod log;
+mod newest;
 mod object;
 mod read;
 mod watch;

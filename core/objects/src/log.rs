@@ -3,18 +3,21 @@
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use longshore_sqlite::{Database, Error, Health, Readers, Schema, Settings, Writer};
 use tokio::sync::watch as signal;
 
 use crate::{
-    Key, ReadError, Record, Write, WriteError,
+    EventKind, Key, ReadError, Record, Write, WriteError,
+    history::{self, History},
+    newest::Newest,
     read::{self, Dangling, Page, PageRequest},
-    window::Windows,
+    window::{self, Windows},
     write,
 };
 
@@ -56,6 +59,48 @@ CREATE TABLE IF NOT EXISTS meta (
     key   TEXT PRIMARY KEY,
     value INTEGER NOT NULL
 ) WITHOUT ROWID;
+", "
+CREATE TABLE objects (
+    id        INTEGER PRIMARY KEY,
+    resource  TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    name      TEXT NOT NULL,
+    revision  INTEGER NOT NULL,
+    gone      INTEGER NOT NULL,
+    uid       TEXT NOT NULL,
+    UNIQUE (resource, namespace, name)
+);
+CREATE INDEX objects_by_namespace ON objects (namespace);
+CREATE INDEX objects_by_uid ON objects (uid);
+CREATE TABLE changes (
+    revision INTEGER PRIMARY KEY,
+    object   INTEGER NOT NULL,
+    previous INTEGER,
+    kind     INTEGER NOT NULL,
+    value    BLOB NOT NULL
+);
+INSERT INTO objects (resource, namespace, name, revision, gone, uid)
+    SELECT newest.resource, newest.namespace, newest.name, newest.revision, log.kind = 2, coalesce(live.uid, '')
+    FROM (SELECT resource, namespace, name, max(revision) AS revision FROM log
+        GROUP BY resource, namespace, name) newest
+    JOIN log ON log.revision = newest.revision
+    LEFT JOIN live ON live.resource = newest.resource AND live.namespace = newest.namespace
+        AND live.name = newest.name;
+INSERT INTO changes (revision, object, previous, kind, value)
+    SELECT log.revision, id, (SELECT max(old.revision) FROM log old WHERE old.resource = log.resource
+        AND old.namespace = log.namespace AND old.name = log.name AND old.revision < log.revision), kind, value
+    FROM log JOIN objects USING (resource, namespace, name) ORDER BY log.revision;
+CREATE TABLE owned (
+    object INTEGER NOT NULL,
+    uid    TEXT NOT NULL,
+    PRIMARY KEY (object, uid)
+) WITHOUT ROWID;
+INSERT OR IGNORE INTO owned SELECT id, owners.uid FROM owners JOIN objects USING (resource, namespace, name);
+DROP TABLE owners;
+DROP TABLE live;
+DROP TABLE log;
+ALTER TABLE owned RENAME TO owners;
+CREATE INDEX owners_by_uid ON owners (uid);
 "];
 
 /// Bounds of a log.
@@ -63,8 +108,15 @@ CREATE TABLE IF NOT EXISTS meta (
 pub struct Options {
     /// Revisions kept for watchers and paged lists; older ones are expired.
     pub history: u64,
+    /// Bytes of superseded states that are kept. The file's space is used again for
+    /// what comes, so it grows to what is live and a little more than this.
+    pub history_bytes: u64,
+    /// Superseded states that are older are not kept.
+    pub history_age: Duration,
     /// Events of each resource kept in memory.
     pub window: usize,
+    /// Bytes of the events of each resource kept in memory; of all, four times as many.
+    pub window_bytes: usize,
     /// The file may not grow beyond this; writes then fail as on a full disk.
     pub max_bytes: Option<u64>,
 }
@@ -73,11 +125,22 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             history: 10_000,
+            history_bytes: 64 * 1024 * 1024,
+            // As long as etcd keeps it under Kubernetes, at the least.
+            history_age: Duration::from_secs(300),
             window: 512,
+            window_bytes: 4 * 1024 * 1024,
             max_bytes: None,
         }
     }
 }
+
+/// Bytes of what was written last that stay in memory for who changes it again.
+const NEWEST: usize = 4 * 1024 * 1024;
+
+/// The log that stands before the file is folded into it and cut to this size, so that
+/// a reader that took long leaves nothing behind.
+const WAL: i64 = 16 * 1024 * 1024;
 
 /// What goes with the file.
 #[derive(Clone, Copy)]
@@ -89,9 +152,10 @@ pub(crate) struct State {
 /// State shared by all clones and all watchers.
 pub(crate) struct Shared {
     pub(crate) windows: Windows,
+    newest: Mutex<Newest>,
+    history: Mutex<History>,
     /// The newest revision; all events up to it are in the windows.
     pub(crate) current: AtomicU64,
-    pub(crate) compacted: AtomicU64,
     /// Counts changes that may concern garbage collection.
     pub(crate) ownership: signal::Sender<u64>,
 }
@@ -102,7 +166,6 @@ pub struct Log {
     writer: Writer<State>,
     pub(crate) readers: Readers,
     pub(crate) shared: Arc<Shared>,
-    history: u64,
 }
 
 impl Log {
@@ -127,12 +190,32 @@ impl Log {
             ..Settings::default()
         };
         let mut database = Database::open(path, schema, settings)?;
-        let ((revision, compacted), records) = database.with(|connection| {
+        let ((revision, compacted), records, superseded) = database.with(|connection| {
+            connection.pragma_update(None, "journal_size_limit", WAL)?;
             if read::revisions(connection)?.0 == 0 {
                 write::seed(connection, seeds)?;
             }
-            Ok((read::revisions(connection)?, read::all(connection, listed)?))
+            let revisions = read::revisions(connection)?;
+            let superseded = read::superseded(connection, revisions.1)?;
+            Ok((revisions, read::all(connection, listed)?, superseded))
         })?;
+        let kept = history::Bounds {
+            revisions: options.history.max(1),
+            bytes: options.history_bytes,
+            age: options.history_age,
+        };
+        let mut history = History::new(kept, compacted);
+        // What former lives left counts as of now.
+        let now = Instant::now();
+        for (revision, bytes) in superseded {
+            history.note(revision, bytes, now);
+        }
+        let held = window::Bounds {
+            events: options.window.max(1),
+            bytes: options.window_bytes,
+            all: options.window_bytes.saturating_mul(4),
+            age: options.history_age,
+        };
         let state = State {
             revision,
             compacted,
@@ -141,12 +224,12 @@ impl Log {
             readers: database.readers(READERS),
             writer: database.start("objects", state)?,
             shared: Arc::new(Shared {
-                windows: Windows::new(options.window.max(1), revision),
+                windows: Windows::new(held, revision),
+                newest: Mutex::new(Newest::new(NEWEST)),
+                history: Mutex::new(history),
                 current: revision.into(),
-                compacted: compacted.into(),
                 ownership: signal::Sender::new(0),
             }),
-            history: options.history.max(1),
         };
         Ok((log, records))
     }
@@ -158,9 +241,10 @@ impl Log {
     /// The expectation does not hold, or the file cannot be written.
     pub async fn write(&self, write: Write) -> Result<Record, WriteError> {
         let shared = Arc::clone(&self.shared);
+        let known = shared.newest().get(&write.key).cloned();
         let work = self.writer.run(move |job| {
             let revision = job.state.revision + 1;
-            let done = match write::apply(job, write, revision)? {
+            let done = match write::apply(job, write, known.as_ref(), revision)? {
                 Ok(done) => done,
                 Err(refused) => return Ok(Err(refused)),
             };
@@ -170,27 +254,32 @@ impl Log {
             Ok(Ok(record))
         });
         let record = work.await??;
-        self.compact(record.revision);
+        self.compact();
         Ok(record)
     }
 
+    /// Drops what is older than it may be, also where nothing is written.
+    pub fn tidy(&self) {
+        self.shared.windows.tidy(Instant::now());
+        self.compact();
+    }
+
     /// Drops superseded revisions, once enough of them have come together.
-    fn compact(&self, revision: u64) {
-        let target = revision.saturating_sub(self.history);
-        let enough = (self.history / 10).max(1);
-        let due = move |compacted: u64| target.saturating_sub(compacted) >= enough;
-        if !due(self.shared.compacted.load(Ordering::Relaxed)) {
+    fn compact(&self) {
+        let shared = Arc::clone(&self.shared);
+        let due = move || shared.history().due(shared.current(), Instant::now());
+        if due().is_none() {
             return;
         }
         let shared = Arc::clone(&self.shared);
         // Where the queue is full, the next write asks again; nobody waits for it.
         drop(self.writer.try_run(move |job| {
-            if due(job.state.compacted) {
+            if let Some(target) = due() {
                 write::compact(job, job.state.compacted, target).inspect_err(|error| {
                     tracing::warn!(%error, "compaction of an object log failed, it is tried again");
                 })?;
                 job.state.compacted = target;
-                job.after_commit(move || shared.compacted.store(target, Ordering::Relaxed));
+                job.after_commit(move || shared.history().compacted(target));
             }
             Ok(())
         }));
@@ -198,7 +287,7 @@ impl Log {
 
     /// The newest revision.
     pub fn current(&self) -> u64 {
-        self.shared.current.load(Ordering::Acquire)
+        self.shared.current()
     }
 
     /// One object.
@@ -207,6 +296,9 @@ impl Log {
     ///
     /// The file cannot be read, as for all reads below.
     pub async fn get(&self, key: Key) -> Result<Option<Record>, ReadError> {
+        if let Some(record) = self.shared.newest().get(&key) {
+            return Ok(Some(record.clone()));
+        }
         Ok(self.readers.run(move |db| read::get(db, &key)).await?)
     }
 
@@ -287,9 +379,30 @@ impl Log {
 }
 
 impl Shared {
+    fn current(&self) -> u64 {
+        self.current.load(Ordering::Acquire)
+    }
+
+    // Nothing that panics runs under these locks.
+    fn newest(&self) -> MutexGuard<'_, Newest> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A change is on the disk: watchers first, then everybody who asks.
     fn tell(&self, done: write::Done) {
-        let revision = done.event.record.revision;
+        let record = &done.event.record;
+        let revision = record.revision;
+        self.history()
+            .note(revision, done.superseded, Instant::now());
+        if done.event.kind == EventKind::Deleted {
+            self.newest().remove(&done.key);
+        } else {
+            self.newest().put(done.key, record.clone());
+        }
         self.windows.push(done.event, || {
             self.current.store(revision, Ordering::Release)
         });

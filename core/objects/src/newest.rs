@@ -93,7 +93,10 @@ mod tests {
         newest.put(key("a"), record(3, 40));
         newest.put(key("c"), record(4, 40));
         let found = |name: &str| newest.get(&key(name)).map(|record| record.revision);
-        assert_eq!((found("a"), found("b"), found("c")), (Some(3), None, Some(4)));
+        assert_eq!(
+            (found("a"), found("b"), found("c")),
+            (Some(3), None, Some(4))
+        );
         newest.put(key("d"), record(5, 1_000));
         assert_eq!((newest.bytes, newest.records.len()), (0, 0));
         newest.put(key("a"), record(6, 10));

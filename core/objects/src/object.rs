@@ -193,6 +193,12 @@ impl Event {
         self.record.object()
     }
 
+    /// Bytes that it takes. What was before is shared with the event before, as long as
+    /// that is kept.
+    pub(crate) fn size(&self) -> usize {
+        self.record.json.len() + self.previous.as_ref().map_or(0, Bytes::len)
+    }
+
     /// The object before a modification, if that is known.
     pub fn previous(&self) -> Option<Value> {
         self.previous

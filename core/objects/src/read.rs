@@ -10,10 +10,13 @@ use crate::{Key, ReadError, Record};
 /// The newest revision and the newest one that was compacted.
 pub(crate) fn revisions(db: &Connection) -> Result<(u64, u64), SqlError> {
     let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0));
-    let current = number("SELECT coalesce(max(revision), 0) FROM log")?;
+    let current = number("SELECT coalesce(max(revision), 0) FROM changes")?;
     let compacted = number("SELECT coalesce(max(value), 0) FROM meta WHERE key = 'compacted'")?;
     Ok((current as u64, compacted as u64))
 }
+
+/// The kind of a change that says that the object is gone.
+const TOMBSTONE: i64 = 2;
 
 /// Which part of a list to read.
 #[derive(Clone, Debug)]
@@ -54,8 +57,8 @@ fn record(row: &Row<'_>) -> Result<Record, SqlError> {
 
 pub(crate) fn get(db: &Connection, key: &Key) -> Result<Option<Record>, SqlError> {
     let mut query = db.prepare_cached(
-        "SELECT log.revision, log.namespace, log.name, log.value FROM live JOIN log ON log.revision = live.revision
-         WHERE live.resource = ?1 AND live.namespace = ?2 AND live.name = ?3",
+        "SELECT revision, namespace, name, value FROM objects JOIN changes USING (revision)
+         WHERE resource = ?1 AND namespace = ?2 AND name = ?3 AND NOT gone",
     )?;
     query
         .query_row(params![&*key.resource, key.namespace, key.name], record)
@@ -65,23 +68,25 @@ pub(crate) fn get(db: &Connection, key: &Key) -> Result<Option<Record>, SqlError
 /// Everything of one resource.
 pub(crate) fn all(db: &Connection, resource: &str) -> Result<Vec<Record>, SqlError> {
     let mut query = db.prepare_cached(
-        "SELECT log.revision, log.namespace, log.name, log.value FROM live JOIN log ON log.revision = live.revision
-         WHERE live.resource = ?1",
+        "SELECT revision, namespace, name, value FROM objects JOIN changes USING (revision)
+         WHERE resource = ?1 AND NOT gone",
     )?;
     query.query_map([resource], record)?.collect()
 }
 
-/// The newest state of each object, from `live`.
-const NEWEST: &str =
-    "SELECT revision FROM live WHERE resource = ?1 AND (?2 IS NULL OR namespace = ?2)
+/// The objects of a resource in their order, those that are gone too: at an older
+/// revision they may be there.
+const OBJECTS: &str =
+    "SELECT revision, namespace, name, gone FROM objects WHERE resource = ?1 AND (?2 IS NULL OR namespace = ?2)
      AND (?3 IS NULL OR name = ?3) AND (namespace, name) > (?4, ?5)
      ORDER BY namespace, name";
 
-/// The state of each object as of revision ?6, from the log.
-const AS_OF: &str =
-    "SELECT max(revision) FROM log WHERE resource = ?1 AND (?2 IS NULL OR namespace = ?2)
-     AND (?3 IS NULL OR name = ?3) AND (namespace, name) > (?4, ?5) AND revision <= ?6
-     GROUP BY namespace, name ORDER BY namespace, name";
+/// An object of a page.
+struct Found {
+    revision: u64,
+    namespace: String,
+    name: String,
+}
 
 pub(crate) fn page(
     db: &Connection,
@@ -98,69 +103,82 @@ pub(crate) fn page(
             oldest: compacted,
         }));
     }
-    let (namespace, name) = request.after.clone().unwrap_or_default();
-    let newest = wanted == current;
-    let mut revisions: Vec<i64> = Vec::new();
-    {
-        let mut query = db.prepare_cached(if newest { NEWEST } else { AS_OF })?;
-        let resource = &*request.resource;
-        let mut rows = if newest {
-            query.query(params![
-                resource,
-                request.namespace,
-                request.name,
-                namespace,
-                name
-            ])?
-        } else {
-            query.query(params![
-                resource,
-                request.namespace,
-                request.name,
-                namespace,
-                name,
-                wanted as i64
-            ])?
-        };
-        while let Some(row) = rows.next()? {
-            revisions.push(row.get(0)?);
-        }
-    }
-    let mut records = Vec::with_capacity(revisions.len().min(request.limit));
-    let mut used = 0;
-    let mut fetch = db.prepare_cached(
-        "SELECT revision, namespace, name, value, kind FROM log WHERE revision = ?1",
-    )?;
-    for revision in &revisions {
-        if records.len() == request.limit {
-            break;
-        }
-        used += 1;
-        // kind 2 is a tombstone: the object did not exist at that revision
-        if let Some(found) = fetch
-            .query_row([revision], |row| Ok((record(row)?, row.get::<_, i64>(4)?)))
-            .optional()?
-            && found.1 != 2
-        {
-            records.push(found.0);
-        }
+    let objects = objects(db, request, (wanted != current).then_some(wanted))?;
+    let all = objects.len();
+    let mut records = Vec::with_capacity(all.min(request.limit));
+    let mut fetch = db.prepare_cached("SELECT value FROM changes WHERE revision = ?1")?;
+    for found in objects.into_iter().take(request.limit) {
+        let json: Vec<u8> = fetch.query_row([found.revision as i64], |row| row.get(0))?;
+        records.push(Record {
+            revision: found.revision,
+            namespace: found.namespace,
+            name: found.name,
+            json: Bytes::from(json),
+        });
     }
     Ok(Ok(Page {
         revision: wanted,
+        remaining: all - records.len(),
         records,
-        remaining: revisions.len() - used,
     }))
+}
+
+/// The objects of a page, each at its newest revision, or at the one that it had at an
+/// older state. Each revision knows the one before it.
+fn objects(
+    db: &Connection,
+    request: &PageRequest,
+    as_of: Option<u64>,
+) -> Result<Vec<Found>, SqlError> {
+    let (namespace, name) = request.after.clone().unwrap_or_default();
+    let mut query = db.prepare_cached(OBJECTS)?;
+    let mut former = db.prepare_cached("SELECT previous, kind FROM changes WHERE revision = ?1")?;
+    let mut rows = query.query(params![
+        &*request.resource,
+        request.namespace,
+        request.name,
+        namespace,
+        name
+    ])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut at = Some(row.get::<_, i64>(0)? as u64);
+        let mut gone: bool = row.get(3)?;
+        if let Some(wanted) = as_of {
+            while let Some(revision) = at.filter(|revision| *revision > wanted) {
+                let before = |row: &Row<'_>| row.get::<_, Option<i64>>(0);
+                let before = former.query_row([revision as i64], before).optional()?;
+                at = before.flatten().map(|revision| revision as u64);
+            }
+            if let Some(revision) = at {
+                let tombstone = |row: &Row<'_>| Ok(row.get::<_, i64>(1)? == TOMBSTONE);
+                let kind = former.query_row([revision as i64], tombstone).optional()?;
+                // What was compacted is not there any more: a tombstone, too.
+                gone = kind.unwrap_or(true);
+            }
+        }
+        if let Some(revision) = at.filter(|_| !gone) {
+            found.push(Found {
+                revision,
+                namespace: row.get(1)?,
+                name: row.get(2)?,
+            });
+        }
+    }
+    Ok(found)
 }
 
 /// A change, its kind as a number, and the object before it.
 type Change = (Record, i64, Option<Bytes>);
 
-/// Changes of one resource after `position`, oldest first, with the state before.
+/// Changes of one resource after `position`, oldest first, with the state before: so
+/// many, and about so many bytes.
 pub(crate) fn changes(
     db: &Connection,
     resource: &str,
     position: u64,
     limit: usize,
+    bytes: usize,
 ) -> Result<Result<Vec<Change>, ReadError>, SqlError> {
     let (_, compacted) = revisions(db)?;
     if position < compacted {
@@ -170,17 +188,35 @@ pub(crate) fn changes(
         }));
     }
     let mut query = db.prepare_cached(
-        "SELECT revision, namespace, name, value, kind,
-            (SELECT old.value FROM log old WHERE old.resource = log.resource AND old.namespace = log.namespace
-             AND old.name = log.name AND old.revision < log.revision AND log.kind = 1
-             ORDER BY old.revision DESC LIMIT 1)
-         FROM log WHERE resource = ?1 AND revision > ?2 ORDER BY revision LIMIT ?3",
+        "SELECT new.revision, namespace, name, new.value, new.kind, old.value
+         FROM changes new JOIN objects ON objects.id = new.object
+         LEFT JOIN changes old ON old.revision = new.previous AND new.kind = 1
+         WHERE new.revision > ?2 AND resource = ?1 ORDER BY new.revision LIMIT ?3",
     )?;
-    let rows = query.query_map(params![resource, position as i64, limit as i64], |row| {
+    let mut rows = query.query(params![resource, position as i64, limit as i64])?;
+    let (mut changes, mut size) = (Vec::new(), 0);
+    while size < bytes
+        && let Some(row) = rows.next()?
+    {
         let before: Option<Vec<u8>> = row.get(5)?;
-        Ok((record(row)?, row.get(4)?, before.map(Bytes::from)))
+        let change = (record(row)?, row.get(4)?, before.map(Bytes::from));
+        size += change.0.json.len() + change.2.as_ref().map_or(0, Bytes::len);
+        changes.push(change);
+    }
+    Ok(Ok(changes))
+}
+
+/// What superseded how many bytes after `compacted`, in order.
+pub(crate) fn superseded(db: &Connection, compacted: u64) -> Result<Vec<(u64, u64)>, SqlError> {
+    let mut query = db.prepare_cached(
+        "SELECT new.revision, coalesce(length(old.value), 0) FROM changes new
+         LEFT JOIN changes old ON old.revision = new.previous
+         WHERE new.revision > ?1 ORDER BY new.revision",
+    )?;
+    let rows = query.query_map([compacted as i64], |row| {
+        Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
     })?;
-    rows.collect::<Result<_, _>>().map(Ok)
+    rows.collect()
 }
 
 fn keys(query: &mut CachedStatement<'_>, argument: &str) -> Result<Vec<Key>, SqlError> {
@@ -196,22 +232,23 @@ fn keys(query: &mut CachedStatement<'_>, argument: &str) -> Result<Vec<Key>, Sql
 
 pub(crate) fn keys_in_namespace(db: &Connection, namespace: &str) -> Result<Vec<Key>, SqlError> {
     keys(
-        &mut db
-            .prepare_cached("SELECT resource, namespace, name FROM live WHERE namespace = ?1")?,
+        &mut db.prepare_cached(
+            "SELECT resource, namespace, name FROM objects WHERE namespace = ?1 AND NOT gone",
+        )?,
         namespace,
     )
 }
 
 pub(crate) fn dependents(db: &Connection, uid: &str) -> Result<Vec<Key>, SqlError> {
     keys(
-        &mut db.prepare_cached("SELECT resource, namespace, name FROM owners WHERE uid = ?1")?,
+        &mut db.prepare_cached("SELECT resource, namespace, name FROM owners JOIN objects ON id = object WHERE owners.uid = ?1")?,
         uid,
     )
 }
 
 pub(crate) fn mentioning(db: &Connection, text: &str) -> Result<Vec<Key>, SqlError> {
-    let sql = "SELECT live.resource, live.namespace, live.name FROM live JOIN log ON log.revision = live.revision
-         WHERE instr(log.value, CAST(?1 AS BLOB)) > 0";
+    let sql = "SELECT resource, namespace, name FROM objects JOIN changes USING (revision)
+         WHERE NOT gone AND instr(value, CAST(?1 AS BLOB)) > 0";
     keys(&mut db.prepare_cached(sql)?, text)
 }
 
@@ -226,8 +263,8 @@ pub struct Dangling {
 
 pub(crate) fn dangling(db: &Connection) -> Result<Vec<Dangling>, SqlError> {
     let mut query = db.prepare_cached(
-        "SELECT resource, namespace, name, uid FROM owners
-         WHERE NOT EXISTS (SELECT 1 FROM live WHERE live.uid = owners.uid)",
+        "SELECT resource, namespace, name, owners.uid FROM owners JOIN objects ON id = object
+         WHERE NOT EXISTS (SELECT 1 FROM objects owner WHERE owner.uid = owners.uid AND NOT owner.gone)",
     )?;
     let rows = query.query_map([], |row| {
         let dependent = Key {

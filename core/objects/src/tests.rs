@@ -52,7 +52,7 @@ async fn one_write_that_the_database_refuses_costs_no_other() {
     let folder = TempDir::new().unwrap();
     let log = open(&folder.path().join("objects.db"), Options::default());
     // Stands for any row that SQLite refuses.
-    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON live WHEN NEW.name = 'bad'
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON objects WHEN NEW.name = 'bad'
         BEGIN SELECT RAISE(ABORT, 'refused'); END";
     log.writer()
         .run(|job| job.execute_batch(refuse))
@@ -113,7 +113,7 @@ async fn what_is_superseded_is_dropped_and_said_to_be() {
     let options = Options {
         history: 5,
         window: 2,
-        max_bytes: None,
+        ..Options::default()
     };
     let log = open(&path, options);
     let mut revision = log.write(create("pods", "p")).await.unwrap().revision;
@@ -226,8 +226,10 @@ async fn a_file_without_a_version_is_taken_over() {
     let version = |row: &longshore_sqlite::Row<'_>| row.get::<_, i64>(0);
     assert_eq!(
         file.query_row("PRAGMA user_version", [], version).unwrap(),
-        1
+        2
     );
+    let tables = "SELECT count(*) FROM sqlite_schema WHERE name IN ('log', 'live', 'owned')";
+    assert_eq!(file.query_row(tables, [], version).unwrap(), 0);
 }
 
 #[tokio::test]
@@ -275,4 +277,153 @@ fn a_draft_is_the_object_with_its_revision() {
         wanted["metadata"]["resourceVersion"] = json!("42");
         assert_eq!(written, wanted);
     }
+}
+
+/// A file of the first version, with what it can hold: states, tombstones, owners.
+#[tokio::test]
+async fn a_file_of_the_first_version_is_brought_up() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("objects.db");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(MIGRATIONS[0]).unwrap();
+    old.execute_batch(
+        r#"
+        PRAGMA application_id = 0x4c535454;
+        PRAGMA user_version = 1;
+        INSERT INTO log VALUES
+            (1, 'pods', 'default', 'a', 0, CAST('{"n":1}' AS BLOB)),
+            (2, 'pods', 'default', 'b', 0, CAST('{"n":2}' AS BLOB)),
+            (3, 'pods', 'default', 'a', 1, CAST('{"n":3}' AS BLOB)),
+            (4, 'pods', 'default', 'b', 2, CAST('{"n":4}' AS BLOB));
+        INSERT INTO live VALUES ('pods', 'default', 'a', 3, 'uid-a');
+        INSERT INTO owners VALUES ('pods', 'default', 'a', 'owner');
+        "#,
+    )
+    .unwrap();
+    drop(old);
+    let log = open(&path, Options::default());
+    let numbers = |records: &[Record]| -> Vec<_> {
+        let records = records.iter();
+        records.map(|record| record.object()["n"].clone()).collect()
+    };
+    let at = |revision| PageRequest {
+        resource: "pods".into(),
+        namespace: None,
+        name: None,
+        revision,
+        after: None,
+        limit: 10,
+    };
+    assert_eq!(numbers(&log.page(at(None)).await.unwrap().records), [3]);
+    assert_eq!(
+        numbers(&log.page(at(Some(2))).await.unwrap().records),
+        [1, 2]
+    );
+    let events = log.watch(Selector::kind("pods"), 1).next().await.unwrap();
+    assert_eq!(names(&events), ["b", "a", "b"]);
+    assert_eq!(events[1].previous(), Some(json!({"n": 1})));
+    let dangling = log.dangling().await.unwrap();
+    assert_eq!((dangling.len(), dangling[0].uid.as_str()), (1, "owner"));
+    let write = Write {
+        expect: Expect::At(3),
+        object: json!({"metadata": {"uid": "uid-a"}}).into(),
+        ..create("pods", "a")
+    };
+    assert_eq!(log.write(write).await.unwrap().revision, 5);
+    assert_eq!(log.write(create("pods", "b")).await.unwrap().revision, 6);
+}
+
+/// Whatever is created, changed, deleted and made again: each state that is kept is
+/// found as it was, and the others are said to be gone.
+#[tokio::test]
+async fn every_state_that_is_kept_is_found_as_it_was() {
+    type State = std::collections::BTreeMap<String, u64>;
+    let folder = TempDir::new().unwrap();
+    let options = Options {
+        history: 40,
+        window: 3,
+        ..Options::default()
+    };
+    let log = open(&folder.path().join("objects.db"), options);
+    let (mut states, mut state, mut seed) = (vec![State::new()], State::new(), 5_u64);
+    for _ in 0..400 {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let name = format!("o{}", (seed >> 33) % 6);
+        let known = state.get(&name).copied();
+        let delete = known.is_some() && (seed >> 40).is_multiple_of(3);
+        let write = Write {
+            expect: known.map_or(Expect::Absent, Expect::At),
+            delete,
+            ..create("pods", &name)
+        };
+        let revision = log.write(write).await.unwrap().revision;
+        if delete {
+            state.remove(&name);
+            assert!(log.get(key("pods", &name)).await.unwrap().is_none());
+        } else {
+            state.insert(name, revision);
+        }
+        states.push(state.clone());
+    }
+    log.writer().flush().await.unwrap();
+    let mut found = 0;
+    for (revision, wanted) in states.iter().enumerate() {
+        let request = PageRequest {
+            resource: "pods".into(),
+            namespace: Some("default".to_owned()),
+            name: None,
+            revision: Some(revision as u64),
+            after: None,
+            limit: 100,
+        };
+        match log.page(request).await {
+            Ok(page) => {
+                let records = page.records.into_iter();
+                let state: State = records.map(|r| (r.name, r.revision)).collect();
+                assert_eq!(state, *wanted, "at revision {revision}");
+                found += 1;
+            }
+            Err(ReadError::Expired { .. }) => assert_eq!(found, 0, "only old ones are gone"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!((40..=46).contains(&found), "{found} are kept");
+    let mut watcher = log.watch(Selector::kind("pods"), 370);
+    let mut seen = Vec::new();
+    while seen.len() < 30 {
+        let events = watcher.next().await.unwrap();
+        seen.extend(events.iter().map(|event| event.record.revision));
+    }
+    assert_eq!(seen, (371..=400).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_changes_all_the_time_takes_no_more_than_its_bound() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("objects.db");
+    let options = Options {
+        history_bytes: 1_000_000,
+        window_bytes: 300_000,
+        ..Options::default()
+    };
+    let log = open(&path, options);
+    let mut revisions = [0_u64; 4];
+    for turn in 0..400 {
+        let which = turn % revisions.len();
+        let write = Write {
+            expect: match revisions[which] {
+                0 => Expect::Absent,
+                revision => Expect::At(revision),
+            },
+            object: json!({"text": "x".repeat(50_000)}).into(),
+            ..create(["pods", "leases"][which / 2], &format!("o{which}"))
+        };
+        revisions[which] = log.write(write).await.unwrap().revision;
+        let held = log.shared.windows.bytes();
+        assert!(held <= 4 * 300_000, "{held} bytes of events");
+    }
+    log.close().await;
+    // Twenty megabytes were written.
+    let size = std::fs::metadata(&path).unwrap().len();
+    assert!(size < 3_000_000, "{size} bytes of file");
 }

@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch as signal;
 
-use crate::{Event, EventKind, Log, ReadError, read, window::CHUNK};
+use crate::{
+    Event, EventKind, Log, ReadError, read,
+    window::{CHUNK, CHUNK_BYTES},
+};
 
 /// Which changes a watcher wants.
 #[derive(Clone, Debug)]
@@ -113,7 +116,7 @@ impl Watcher {
         let rows = self
             .log
             .readers
-            .run(move |db| read::changes(db, &kind, position, CHUNK))
+            .run(move |db| read::changes(db, &kind, position, CHUNK, CHUNK_BYTES))
             .await??;
         let events = rows.into_iter().map(|(record, kind, previous)| {
             let kind = match kind {

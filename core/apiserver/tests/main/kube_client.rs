@@ -203,8 +203,8 @@ async fn a_reflector_follows() {
 #[tokio::test]
 async fn a_watcher_lists_again_when_its_revision_has_expired() {
     let server = Server::with(|config| {
-        config.history = 5;
-        config.window = 1;
+        config.storage.history = 5;
+        config.storage.window = 1;
     });
     let maps: Api<ConfigMap> = Api::default_namespaced(client(&server));
     maps.create(&PostParams::default(), &map("a"))

@@ -532,7 +532,7 @@ async fn a_database_of_a_newer_server_is_refused_with_the_words_that_say_so() {
 
 #[tokio::test]
 async fn a_full_disk_refuses_writes_and_keeps_what_is_there() {
-    let server = Server::with(|config| config.max_bytes = Some(300_000));
+    let server = Server::with(|config| config.storage.max_bytes = Some(300_000));
     let big = "x".repeat(40_000);
     let mut stored = 0;
     let refused = loop {

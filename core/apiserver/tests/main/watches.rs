@@ -183,8 +183,8 @@ async fn bookmarks_initial_events_and_the_deadline() {
 #[tokio::test]
 async fn a_watcher_out_of_the_window_reads_the_log_and_out_of_the_log_is_told() {
     let server = Server::with(|config| {
-        config.window = 2;
-        config.history = 20;
+        config.storage.window = 2;
+        config.storage.history = 20;
     });
     server
         .post(MAPS, config_map("a", "k", "0"))
@@ -284,7 +284,7 @@ async fn watching_goes_on_after_a_restart() {
 
 #[tokio::test]
 async fn a_watcher_that_does_not_read_holds_up_nobody() {
-    let server = Server::with(|config| config.window = 4);
+    let server = Server::with(|config| config.storage.window = 4);
     let _stuck: Vec<Watch> = {
         let mut list = Vec::new();
         for _ in 0..20 {
@@ -328,8 +328,8 @@ async fn state(server: &Server) -> (Objects, String) {
 async fn follow(changes: Vec<(u8, Option<u8>)>, middle: usize) {
     let middle = middle % changes.len();
     let server = Server::with(|config| {
-        config.window = 3;
-        config.history = 40;
+        config.storage.window = 3;
+        config.storage.history = 40;
     });
     let (mut known, mut revision) = state(&server).await;
     for (index, (object, value)) in changes.iter().enumerate() {
