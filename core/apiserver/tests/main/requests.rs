@@ -520,7 +520,7 @@ async fn a_database_of_a_newer_server_is_refused_with_the_words_that_say_so() {
     let error = ApiServer::open(Config::new(&file)).err().expect("refused");
     let text = error.to_string();
     assert!(
-        text.contains("has schema 99, this API server knows up to 1"),
+        text.contains("has schema 99, this API server knows up to 2"),
         "{text}"
     );
     assert!(
