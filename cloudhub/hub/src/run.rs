@@ -89,7 +89,10 @@ pub enum StartError {
 impl Explain for StartError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::StateDir { .. } => None,
+            Self::StateDir { .. } => Some(
+                "check its owner and mode, that its disk is not mounted read-only, and that the hub runs as the user who owns it"
+                    .to_owned(),
+            ),
             Self::RunFile(source) => source.hint(),
             Self::Store(source) => source.hint(),
             Self::Identity(source) => source.hint(),

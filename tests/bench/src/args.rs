@@ -49,6 +49,8 @@ pub enum Part {
     Documents,
     /// Latency of writes under load
     Writes,
+    /// A desired value from the API server to the device and back
+    Confirm,
     /// Updates that are on the disk when they are answered, and what the flash pays
     Durable,
     /// The most that one core sustains

@@ -1,6 +1,7 @@
 //! The measurements, one module each.
 
 mod children;
+mod confirm;
 mod durable;
 mod idle;
 mod limit;
@@ -24,7 +25,7 @@ pub fn all(args: &Args, programs: &Programs) -> anyhow::Result<Report> {
     report.note(format!("machine: {}", procfs::describe()));
     report.note(format!("edgecore: {}", programs.edgecore.display()));
     type Measurement = fn(&Args, &Programs, &mut Report) -> anyhow::Result<()>;
-    let parts: [(Part, &str, Measurement); 11] = [
+    let parts: [(Part, &str, Measurement); 12] = [
         (Part::Size, "sizes", size::measure),
         (Part::Idle, "idle memory", idle::measure),
         (Part::Start, "cold start", start::measure),
@@ -35,6 +36,7 @@ pub fn all(args: &Args, programs: &Programs) -> anyhow::Result<Report> {
             load::documents,
         ),
         (Part::Writes, "write latency", writes::measure),
+        (Part::Confirm, "confirmation", confirm::measure),
         (Part::Durable, "durable updates", durable::measure),
         (Part::Limit, "one core", limit::measure),
         (Part::Silent, "a silent unit", silent::measure),

@@ -327,6 +327,11 @@ impl Hub {
         })
     }
 
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("kubeconfig")
+    }
+
     fn membership(&self, programs: &Programs) -> anyhow::Result<Json> {
         let Some(cloudhub) = &programs.cloudhub else {
             bail!("there is no cloudhub")

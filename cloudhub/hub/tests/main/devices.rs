@@ -3,6 +3,12 @@
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use longshore_link::Up;
+use longshore_types::{
+    Value,
+    device::WriteState,
+    report::{DesiredReport, DeviceReport, PropertyReport},
+};
 use serde_json::json;
 
 use crate::harness::{TestHub, condition, create, device, model, reading, reported};
@@ -284,6 +290,84 @@ async fn a_hub_that_lost_its_database_keeps_what_stands_in_the_status() {
     })
     .await;
     hub.hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_of_a_write_shows_before_its_turn() {
+    let hub = TestHub::start_slow().await;
+    let edge = hub.edge("edge-1");
+    hub.create(model("boiler")).await;
+    hub.create(device("boiler", "boiler", "edge-1")).await;
+    let uid = uid(&hub, "boiler").await;
+    hub.wait("DeviceStatus", "boiler", "is there", |s| s.is_some())
+        .await;
+    // Whatever is written from here on is written within the hour.
+    for state in [WriteState::Pending, WriteState::Confirmed] {
+        edge.report(&changed(&uid, |report| {
+            report.properties[0].desired = Some(DesiredReport {
+                value: "25".to_owned(),
+                write: state,
+                ..DesiredReport::default()
+            });
+        }));
+        let shown = state.to_string();
+        hub.wait("DeviceStatus", "boiler", &shown, |s| {
+            s.is_some_and(|s| s["status"]["extensions"]["properties"][0]["write"]["state"] == shown)
+        })
+        .await;
+    }
+    hub.hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_counts_with_what_the_model_has_and_up_to_a_bound() {
+    let hub = TestHub::start().await;
+    let edge = hub.edge("edge-1");
+    hub.create(model("boiler")).await;
+    hub.create(device("boiler", "boiler", "edge-1")).await;
+    let uid = uid(&hub, "boiler").await;
+    edge.report(&changed(&uid, |report| {
+        let foreign = (0..1000).map(|n| PropertyReport::new(format!("foreign-{n}")));
+        report.properties.extend(foreign);
+    }));
+    let status = hub
+        .wait("DeviceStatus", "boiler", "shows the reading", |s| {
+            reported(s) == "21.5"
+        })
+        .await
+        .unwrap();
+    assert_eq!(status["status"]["twins"].as_array().unwrap().len(), 1);
+    let metrics = hub.metrics().await;
+    let dropped = "longshore_hub_properties_dropped_total 1000";
+    assert!(metrics.contains(dropped), "{metrics}");
+
+    edge.report(&changed(&uid, |report| {
+        report.properties[0].value = Some(Value::String("x".repeat(1 << 20).into()));
+    }));
+    let refused = hub.wait("DeviceStatus", "boiler", "says that it is too large", |s| {
+        condition(s, "ReportTaken") == "TooLarge"
+    });
+    assert_eq!(
+        reported(refused.await.as_ref()),
+        "21.5",
+        "the one before it"
+    );
+    edge.report(&reading("boiler", &uid, 22.0));
+    let status = hub.wait("DeviceStatus", "boiler", "goes on", |s| reported(s) == "22");
+    assert_eq!(condition(status.await.as_ref(), "ReportTaken"), "");
+    edge.wait("all records are taken", |s| s.outbox.is_empty())
+        .await;
+    assert!(edge.store.lock().unwrap().ended.is_none());
+    hub.hub.stop().await;
+}
+
+/// A reading that is another one.
+fn changed(uid: &str, change: impl FnOnce(&mut DeviceReport)) -> Up {
+    let Up::Reported(mut report) = reading("boiler", uid, 21.5) else {
+        unreachable!("a reading is a report")
+    };
+    change(&mut report);
+    Up::Reported(report)
 }
 
 async fn uid(hub: &TestHub, device: &str) -> String {

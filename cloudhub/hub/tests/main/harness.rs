@@ -61,7 +61,19 @@ impl TestHub {
 
     /// The same with somebody who takes samples.
     pub(crate) async fn start_with(folder: TempDir, samples: Arc<dyn SampleConsumer>) -> Self {
-        let config = Config::parse(config_text(), folder.path(), Environment::default()).unwrap();
+        Self::start_as(folder, samples, config_text()).await
+    }
+
+    /// A hub that writes a status once an hour, but for what somebody waits for.
+    pub(crate) async fn start_slow() -> Self {
+        let text = config_text().replace("intervalMs: 50", "intervalMs: 3600000");
+        assert_ne!(text, config_text());
+        let samples = Arc::new(CountOnly::default());
+        Self::start_as(tempfile::tempdir().unwrap(), samples, &text).await
+    }
+
+    async fn start_as(folder: TempDir, samples: Arc<dyn SampleConsumer>, text: &str) -> Self {
+        let config = Config::parse(text, folder.path(), Environment::default()).unwrap();
         let hub = RunningHub::start_with(&config, samples)
             .await
             .expect("the hub starts");
