@@ -140,11 +140,12 @@ async fn writes(
 }
 
 fn shows(status: &Json, value: u16) -> bool {
+    let value = value.to_string();
     let properties = status["status"]["extensions"]["properties"].as_array();
     let mut properties = properties.into_iter().flatten();
     properties.any(|property| {
         property["name"] == SETPOINT_NAME
-            && property["desired"] == value.to_string()
+            && property["desired"] == value.as_str()
             && property["write"]["state"] == "confirmed"
     })
 }
