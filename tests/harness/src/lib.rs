@@ -42,6 +42,6 @@ pub mod prelude {
         manifest::{DeviceManifest, device},
         mqtt::subscribe,
         simulator::simulator,
-        wait::{PATIENCE, eventually},
+        wait::{PATIENCE, counted, eventually},
     };
 }

@@ -27,3 +27,26 @@ where
         }
     }
 }
+
+/// Waits until what is counted has come to `goal`. Patience begins anew with each
+/// step, so that much work takes as long as it takes and a stop is seen all the same.
+pub async fn counted<F>(what: &str, goal: u64, mut count: impl FnMut() -> F)
+where
+    F: Future<Output = Result<u64, String>>,
+{
+    let (mut before, mut deadline) = (Ok(0), Instant::now() + PATIENCE);
+    loop {
+        let now = count().await;
+        if now.as_ref().is_ok_and(|count| *count >= goal) {
+            return;
+        }
+        if now.is_ok() && now != before {
+            (before, deadline) = (now.clone(), Instant::now() + PATIENCE);
+        }
+        assert!(
+            Instant::now() <= deadline,
+            "waited in vain for {what}, {goal} of them; last seen: {now:?}"
+        );
+        tokio::time::sleep(PAUSE).await;
+    }
+}

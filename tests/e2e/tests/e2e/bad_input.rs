@@ -153,6 +153,13 @@ async fn ten_thousand_devices_at_once() {
         yaml.push_str(&format!("---\n{object}\n"));
     }
     let edge = edge().manifest("many", &yaml).run().await;
+    counted("readings", 10_000, || async {
+        let (_, page) = edge.get_text("/metrics").await?;
+        let mut lines = page.lines();
+        let count = lines.find_map(|line| line.strip_prefix("longshore_samples_total "));
+        count.and_then(|count| count.parse().ok()).ok_or(page)
+    })
+    .await;
     edge.twin_is("d0", "value", json!(1)).await;
     edge.twin_is("d9999", "value", json!(1)).await;
 }
