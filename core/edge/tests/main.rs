@@ -284,3 +284,33 @@ async fn a_mapper_that_cannot_be_used_is_told_where_people_look() {
         "{text}"
     );
 }
+
+/// Runs `edgecore` with this state folder to its end: exit code and what it said.
+fn ends(state_dir: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("edgecore.yaml");
+    let config = json!({"node": "edge-1", "stateDir": state_dir, "bus": {"mode": "off"}, "metrics": {"listen": "127.0.0.1:0"}});
+    fs::write(&file, config.to_string()).unwrap();
+    let ended = edge::edgecore()
+        .arg("--config")
+        .arg(&file)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    (ended.status.code(), said)
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_written_is_named_with_what_to_do() {
+    // Nobody, root included, can make a folder or a file there.
+    for state_dir in ["/proc/longshore", "/proc/self"] {
+        let (code, said) = ends(state_dir);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(state_dir), "{said}");
+        assert!(
+            said.contains("hint: check owner and mode of the f"),
+            "{said}"
+        );
+        assert!(said.contains("not mounted read-only"), "{said}");
+    }
+}

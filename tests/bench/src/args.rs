@@ -53,6 +53,8 @@ pub enum Part {
     Confirm,
     /// Updates that are on the disk when they are answered, and what the flash pays
     Durable,
+    /// What a linked node writes to its disk by itself
+    Flash,
     /// The most that one core sustains
     Limit,
     /// What a silent unit costs the others on its bus

@@ -3,6 +3,7 @@
 mod children;
 mod confirm;
 mod durable;
+mod flash;
 mod idle;
 mod limit;
 mod load;
@@ -38,6 +39,7 @@ pub fn all(args: &Args, programs: &Programs) -> anyhow::Result<Report> {
         (Part::Writes, "write latency", writes::measure),
         (Part::Confirm, "confirmation", confirm::measure),
         (Part::Durable, "durable updates", durable::measure),
+        (Part::Flash, "bytes written", flash::measure),
         (Part::Limit, "one core", limit::measure),
         (Part::Silent, "a silent unit", silent::measure),
         (

@@ -165,3 +165,21 @@ async fn an_edge_whose_disk_is_full_ends_in_good_time_and_says_what_is_lost() {
     edge.twin_is("pump", "level", json!(77)).await;
     assert!(edge.process().terminate().await.success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_lost_its_content_is_told_and_made_anew() {
+    let plc = plc().await;
+    let mut edge = edge().device(&pump(&plc)).run().await;
+    ask(&edge, "speed", "expected", 5).await;
+    edge.write_is("pump", "speed", "confirmed").await;
+    edge.kill();
+    for file in ["edge.db", "edge.db-wal"] {
+        let path = edge.folder().join("state").join(file);
+        std::fs::write(path, "").unwrap();
+    }
+    edge.start_again().await;
+    edge.twin_is("pump", "speed", json!(5)).await;
+    let log = edge.log();
+    let told = "the database has no content: what was in it, if anything, is lost";
+    assert!(log.contains(told), "{log}");
+}
