@@ -26,7 +26,7 @@ use crate::{
 
 const CLIENTS: usize = 8;
 /// Updates that a client has under way.
-const UNDER_WAY: u32 = 16;
+const UNDER_WAY: u32 = 32;
 const EVENT: &[u8] = b"\"event_id\":\"";
 
 pub(super) fn measure(args: &Args, programs: &Programs, report: &mut Report) -> anyhow::Result<()> {
@@ -54,7 +54,7 @@ pub(super) fn measure(args: &Args, programs: &Programs, report: &mut Report) -> 
         reached.push(seen);
     }
     report.table(
-        "updates on the disk before they are answered, eight clients with 16 under way each",
+        "updates on the disk before they are answered, eight clients with 32 under way each",
         &[
             "kind",
             "answered a second",

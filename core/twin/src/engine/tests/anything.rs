@@ -14,6 +14,8 @@ enum Move {
     Complete(u8),
     Read(u8),
     State(bool),
+    /// The store takes what it gets, or refuses it.
+    Disk(bool),
     Tick(u16),
 }
 
@@ -27,6 +29,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         (0..6_u8).prop_map(Move::Complete),
         any::<u8>().prop_map(Move::Read),
         any::<bool>().prop_map(Move::State),
+        any::<bool>().prop_map(Move::Disk),
         (0..5_000_u16).prop_map(Move::Tick),
     ];
     prop::collection::vec(one, 0..80)
@@ -94,9 +97,14 @@ proptest! {
                     world.engine.device_state(0, 0, Some(online), "", now);
                     world.collect();
                 }
+                Move::Disk(takes) => {
+                    world.store = if takes { Store::Takes } else { Store::Refuses };
+                    world.collect();
+                }
                 Move::Tick(ms) => world.tick(u64::from(ms)),
             }
         }
+        world.store = Store::Takes;
         world.objects = vec![model(), device("boiler", Some("77.5"))];
         world.reconcile();
         if !up { world.up(); }
@@ -106,5 +114,7 @@ proptest! {
         }
         let now = world.twin("boiler", "setpoint").desired.unwrap();
         prop_assert_eq!((now.value.as_str(), now.write, register), ("77.5", WriteState::Confirmed, 775));
+        let row = world.disk.row(RowKind::Desired, "boiler", "setpoint").unwrap();
+        prop_assert_eq!((row["text"].as_str(), row["write"].as_str()), (Some("77.5"), Some("confirmed")));
     }
 }
