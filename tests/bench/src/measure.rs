@@ -26,7 +26,7 @@ pub fn all(args: &Args, programs: &Programs) -> anyhow::Result<Report> {
     report.note(format!("machine: {}", procfs::describe()));
     report.note(format!("edgecore: {}", programs.edgecore.display()));
     type Measurement = fn(&Args, &Programs, &mut Report) -> anyhow::Result<()>;
-    let parts: [(Part, &str, Measurement); 12] = [
+    let parts: [(Part, &str, Measurement); 13] = [
         (Part::Size, "sizes", size::measure),
         (Part::Idle, "idle memory", idle::measure),
         (Part::Start, "cold start", start::measure),
