@@ -69,7 +69,7 @@ fn configuration(device: &EffectiveDevice) -> Json {
             "writable": property.access == AccessMode::ReadWrite,
             "intervalMs": 0,
             "type": property.value_type.as_str(),
-            "config": property.config,
+            "config": *property.config,
         });
         if let Some(group) = &property.policy.group {
             point["group"] = (**group).into();

@@ -8,19 +8,26 @@
 //! take a device away. What loads is applied all the same.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
+    io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
-use longshore_process::tasks;
-use longshore_types::manifest::Manifests;
+use longshore_process::{Lost, tasks};
+use longshore_types::{
+    Device,
+    manifest::{Loaded, Manifests, Reading},
+};
 use tokio::sync::watch;
 
 use crate::store::{Apply, Change, ObjectKey, Source, StoreHandle};
 
 /// How often the folder is looked at.
 const POLL: Duration = Duration::from_secs(1);
+
+/// Bytes of files that are read before what they hold goes to the store.
+const PART: u64 = 256 << 10;
 
 /// Name, size and time of each file: what tells that something changed.
 type Fingerprint = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
@@ -53,9 +60,8 @@ pub async fn run(folder: Option<PathBuf>, store: StoreHandle, faults: watch::Sen
 
 /// True when it need not be tried again before something changes.
 async fn apply(folder: &Path, store: &StoreHandle, faults: &watch::Sender<Vec<String>>) -> bool {
-    let path = folder.to_owned();
     // Ten thousand manifests take a moment, and others share this thread.
-    let loaded = match tasks::blocking("manifests", move || load(&path)).await {
+    let loaded = match read(folder, store).await {
         Ok(Ok(loaded)) => loaded,
         Ok(Err(error)) => {
             tracing::error!(folder = %folder.display(), %error, "manifests cannot be read; what was applied before stays");
@@ -68,9 +74,13 @@ async fn apply(folder: &Path, store: &StoreHandle, faults: &watch::Sender<Vec<St
             return true;
         }
     };
-    let (changes, errors) = loaded;
+    for fault in &loaded.faults {
+        tracing::warn!(%fault, "fault in a manifest");
+    }
+    let errors: Vec<String> = loaded.errors().map(ToString::to_string).collect();
     let faulty = !errors.is_empty();
     let _ = faults.send_replace(errors);
+    let changes = changes(&loaded, (0, 0), false);
     let count = changes.len();
     match store
         .apply(Apply {
@@ -92,13 +102,56 @@ async fn apply(folder: &Path, store: &StoreHandle, faults: &watch::Sender<Vec<St
     }
 }
 
-/// The objects of a folder, and the faults that cost a document.
-fn load(folder: &Path) -> std::io::Result<(Vec<Change>, Vec<String>)> {
-    let loaded = Manifests::load(folder)?;
-    for fault in &loaded.faults {
-        tracing::warn!(%fault, "fault in a manifest");
+/// Reads the folder. What of it is read while more comes is in the store already:
+/// a hundred thousand properties take a moment, and the first need not wait for
+/// the last.
+async fn read(folder: &Path, store: &StoreHandle) -> Result<io::Result<Manifests>, Lost> {
+    let path = folder.to_owned();
+    let mut reading = match tasks::blocking("manifests", move || Reading::begin(&path)).await? {
+        Ok(reading) => reading,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut told = (0, 0);
+    loop {
+        let (back, more) = tasks::blocking("manifests", move || {
+            let more = reading.go_on(PART);
+            (reading, more)
+        })
+        .await?;
+        if !more {
+            return Ok(Ok(back.end()));
+        }
+        let so_far = back.so_far();
+        let part = Apply {
+            source: Source::Manifest,
+            position: None,
+            replace: false,
+            changes: changes(so_far, told, true),
+        };
+        told = (so_far.models.len(), so_far.devices.len());
+        // All of it comes again at the end, whatever became of this.
+        if let Err(error) = store.apply(part).await {
+            tracing::debug!(%error, "a part of the manifests could not be stored");
+        }
+        reading = back;
     }
-    let models = loaded.models.iter().map(|model| {
+}
+
+/// The objects, but for so many models and devices at the beginning; `served` leaves
+/// out devices whose model was not read yet.
+fn changes(loaded: &Manifests, (models, devices): (usize, usize), served: bool) -> Vec<Change> {
+    let known: HashSet<(&str, &str)> = loaded
+        .models
+        .iter()
+        .map(|model| &model.object.metadata)
+        .map(|metadata| (&*metadata.namespace, &*metadata.name))
+        .collect();
+    let is_served = |device: &&Loaded<Device>| {
+        let model = device.object.spec.device_model_ref.as_ref();
+        let namespace = &*device.object.metadata.namespace;
+        model.is_some_and(|model| known.contains(&(namespace, &*model.name)))
+    };
+    let models = loaded.models.iter().skip(models).map(|model| {
         let metadata = &model.object.metadata;
         put(
             "DeviceModel",
@@ -107,7 +160,9 @@ fn load(folder: &Path) -> std::io::Result<(Vec<Change>, Vec<String>)> {
             &model.object,
         )
     });
-    let devices = loaded.devices.iter().map(|device| {
+    let devices = loaded.devices.iter().skip(devices);
+    let devices = devices.filter(|device| !served || is_served(device));
+    let devices = devices.map(|device| {
         let metadata = &device.object.metadata;
         put(
             "Device",
@@ -116,8 +171,7 @@ fn load(folder: &Path) -> std::io::Result<(Vec<Change>, Vec<String>)> {
             &device.object,
         )
     });
-    let changes = models.chain(devices).collect();
-    Ok((changes, loaded.errors().map(ToString::to_string).collect()))
+    models.chain(devices).collect()
 }
 
 fn put(kind: &str, namespace: &str, name: &str, object: &impl serde::Serialize) -> Change {

@@ -224,6 +224,11 @@ impl Engine {
         std::mem::take(&mut self.wants_objects)
     }
 
+    /// The objects were gone through, for now.
+    pub(crate) fn no_more_devices(&mut self) {
+        self.fleet.forget_kinds();
+    }
+
     /// Gives up room for points that did not come.
     pub fn shrink(&mut self) {
         self.fleet.shrink();

@@ -34,8 +34,8 @@ pub(crate) struct Point {
     pub(crate) error: Option<Box<str>>,
     /// The last raw value, where the property is a part of it.
     pub(crate) raw: Option<Box<i64>>,
-    /// `"name":`, ready for a payload.
-    pub(crate) fragment: Box<str>,
+    /// `"name":`, ready for a payload; shared by points of one kind.
+    pub(crate) fragment: Arc<str>,
 }
 
 /// [`Point::device`] of an unused entry.
@@ -57,10 +57,12 @@ pub struct Reading<'a> {
 }
 
 impl Point {
+    #[cfg(test)]
     pub(crate) fn new(device: u32, name: &str, rules: Arc<Rules>) -> Self {
-        let mut fragment = Vec::with_capacity(name.len() + 3);
-        super::format::string(&mut fragment, name);
-        fragment.push(b':');
+        Self::with_fragment(device, fragment(name), rules)
+    }
+
+    pub(crate) fn with_fragment(device: u32, fragment: Arc<str>, rules: Arc<Rules>) -> Self {
         let broken = rules.broken.is_some();
         Self {
             device,
@@ -83,8 +85,7 @@ impl Point {
             raw: None,
             rules,
             desired: None,
-            // Made of a str and ASCII around it.
-            fragment: String::from_utf8(fragment).unwrap_or_default().into(),
+            fragment,
         }
     }
 
@@ -255,6 +256,15 @@ impl Point {
                 .zip(self.value.as_ref())
                 .is_some_and(|(target, value)| self.rules.matches(value, target))
     }
+}
+
+/// A property's name as a payload has it.
+pub(crate) fn fragment(name: &str) -> Arc<str> {
+    let mut fragment = Vec::with_capacity(name.len() + 3);
+    super::format::string(&mut fragment, name);
+    fragment.push(b':');
+    // Made of a str and ASCII around it.
+    String::from_utf8(fragment).unwrap_or_default().into()
 }
 
 /// The bits of a whole raw value.

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use longshore_types::{Device, DeviceModel, DeviceName, EffectiveDevice, NodeName};
+use longshore_types::{Device, DeviceName, NodeName, effective::Blueprint};
 
 use super::{
     engine::Engine,
@@ -42,8 +42,10 @@ pub struct Reconciliation<'a> {
     node: &'a NodeName,
     fingerprint: Fingerprint,
     models: HashMap<(&'a str, &'a str), Object<'a>>,
-    parsed: HashMap<(&'a str, &'a str), Result<DeviceModel, String>>,
-    devices: Vec<Object<'a>>,
+    parsed: HashMap<(&'a str, &'a str), Result<Blueprint<'static>, String>>,
+    /// Those that were not looked at yet.
+    devices: std::vec::IntoIter<Object<'a>>,
+    seen: HashSet<DeviceName>,
 }
 
 impl<'a> Reconciliation<'a> {
@@ -67,25 +69,45 @@ impl<'a> Reconciliation<'a> {
             fingerprint,
             models,
             parsed: HashMap::new(),
-            devices,
+            seen: HashSet::with_capacity(devices.len()),
+            devices: devices.into_iter(),
         }
     }
 
     /// Gives the devices of this node to the engine, one by one, so that only
     /// one is in memory in its long form. Returns all that there are.
     pub fn run(mut self, engine: &mut Engine, now: Now) -> HashSet<DeviceName> {
-        let mut seen = HashSet::with_capacity(self.devices.len());
-        for object in std::mem::take(&mut self.devices) {
-            let Ok(name) = DeviceName::new(object.namespace, object.name) else {
-                tracing::warn!(object = %format_args!("{}/{}", object.namespace, object.name), "a device with an invalid name is passed over");
-                continue;
-            };
-            if let Some((fingerprint, planned)) = self.device(object, engine.fingerprint(&name)) {
-                seen.insert(name.clone());
-                engine.set_device(name, fingerprint, planned, now);
+        self.run_while(engine, now, || true);
+        self.finish(engine)
+    }
+
+    /// The same for as long as `goes_on` says so, but for one device at least.
+    /// False when all have been given: then comes [`Reconciliation::finish`].
+    pub fn run_while(&mut self, engine: &mut Engine, now: Now, goes_on: impl Fn() -> bool) -> bool {
+        while let Some(object) = self.devices.next() {
+            self.give(object, engine, now);
+            if !goes_on() {
+                break;
             }
         }
-        seen
+        self.devices.len() > 0
+    }
+
+    /// All devices of this node that there are.
+    pub fn finish(self, engine: &mut Engine) -> HashSet<DeviceName> {
+        engine.no_more_devices();
+        self.seen
+    }
+
+    fn give(&mut self, object: Object<'a>, engine: &mut Engine, now: Now) {
+        let Ok(name) = DeviceName::new(object.namespace, object.name) else {
+            tracing::warn!(object = %format_args!("{}/{}", object.namespace, object.name), "a device with an invalid name is passed over");
+            return;
+        };
+        if let Some((fingerprint, planned)) = self.device(object, engine.fingerprint(&name)) {
+            self.seen.insert(name.clone());
+            engine.set_device(name, fingerprint, planned, now);
+        }
     }
 
     /// `None` when the device belongs to another node.
@@ -161,15 +183,19 @@ impl<'a> Reconciliation<'a> {
         let model = self
             .parsed
             .entry(key)
-            .or_insert_with(|| serde_json::from_str(model.json).map_err(|error| error.to_string()))
-            .as_ref()
+            .or_insert_with(|| {
+                serde_json::from_str(model.json)
+                    .map(Blueprint::owned)
+                    .map_err(|error| error.to_string())
+            })
+            .as_mut()
             .map_err(|error| {
                 (
                     "ModelUnreadable",
                     format!("model `{}` cannot be read: {error}", key.1),
                 )
             })?;
-        match EffectiveDevice::build(&device, model) {
+        match model.build(&device) {
             Ok(effective) => Ok(Planned::Serve(Box::new(effective))),
             Err(faults) => {
                 let texts: Vec<_> = faults.iter().map(ToString::to_string).collect();

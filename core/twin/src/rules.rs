@@ -1,6 +1,8 @@
 //! What a property's configuration says of its values: how a raw value becomes
 //! a twin's, and the way back.
 
+use std::sync::Arc;
+
 use longshore_types::{
     Quality, Reason, Value, ValueRef,
     device::{AccessMode, PropertyType},
@@ -64,7 +66,7 @@ impl Rules {
     }
 
     pub(crate) fn new(property: &EffectiveProperty) -> Self {
-        let policy = property.policy.clone();
+        let policy = PropertyPolicy::clone(&property.policy);
         let raw_type = property
             .config
             .get("rawType")
@@ -144,14 +146,15 @@ impl Rules {
             minimum: self.minimum,
             maximum: self.maximum,
             unit: self.unit.clone(),
-            policy: self.policy.clone(),
-            config: serde_json::Map::new(),
+            policy: Arc::new(self.policy.clone()),
+            config: Arc::default(),
             collect_cycle: std::time::Duration::ZERO,
             report_cycle: std::time::Duration::ZERO,
             report_to_cloud: self.report_to_cloud,
             desired: longshore_types::effective::Desired::None,
             desired_metadata: std::collections::BTreeMap::new(),
             broken: self.broken.clone(),
+            kind: None,
         }
     }
 

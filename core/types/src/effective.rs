@@ -6,10 +6,19 @@
 //! the device.
 
 mod behavior;
+mod blueprint;
 mod build;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
+pub use self::blueprint::Blueprint;
 pub use crate::bound::Bound;
 use crate::{
     device::{AccessMode, Device, DeviceModel, FreeObject, PropertyType},
@@ -69,9 +78,9 @@ pub struct EffectiveProperty {
     /// The unit, for people.
     pub unit: String,
     /// The twin engine's part of the visitor.
-    pub policy: PropertyPolicy,
+    pub policy: Arc<PropertyPolicy>,
     /// The mapper's part of the visitor.
-    pub config: FreeObject,
+    pub config: Arc<FreeObject>,
     /// Time between two reads.
     pub collect_cycle: Duration,
     /// Time between two reports to the push method; zero if it has none of its own.
@@ -85,6 +94,20 @@ pub struct EffectiveProperty {
     /// Why it cannot be used. The mapper never sees such a property; its twin
     /// is bad with reason `config`.
     pub broken: Option<String>,
+    /// Properties of the same kind are the same but for `index` and what is
+    /// desired of them, whichever device they are of; none where nobody knows.
+    pub kind: Option<Kind>,
+}
+
+/// See [`EffectiveProperty::kind`]. No two are the same in the life of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Kind(u64);
+
+impl Kind {
+    fn fresh() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// The desired value of a property.
@@ -135,7 +158,7 @@ impl EffectiveDevice {
     /// Merges a device and its model. Fails only where nothing of the device
     /// can be used; otherwise faults are in [`EffectiveDevice::faults`].
     pub fn build(device: &Device, model: &DeviceModel) -> Result<Self, Vec<Fault>> {
-        build::build(device, model)
+        Blueprint::new(model).build(device)
     }
 
     /// Checks what is the mapper's by its schema, at key paths in the Device.

@@ -8,7 +8,12 @@
 mod check;
 mod tree;
 
-use std::{collections::HashMap, fmt, fs, io, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     device::{API_VERSION, Device, DeviceModel, GROUP},
@@ -69,23 +74,9 @@ impl Manifests {
     /// # Errors
     /// Only where `path` itself cannot be read.
     pub fn load(path: &Path) -> io::Result<Self> {
-        let mut loader = Loader::default();
-        if path.is_dir() {
-            let mut found = fs::read_dir(path)?
-                .map(|entry| Ok(entry?.path()))
-                .collect::<io::Result<Vec<_>>>()?;
-            found.retain(|file| is_manifest(file));
-            found.sort();
-            for file in found {
-                match files::read_text(&file, files::MANIFEST) {
-                    Ok(text) => loader.file(&file, &text),
-                    Err(error) => loader.unreadable(&file, &error),
-                }
-            }
-        } else {
-            loader.file(path, &files::read_text(path, files::MANIFEST)?);
-        }
-        Ok(loader.out)
+        let mut reading = Reading::begin(path)?;
+        while reading.go_on(u64::MAX) {}
+        Ok(reading.end())
     }
 
     /// Loads `text` as if it were the contents of `file`.
@@ -100,6 +91,66 @@ impl Manifests {
         self.faults
             .iter()
             .filter(|fault| fault.level == Level::Error)
+    }
+}
+
+/// Manifests of a folder that are read file by file: who has many of them can
+/// begin with the first.
+#[derive(Debug)]
+pub struct Reading {
+    files: std::vec::IntoIter<PathBuf>,
+    loader: Loader,
+}
+
+impl Reading {
+    /// Looks which files there are; a single one is read at once.
+    ///
+    /// # Errors
+    /// As [`Manifests::load`].
+    pub fn begin(path: &Path) -> io::Result<Self> {
+        let mut loader = Loader::default();
+        let mut found = Vec::new();
+        if path.is_dir() {
+            found = fs::read_dir(path)?
+                .map(|entry| Ok(entry?.path()))
+                .collect::<io::Result<Vec<_>>>()?;
+            found.retain(|file| is_manifest(file));
+            found.sort();
+        } else {
+            loader.file(path, &files::read_text(path, files::MANIFEST)?);
+        }
+        Ok(Self {
+            files: found.into_iter(),
+            loader,
+        })
+    }
+
+    /// Reads files until they had so many bytes. False when all are read.
+    pub fn go_on(&mut self, bytes: u64) -> bool {
+        let mut read = 0;
+        while read < bytes {
+            let Some(file) = self.files.next() else {
+                return false;
+            };
+            match files::read_text(&file, files::MANIFEST) {
+                Ok(text) => {
+                    read += text.len() as u64;
+                    self.loader.file(&file, &text);
+                }
+                Err(error) => self.loader.unreadable(&file, &error),
+            }
+        }
+        true
+    }
+
+    /// What was read so far.
+    pub fn so_far(&self) -> &Manifests {
+        &self.loader.out
+    }
+
+    /// All that was read.
+    pub fn end(self) -> Manifests {
+        self.loader.out
     }
 }
 
@@ -138,7 +189,7 @@ fn is_manifest(file: &Path) -> bool {
         && !file.is_dir()
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Loader {
     out: Manifests,
     /// Kind, namespace and name of what has been loaded, and where from.

@@ -41,8 +41,12 @@ pub enum Part {
     Size,
     /// Memory of a node with one device
     Idle,
+    /// Wake-ups of a node with nothing to do
+    Wakeups,
     /// From the start of the process to the first reading
     Start,
+    /// The same with 100,000 points: the first request, and all of them read
+    Fleet,
     /// Throughput up to the subscriber
     Load,
     /// The same with a subscriber of KubeEdge's documents

@@ -11,6 +11,7 @@ mod opcua;
 mod silent;
 mod size;
 mod start;
+mod wakeups;
 mod writes;
 
 use crate::{
@@ -26,10 +27,12 @@ pub fn all(args: &Args, programs: &Programs) -> anyhow::Result<Report> {
     report.note(format!("machine: {}", procfs::describe()));
     report.note(format!("edgecore: {}", programs.edgecore.display()));
     type Measurement = fn(&Args, &Programs, &mut Report) -> anyhow::Result<()>;
-    let parts: [(Part, &str, Measurement); 13] = [
+    let parts: [(Part, &str, Measurement); 15] = [
         (Part::Size, "sizes", size::measure),
         (Part::Idle, "idle memory", idle::measure),
+        (Part::Wakeups, "wake-ups", wakeups::measure),
         (Part::Start, "cold start", start::measure),
+        (Part::Fleet, "start with many points", start::fleet),
         (Part::Load, "throughput", load::measure),
         (
             Part::Documents,

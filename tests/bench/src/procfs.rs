@@ -81,6 +81,17 @@ fn field(text: &str, name: &str) -> u64 {
         .unwrap_or(0)
 }
 
+/// How often the threads of a process have gone to sleep so far, which is how often
+/// they were woken.
+pub fn wakeups(pid: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+    let status = |task: &Path| fs::read_to_string(task.join("status")).unwrap_or_default();
+    let tasks = tasks.into_iter().flatten().flatten();
+    tasks
+        .map(|task| field(&status(&task.path()), "voluntary_ctxt_switches:"))
+        .sum()
+}
+
 /// Processor time of a process up to now.
 #[derive(Debug, Clone, Default)]
 pub struct Cpu {

@@ -1,6 +1,6 @@
 //! Objects and the position in the hub's log.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 pub use longshore_link::ObjectKey;
 use longshore_sqlite::{Connection, OptionalExtension, Row, SqlError, params};
@@ -80,44 +80,64 @@ fn number(source: Source) -> i64 {
 pub(super) fn apply(connection: &Connection, apply: &Apply) -> Result<BTreeSet<String>, SqlError> {
     let source = number(apply.source);
     let mut kinds = BTreeSet::new();
-    if apply.replace {
-        let mut held =
-            connection.prepare_cached("SELECT DISTINCT kind FROM objects WHERE source = ?1")?;
-        for kind in held.query_map([source], |row| row.get(0))? {
-            kinds.insert(kind?);
-        }
-        connection.execute("DELETE FROM objects WHERE source = ?1", [source])?;
-    }
-    let mut put = connection
-        .prepare_cached("INSERT OR REPLACE INTO objects VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    // What is as it was is not written: flash wears, and nobody need look at it.
+    let mut put = connection.prepare_cached(
+        "INSERT INTO objects VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT DO UPDATE SET uid = excluded.uid,
+             resource_version = excluded.resource_version, json = excluded.json
+         WHERE uid <> excluded.uid OR resource_version <> excluded.resource_version
+             OR json <> excluded.json",
+    )?;
     let mut delete = connection.prepare_cached(
         "DELETE FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3 AND source = ?4",
     )?;
+    let mut others = HashSet::new();
+    if apply.replace {
+        let mut held = connection
+            .prepare_cached("SELECT kind, namespace, name FROM objects WHERE source = ?1")?;
+        let key = |row: &Row<'_>| {
+            Ok(ObjectKey {
+                kind: row.get(0)?,
+                namespace: row.get(1)?,
+                name: row.get(2)?,
+            })
+        };
+        others = held
+            .query_map([source], key)?
+            .collect::<Result<HashSet<_>, _>>()?;
+    }
+    for change in &apply.changes {
+        if let Change::Put { key, .. } = change {
+            others.remove(key);
+        }
+    }
+    for key in others {
+        delete.execute(params![key.kind, key.namespace, key.name, source])?;
+        kinds.insert(key.kind);
+    }
     for change in &apply.changes {
         let (Change::Put { key, .. } | Change::Delete(key)) = change;
-        if !kinds.contains(&key.kind) {
-            kinds.insert(key.kind.clone());
-        }
-        match change {
+        let changed = match change {
             Change::Put {
                 key,
                 uid,
                 resource_version,
                 json,
-            } => {
-                put.execute(params![
-                    key.kind,
-                    key.namespace,
-                    key.name,
-                    source,
-                    uid,
-                    resource_version,
-                    json
-                ])?;
-            }
+            } => put.execute(params![
+                key.kind,
+                key.namespace,
+                key.name,
+                source,
+                uid,
+                resource_version,
+                json
+            ])?,
             Change::Delete(key) => {
-                delete.execute(params![key.kind, key.namespace, key.name, source])?;
+                delete.execute(params![key.kind, key.namespace, key.name, source])?
             }
+        };
+        if changed > 0 && !kinds.contains(&key.kind) {
+            kinds.insert(key.kind.clone());
         }
     }
     if let Some(position) = &apply.position {

@@ -1,5 +1,7 @@
 //! The task around the engine: mappers, store, local clients and time.
 
+mod outgoing;
+
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -9,9 +11,9 @@ use std::{
 use longshore_host::{Batch, MapperEvent, MapperState};
 use longshore_process::Stop;
 use longshore_twin::{
-    Engine, EngineStats, KINDS, MapperInfo, Message, Now, Reading, Reconciliation, UpdateError,
+    Engine, EngineStats, KINDS, MapperInfo, Now, Reading, Reconciliation, UpdateError,
 };
-use longshore_types::{NodeName, Topic, command::Command, report::DeviceReport, topic::NodeEvent};
+use longshore_types::{NodeName, Topic, report::DeviceReport, topic::NodeEvent};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::sleep_until,
@@ -38,15 +40,15 @@ const EVENTS: usize = 64;
 const REQUESTS: usize = 64;
 /// Turns that the bus gets to send what waits.
 const TURNS: usize = 64;
-/// Devices that came or went of which the bus is told at once: each is a message
-/// with all of its twins.
-const MEMBERS: usize = 64;
 /// Pause between two looks whether clients can use the bus.
 const BUS_LOOK_MS: u64 = 1_000;
 /// How long after a change of the objects memory is given back: the mappers
 /// have their configurations by then.
 const TIDY_MS: u64 = 3_000;
 
+/// So long devices are made before what was made goes to the mappers and the bus
+/// gets its turn.
+const SLICE: Duration = Duration::from_millis(10);
 /// Share of time that reading objects may take: one part in five.
 const REST: u32 = 4;
 
@@ -410,7 +412,7 @@ impl Driver {
         let rest = match self.parts.store.objects(KINDS).await {
             Ok(objects) => {
                 self.changed = false;
-                self.apply(&objects);
+                self.apply(&objects).await;
                 began.elapsed() * REST
             }
             // Level-triggered: it is looked at again with the next tick.
@@ -422,14 +424,27 @@ impl Driver {
         self.rest_until = Instant::now() + rest;
     }
 
-    fn apply(&mut self, objects: &[Object]) {
+    /// A device is configured as soon as it is known, and what was configured is
+    /// read while others are still made.
+    async fn apply(&mut self, objects: &[Object]) {
+        let node = self.parts.node.clone();
+        let all = objects.iter().map(view);
+        let mut devices = Reconciliation::new(&node, all, longshore_link::fingerprint);
+        loop {
+            let (now, began) = (self.now(), Instant::now());
+            let in_time = || began.elapsed() < SLICE;
+            if !devices.run_while(&mut self.engine, now, in_time) {
+                break;
+            }
+            self.engine.pump(now);
+            self.flush();
+            while let Ok(event) = self.parts.events.try_recv() {
+                self.events(event);
+            }
+            tokio::task::yield_now().await;
+        }
+        let seen = devices.finish(&mut self.engine);
         let now = self.now();
-        let seen = Reconciliation::new(
-            &self.parts.node,
-            objects.iter().map(view),
-            longshore_link::fingerprint,
-        )
-        .run(&mut self.engine, now);
         self.engine.retain_devices(|name| seen.contains(name), now);
         if !std::mem::replace(&mut self.reconciled, true) {
             self.engine.forget_orphans();
@@ -490,88 +505,6 @@ impl Driver {
         stats.history_unsaved += unsaved;
         stats.history_dropped += dropped;
         stats
-    }
-
-    /// Takes to the bus what the engine has for it.
-    fn publish(&mut self) {
-        for message in self.engine.messages() {
-            self.parts.bus.send(message);
-        }
-    }
-
-    /// Tells the bus who came and who went, as far as it has room. The rest waits.
-    fn tell_members(&mut self) {
-        if !self.engine.has_members_to_tell() {
-            return;
-        }
-        if !self.parts.bus.wanted(&self.membership) {
-            return self.engine.forget_members();
-        }
-        for _ in 0..MEMBERS {
-            if !self.parts.bus.has_room() {
-                return;
-            }
-            let Some(change) = self.engine.member_to_tell() else {
-                return;
-            };
-            if !self.parts.bus.try_send(Message::Membership(change)) {
-                return;
-            }
-            self.engine.member_told();
-        }
-    }
-
-    /// Gives bus, store and callers what is for them; what is for the mappers
-    /// comes back.
-    fn hand_out(&mut self) -> Vec<(usize, Command)> {
-        self.tell_members();
-        self.publish();
-        let outputs = self.engine.take_outputs();
-        for retained in outputs.retained {
-            let (topic, payload) = (retained.topic.clone(), retained.payload.clone());
-            if !self.parts.bus.retain(topic, payload) {
-                self.engine.not_retained(retained);
-            }
-        }
-        self.saver.queue(outputs.samples);
-        for (number, result) in outputs.updates {
-            if let Some(reply) = self.updates.remove(&number) {
-                // Whoever asked may not wait any more.
-                let _ = reply.send(result);
-            }
-        }
-        for (number, result) in outputs.calls {
-            if let Some(reply) = self.calls.remove(&number) {
-                // Whoever called may not wait any more.
-                let _ = reply.send(result);
-            }
-        }
-        outputs.commands
-    }
-
-    /// Carries out what the engine asks for.
-    fn flush(&mut self) {
-        // Giving commands back may ask for more.
-        for _ in 0..4 {
-            let mut commands = self.hand_out();
-            if commands.is_empty() {
-                return;
-            }
-            commands.sort_by_key(|(mapper, _)| *mapper);
-            let mut commands = commands.into_iter().peekable();
-            while let Some((mapper, first)) = commands.next() {
-                let mut group = vec![first];
-                while let Some((_, command)) = commands.next_if(|(next, _)| *next == mapper) {
-                    group.push(command);
-                }
-                let tokens: Vec<u64> = group.iter().map(|command| command.token).collect();
-                if let Err(error) = self.parts.mappers.submit(mapper, group) {
-                    tracing::debug!(%error, mapper, "commands were not taken; tried again");
-                    let now = self.now();
-                    self.engine.not_submitted(&tokens, now);
-                }
-            }
-        }
     }
 }
 

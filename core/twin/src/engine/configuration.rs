@@ -65,15 +65,34 @@ pub(super) fn mapper_faults(message: &str, places: &Places) -> Vec<Fault> {
 }
 
 /// The JSON of `COMMAND_CONFIGURE`. Broken properties are left out: the mapper
-/// could do nothing with them.
-pub(super) fn configuration(effective: &EffectiveDevice, points: &[u32]) -> String {
+/// could do nothing with them. `shared` gives what [`told`] made for a property of
+/// the same kind.
+pub(super) fn configuration<'a>(
+    effective: &EffectiveDevice,
+    points: &[u32],
+    shared: impl Fn(&EffectiveProperty) -> Option<&'a str>,
+) -> String {
+    let mut json = String::from("{\"device\":");
+    json.push_str(&serde_json::Value::from(effective.name.as_str()).to_string());
+    json.push_str(",\"protocol\":");
+    // What was read from JSON has a JSON form.
+    json.push_str(&serde_json::to_string(&effective.protocol_config).unwrap_or_default());
+    json.push_str(",\"points\":[");
     let usable = effective
         .properties
         .iter()
         .zip(points)
         .filter(|(property, _)| property.broken.is_none());
-    let points: Vec<_> = usable.map(|(property, id)| point(property, *id)).collect();
-    let mut json = serde_json::json!({ "device": effective.name.as_str(), "protocol": effective.protocol_config, "points": points });
+    for (index, (property, id)) in usable.enumerate() {
+        json.push_str(if index == 0 { "{\"id\":" } else { ",{\"id\":" });
+        json.push_str(itoa::Buffer::new().format(*id));
+        json.push(',');
+        match shared(property) {
+            Some(told) => json.push_str(told),
+            None => json.push_str(&told(property)),
+        }
+    }
+    json.push(']');
     let methods: Vec<_> = effective
         .methods
         .iter()
@@ -85,14 +104,17 @@ pub(super) fn configuration(effective: &EffectiveDevice, points: &[u32]) -> Stri
     // What is new is said only where somebody asked for it: a mapper of before
     // may not know the key.
     if !methods.is_empty() {
-        json["methods"] = methods.into();
+        json.push_str(",\"methods\":");
+        json.push_str(&serde_json::Value::Array(methods).to_string());
     }
-    json.to_string()
+    json.push('}');
+    json
 }
 
-fn point(property: &EffectiveProperty, id: u32) -> serde_json::Value {
+/// What a mapper is told of a property, behind the point's id: the same for each
+/// device that uses it in the same way.
+pub(super) fn told(property: &EffectiveProperty) -> String {
     let mut json = serde_json::json!({
-        "id": id,
         "name": property.name,
         "writable": property.access == AccessMode::ReadWrite,
         "intervalMs": property.collect_cycle.as_millis() as u64,
@@ -108,6 +130,7 @@ fn point(property: &EffectiveProperty, id: u32) -> serde_json::Value {
     if policy.write.priority != 0 {
         json["priority"] = policy.write.priority.into();
     }
-    json["config"] = serde_json::Value::Object(property.config.clone());
-    json
+    json["config"] = serde_json::Value::Object((*property.config).clone());
+    // An object with keys: without its first bracket it goes on behind the id.
+    json.to_string().split_off(1)
 }

@@ -1,6 +1,6 @@
 //! Devices come, change and go; each property keeps its point.
 
-use longshore_types::{DeviceName, EffectiveDevice};
+use longshore_types::{DeviceName, EffectiveDevice, effective::EffectiveProperty};
 
 use super::{
     Engine, Now,
@@ -157,10 +157,13 @@ impl Engine {
         }
         self.set_behavior(id, &effective, events, now);
         let mapper = self.links.of_protocol(&effective.protocol);
+        let config = self.fleet.device(id).map_or_else(String::new, |device| {
+            let shared = |property: &EffectiveProperty| Some(&*self.fleet.shared(property)?.told);
+            configuration(&effective, device.points(), shared)
+        });
         let Some(device) = self.fleet.device_mut(id) else {
             return;
         };
-        let config = configuration(&effective, device.points());
         device.report_state = effective.report_state;
         let config_hash = hash(&config);
         let changed =

@@ -17,11 +17,19 @@ use std::{
     sync::Arc,
 };
 
-use longshore_types::{DeviceName, effective::EffectiveProperty};
+use longshore_types::{
+    DeviceName,
+    effective::{EffectiveProperty, Kind},
+};
 
 use self::points::{Points, REUSE_MS};
-use super::{Dangling, Now};
-use crate::{blob::SavedValue, desired::DesiredValue, point::Point, rules::Rules};
+use super::{Dangling, Now, configuration::told};
+use crate::{
+    blob::SavedValue,
+    desired::DesiredValue,
+    point::{Point, fragment},
+    rules::Rules,
+};
 
 pub(super) use self::device::{Device, Setup};
 
@@ -32,7 +40,19 @@ pub(super) struct Fleet {
     /// Ids of removed devices, and from when on they may be used again.
     free: VecDeque<(u32, u64)>,
     points: Points,
+    /// What properties of a kind share, while devices come.
+    kinds: HashMap<Kind, Shared>,
     dangling: Arc<Dangling>,
+}
+
+/// What is the same for all properties of a kind.
+#[derive(Clone)]
+pub(super) struct Shared {
+    rules: Arc<Rules>,
+    name: Arc<str>,
+    fragment: Arc<str>,
+    /// What its mapper is told of each, beside the point's id.
+    pub(super) told: Arc<str>,
 }
 
 /// A property that its device has no more.
@@ -48,6 +68,7 @@ impl Fleet {
             by_name: HashMap::new(),
             free: VecDeque::new(),
             points: Points::default(),
+            kinds: HashMap::new(),
             dangling,
         }
     }
@@ -188,18 +209,19 @@ impl Fleet {
         let mut names = Vec::with_capacity(properties.len());
         let mut points = Vec::with_capacity(properties.len());
         for property in properties {
-            let rules = self.points.intern(Rules::new(property));
+            let shared = self.share(property);
             let (name, point) = match former.remove_entry(property.name.as_str()) {
                 Some((name, point)) => {
-                    self.points.change_rules(point, rules);
+                    self.points.change_rules(point, shared.rules);
                     (name, point)
                 }
                 None => {
-                    let point = self.points.add(id, &property.name, rules, now);
+                    let (fragment, rules) = (shared.fragment, shared.rules);
+                    let point = self.points.add(id, fragment, rules, now);
                     if let Some(value) = saved.remove(&property.name) {
                         self.points.row_mut(point).restore(value);
                     }
-                    (property.name.as_str().into(), point)
+                    (shared.name, point)
                 }
             };
             self.points.set_staleness(point, pushes);
@@ -216,6 +238,33 @@ impl Fleet {
             gone.push(Gone { property, point });
         }
         gone
+    }
+
+    /// What a property shares with others of its kind, made with the first of them.
+    fn share(&mut self, property: &EffectiveProperty) -> Shared {
+        if let Some(shared) = property.kind.and_then(|kind| self.kinds.get(&kind)) {
+            return shared.clone();
+        }
+        let shared = Shared {
+            rules: self.points.intern(Rules::new(property)),
+            name: property.name.as_str().into(),
+            fragment: fragment(&property.name),
+            told: told(property).into(),
+        };
+        if let Some(kind) = property.kind {
+            self.kinds.insert(kind, shared.clone());
+        }
+        shared
+    }
+
+    /// What a property shares with others of its kind, if that was made.
+    pub(super) fn shared(&self, property: &EffectiveProperty) -> Option<&Shared> {
+        self.kinds.get(&property.kind?)
+    }
+
+    /// No more devices come for now.
+    pub(super) fn forget_kinds(&mut self) {
+        self.kinds = HashMap::new();
     }
 
     /// The mapper turned out to send values by itself, or not to.

@@ -17,6 +17,7 @@ use longshore_types::{
     EffectiveDevice,
     command::{CommandKind, Status},
     device::WriteState,
+    effective::Desired,
     policy::Confirm,
     report::PropertyReport,
 };
@@ -50,6 +51,11 @@ impl Engine {
         let mut saved = self.desires.take_saved(name);
         let points = self.fleet.points_of(id);
         for (property, point) in effective.properties.iter().zip(points) {
+            // Nobody wants anything of most of them.
+            let said = property.desired != Desired::None || saved.contains_key(&property.name);
+            if !said && self.fleet.point(point).desired.is_none() {
+                continue;
+            }
             let before = self.property_twin(id, point);
             let former = self.fleet.point_mut(point).desired.take();
             let given =

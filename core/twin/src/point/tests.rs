@@ -18,8 +18,8 @@ fn rules(
     let (policy, rest, faults) = PropertyPolicy::parse(&config, "config");
     assert_eq!(faults, [], "the test's own configuration is right");
     let property = EffectiveProperty {
-        config: rest,
-        policy,
+        config: Arc::new(rest),
+        policy: Arc::new(policy),
         minimum: minimum.map(Bound::Float),
         maximum: maximum.map(Bound::Float),
         access: AccessMode::ReadWrite,
@@ -30,6 +30,7 @@ fn rules(
         desired: longshore_types::effective::Desired::None,
         desired_metadata: Default::default(),
         broken: None,
+        kind: None,
         name: "p".to_owned(),
         index: 0,
         unit: String::new(),

@@ -3,7 +3,7 @@
 
 mod reader;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use serde_json::Value as Json;
 
@@ -69,9 +69,13 @@ impl Layers {
         properties: &mut [EffectiveProperty],
         faults: &mut Vec<Fault>,
     ) -> Behavior {
+        let used: HashSet<&str> = properties
+            .iter()
+            .map(|property| property.name.as_str())
+            .collect();
         let unused: Vec<String> = of_model
             .iter()
-            .filter(|known| !properties.iter().any(|used| used.name == known.name))
+            .filter(|known| !used.contains(known.name.as_str()))
             .map(|known| known.name.clone())
             .collect();
         for group in self.groups {
@@ -122,10 +126,15 @@ fn apply_group(mut entry: Entry, properties: &mut [EffectiveProperty], faults: &
                 continue;
             }
             Some(_) => {}
-            None => property.policy.group = Some(Arc::from(&*entry.name)),
+            None => {
+                let policy = Arc::make_mut(&mut property.policy);
+                policy.group = Some(Arc::from(&*entry.name));
+                property.kind = None;
+            }
         }
         if let Some(interval) = interval.filter(|interval| !interval.is_zero()) {
             property.collect_cycle = interval;
+            property.kind = None;
         }
     }
     entry.finish(faults);

@@ -1,10 +1,8 @@
-//! Merging a device with its model.
+//! One property of a device, merged with that of its model.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{
-    Bound, DEFAULT_COLLECT_CYCLE, Desired, EffectiveDevice, EffectiveProperty, behavior::Layers,
-};
+use super::{Bound, DEFAULT_COLLECT_CYCLE, Desired, EffectiveProperty};
 use crate::{
     device::{
         AccessMode, Device, DeviceModel, DeviceProperty, FreeObject, ModelProperty, PropertyType,
@@ -22,98 +20,7 @@ const CONFIG: &str = ".visitors.configData";
 /// Longer cycles are taken for a slip of the unit.
 const LONG_CYCLE: Duration = Duration::from_secs(24 * 3600);
 
-pub(super) fn build(device: &Device, model: &DeviceModel) -> Result<EffectiveDevice, Vec<Fault>> {
-    let name = device
-        .device_name()
-        .map_err(|error| vec![Fault::error("metadata.name", error.to_string())])?;
-    let mut faults = Vec::new();
-    let protocol = protocol_of(device, model, &mut faults);
-    if protocol.is_empty() {
-        faults.push(Fault::error(
-            "spec.protocol.protocolName",
-            format!(
-                "neither the device nor its model `{}` names a protocol",
-                model.metadata.name
-            ),
-        ));
-        return Err(faults);
-    }
-    let mut properties: Vec<EffectiveProperty> = Vec::with_capacity(device.spec.properties.len());
-    let mut models: HashMap<&str, (usize, &ModelProperty)> =
-        HashMap::with_capacity(model.spec.properties.len());
-    for (index, property) in model.spec.properties.iter().enumerate() {
-        // The first one counts, as a reader of the file would expect.
-        if models.contains_key(property.name.as_str()) {
-            faults.push(Fault::warning(
-                format!("model.spec.properties[{index}].name"),
-                format!(
-                    "model `{}` has two properties `{}`, the first one counts",
-                    model.metadata.name, property.name
-                ),
-            ));
-        } else {
-            models.insert(&property.name, (index, property));
-        }
-    }
-    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(device.spec.properties.len());
-    for (index, property) in device.spec.properties.iter().enumerate() {
-        let path = format!("spec.properties[{index}]");
-        if property.name.is_empty() {
-            faults.push(Fault::error(
-                format!("{path}.name"),
-                "a property needs a name",
-            ));
-            continue;
-        }
-        if let Some(first) = seen.get(property.name.as_str()) {
-            faults.push(Fault::error(
-                format!("{path}.name"),
-                format!(
-                    "property `{}` stands twice, first in spec.properties[{first}], which counts",
-                    property.name
-                ),
-            ));
-            continue;
-        }
-        seen.insert(&property.name, index);
-        let of_model = models.get(property.name.as_str()).copied();
-        properties.push(one(index, property, of_model, model, &mut faults));
-        faults.extend(other_protocol(&property.visitors, &protocol, &path));
-        if let Some((index, of_model)) = of_model
-            && let Some(visitors) = &of_model.visitors
-        {
-            let path = format!("model.spec.properties[{index}]");
-            faults.extend(other_protocol(visitors, &protocol, &path));
-        }
-    }
-    let mut of_model = model.spec.protocol_config_data.clone();
-    let mut of_device = device.spec.protocol.config_data.clone();
-    let layers = Layers::take(of_model.as_mut(), &mut of_device, &mut faults);
-    let behavior = layers.read(
-        &device.spec.methods,
-        &model.spec.properties,
-        &mut properties,
-        &mut faults,
-    );
-    Ok(EffectiveDevice {
-        name,
-        uid: device.metadata.uid.clone(),
-        model: model.metadata.name.clone(),
-        protocol,
-        protocol_config: overlay(of_model.as_ref(), &of_device),
-        properties,
-        methods: behavior.methods,
-        events: behavior.events,
-        report_state: device
-            .spec
-            .state_report
-            .as_ref()
-            .is_none_or(|report| report.report_to_cloud.unwrap_or(true)),
-        faults,
-    })
-}
-
-fn protocol_of(device: &Device, model: &DeviceModel, faults: &mut Vec<Fault>) -> String {
+pub(super) fn protocol_of(device: &Device, model: &DeviceModel, faults: &mut Vec<Fault>) -> String {
     let of_device = device
         .spec
         .protocol
@@ -137,17 +44,21 @@ fn protocol_of(device: &Device, model: &DeviceModel, faults: &mut Vec<Fault>) ->
 }
 
 /// A property is read by its device's protocol, whatever it says itself.
-fn other_protocol(visitors: &VisitorConfig, protocol: &str, path: &str) -> Option<Fault> {
+pub(super) fn other_protocol(
+    visitors: &VisitorConfig,
+    protocol: &str,
+    path: impl Fn() -> String,
+) -> Option<Fault> {
     let named = visitors.protocol_name.trim();
     (!named.is_empty() && !named.eq_ignore_ascii_case(protocol)).then(|| {
         Fault::warning(
-            format!("{path}.visitors.protocolName"),
+            format!("{}.visitors.protocolName", path()),
             format!("`{named}` does not count, the device speaks `{protocol}`"),
         )
     })
 }
 
-fn one(
+pub(super) fn one(
     index: usize,
     property: &DeviceProperty,
     of_model: Option<(usize, &ModelProperty)>,
@@ -248,7 +159,7 @@ fn one(
             "not carried out by this version",
         ));
     }
-    let mut effective = EffectiveProperty {
+    let effective = EffectiveProperty {
         name: property.name.clone(),
         index,
         value_type,
@@ -258,8 +169,8 @@ fn one(
         unit: of_model
             .map(|of_model| of_model.unit.clone())
             .unwrap_or_default(),
-        policy,
-        config,
+        policy: Arc::new(policy),
+        config: Arc::new(config),
         collect_cycle: if collect.is_zero() {
             DEFAULT_COLLECT_CYCLE
         } else {
@@ -268,16 +179,12 @@ fn one(
         report_cycle: cycle("reportCycle", property.report_cycle, faults),
         report_to_cloud: property.reports_to_cloud(),
         desired: Desired::None,
-        desired_metadata: property
-            .desired
-            .as_ref()
-            .map(|desired| desired.metadata.clone())
-            .unwrap_or_default(),
+        desired_metadata: BTreeMap::new(),
         broken: broken.first().map(with_key),
+        kind: None,
     };
     let found = broken.into_iter().chain(warnings);
     faults.extend(found.map(|fault| at_its_place(fault, property, of_model, &path, &in_model)));
-    effective.desired = desired(property, &effective, &path, faults);
     effective
 }
 
@@ -395,7 +302,7 @@ fn gives(of: Type, value_type: PropertyType) -> bool {
     }
 }
 
-fn desired(
+pub(super) fn desired(
     property: &DeviceProperty,
     effective: &EffectiveProperty,
     path: &str,
@@ -515,7 +422,7 @@ fn range(
 }
 
 /// The device's keys over the model's; objects inside are merged.
-fn overlay(below: Option<&FreeObject>, above: &FreeObject) -> FreeObject {
+pub(super) fn overlay(below: Option<&FreeObject>, above: &FreeObject) -> FreeObject {
     let Some(below) = below else {
         return above.clone();
     };

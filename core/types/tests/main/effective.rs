@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use longshore_types::{
     Device, DeviceModel, EffectiveDevice, Manifests, Value,
     device::{AccessMode, PropertyType},
-    effective::Desired,
+    effective::{Blueprint, Desired},
     schema_check::Document,
 };
 use serde_json::{Value as Json, json};
@@ -38,6 +38,52 @@ fn faults(device: &EffectiveDevice) -> Vec<String> {
     device.faults.iter().map(ToString::to_string).collect()
 }
 
+/// Whatever stood before it, a device comes to the same as alone.
+#[test]
+fn devices_of_one_blueprint_are_as_each_alone() {
+    let model: DeviceModel = serde_json::from_value(json!({
+        "metadata": {"name": "m"},
+        "spec": {"protocol": "modbus",
+            "protocolConfigData": {"groups": [{"name": "g", "properties": ["b"], "interval": "7s"}]},
+            "properties": [
+                {"name": "a", "type": "FLOAT", "accessMode": "ReadWrite", "visitors": {"configData": {"address": "hr:0", "scale": 0.1}}},
+                {"name": "b", "type": "INT", "visitors": {"configData": {"address": "ir:1", "deadband": 2}}},
+                {"name": "bad", "type": "INT", "visitors": {"configData": {"scale": 0}}},
+                {"name": "a", "type": "INT"},
+        ]},
+    }))
+    .unwrap();
+    let own = json!({"configData": {"address": "hr:7"}});
+    let of_devices = [
+        json!([{"name": "a"}, {"name": "b"}]),
+        json!([{"name": "b"}, {"name": "a", "desired": {"value": "2.5", "metadata": {"by": "me"}}}]),
+        json!([{"name": "a", "desired": {"value": "warm"}}, {"name": "bad"}, {"name": "none"}]),
+        json!([{"name": "a", "collectCycle": 250}, {"name": "b", "reportToCloud": false}]),
+        json!([{"name": "a", "visitors": own}, {"name": "a"}, {"name": "b", "reportCycle": -1}]),
+        json!([{"name": "a"}, {"name": "b"}, {"name": "bad"}]),
+    ];
+    let mut blueprint = Blueprint::new(&model);
+    let mut kinds = Vec::new();
+    for properties in of_devices {
+        let device: Device = serde_json::from_value(json!({
+            "metadata": {"name": "d"},
+            "spec": {"deviceModelRef": {"name": "m"}, "properties": properties},
+        }))
+        .unwrap();
+        let mut shared = blueprint.build(&device).unwrap();
+        let mut alone = EffectiveDevice::build(&device, &model).unwrap();
+        kinds.push(shared.property("a").unwrap().kind);
+        let properties = shared.properties.iter_mut();
+        for property in properties.chain(&mut alone.properties) {
+            property.kind = None;
+        }
+        assert_eq!(shared, alone);
+    }
+    // The same as the model has it, and what differs from that.
+    assert!(kinds[0].is_some() && kinds[0] == kinds[1] && kinds[0] == kinds[2]);
+    assert_eq!((kinds[3], kinds[4], kinds[5]), (None, None, kinds[0]));
+}
+
 #[test]
 fn model_and_device_are_merged() {
     let device = build(json!([
@@ -55,7 +101,7 @@ fn model_and_device_are_merged() {
     );
     let temperature = device.property("temperature").unwrap();
     assert_eq!(
-        json!(temperature.config),
+        json!(*temperature.config),
         json!({"address": "ir:7", "rawType": "int16"})
     );
     assert_eq!(temperature.value_type, PropertyType::Float);

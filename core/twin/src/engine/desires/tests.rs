@@ -1,9 +1,8 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use longshore_types::{
     Value,
     device::{AccessMode, PropertyType},
-    policy::PropertyPolicy,
 };
 
 use super::*;
@@ -23,14 +22,15 @@ fn says(desired: Desired) -> EffectiveProperty {
         minimum: None,
         maximum: None,
         unit: String::new(),
-        policy: PropertyPolicy::default(),
-        config: serde_json::Map::new(),
+        policy: Arc::default(),
+        config: Arc::default(),
         collect_cycle: Duration::from_secs(1),
         report_cycle: Duration::ZERO,
         report_to_cloud: true,
         desired,
         desired_metadata: BTreeMap::new(),
         broken: None,
+        kind: None,
     }
 }
 

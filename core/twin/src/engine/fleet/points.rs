@@ -106,10 +106,16 @@ impl Points {
             .min()
     }
 
-    pub(super) fn add(&mut self, device: u32, property: &str, rules: Arc<Rules>, now: Now) -> u32 {
+    pub(super) fn add(
+        &mut self,
+        device: u32,
+        fragment: Arc<str>,
+        rules: Arc<Rules>,
+        now: Now,
+    ) -> u32 {
         // Set once it is known how its values come.
         let stale = u32::MAX;
-        let point = Point::new(device, property, rules);
+        let point = Point::with_fragment(device, fragment, rules);
         let seen = now.ms as u32;
         if let Some((id, from)) = self.free.front().copied()
             && from <= now.ms
@@ -128,8 +134,8 @@ impl Points {
 
     pub(super) fn remove(&mut self, id: u32, now: Now) {
         let row = &mut self.rows[id as usize];
-        let rules = row.rules.clone();
-        *row = Point::new(FREE, "", rules);
+        let (rules, fragment) = (row.rules.clone(), row.fragment.clone());
+        *row = Point::with_fragment(FREE, fragment, rules);
         self.stale_after[id as usize] = u32::MAX;
         self.free.push_back((id, now.ms + REUSE_MS));
     }
@@ -149,8 +155,7 @@ impl Points {
         // Another type: what it was says nothing about what it will be.
         let name = row.fragment.clone();
         let desired = row.desired.take();
-        let mut fresh = Point::new(row.device, "", rules);
-        fresh.fragment = name;
+        let mut fresh = Point::with_fragment(row.device, name, rules);
         fresh.desired = desired;
         *row = fresh;
     }

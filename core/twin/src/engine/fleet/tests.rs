@@ -4,7 +4,6 @@ use longshore_types::{
     Quality, Reason, Value,
     device::{AccessMode, PropertyType},
     effective::Desired,
-    policy::PropertyPolicy,
 };
 
 use super::*;
@@ -28,14 +27,15 @@ fn property(name: &str, value_type: PropertyType) -> EffectiveProperty {
         minimum: None,
         maximum: None,
         unit: String::new(),
-        policy: PropertyPolicy::default(),
-        config: serde_json::Map::new(),
+        policy: Arc::default(),
+        config: Arc::default(),
         collect_cycle: Duration::from_secs(1),
         report_cycle: Duration::ZERO,
         report_to_cloud: true,
         desired: Desired::None,
         desired_metadata: BTreeMap::new(),
         broken: None,
+        kind: None,
     }
 }
 
