@@ -7,6 +7,7 @@
 pub(crate) mod api;
 pub(crate) mod crds;
 mod embedded;
+mod follow;
 pub(crate) mod watch;
 
 use std::path::PathBuf;

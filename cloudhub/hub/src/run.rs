@@ -279,6 +279,11 @@ async fn build(
     tasks.add("watch of DeviceStatus", work, Loss::EndsProcess, |stop| {
         stop.cut(existing)
     });
+    if manage_crds {
+        let kept = cluster::crds::keep(client.clone(), Arc::clone(&metrics));
+        let name = "watch of CustomResourceDefinition";
+        tasks.add(name, work, Loss::EndsProcess, |stop| stop.cut(kept));
+    }
     let node_objects = NodeObjects {
         client: client.clone(),
         catalog: Arc::clone(&catalog),

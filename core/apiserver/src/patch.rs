@@ -33,25 +33,27 @@ pub(crate) enum PatchError {
     TooLarge(String),
 }
 
-/// JSON merge patch (RFC 7386).
-pub(crate) fn merge(target: &mut Value, patch: Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch;
-        return;
+/// What comes of a JSON merge patch (RFC 7386). Of the object only that is copied which
+/// stays: what a status replaces is most of it.
+pub(crate) fn merge(target: &Value, patch: Value) -> Value {
+    let Value::Object(mut patch) = patch else {
+        return patch;
     };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
+    let mut merged = Map::new();
+    for (name, value) in target.as_object().into_iter().flatten() {
+        let changed = match patch.get_mut(name) {
+            None => value.clone(),
+            Some(Value::Null) => continue,
+            Some(change) => merge(value, change.take()),
+        };
+        merged.insert(name.clone(), changed);
     }
-    let Value::Object(map) = target else { return };
-    let mut gone = Gone::default();
     for (name, value) in patch {
-        if value.is_null() {
-            gone.add(map, name);
-        } else {
-            merge(map.entry(name).or_insert(Value::Null), value);
+        if !value.is_null() && !merged.contains_key(&name) {
+            merged.insert(name, merge(&Value::Null, value));
         }
     }
-    gone.take(map);
+    Value::Object(merged)
 }
 
 /// Fields that are to be removed from an object, all in one pass: each by itself

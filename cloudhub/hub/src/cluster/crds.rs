@@ -4,21 +4,31 @@
 //! somebody else applied (KubeEdge, or a person with other rights than the
 //! hub) is used as it is.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use kube::{
-    Client,
+    Client, ResourceExt,
     api::{DynamicObject, Patch},
+    runtime::watcher::{self, Event, watcher},
 };
+use longshore_process::chain;
 use serde_json::{Value, json};
-use tracing::info;
+use tokio::sync::Notify;
+use tracing::{info, warn};
 
-use super::{ClusterError, api};
+use super::{ClusterError, api, follow::follow};
+use crate::metrics::Metrics;
 
 const LABEL: &str = "app.kubernetes.io/managed-by";
 const OWNER: &str = "longshore";
 const ESTABLISHED_WITHIN: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
+/// Between two tries to put the definitions right.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// Applies the definitions, if allowed, and waits until they are served.
 pub(crate) async fn ensure(client: &Client, manage: bool) -> Result<(), ClusterError> {
@@ -32,6 +42,49 @@ pub(crate) async fn ensure(client: &Client, manage: bool) -> Result<(), ClusterE
         ensure_one(client, &name, object, manage).await?;
     }
     Ok(())
+}
+
+/// Keeps the definitions as they are applied, for ever: one that somebody deletes comes
+/// back as soon as it is gone, and one of ours that somebody changed is put right. Which
+/// change woke it does not matter.
+pub(crate) async fn keep(client: Client, metrics: Arc<Metrics>) {
+    let ours: HashSet<String> = longshore_types::crd::all()
+        .into_iter()
+        .filter_map(|crd| Some(crd.object["metadata"]["name"].as_str()?.to_owned()))
+        .collect();
+    let changed = Notify::new();
+    let watching = async {
+        let definitions = api::all_metadata(&client, &api::definition());
+        let stream = watcher(definitions, watcher::Config::default());
+        follow("CustomResourceDefinition", stream, &metrics, |event| {
+            let concerns = match &event {
+                Event::Init | Event::InitApply(_) => false,
+                Event::InitDone => true,
+                Event::Apply(object) | Event::Delete(object) => ours.contains(&object.name_any()),
+            };
+            if concerns {
+                changed.notify_one();
+            }
+        })
+        .await;
+    };
+    let keeping = async {
+        loop {
+            changed.notified().await;
+            while let Err(error) = ensure(&client, true).await {
+                let error = chain(&error);
+                warn!(
+                    error,
+                    "cannot keep the definitions of the device API, trying again"
+                );
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = watching => {}
+        () = keeping => {}
+    }
 }
 
 pub(super) async fn ensure_one(

@@ -5,21 +5,18 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use futures::{Stream, StreamExt};
 use kube::{
     Client, ResourceExt,
     api::DynamicObject,
     core::PartialObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
+    runtime::watcher::{self, Event, watcher},
 };
-use longshore_process::chain;
 use longshore_types::DeviceName;
-use tracing::{debug, warn};
 
-use super::api::{self, version_of};
+use super::{
+    api::{self, version_of},
+    follow::follow,
+};
 use crate::{
     kinds::Kind,
     metrics::Metrics,
@@ -150,34 +147,6 @@ impl NodeObjects {
     fn mark_devices_of(&self, node: &str) {
         let catalog = lock(&self.catalog);
         self.statuses.mark_objects(catalog.bound_to(node));
-    }
-}
-
-async fn follow<K>(
-    kind: &'static str,
-    stream: impl Stream<Item = watcher::Result<Event<K>>> + Send,
-    metrics: &Metrics,
-    mut take: impl FnMut(Event<K>),
-) {
-    let mut stream = Box::pin(stream.default_backoff());
-    let mut healthy = true;
-    while let Some(event) = stream.next().await {
-        match event {
-            Ok(event) => {
-                if !std::mem::replace(&mut healthy, true) {
-                    debug!(kind, "watch works again");
-                }
-                take(event);
-            }
-            Err(error) => {
-                metrics.watch_errors.increment();
-                // The library backs off and starts again.
-                if std::mem::replace(&mut healthy, false) {
-                    let error = chain(&error);
-                    warn!(kind, error, "watch failed, trying again");
-                }
-            }
-        }
     }
 }
 

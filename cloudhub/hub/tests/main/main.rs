@@ -1,6 +1,7 @@
 //! The hub as a whole, over real sockets, with the embedded API server and an
 //! edge that is the link's session and nothing else.
 
+mod definitions;
 mod devices;
 mod edge;
 mod harness;

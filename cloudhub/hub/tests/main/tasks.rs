@@ -17,7 +17,7 @@ async fn a_task_that_panics_ends_the_hub_or_stands_in_readyz() {
     let mut tasks = test.hub.tasks();
     // Last, for they show what became of the others.
     tasks.sort_by_key(|task| task == "pages");
-    assert_eq!(tasks.len(), 13, "{tasks:?}");
+    assert_eq!(tasks.len(), 14, "{tasks:?}");
     for task in &tasks {
         test.hub.kill(task);
         let deadline = Instant::now() + SEEN_WITHIN;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{Fields, compare};
+use super::fields::{Fields, compare, field_schema};
 use crate::schema::Schema;
 
 /// Who changes an object, and through what.
@@ -94,40 +94,76 @@ pub(super) fn write(object: &mut Value, entries: &[Entry]) {
     }
 }
 
+/// Metadata that nobody can own.
+const UNOWNABLE: &[&str] = &[
+    "name",
+    "namespace",
+    "generateName",
+    "uid",
+    "creationTimestamp",
+    "generation",
+    "resourceVersion",
+    "managedFields",
+    "selfLink",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+];
+
 /// The object without what nobody can own.
 pub(super) fn ownable(object: &Value) -> Value {
-    let mut copy = object.clone();
-    let Some(map) = copy.as_object_mut() else {
-        return copy;
-    };
-    map.shift_remove("apiVersion");
-    map.shift_remove("kind");
-    if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
-        for name in [
-            "name",
-            "namespace",
-            "generateName",
-            "uid",
-            "creationTimestamp",
-            "generation",
-            "resourceVersion",
-            "managedFields",
-            "selfLink",
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-        ] {
-            metadata.shift_remove(name);
+    let fields = object.as_object().into_iter().flatten();
+    let own = fields.filter_map(|(name, value)| {
+        let value = match name.as_str() {
+            "apiVersion" | "kind" => return None,
+            "metadata" => ownable_metadata(value)?,
+            _ => value.clone(),
+        };
+        Some((name.clone(), value))
+    });
+    Value::Object(own.collect())
+}
+
+fn ownable_metadata(metadata: &Value) -> Option<Value> {
+    let fields = metadata.as_object()?.iter();
+    let own = fields.filter(|(name, _)| !UNOWNABLE.contains(&name.as_str()));
+    let own: Map<String, Value> = own
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    (!own.is_empty()).then_some(Value::Object(own))
+}
+
+/// What differs of what can be owned: (added or changed, removed). Copies nothing but
+/// metadata, since this is done for each status.
+fn difference(old: Option<&Value>, new: &Value, schema: &Schema) -> (Fields, Fields) {
+    let (anything, nothing) = (Schema::anything(), Map::new());
+    let before = old.and_then(Value::as_object).unwrap_or(&nothing);
+    let after = new.as_object().unwrap_or(&nothing);
+    let added = after.keys().filter(|name| !before.contains_key(*name));
+    let (mut changed, mut removed) = (Fields::default(), Fields::default());
+    for name in before.keys().chain(added) {
+        let of = field_schema(schema, name, &anything);
+        let (one, other) = (before.get(name), after.get(name));
+        let (more, less) = match name.as_str() {
+            "apiVersion" | "kind" => continue,
+            "metadata" => {
+                let one = one.and_then(ownable_metadata);
+                let other = other.and_then(ownable_metadata);
+                compare(one.as_ref(), other.as_ref(), of, &anything)
+            }
+            _ => compare(one, other, of, &anything),
+        };
+        if !more.is_empty() {
+            changed.children.insert(format!("f:{name}"), more);
         }
-        if metadata.is_empty() {
-            map.shift_remove("metadata");
+        if !less.is_empty() {
+            removed.children.insert(format!("f:{name}"), less);
         }
     }
-    copy
+    (changed, removed)
 }
 
 /// Writes into `new` who owns what after a create or update by `who`.
 pub(crate) fn track(old: Option<&Value>, new: &mut Value, schema: &Schema, who: &Manager) {
-    let anything = Schema::anything();
     let given = &new["metadata"]["managedFields"];
     let before = old.map(|old| &old["metadata"]["managedFields"]);
     let mut entries = match given.as_array().map(Vec::as_slice) {
@@ -136,15 +172,7 @@ pub(crate) fn track(old: Option<&Value>, new: &mut Value, schema: &Schema, who: 
         Some(list) if !list.is_empty() && before != Some(given) && old.is_some() => read(new),
         _ => old.map(read).unwrap_or_default(),
     };
-    let old = old.map(ownable);
-    let fresh = ownable(new);
-    let empty = Value::Object(Map::new());
-    let (changed, removed) = compare(
-        Some(old.as_ref().unwrap_or(&empty)),
-        Some(&fresh),
-        schema,
-        &anything,
-    );
+    let (changed, removed) = difference(old, new, schema);
     if !changed.is_empty() || !removed.is_empty() {
         for entry in &mut entries {
             if !entry.is(who, "Update") {

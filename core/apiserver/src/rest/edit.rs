@@ -217,19 +217,20 @@ pub(super) struct Changed {
 }
 
 /// The object after the edit, complete and valid.
-pub(super) fn step(call: &Call, edit: &Edit, json: Bytes) -> Result<Step, ApiError> {
+pub(super) fn step(call: &Call, edit: Edit, json: Bytes) -> Result<Step, ApiError> {
     let resource = &call.resource;
     let name = call.name.as_deref().unwrap_or_default();
     let who = call.manager();
     let (duplicates, mode) = (&edit.duplicates, call.field_validation());
+    let applied = matches!(edit.change, Change::Apply { .. });
+    let put = matches!(edit.change, Change::Put(_));
     let stored = serde_json::from_slice(&json);
     let current = &convert::present(resource, stored.unwrap_or_else(|_| json!({})));
-    let (mut proposed, warnings) = match &edit.change {
-        Change::Apply { config, force } => {
-            let mut config = config.clone();
+    let (mut proposed, warnings) = match edit.change {
+        Change::Apply { mut config, force } => {
             let warnings = rules::unknown_fields(resource, &mut config, duplicates, mode)?;
             check_identity(resource, name, current, &config)?;
-            let merged = patch::apply(current, &config, &resource.schema, &who, *force)
+            let merged = patch::apply(current, &config, &resource.schema, &who, force)
                 .map_err(|conflicts| ApiError::apply_conflict(&conflicts))?;
             (merged, warnings)
         }
@@ -238,7 +239,7 @@ pub(super) fn step(call: &Call, edit: &Edit, json: Bytes) -> Result<Step, ApiErr
             rules::check_type(resource, &mut proposed)?;
             check_name(call, &proposed)?;
             let warnings = rules::unknown_fields(resource, &mut proposed, duplicates, mode)?;
-            if matches!(other, Change::Put(_)) && resource.class == Class::Custom {
+            if put && resource.class == Class::Custom {
                 require_revision(resource, name, &proposed)?;
             }
             check_identity(resource, name, current, &proposed)?;
@@ -251,7 +252,7 @@ pub(super) fn step(call: &Call, edit: &Edit, json: Bytes) -> Result<Step, ApiErr
     if !faults.is_empty() {
         return Err(ApiError::invalid(resource, name, &faults));
     }
-    if !matches!(edit.change, Change::Apply { .. }) {
+    if !applied {
         patch::track(Some(current), &mut proposed, &resource.schema, &who);
     }
     // Equal but for the order of fields.
@@ -274,23 +275,25 @@ pub(super) fn step(call: &Call, edit: &Edit, json: Bytes) -> Result<Step, ApiErr
 fn edited(
     resource: &Resource,
     name: &str,
-    change: &Change,
+    change: Change,
     current: &Value,
 ) -> Result<Value, ApiError> {
     let rejected = |error| ApiError::patch(resource, name, &error);
-    let mut object = match change {
-        Change::Put(value) => return Ok(value.clone()),
-        _ => current.clone(),
-    };
-    match change {
-        Change::Merge(value) => patch::merge(&mut object, value.clone()),
-        Change::Json(value) => patch::json(&mut object, value.clone()).map_err(rejected)?,
-        Change::Strategic(value) => {
-            patch::strategic(&mut object, value.clone(), Some(&resource.schema))
-                .map_err(rejected)?;
+    let object = match change {
+        Change::Put(value) => return Ok(value),
+        Change::Merge(value) => patch::merge(current, value),
+        Change::Json(value) => {
+            let mut object = current.clone();
+            patch::json(&mut object, value).map_err(rejected)?;
+            object
         }
-        Change::Put(_) | Change::Apply { .. } => {}
-    }
+        Change::Strategic(value) => {
+            let mut object = current.clone();
+            patch::strategic(&mut object, value, Some(&resource.schema)).map_err(rejected)?;
+            object
+        }
+        Change::Apply { .. } => current.clone(),
+    };
     if object.is_object() {
         return Ok(object);
     }

@@ -11,6 +11,7 @@ use super::body::{self, Decoded};
 use super::edit::{self, Change, Edit, Next, Step, draft};
 use super::status::ApiError;
 use super::{Call, Stored, convert, rules};
+use crate::cause::Texts;
 use crate::patch::{self, Manager};
 use crate::time;
 use longshore_objects::{Draft, Expect, Write, WriteError};
@@ -178,46 +179,49 @@ async fn check_namespace(call: &Call, object: &mut Value) -> Result<(), ApiError
     Ok(())
 }
 
+/// How the body of a change is read.
+type Decode = fn(&Call, &[u8]) -> Result<Edit, ApiError>;
+
 pub(super) async fn update(call: &Arc<Call>, bytes: Bytes) -> Result<Response, ApiError> {
-    let (size, call_) = (bytes.len(), Arc::clone(call));
-    let decoded = call
-        .api
-        .pool
-        .run(size, move || edit::decode_put(&call_, &bytes));
-    modify(call, decoded.await??).await
+    modify(call, bytes, edit::decode_put).await
 }
 
 pub(super) async fn patch(call: &Arc<Call>, bytes: Bytes) -> Result<Response, ApiError> {
-    let (size, call_) = (bytes.len(), Arc::clone(call));
+    modify(call, bytes, edit::decode_patch).await
+}
+
+async fn decoded(call: &Arc<Call>, bytes: &Bytes, decode: Decode) -> Result<Edit, ApiError> {
+    let (call_, bytes) = (Arc::clone(call), bytes.clone());
     let decoded = call
         .api
         .pool
-        .run(size, move || edit::decode_patch(&call_, &bytes));
-    modify(call, decoded.await??).await
+        .run(bytes.len(), move || decode(&call_, &bytes));
+    decoded.await?
 }
 
-/// Applies `edit` to the newest state; when another write came between, again.
-async fn modify(call: &Arc<Call>, edit: Edit) -> Result<Response, ApiError> {
+/// Applies a change to the newest state; when another write came between, again. It is
+/// read anew then, which is rare, so that it is used up and not copied otherwise.
+async fn modify(call: &Arc<Call>, bytes: Bytes, decode: Decode) -> Result<Response, ApiError> {
     let name = call.name.as_deref().unwrap_or_default();
     let resource = &call.resource;
     let dry_run = call.dry_run()?;
-    let edit = Arc::new(edit);
     let mut turn = None;
     for _ in 0..ATTEMPTS {
+        let edit = decoded(call, &bytes, decode).await?;
         let Some(record) = call.api.store.get(call.key(name)).await? else {
-            return match &edit.change {
-                Change::Apply { .. } if call.subresource.is_none() => {
-                    create_by_apply(call, edit).await
+            return match edit.change {
+                Change::Apply { config, .. } if call.subresource.is_none() => {
+                    create_by_apply(call, config, edit.duplicates, edit.size).await
                 }
                 _ => Err(ApiError::not_found(resource, name)),
             };
         };
         let size = edit.size.saturating_add(record.json.len());
-        let (edit, call_, json) = (edit.clone(), Arc::clone(call), record.json.clone());
+        let (call_, json) = (Arc::clone(call), record.json.clone());
         let step = call
             .api
             .pool
-            .run(size, move || edit::step(&call_, &edit, json));
+            .run(size, move || edit::step(&call_, edit, json));
         let Step { next, warnings } = step.await??;
         let changed = match next {
             Next::Same(json) => {
@@ -256,26 +260,26 @@ async fn modify(call: &Arc<Call>, edit: Edit) -> Result<Response, ApiError> {
     Err(ApiError::modified(resource, name))
 }
 
-async fn create_by_apply(call: &Arc<Call>, edit: Arc<Edit>) -> Result<Response, ApiError> {
-    let (size, call_) = (edit.size, Arc::clone(call));
+async fn create_by_apply(
+    call: &Arc<Call>,
+    mut config: Value,
+    duplicates: Texts,
+    size: usize,
+) -> Result<Response, ApiError> {
+    let metadata = &config["metadata"];
+    if metadata["resourceVersion"].is_string() || metadata["uid"].is_string() {
+        let name = call.name.as_deref().unwrap_or_default();
+        let text = "StorageError: invalid object";
+        return Err(ApiError::conflict(&call.resource, name, text));
+    }
+    let call_ = Arc::clone(call);
     let checked = call.api.pool.run(size, move || {
-        let Change::Apply { config, .. } = &edit.change else {
-            return Err(ApiError::internal("what is created is not applied"));
-        };
-        let metadata = &config["metadata"];
-        if metadata["resourceVersion"].is_string() || metadata["uid"].is_string() {
-            let name = call_.name.as_deref().unwrap_or_default();
-            let text = "StorageError: invalid object";
-            return Err(ApiError::conflict(&call_.resource, name, text));
-        }
-        let mut config = config.clone();
         let mode = call_.field_validation();
-        let duplicates = &edit.duplicates;
-        let warnings = rules::unknown_fields(&call_.resource, &mut config, duplicates, mode)?;
-        Ok((config, warnings))
+        let warnings = rules::unknown_fields(&call_.resource, &mut config, &duplicates, mode)?;
+        Ok::<_, ApiError>((config.clone(), config, warnings))
     });
-    let (config, warnings) = checked.await??;
-    let stored = insert(call, config.clone(), Some(config), size).await?;
+    let (object, config, warnings) = checked.await??;
+    let stored = insert(call, object, Some(config), size).await?;
     Ok(call.answer(StatusCode::CREATED, stored, &warnings).await)
 }
 

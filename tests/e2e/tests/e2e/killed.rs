@@ -76,6 +76,7 @@ async fn a_hub_that_loses_a_vital_task_ends() {
         "pages",
         "status writer",
         "store",
+        "watch of CustomResourceDefinition",
         "watch of Device",
         "watch of DeviceModel",
         "watch of DeviceStatus",
