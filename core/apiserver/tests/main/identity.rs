@@ -1,8 +1,9 @@
 //! Who gets in through the TLS port, and as whom; and writers that meet.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use longshore_apiserver::{ApiServer, Config, Tokens, User};
+use longshore_apiserver::{ApiServer, Config, Connections, Tokens, User};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::{Value, json};
@@ -175,6 +176,43 @@ async fn a_token_or_a_certificate_opens_the_door() {
         user["groups"],
         json!(["system:authenticated", "system:nodes"])
     );
+    server.shutdown().await;
+    task.await
+        .expect("the task ends")
+        .expect("without an error");
+}
+
+/// More of them than there is room for strangers: the administrator comes in, and it is
+/// one of them that goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_strangers_lock_nobody_out() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let mut config = Config::new(folder.path().join("api.db"));
+    config.connections = Connections {
+        strangers: 2,
+        address: 2,
+        young: Duration::ZERO,
+        ..Connections::default()
+    };
+    let server = ApiServer::open(config).expect("opens");
+    let authority = Authority::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (running, tls) = (server.clone(), server_config(&authority));
+    let task = tokio::spawn(async move { running.serve_tls(listener, tls, Tokens::none()).await });
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        silent.push(TcpStream::connect(address).await.expect("a connection"));
+    }
+    let names = [
+        (DnType::OrganizationName, "system:masters"),
+        (DnType::CommonName, "admin"),
+    ];
+    let admin = authority.issue(Vec::new(), &names);
+    let (code, user) = who_am_i(&authority, address, Some(admin), "").await;
+    assert_eq!((code, &user["username"]), (201, &json!("admin")));
+    let end = silent[0].read(&mut [0]).await;
+    assert!(matches!(end, Ok(0) | Err(_)), "the first one was let go");
     server.shutdown().await;
     task.await
         .expect("the task ends")
