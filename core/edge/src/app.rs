@@ -159,7 +159,7 @@ impl App {
             "metrics": metrics.to_string(),
         });
         let run_file = RunFile::write(config.state_dir(), run)?;
-        let bus = bus.as_ref().map_or("off", |bus| bus.broker());
+        let bus = bus.as_ref().map_or("off".to_owned(), |bus| bus.broker());
         tracing::info!(node = %config.node(), %metrics, bus, state = %config.state_dir().display(), "edge is ready");
         Ok(RunningApp {
             running,

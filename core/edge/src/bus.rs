@@ -8,11 +8,13 @@
 //!
 //! # Guarantees
 //!
-//! - Nobody formats what nobody reads: [`Interest::wanted`] follows the
-//!   subscriptions of the embedded broker. With an external broker it is not
+//! - Nobody formats what nobody reads: [`Interest::wanted`] asks the embedded
+//!   broker for its subscriptions. With an external broker it is not
 //!   known who listens, so everything is published there.
-//! - A request on one of KubeEdge's topics gets exactly one answer, or is
-//!   counted as dropped when more wait than the queue holds.
+//! - A request on one of KubeEdge's topics gets exactly one answer; one that more
+//!   of its client wait before than the queue holds is answered with 429. At a
+//!   broker outside, where another node may have the device, that one is dropped
+//!   and counted.
 
 mod access;
 mod calls;
@@ -21,13 +23,12 @@ mod external;
 mod kubeedge;
 mod outgoing;
 mod requests;
-mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -35,43 +36,25 @@ use std::{
 };
 
 use bytes::Bytes;
+use longshore_broker::{Broker, OpenError};
 use longshore_process::{Explain, Loss, Stage, Tasks};
 use longshore_twin::{Interest, Message};
 use longshore_types::{DeviceName, NodeName, Topic};
 use tokio::sync::watch;
 
-use self::{outgoing::Outgoing, subscriptions::Subscriptions};
+use self::outgoing::Outgoing;
 use crate::{
     config::{BusMode, KubeEdgeTopics},
     ports::BusPort,
     twin::TwinHandle,
 };
 
-/// The embedded broker writes each session before it accepts a client; with
-/// less room it cannot.
-const LEAST_ROOM: u64 = 16 * 1024;
-
 /// The bus did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
-    /// The port is taken or may not be used.
-    #[error("failed to listen for MQTT on {address}")]
-    Listen {
-        /// The address of the configuration.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The embedded broker refused to start.
-    #[error("failed to start the embedded MQTT broker in `{}`", state_dir.display())]
-    Start {
-        /// Its folder.
-        state_dir: PathBuf,
-        /// Why.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    /// The embedded broker did not start.
+    #[error(transparent)]
+    Broker(OpenError),
     /// The TLS material for the external broker is unusable.
     #[error("invalid TLS material for the MQTT broker {host}: {reason}")]
     Tls {
@@ -84,8 +67,13 @@ pub enum BusError {
 
 impl Explain for BusError {
     fn hint(&self) -> Option<String> {
-        let listen = matches!(self, Self::Listen { .. });
-        listen.then(|| "set bus.listen to another one, port 0 takes a free one".to_owned())
+        match self {
+            Self::Broker(OpenError::Listen { .. }) => {
+                Some("set bus.listen to another one, port 0 takes a free one".to_owned())
+            }
+            Self::Broker(error) => error.hint(),
+            Self::Tls { .. } => None,
+        }
     }
 }
 
@@ -98,22 +86,27 @@ pub struct BusCounters {
     pub dropped: AtomicU64,
     /// Requests answered.
     pub requests: AtomicU64,
-    /// Requests that did not fit the queue, or could not be understood.
+    /// Requests that were answered with a refusal, for want of room too.
     pub requests_refused: AtomicU64,
 }
 
 /// A running bus.
 pub struct Bus {
-    address: Option<SocketAddr>,
-    broker: String,
-    /// Where the embedded broker keeps its sessions.
-    state_dir: Option<PathBuf>,
+    broker: Where,
     topics: KubeEdgeTopics,
-    /// `None` for an external broker: anything may be wanted.
-    subscriptions: Option<Arc<Subscriptions>>,
     outgoing: Outgoing,
     counters: Arc<BusCounters>,
-    state: watch::Receiver<Result<(), String>>,
+}
+
+/// The broker, seen from here.
+enum Where {
+    Inside(Broker),
+    /// Nobody knows who listens there: anything may be wanted.
+    Outside {
+        /// Host and port.
+        name: String,
+        state: watch::Receiver<Result<(), String>>,
+    },
 }
 
 impl Bus {
@@ -131,60 +124,34 @@ impl Bus {
         tasks: &mut Tasks,
     ) -> Result<Option<Arc<Self>>, BusError> {
         let counters = Arc::new(BusCounters::default());
+        let shared = matches!(mode, BusMode::External(_));
         let (outgoing, queue) = outgoing::channel(counters.clone());
         let (incoming, requests) = requests::channel(counters.clone());
         let responder = requests::Responder {
-            node,
+            node: node.clone(),
             twin,
             outgoing: outgoing.clone(),
             counters: counters.clone(),
-            shared: matches!(mode, BusMode::External(_)),
+            shared,
         };
-        let bus = match mode {
+        let counted = counters.clone();
+        let broker = match mode {
             BusMode::Off => return Ok(None),
-            BusMode::Embedded(options) => {
-                let state_dir = options.state_dir.clone();
-                let started = embedded::build(
-                    options,
-                    responder.node.clone(),
-                    queue,
-                    incoming,
-                    responder.counters.clone(),
-                    tasks,
-                )
-                .await?;
-                Self {
-                    address: Some(started.address),
-                    broker: started.address.to_string(),
-                    state_dir: Some(state_dir),
-                    topics,
-                    subscriptions: Some(started.subscriptions),
-                    outgoing,
-                    counters,
-                    state: started.state,
-                }
-            }
+            BusMode::Embedded(options) => Where::Inside(
+                embedded::build(options, node, queue, incoming, counted, tasks).await?,
+            ),
             BusMode::External(options) => {
-                let broker = format!("{}:{}", options.host, options.port);
-                let started = external::build(
-                    options,
-                    responder.node.clone(),
-                    queue,
-                    incoming,
-                    responder.counters.clone(),
-                    tasks,
-                )?;
-                Self {
-                    address: None,
-                    broker,
-                    state_dir: None,
-                    topics,
-                    subscriptions: None,
-                    outgoing,
-                    counters,
-                    state: started.state,
-                }
+                let name = format!("{}:{}", options.host, options.port);
+                let started = external::build(options, node, queue, incoming, counted, tasks)?;
+                let state = started.state;
+                Where::Outside { name, state }
             }
+        };
+        let bus = Self {
+            broker,
+            topics,
+            outgoing,
+            counters,
         };
         tasks.add("mqtt requests", Stage::Links, Loss::IsFault, |stop| {
             stop.cut(responder.run(requests))
@@ -194,12 +161,26 @@ impl Bus {
 
     /// Where the embedded broker listens.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.address
+        match &self.broker {
+            Where::Inside(broker) => Some(broker.address()),
+            Where::Outside { .. } => None,
+        }
     }
 
     /// Where the broker is, embedded or not.
-    pub fn broker(&self) -> &str {
-        &self.broker
+    pub fn broker(&self) -> String {
+        match &self.broker {
+            Where::Inside(broker) => broker.address().to_string(),
+            Where::Outside { name, .. } => name.clone(),
+        }
+    }
+
+    /// What the embedded broker counted.
+    pub fn broker_stats(&self) -> Option<longshore_broker::Stats> {
+        match &self.broker {
+            Where::Inside(broker) => Some(broker.stats()),
+            Where::Outside { .. } => None,
+        }
     }
 
     /// What it has done since start.
@@ -210,15 +191,17 @@ impl Bus {
 
 impl Interest for Bus {
     fn version(&self) -> u64 {
-        self.subscriptions
-            .as_ref()
-            .map_or(0, |subscriptions| subscriptions.version())
+        match &self.broker {
+            Where::Inside(broker) => broker.version(),
+            Where::Outside { .. } => 0,
+        }
     }
 
     fn wanted(&self, topic: &str) -> bool {
-        self.subscriptions
-            .as_ref()
-            .is_none_or(|subscriptions| subscriptions.matches(topic))
+        match &self.broker {
+            Where::Inside(broker) => broker.wanted(topic),
+            Where::Outside { .. } => true,
+        }
     }
 
     fn wants_changes(&self, device: &DeviceName) -> bool {
@@ -250,25 +233,11 @@ impl BusPort for Bus {
     }
 
     fn ready(&self) -> Result<(), String> {
-        self.state.borrow().clone()?;
-        match &self.state_dir {
-            Some(folder) if free_bytes(folder).is_some_and(|free| free < LEAST_ROOM) => {
-                Err(format!(
-                    "the disk of {} is full, so new clients are refused until there is room",
-                    folder.display()
-                ))
-            }
-            _ => Ok(()),
+        match &self.broker {
+            Where::Inside(broker) => broker.health(),
+            Where::Outside { state, .. } => state.borrow().clone(),
         }
     }
-}
-
-/// What this process may still write there; none if that cannot be told.
-fn free_bytes(folder: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(folder).ok()?;
-    let root = rustix::process::geteuid().is_root();
-    let blocks = if root { disk.f_bfree } else { disk.f_bavail };
-    Some(blocks.saturating_mul(disk.f_frsize))
 }
 
 impl BusCounters {

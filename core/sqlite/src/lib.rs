@@ -59,7 +59,7 @@ pub use writer::{Answer, Health, Job, WriteFault, Writer};
 
 // What a store needs to speak SQL, so that it needs no other crate for it.
 pub use rusqlite::{
-    CachedStatement, Connection, Error as SqlError, OptionalExtension, Row, params,
+    CachedStatement, Connection, Error as SqlError, OptionalExtension, Row, ToSql, params,
 };
 
 #[cfg(test)]

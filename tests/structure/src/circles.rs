@@ -14,6 +14,7 @@ const WITHOUT_CIRCLES: &[&str] = &[
     "cli",
     "cloudhub/hub",
     "core/apiserver",
+    "core/broker",
     "core/edge",
     "core/host",
     "core/link",

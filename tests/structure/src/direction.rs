@@ -9,6 +9,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("core/types", &[]),
     ("core/process", &["core/types"]),
     ("core/sqlite", &[]),
+    ("core/broker", &["core/process", "core/sqlite"]),
     ("core/objects", &["core/sqlite", "core/types"]),
     ("core/link", &["core/types"]),
     (
@@ -22,6 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "core/edge",
         &[
+            "core/broker",
             "core/host",
             "core/cri",
             "core/apiserver",

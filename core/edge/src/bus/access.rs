@@ -1,82 +1,74 @@
-//! Who may use the embedded broker, and for what.
+//! Who may use the embedded broker, and for what; and what the edge hears of it.
 
-use std::{future::Future, net::SocketAddr, pin::Pin};
-
-use mqtt5::{
-    broker::auth::{AuthProvider, AuthResult},
-    packet::connect::ConnectPacket,
-    types::ReasonCode,
+use longshore_broker::{
+    Access, Heard, Own, Owner, Who,
+    codec::{Content, QoS},
 };
 use subtle::Choice;
 
-use super::kubeedge;
+use super::{calls, kubeedge, requests::Incoming};
 use crate::config::User;
 
-/// Checks users, and keeps the edge's own topics to the edge.
-pub(super) struct Access {
+/// The edge, as the broker sees it: checks users, keeps its own topics to itself, and
+/// listens to requests.
+pub(super) struct Edge {
     /// Empty means that anybody may connect.
     pub(super) users: Vec<User>,
+    pub(super) incoming: Incoming,
 }
 
-type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-impl Access {
-    fn admits(&self, connect: &ConnectPacket) -> Option<String> {
-        let name = connect.username.as_deref().unwrap_or_default();
-        if self.users.is_empty() {
-            return Some(name.to_owned());
-        }
-        let password = connect.password.as_deref().unwrap_or_default();
-        // Every user is compared, so that the time tells nothing of who exists.
-        let mut admitted = Choice::from(0);
-        for user in &self.users {
-            admitted |= user.is(name, password);
-        }
-        bool::from(admitted).then(|| name.to_owned())
+fn admits(users: &[User], user: Option<&str>, password: Option<&[u8]>) -> bool {
+    let name = user.unwrap_or_default();
+    let password = password.unwrap_or_default();
+    // Every user is compared, so that the time tells nothing of who exists.
+    let mut admitted = Choice::from(u8::from(users.is_empty()));
+    for user in users {
+        admitted |= user.is(name, password);
     }
+    admitted.into()
 }
 
-impl AuthProvider for Access {
-    fn authenticate<'a>(
-        &'a self,
-        connect: &'a ConnectPacket,
-        client: SocketAddr,
-    ) -> Answer<'a, Result<AuthResult, mqtt5::MqttError>> {
-        let result = match self.admits(connect) {
-            Some(user) => AuthResult::success_with_user(user),
-            None => {
-                tracing::warn!(%client, client_id = connect.client_id, "MQTT client refused: wrong user or password");
-                AuthResult::fail(ReasonCode::BadUsernameOrPassword)
-            }
-        };
-        Box::pin(std::future::ready(Ok(result)))
+impl Access for Edge {
+    fn admits(&self, user: Option<&str>, password: Option<&[u8]>) -> bool {
+        admits(&self.users, user, password)
     }
 
-    fn authorize_publish<'a>(
-        &'a self,
-        client_id: &str,
-        _user: Option<&'a str>,
-        topic: &'a str,
-    ) -> Answer<'a, bool> {
+    fn may_publish(&self, who: Who<'_>, topic: &str) -> bool {
         // What the edge says must come from the edge.
         let allowed = !kubeedge::is_edge_topic(topic);
         if !allowed {
             tracing::warn!(
-                client_id,
+                client = who.client,
                 topic,
                 "MQTT publish refused: only the edge speaks on this topic"
             );
         }
-        Box::pin(std::future::ready(allowed))
+        allowed
     }
 
-    fn authorize_subscribe<'a>(
-        &'a self,
-        _client: &str,
-        _user: Option<&'a str>,
-        _filter: &'a str,
-    ) -> Answer<'a, bool> {
-        Box::pin(std::future::ready(true))
+    fn may_subscribe(&self, _who: Who<'_>, _filter: &str) -> bool {
+        true
+    }
+
+    fn listens(&self, topic: &str) -> bool {
+        kubeedge::is_request(topic) || calls::is_request(topic)
+    }
+}
+
+impl Owner for Edge {
+    fn heard(&self, message: Heard) -> Option<Own> {
+        let Heard {
+            client,
+            topic,
+            payload,
+        } = message;
+        let busy = self.incoming.take(client, topic, payload)?;
+        let (topic, payload) = busy.answer()?;
+        Some(Own {
+            content: Content::new(topic, payload),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+        })
     }
 }
 
@@ -84,29 +76,18 @@ impl AuthProvider for Access {
 mod tests {
     use super::*;
 
-    fn connect(user: Option<&str>, password: Option<&str>) -> ConnectPacket {
-        let mut packet =
-            ConnectPacket::new(mqtt5::types::ConnectOptions::new("c").protocol_options);
-        packet.username = user.map(str::to_owned);
-        packet.password = password.map(|p| p.as_bytes().to_vec());
-        packet
-    }
-
     #[test]
     fn users_need_their_own_password() {
-        let access = Access {
-            users: vec![User::new("ada", "one"), User::new("bob", "two")],
+        let users = vec![User::new("ada", "one"), User::new("bob", "two")];
+        let admits = |user, password: Option<&str>| {
+            admits(&users, user, password.map(|password| password.as_bytes()))
         };
-        assert!(access.admits(&connect(Some("ada"), Some("one"))).is_some());
-        assert!(access.admits(&connect(Some("ada"), Some("two"))).is_none());
-        assert!(access.admits(&connect(Some("eve"), Some("one"))).is_none());
-        assert!(access.admits(&connect(None, None)).is_none());
-        let told = format!("{:?}", access.users);
+        assert!(admits(Some("ada"), Some("one")));
+        assert!(!admits(Some("ada"), Some("two")));
+        assert!(!admits(Some("eve"), Some("one")));
+        assert!(!admits(None, None));
+        let told = format!("{users:?}");
         assert!(told.contains("ada") && !told.contains("one"), "{told}");
-        assert!(
-            Access { users: vec![] }
-                .admits(&connect(None, None))
-                .is_some()
-        );
+        assert!(super::admits(&[], None, None));
     }
 }

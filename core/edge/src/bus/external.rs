@@ -11,8 +11,8 @@ use std::{
 use longshore_process::{Group, Loss, Stage, Tasks, chain};
 use longshore_types::{NodeName, backoff::Backoff};
 use rumqttc::{
-    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, Packet as Mqtt,
-    QoS, SubscribeFilter, SubscribeReasonCode, TlsConfiguration, Transport,
+    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions,
+    Packet as Mqtt, QoS, SubscribeFilter, SubscribeReasonCode, TlsConfiguration, Transport,
 };
 use tokio::sync::watch;
 
@@ -61,7 +61,12 @@ pub(super) fn build(
             client_auth: tls.identity,
         }));
     }
-    let (client, events) = AsyncClient::new(mqtt, CLIENT_QUEUE);
+    let (client, mut events) = AsyncClient::new(mqtt, CLIENT_QUEUE);
+    // Without, an answer waits up to 40 ms for the broker to acknowledge what was
+    // written before it.
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    events.set_network_options(network);
     let broker = format!("{}:{}", options.host, options.port);
     let (state, receiver) = watch::channel(Err(format!("connecting to the MQTT broker {broker}")));
     let connected = Arc::new(AtomicBool::new(false));
@@ -215,7 +220,7 @@ async fn pump(
                 QoS::AtMostOnce
             };
             let counter = match client
-                .publish_bytes(packet.topic, qos, packet.retain, packet.payload)
+                .publish_bytes(&*packet.topic, qos, packet.retain, packet.payload)
                 .await
             {
                 Ok(()) => &counters.published,

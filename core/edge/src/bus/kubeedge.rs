@@ -230,6 +230,30 @@ fn state(state: Option<&str>) -> Result<DeviceState, String> {
     }
 }
 
+/// Where a request is answered, and the id that its answer repeats.
+pub(super) fn answer_to(request: Request) -> (Topic, String) {
+    match request {
+        Request::Get { device, event_id } => {
+            (Topic::device(&device, DeviceEvent::TwinGetResult), event_id)
+        }
+        Request::Update {
+            device, event_id, ..
+        } => (
+            Topic::device(&device, DeviceEvent::TwinUpdateResult),
+            event_id,
+        ),
+        Request::State {
+            device, event_id, ..
+        } => (
+            Topic::device(&device, DeviceEvent::StateUpdateResult),
+            event_id,
+        ),
+        Request::Membership { node, event_id } => {
+            (Topic::node(node, NodeEvent::MembershipGetResult), event_id)
+        }
+    }
+}
+
 /// `twin/get/result` and `twin/update/result`.
 pub(super) fn twin_result(
     event_id: &str,

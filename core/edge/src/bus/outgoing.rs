@@ -41,7 +41,7 @@ pub(super) enum Publication {
 #[derive(Debug)]
 pub(super) struct Packet {
     /// The topic.
-    pub(super) topic: String,
+    pub(super) topic: Arc<str>,
     /// The payload.
     pub(super) payload: Bytes,
     /// QoS 1, else 0.
@@ -144,18 +144,18 @@ impl Publication {
     /// The packets that it becomes, in order.
     pub(super) fn packets(self, node: &NodeName, now_ms: i64) -> impl Iterator<Item = Packet> {
         let mut packets = [None, None];
-        let packet = |topic: String, payload: Bytes| Packet {
+        let packet = |topic: Arc<str>, payload: Bytes| Packet {
             topic,
             payload,
             at_least_once: true,
             retain: false,
         };
         let at_least_once =
-            |topic: Topic, payload: Vec<u8>| Some(packet(topic.to_string(), payload.into()));
+            |topic: Topic, payload: Vec<u8>| Some(packet(topic.to_string().into(), payload.into()));
         match self {
             Self::Told(Message::Batch { topic, payload }) => {
                 packets[0] = Some(Packet {
-                    topic: topic.as_ref().to_owned(),
+                    topic,
                     payload,
                     at_least_once: false,
                     retain: false,
@@ -164,7 +164,7 @@ impl Publication {
             Self::Retained { topic, payload } => {
                 packets[0] = Some(Packet {
                     retain: true,
-                    ..packet(topic.as_ref().to_owned(), payload)
+                    ..packet(topic, payload)
                 });
             }
             Self::Told(Message::Changed(change)) => {
@@ -185,7 +185,9 @@ impl Publication {
                     kubeedge::membership_updated(&change, now_ms),
                 );
             }
-            Self::Answer { topic, payload } => packets[0] = Some(packet(topic, payload.into())),
+            Self::Answer { topic, payload } => {
+                packets[0] = Some(packet(topic.into(), payload.into()))
+            }
         }
         packets.into_iter().flatten()
     }

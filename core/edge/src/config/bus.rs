@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
+use longshore_broker::Limits;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
@@ -25,6 +26,8 @@ pub struct EmbeddedOptions {
     pub state_dir: PathBuf,
     /// Who may use it; when empty, anybody who reaches the port.
     pub users: Vec<User>,
+    /// What its clients may use.
+    pub limits: Limits,
 }
 
 /// The connection to an external broker.

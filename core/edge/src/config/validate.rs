@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use longshore_broker::{Bound, Limits};
 use longshore_host::Isolation;
 use longshore_process::config::Section;
 use longshore_types::{NodeName, files};
@@ -122,6 +123,7 @@ fn bus(mut section: Section, state_dir: &Path) -> (BusMode, KubeEdgeTopics) {
     let topics = section.choice("kubeedgeTopics", &words, KubeEdgeTopics::Auto);
     let listen: SocketAddr = section.address("listen", DEFAULT_BUS_LISTEN);
     let users = users(&mut section);
+    let limits = limits(section.section("limits"));
     let external = section.section("external");
     if mode == Mode::External && !external.is_present() {
         section.fault("external", "needed with `mode: external`, with a `url`");
@@ -136,10 +138,73 @@ fn bus(mut section: Section, state_dir: &Path) -> (BusMode, KubeEdgeTopics) {
             listen,
             state_dir: state_dir.join("bus"),
             users,
+            limits,
         }),
         (Mode::Off | Mode::External, _) => BusMode::Off,
     };
     (mode, topics)
+}
+
+/// Each key's default fits a machine with 256 MB of memory that has other things to
+/// do; the reference says what each bounds.
+fn limits(mut section: Section) -> Limits {
+    const KIB: u64 = 1024;
+    let default = Limits::default();
+    let mut number = |key, default: usize, range| {
+        let number = section.number(key, default as u64, range);
+        usize::try_from(number).unwrap_or(usize::MAX)
+    };
+    let connections = number("connections", default.connections, 1..=100_000);
+    let handshakes = number("handshakes", default.handshakes, 1..=10_000);
+    let sessions = number("sessions", default.sessions, 1..=100_000);
+    let client_subscriptions = number(
+        "clientSubscriptions",
+        default.client_subscriptions,
+        1..=1_000_000,
+    );
+    let subscriptions = number("subscriptions", default.subscriptions, 1..=1_000_000);
+    let inflight = number("inflight", default.inflight.into(), 1..=1000);
+    let packet = number("packetKiB", default.packet / 1024, 1..=256 * KIB);
+    let memory = number("memoryMiB", default.memory >> 20, 1..=4 * KIB);
+    let disk = number("diskMiB", default.disk >> 20, 1..=64 * KIB);
+    let mut bound = |key, default: Bound| {
+        let mut section = section.section(key);
+        let messages = section.number("messages", default.messages as u64, 0..=10_000_000);
+        let kib = section.number("KiB", (default.bytes / 1024) as u64, 0..=64 * KIB * KIB);
+        Bound {
+            messages: usize::try_from(messages).unwrap_or(usize::MAX),
+            bytes: usize::try_from(kib * KIB).unwrap_or(usize::MAX),
+        }
+    };
+    let queue = bound("queue", default.queue);
+    let away = bound("away", default.away);
+    let retained = bound("retained", default.retained);
+    let hours = section.number(
+        "sessionExpiryHours",
+        default.session_expiry.as_secs() / 3600,
+        1..=24 * 365,
+    );
+    let limits = Limits {
+        connections,
+        handshakes,
+        packet: packet * 1024,
+        sessions,
+        session_expiry: Duration::from_secs(hours * 3600),
+        client_subscriptions,
+        subscriptions,
+        inflight: u16::try_from(inflight).unwrap_or(u16::MAX),
+        queue,
+        away,
+        retained,
+        memory: memory << 20,
+        disk: disk << 20,
+        ..default
+    };
+    // Otherwise one packet of a client would never find room.
+    if limits.packet > limits.memory / 4 {
+        section.fault("packetKiB", "must be at most a quarter of memoryMiB");
+    }
+    limits
 }
 
 fn users(section: &mut Section) -> Vec<User> {

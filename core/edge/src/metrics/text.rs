@@ -292,6 +292,64 @@ fn store(page: &mut Page, sources: &Sources) {
     );
 }
 
+/// The embedded broker.
+fn broker(page: &mut Page, stats: &longshore_broker::Stats) {
+    for (name, kind, help, value) in [
+        (
+            "clients",
+            "gauge",
+            "Connections to the embedded broker",
+            stats.connections,
+        ),
+        ("sessions", "gauge", "Its sessions", stats.sessions),
+        ("retained", "gauge", "Its retained messages", stats.retained),
+        (
+            "memory_bytes",
+            "gauge",
+            "Memory that counts against bus.limits",
+            stats.memory_bytes,
+        ),
+        (
+            "disk_bytes",
+            "gauge",
+            "Disk that counts against bus.limits",
+            stats.disk_bytes,
+        ),
+        (
+            "messages_received_total",
+            "counter",
+            "Messages that clients published",
+            stats.received,
+        ),
+        (
+            "messages_sent_total",
+            "counter",
+            "Messages sent to clients",
+            stats.sent,
+        ),
+        (
+            "messages_lost_total",
+            "counter",
+            "Messages that a client did not get, for want of room",
+            stats.dropped,
+        ),
+        (
+            "messages_refused_total",
+            "counter",
+            "Messages refused to who published them",
+            stats.refused,
+        ),
+        (
+            "logins_refused_total",
+            "counter",
+            "Connections that were not accepted",
+            stats.rejected,
+        ),
+    ] {
+        page.one(&format!("longshore_bus_{name}"), kind, help, value);
+    }
+}
+
 fn bus_and_link(page: &mut Page, sources: &Sources) {
     if let Some(bus) = &sources.bus {
         let counters = bus.counters();
@@ -323,9 +381,12 @@ fn bus_and_link(page: &mut Page, sources: &Sources) {
         page.one(
             "longshore_bus_requests_refused_total",
             "counter",
-            "Requests not understood or dropped",
+            "Requests answered with a refusal",
             refused,
         );
+        if let Some(stats) = bus.broker_stats() {
+            broker(page, &stats);
+        }
     }
     if let Some(link) = &sources.link_counters {
         let connected = u64::from(sources.link.borrow().is_connected());
