@@ -50,7 +50,7 @@ const FAREWELL: Duration = Duration::from_millis(500);
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_EVERY: Duration = Duration::from_secs(15);
 const PROBES: u32 = 4;
-/// Folders that the broker of Longshore 0.1 kept its sessions in.
+/// Folders that the broker before this one kept its sessions in.
 const FORMER: [&str; 4] = ["sessions", "retained", "queues", "inflight"];
 
 /// Whoever owns the broker: decides, and listens. What it hears is told in the

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use longshore_broker::Limits;
 use longshore_process::{Running, Tasks, report};
 use longshore_twin::{DeviceChange, Interest as _, Message, PropertyChange};
 use longshore_types::{
@@ -138,7 +137,7 @@ async fn embedded_in(users: &[(&str, &str)], state: TempDir) -> Broker {
             .iter()
             .map(|(user, password)| User::new(*user, password))
             .collect(),
-        limits: Limits::default(),
+        limits: Default::default(),
     };
     let node = NodeName::new("edge-1").unwrap();
     let mut tasks = Tasks::new();
@@ -541,7 +540,7 @@ async fn a_taken_port_is_named() {
         listen: taken.local_addr().unwrap(),
         state_dir: "/nonexistent".into(),
         users: vec![],
-        limits: Limits::default(),
+        limits: Default::default(),
     };
     let node = NodeName::new("edge-1").unwrap();
     let error = Bus::build(

@@ -171,3 +171,31 @@ async fn what_a_broker_refuses_is_told() {
     );
     until("the refusal", || bus.ready() == Err(refusal.clone())).await;
 }
+
+/// Whether this process's connections to a port send at once what they are given.
+fn nodelays(port: u16) -> Vec<bool> {
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+    let this = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    let sockets = open.filter_map(|entry| {
+        let number = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let fd = pidfd_getfd(&this, number, PidfdGetfdFlags::empty()).ok()?;
+        let stream = std::net::TcpStream::from(fd);
+        let there = stream.peer_addr().ok()?.port() == port;
+        there.then(|| stream.nodelay().unwrap())
+    });
+    sockets.collect()
+}
+
+/// Otherwise each answer waits up to 40 ms for the broker to acknowledge the one
+/// before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_to_a_broker_outside_is_sent_at_once() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let _mosquitto = Mosquitto::start(port);
+    let (bus, _tasks) = external(port).await;
+    until("the connection", || bus.ready().is_ok()).await;
+    assert_eq!(nodelays(port), [true]);
+}
