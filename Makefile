@@ -39,6 +39,11 @@ bench:
 fuzz:
 	@exec tests/fuzz/run $(ARGS)
 
+## soak: the stories of kills, floods and limits in full, for hours
+.PHONY: soak
+soak:
+	@LONGSHORE_SOAK=1 exec tests/run soak
+
 ## control-plane: build etcd and kube-apiserver for the tests, print their folder
 .PHONY: control-plane
 control-plane:

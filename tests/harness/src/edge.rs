@@ -31,6 +31,7 @@ pub struct EdgeBuilder {
     manifests: Vec<(String, String)>,
     with_folder: bool,
     killable: bool,
+    under: Vec<String>,
 }
 
 /// An edge node `edge-1`, alone, with the Modbus mapper and the embedded broker.
@@ -44,6 +45,7 @@ pub fn edge() -> EdgeBuilder {
         manifests: vec![],
         with_folder: false,
         killable: false,
+        under: vec![],
     }
 }
 
@@ -98,6 +100,13 @@ impl EdgeBuilder {
         self
     }
 
+    /// Started by this command, which must become it: `prlimit --nofile=64`.
+    #[must_use]
+    pub fn under(mut self, command: &[&str]) -> Self {
+        self.under = command.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
     /// Mappers inside of the process.
     #[must_use]
     pub fn in_process(mut self) -> Self {
@@ -147,22 +156,26 @@ impl EdgeBuilder {
         if self.killable {
             kill::prepare(folder.path());
         }
-        let process = start(folder.path());
-        let mut edge = Edge { process, folder };
+        let process = start(folder.path(), &self.under);
+        let mut edge = Edge {
+            process,
+            folder,
+            under: self.under,
+        };
         edge.ready().await;
         edge
     }
 }
 
-fn start(folder: &Path) -> Process {
+fn start(folder: &Path, under: &[String]) -> Process {
     let _ = fs::remove_file(folder.join("state/run.json"));
     // A file that grows beyond its limit is an error then and not the end, so
     // that a test can play a full disk.
     let mut command = Command::new("sh");
-    let program = binaries::binary("edgecore");
     command
         .args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#])
-        .arg(program);
+        .args(under)
+        .arg(binaries::binary("edgecore"));
     kill::allow(&mut command, folder);
     Process::start(
         "edgecore",
@@ -175,6 +188,7 @@ fn start(folder: &Path) -> Process {
 pub struct Edge {
     process: Process,
     folder: TempDir,
+    under: Vec<String>,
 }
 
 impl Edge {
@@ -258,7 +272,7 @@ impl Edge {
 
     /// Starts it on its state.
     pub async fn start_again(&mut self) {
-        self.process = start(self.folder.path());
+        self.process = start(self.folder.path(), &self.under);
         self.ready().await;
     }
 

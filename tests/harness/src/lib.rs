@@ -16,6 +16,7 @@
 //! each wait is for a condition, and says what it saw when it was in vain.
 
 pub mod binaries;
+pub mod clock;
 pub mod control_plane;
 pub mod edge;
 pub mod hub;
@@ -25,6 +26,7 @@ pub mod manifest;
 pub mod mqtt;
 pub mod process;
 pub mod simulator;
+pub mod soak;
 pub mod wait;
 
 pub use longshore_sim_modbus::FaultRule;
@@ -42,6 +44,7 @@ pub mod prelude {
         manifest::{DeviceManifest, device},
         mqtt::subscribe,
         simulator::simulator,
+        soak::rounds,
         wait::{PATIENCE, counted, eventually},
     };
 }

@@ -10,6 +10,7 @@ mod history;
 mod hostile;
 mod killed;
 mod kubernetes;
+mod limits;
 mod offline;
 mod promise;
 mod up;

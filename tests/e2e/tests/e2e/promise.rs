@@ -45,7 +45,7 @@ async fn an_edge_that_is_killed_as_it_answers_has_kept_what_it_answered() {
     let mut edge = edge().device(&away).run().await;
     edge.twin_where("to be there", "pump", "speed", |_| true)
         .await;
-    for round in 1..=12 {
+    for round in 1..=rounds(12, 1_000) {
         let answer = ask(&edge, "speed", "expected", round).await;
         edge.kill();
         assert!(answer["code"].is_null(), "{answer}");
@@ -64,7 +64,7 @@ async fn what_a_client_measured_is_there_after_a_kill() {
     let mut edge = edge().device(&meter).run().await;
     edge.twin_where("to be there", "pump", "speed", |_| true)
         .await;
-    for round in 1..=6 {
+    for round in 1..=rounds(6, 200) {
         let answer = ask(&edge, "speed", "actual", round).await;
         edge.kill();
         assert!(answer["code"].is_null(), "{answer}");
@@ -80,7 +80,7 @@ async fn in_a_storm_of_kills_the_device_never_gets_an_older_value_after_a_newer_
     let mut edge = edge().device(&pump(&plc)).run().await;
     edge.twin_is("pump", "speed", json!(0)).await;
     let mut answered = 0;
-    for round in 1..=16 {
+    for round in 1..=rounds(16, 500) {
         let answer = ask(&edge, "speed", "expected", round).await;
         assert!(answer["code"].is_null(), "{answer}");
         answered = round;
