@@ -49,7 +49,13 @@ async fn a_clock_that_jumps_costs_nothing() {
     let command = clock.command();
     let words: Vec<&str> = command.iter().map(String::as_str).collect();
     let plc = plc().await;
-    let mut edge = edge().device(&boiler(&plc)).under(&words).run().await;
+    // Inside of the process: a child is given no environment, and so another clock.
+    let mut edge = edge()
+        .device(&boiler(&plc))
+        .in_process()
+        .under(&words)
+        .run()
+        .await;
     let batches = subscribe(edge.bus_port(), "longshore/default/boiler/batch").await;
     all_is_well(&edge, &plc, 1).await;
     // A day gone by, a battery that was empty, and a time server.
