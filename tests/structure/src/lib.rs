@@ -8,7 +8,8 @@
 //!
 //! - `anatomy`: mappers are built alike, and their tests use what testing has.
 //! - `circles`: no two modules beside each other need each other.
-//! - `complaints`: the tests that answer users' complaints exist.
+//! - `complaints`: the tests that answer users' complaints, and those that hold
+//!   our promises, exist.
 //! - `direction`: dependencies between the rooms point one way.
 //! - `fences`: what deny.toml keeps in one room, held without cargo-deny.
 //! - `manifests`: versions, features and lints are decided in the root only.
