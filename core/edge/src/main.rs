@@ -8,7 +8,6 @@ use std::{path::Path, process::ExitCode, time::Duration};
 use arguments::Arguments;
 use longshore_edge::{app::App, config::Config};
 use longshore_process::{Failure, Signals, conclude, error::tell, private, runtime};
-use tracing::level_filters::LevelFilter;
 
 /// Time for everything to end: twins are saved, mappers stop, the hub hears
 /// goodbye. systemd waits longer before it kills.
@@ -37,11 +36,8 @@ fn act(arguments: Result<Arguments, arguments::ArgumentError>) -> Result<(), Fai
 
 fn run(file: &Path) -> Result<(), Failure> {
     let config = Config::load(file)?;
-    // The broker's crate tells about each client as info; that is debug for us.
     let log = config.log().clone();
-    log.quiet("mqtt5", LevelFilter::WARN)
-        .relayed("longshore_host::peer::logs")
-        .init();
+    log.relayed("longshore_host::peer::logs").init();
     // Twins, passwords and what mappers keep are nobody else's business.
     private::umask();
     // One thread for everything that waits; the store has its own.

@@ -73,17 +73,6 @@ impl LogConfig {
         }
     }
 
-    /// Keeps a talkative crate down to `level`, unless the configuration names it.
-    #[must_use]
-    pub fn quiet(mut self, target: &str, level: LevelFilter) -> Self {
-        let Filter(targets) = &self.filter;
-        if !targets.iter().any(|(named, _)| named.starts_with(target)) {
-            let targets = targets.clone().with_target(target, level);
-            self.filter = Filter(targets);
-        }
-        self
-    }
-
     /// At the target `target` many kinds of lines come through one place, which
     /// bounds each of its sources itself: it gets more room than one kind.
     #[must_use]
@@ -123,22 +112,6 @@ pub fn finish() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tracing::Level;
-
-    #[test]
-    fn a_crate_is_quiet_unless_it_is_named() {
-        let quiet = |text: &str| {
-            let config = LogConfig {
-                filter: text.parse().unwrap(),
-                ..LogConfig::default()
-            };
-            let Filter(targets) = config.quiet("mqtt5", LevelFilter::WARN).filter;
-            targets.would_enable("mqtt5::broker", &Level::INFO)
-        };
-        assert!(!quiet("debug"));
-        assert!(quiet("warn,mqtt5=info"));
-        assert!(quiet("warn,mqtt5::broker=debug"));
-    }
 
     #[test]
     fn what_is_no_filter_is_refused() {

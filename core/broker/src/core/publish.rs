@@ -111,12 +111,17 @@ impl Core {
                 });
             }
         }
-        let (code, waits) = self.offer(session, &publish, now);
+        let old = self.version_of(connection) == Version::V3;
+        let (mut code, mut waits) = self.offer(session, &publish, now);
+        let told = publish.qos != QoS::AtMostOnce && !old;
+        if code == code::QUOTA && publish.retain && !told && !self.failing {
+            (code, waits) = self.offer_unkept(session, &mut publish, now);
+        }
         let Some(id) = publish.id else {
             return Ok(());
         };
         // A client of 3.1.1 cannot be told; it would take silence for success.
-        if code == code::QUOTA && self.version_of(connection) == Version::V3 {
+        if code == code::QUOTA && old {
             return Err(WireError {
                 code,
                 what: "a message that there is no room for, and MQTT 3.1.1 has no other answer",
@@ -207,6 +212,24 @@ impl Core {
                 (code, outcome.waits)
             }
         }
+    }
+
+    /// A message to be retained that there is no room for, of a client that no
+    /// answer can tell: cut off, it would come back with the same message for ever.
+    /// So those who listen get it, and it counts as refused. What was retained on its
+    /// topic goes, since it is not so any more.
+    fn offer_unkept(
+        &mut self,
+        session: SessionId,
+        publish: &mut Publish,
+        now: Instant,
+    ) -> (u8, bool) {
+        publish.retain = false;
+        let (code, mut waits) = self.offer(session, publish, now);
+        if code < code::UNSPECIFIED {
+            waits |= self.retain(Arc::clone(&publish.content.topic), None, false);
+        }
+        (code, waits)
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -219,6 +219,45 @@ fn one_that_does_not_read_loses_its_oldest_of_qos_0_first() {
 }
 
 #[test]
+fn who_cannot_be_told_that_a_message_is_not_retained_stays_and_nobody_gets_a_stale_one() {
+    let mut world = World::new(small());
+    let mut listener = Client::new("l", Version::V5, true);
+    world.connect(&mut listener);
+    listener.subscribe(&mut world.core, "r/#", QoS::AtLeastOnce, world.now);
+    let mut old = Client::new("old", Version::V3, true);
+    world.connect(&mut old);
+    for number in 0..20 {
+        let topic = format!("r/{number}");
+        old.publish(
+            &mut world.core,
+            &topic,
+            "kept?",
+            QoS::AtLeastOnce,
+            true,
+            world.now,
+        );
+        world.settle(std::slice::from_mut(&mut old));
+        world.settle(std::slice::from_mut(&mut listener));
+    }
+    assert_eq!(old.promised.len(), 20, "each has its answer");
+    assert_eq!(listener.got.len(), 20, "who listens has all");
+    assert_eq!(world.core.stats().retained, 9);
+    assert_eq!(world.core.stats().refused, 11);
+    // A larger one on a topic that is retained, with no room for it.
+    let large = "x".repeat(44 * KIB);
+    old.publish(
+        &mut world.core,
+        "r/0",
+        &large,
+        QoS::AtLeastOnce,
+        true,
+        world.now,
+    );
+    world.settle(std::slice::from_mut(&mut old));
+    assert_eq!(world.core.stats().retained, 8, "what was so is so no more");
+}
+
+#[test]
 fn retained_messages_are_refused_over_their_bound_and_room_is_kept_for_the_owner() {
     let mut world = World::new(small());
     let mut client = Client::new("c", Version::V5, true);
