@@ -296,57 +296,67 @@ fn store(page: &mut Page, sources: &Sources) {
 fn broker(page: &mut Page, stats: &longshore_broker::Stats) {
     for (name, kind, help, value) in [
         (
-            "clients",
+            "longshore_bus_clients",
             "gauge",
             "Connections to the embedded broker",
             stats.connections,
         ),
-        ("sessions", "gauge", "Its sessions", stats.sessions),
-        ("retained", "gauge", "Its retained messages", stats.retained),
         (
-            "memory_bytes",
+            "longshore_bus_sessions",
+            "gauge",
+            "Its sessions",
+            stats.sessions,
+        ),
+        (
+            "longshore_bus_retained",
+            "gauge",
+            "Its retained messages",
+            stats.retained,
+        ),
+        (
+            "longshore_bus_memory_bytes",
             "gauge",
             "Memory that counts against bus.limits",
             stats.memory_bytes,
         ),
         (
-            "disk_bytes",
+            "longshore_bus_disk_bytes",
             "gauge",
             "Disk that counts against bus.limits",
             stats.disk_bytes,
         ),
         (
-            "messages_received_total",
+            "longshore_bus_messages_received_total",
             "counter",
             "Messages that clients published",
             stats.received,
         ),
         (
-            "messages_sent_total",
+            "longshore_bus_messages_sent_total",
             "counter",
             "Messages sent to clients",
             stats.sent,
         ),
         (
-            "messages_lost_total",
+            "longshore_bus_messages_lost_total",
             "counter",
             "Messages that a client did not get, for want of room",
             stats.dropped,
         ),
         (
-            "messages_refused_total",
+            "longshore_bus_messages_refused_total",
             "counter",
             "Messages refused to who published them",
             stats.refused,
         ),
         (
-            "logins_refused_total",
+            "longshore_bus_logins_refused_total",
             "counter",
             "Connections that were not accepted",
             stats.rejected,
         ),
     ] {
-        page.one(&format!("longshore_bus_{name}"), kind, help, value);
+        page.one(name, kind, help, value);
     }
 }
 
