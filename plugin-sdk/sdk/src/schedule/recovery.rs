@@ -39,7 +39,8 @@ pub(super) fn probe_pause(
 /// The pause before a next attempt to connect, after `attempts` that failed and
 /// the last of which took `cost`: at first soon, then as a probe's. An attempt that
 /// takes long (the peer is gone, and nobody refuses) may be work of something that
-/// others need, such as an adapter: half of the time is left to them.
+/// others need, such as an adapter: half of the time is left to them. Not at first:
+/// what is back after a moment still has what was not heard, and not for long.
 pub(super) fn dial_pause(
     away: Duration,
     attempts: u32,
@@ -47,7 +48,10 @@ pub(super) fn dial_pause(
     cost: Duration,
 ) -> Duration {
     let doubled = first.saturating_mul(1_u32.checked_shl(attempts).unwrap_or(u32::MAX));
-    doubled.min((away / PART).max(soon)).max(cost).min(longest)
+    doubled
+        .min((away / PART).max(soon))
+        .max(cost.min(away / LINE))
+        .min(longest)
 }
 
 impl<P: Protocol> Machine<P> {
@@ -104,5 +108,8 @@ mod tests {
         assert_eq!(probe(200), MINUTE);
         let steps = (SECOND / 10, SECOND, SECOND * 30);
         assert_eq!(dial_pause(MINUTE, 9, steps, SECOND * 10), SECOND * 10);
+        // An attempt that hung does not make the next one late.
+        let soon = SECOND / 10;
+        assert_eq!(dial_pause(Duration::ZERO, 0, steps, SECOND * 10), soon);
     }
 }
