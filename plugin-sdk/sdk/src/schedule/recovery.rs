@@ -39,8 +39,8 @@ pub(super) fn probe_pause(
 /// The pause before a next attempt to connect, after `attempts` that failed and
 /// the last of which took `cost`: at first soon, then as a probe's. An attempt that
 /// takes long (the peer is gone, and nobody refuses) may be work of something that
-/// others need, such as an adapter: half of the time is left to them. Not at first:
-/// what is back after a moment still has what was not heard, and not for long.
+/// others need, such as an adapter: half of the time is left to them. Not at first: a
+/// server that is soon back keeps what was not heard meanwhile for some seconds only.
 pub(super) fn dial_pause(
     away: Duration,
     attempts: u32,

@@ -170,7 +170,9 @@ async fn an_edge_whose_disk_is_full_ends_in_good_time_and_says_what_is_lost() {
 async fn a_database_that_lost_its_content_is_told_and_made_anew() {
     let plc = plc().await;
     let mut edge = edge().device(&pump(&plc)).run().await;
-    ask(&edge, "speed", "expected", 5).await;
+    edge.twin_is("pump", "speed", json!(0)).await;
+    let answer = ask(&edge, "speed", "expected", 5).await;
+    assert!(answer["code"].is_null(), "{answer}");
     edge.write_is("pump", "speed", "confirmed").await;
     edge.kill();
     for file in ["edge.db", "edge.db-wal"] {
