@@ -214,8 +214,9 @@ impl Port {
         let _ = tcp.set_nodelay(true);
         let tls = self.tls.accept(tcp).await.map_err(Refusal::of_tls)?;
         let caller = Caller::of(&tls);
-        if let Some(who) = caller.name() {
-            visit.known(&who);
+        match caller.name() {
+            Some(who) => visit.known(&who),
+            None => visit.shook(),
         }
         let upgrade = Upgrade::default();
         let service = service_fn(|request: hyper::Request<Incoming>| {

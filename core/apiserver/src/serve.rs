@@ -127,8 +127,9 @@ async fn connection(
         .peer_certificates()
         .and_then(<[_]>::first);
     let by_certificate = certificate.and_then(|certificate| user_of_certificate(certificate));
-    if let Some(user) = &by_certificate {
-        visit.known(&user.name);
+    match &by_certificate {
+        Some(user) => visit.known(&user.name),
+        None => visit.shook(),
     }
     let stopping: CancellationToken = api.stopping.clone();
     let guest = visit.clone();

@@ -15,8 +15,9 @@
 //! - Whoever waits without a request longer than its time is told to go
 //!   ([`Doors::overdue`]); who has a request under way never is. How long a request
 //!   may take is for whoever serves it.
-//! - A stranger that is younger than [`Limits::young`] is never displaced, so that
-//!   a crowd of honest clients gets through its handshakes one after the other.
+//! - A stranger that is younger than [`Limits::young`] and at its handshake is never
+//!   displaced, so that a crowd of honest clients gets through theirs one after the
+//!   other. Who has shaken hands, showed nothing and asks for nothing makes room.
 //!
 //! An address of IPv6 stands for its network of 64 bits, which is what one
 //! customer has.
@@ -116,6 +117,8 @@ struct Guest {
     busy: usize,
     /// Since when it waits, while none is.
     since: Instant,
+    /// Its handshake is over.
+    shook: bool,
 }
 
 /// The machine.
@@ -157,6 +160,9 @@ impl Doors {
     /// make room for it. Until then the kernel's queue holds it.
     pub fn ready(&self, now: Instant) -> Instant {
         if self.strangers < self.limits.strangers && self.guests.len() < self.limits.connections {
+            return now;
+        }
+        if self.oldest(STRANGERS, now, |_| true).is_some() {
             return now;
         }
         let oldest = self.waiting[STRANGERS].first();
@@ -201,6 +207,7 @@ impl Doors {
             who: None,
             busy: 0,
             since: now,
+            shook: false,
         };
         self.guests.insert(ticket, guest);
         self.strangers += 1;
@@ -211,11 +218,20 @@ impl Doors {
 
     /// Who has waited longest of those that may be displaced.
     fn oldest(&self, of: usize, now: Instant, is: impl Fn(&Guest) -> bool) -> Option<Ticket> {
-        let grown = |since: Instant| of == KNOWN || now >= since + self.limits.young;
-        let waiting = self.waiting[of].iter();
-        let mut old = waiting.take_while(|(since, _)| grown(*since));
-        let found = old.find(|(_, ticket)| self.guests.get(ticket).is_some_and(&is));
-        found.map(|(_, ticket)| *ticket)
+        let may_go =
+            |guest: &Guest| of == KNOWN || guest.shook || now >= guest.since + self.limits.young;
+        let mut waiting = self.waiting[of].iter().map(|(_, ticket)| *ticket);
+        waiting.find(|ticket| {
+            let guest = self.guests.get(ticket);
+            guest.is_some_and(|guest| may_go(guest) && is(guest))
+        })
+    }
+
+    /// A stranger's handshake is over, and it has shown nothing.
+    pub fn shook(&mut self, ticket: Ticket) {
+        if let Some(guest) = self.guests.get_mut(&ticket) {
+            guest.shook = true;
+        }
     }
 
     /// A stranger has shown who it is.

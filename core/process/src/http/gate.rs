@@ -191,6 +191,11 @@ impl Visit {
         self.0.told.notified().await;
     }
 
+    /// The handshake is over, and showed nobody.
+    pub fn shook(&self) {
+        self.0.shared.inside().doors.shook(self.0.ticket);
+    }
+
     /// It has shown who it is: a certificate or a token that holds. Where it has
     /// one connection too many, it is told to go. Saying it again does nothing.
     pub fn known(&self, who: &str) {

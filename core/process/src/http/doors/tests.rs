@@ -44,6 +44,22 @@ fn silent_strangers_keep_nobody_out() {
 }
 
 #[test]
+fn who_shook_hands_and_asks_for_nothing_makes_room_however_young() {
+    let start = Instant::now();
+    let mut doors = Doors::new(LIMITS);
+    let crowd: Vec<_> = (0..3).map(|_| enter(&mut doors, 1, start)).collect();
+    doors.shook(crowd[1]);
+    doors.shook(crowd[2]);
+    doors.begins(crowd[1]);
+    let Knock::Instead { of, .. } = doors.knock(address(1), start) else {
+        panic!("one that waits makes room");
+    };
+    assert_eq!(of, crowd[2], "not one at its handshake, nor one that asks");
+    let refused = Knock::Refused(Full::Address);
+    assert_eq!(doors.knock(address(1), start), refused);
+}
+
+#[test]
 fn an_address_has_its_share_and_displaces_only_itself() {
     let start = Instant::now();
     let mut doors = Doors::new(LIMITS);
