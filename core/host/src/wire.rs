@@ -79,8 +79,10 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    fn encode(self) -> [u8; 16] {
-        let mut bytes = [0; 16];
+    const LENGTH: usize = 16;
+
+    fn encode(self) -> [u8; Self::LENGTH] {
+        let mut bytes = [0; Self::LENGTH];
         bytes[..8].copy_from_slice(&self.blocked.to_ne_bytes());
         bytes[8..].copy_from_slice(&self.lost_lines.to_ne_bytes());
         bytes
@@ -98,8 +100,8 @@ impl Counts {
 /// The other side wrote something that is no frame.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WireFault {
-    #[error("a frame of {0} bytes is too long")]
-    TooLong(usize),
+    #[error("a frame of kind {kind} is too long: {length} bytes")]
+    TooLong { kind: u32, length: usize },
     #[error("unknown kind of frame {0}")]
     Kind(u32),
     #[error("a frame of kind {0} is malformed")]
@@ -108,17 +110,32 @@ pub(crate) enum WireFault {
     Batch(BatchFault),
 }
 
-/// The length of the body and the kind, once the header is there.
+/// The length of the body and the kind, once the header is there. Both are judged
+/// here, before the body is waited for: whoever announces a body that no frame of
+/// its kind has would otherwise be waited for until the start's time is over.
 pub(crate) fn header(bytes: &[u8]) -> Result<Option<(usize, u32)>, WireFault> {
     let Some((header, _)) = bytes.split_first_chunk::<HEADER>() else {
         return Ok(None);
     };
     let [a, b, c, d, kind @ ..] = *header;
     let length = u32::from_ne_bytes([a, b, c, d]) as usize;
-    if length > MAX_FRAME {
-        return Err(WireFault::TooLong(length));
+    let kind = u32::from_ne_bytes(kind);
+    if length > longest(kind)? {
+        return Err(WireFault::TooLong { kind, length });
     }
-    Ok(Some((length, u32::from_ne_bytes(kind))))
+    Ok(Some((length, kind)))
+}
+
+/// The longest body that a frame of this kind may have.
+fn longest(kind: u32) -> Result<usize, WireFault> {
+    match kind {
+        READY | PING => Ok(0),
+        ANSWER | STOPPED => Ok(size_of::<i32>()),
+        STOP => Ok(size_of::<u64>()),
+        PONG => Ok(Counts::LENGTH),
+        FAILED | LOG | BATCH | START | COMMANDS => Ok(MAX_FRAME),
+        other => Err(WireFault::Kind(other)),
+    }
 }
 
 fn frame(kind: u32, body: &[u8]) -> Vec<u8> {
@@ -346,7 +363,19 @@ mod tests {
     #[test]
     fn refuses_what_is_no_frame() {
         assert!(header(&[0; 7]).expect("incomplete").is_none());
-        assert!(matches!(header(&[0xff; 8]), Err(WireFault::TooLong(_))));
+        let announced = |kind: u32, length: usize| header(&frame(kind, &vec![0; length])[..HEADER]);
+        for (kind, longest) in [(READY, 0), (ANSWER, 4), (PONG, 16), (BATCH, MAX_FRAME)] {
+            assert_eq!(
+                announced(kind, longest).expect("a frame"),
+                Some((longest, kind))
+            );
+            assert!(matches!(
+                announced(kind, longest + 1),
+                Err(WireFault::TooLong { .. })
+            ));
+        }
+        // Not even its body is waited for.
+        assert!(matches!(announced(99, 2000), Err(WireFault::Kind(99))));
         assert!(matches!(
             FromMapper::decode(99, Bytes::new()),
             Err(WireFault::Kind(99))

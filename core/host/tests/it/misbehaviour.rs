@@ -1,6 +1,6 @@
 //! Whatever a mapper does, it costs only the mapper.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use longshore_host::{
     CommandKind, HostOptions, Isolation, MapperEvent, MapperState, Status, SubmitError,
@@ -307,7 +307,21 @@ async fn a_bug_of_the_host_is_told_as_the_failure_of_its_mapper() {
 
 #[tokio::test]
 async fn a_child_that_writes_noise_is_killed() {
-    let script = "head -c 1000000 /dev/urandom >&0; read forever";
+    let reason = reason_to_kill("head -c 1000000 /dev/urandom >&0; read forever").await;
+    assert!(reason.starts_with("broke the contract: "), "{reason}");
+}
+
+#[tokio::test]
+async fn a_child_that_announces_a_frame_that_no_kind_has_is_killed_before_its_body_comes() {
+    // 1 MiB of kind 99; native numbers, as the frames have them.
+    let head = [1_u32 << 20, 99].map(u32::to_ne_bytes).concat();
+    let octal: String = head.iter().map(|byte| format!("\\{byte:03o}")).collect();
+    let reason = reason_to_kill(&format!("printf '{octal}' >&0; read forever")).await;
+    assert_eq!(&*reason, "broke the contract: unknown kind of frame 99");
+}
+
+/// Why a child that does this is killed, each time.
+async fn reason_to_kill(script: &str) -> Arc<str> {
     let options = HostOptions {
         program: Some("/bin/sh".into()),
         arguments: vec!["-c".into(), script.into()],
@@ -322,8 +336,8 @@ async fn a_child_that_writes_noise_is_killed() {
     let MapperState::Restarting { reason, .. } = state else {
         panic!("{state:?}")
     };
-    assert!(reason.starts_with("broke the contract: "), "{reason}");
     assert!(run.mapper.stats().faults >= 2);
+    reason
 }
 
 #[tokio::test]
