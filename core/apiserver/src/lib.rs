@@ -50,6 +50,8 @@
 mod cause;
 mod control;
 mod digest;
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod patch;
 mod path;

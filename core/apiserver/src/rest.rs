@@ -1,6 +1,6 @@
 //! The REST face: from a request to a verb on a resource.
 
-mod body;
+pub(crate) mod body;
 pub(crate) mod convert;
 pub(crate) mod delete;
 mod discovery;

@@ -20,6 +20,8 @@ mod access;
 mod calls;
 mod embedded;
 mod external;
+#[doc(hidden)]
+pub mod fuzzing;
 mod kubeedge;
 mod outgoing;
 mod requests;

@@ -68,6 +68,8 @@ mod command;
 mod copies;
 mod driver;
 mod event;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gather;
 mod inbox;
 mod inspect;

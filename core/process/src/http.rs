@@ -5,6 +5,8 @@
 
 mod client;
 mod doors;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod server;
 

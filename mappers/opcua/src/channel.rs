@@ -27,6 +27,7 @@ use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_util::codec::FramedRead;
 
 use crate::{
+    bounded::Bounded,
     bus::{Bus, Url},
     session::{Shared, line},
     wire::status_text,
@@ -34,6 +35,8 @@ use crate::{
 
 /// Bytes in one chunk, as most servers have it; a server that takes less says so.
 const CHUNK: usize = 65_535;
+/// Where a chunk is no longer one: some servers round up what was agreed.
+const CHUNK_MOST: u32 = 2 * CHUNK as u32;
 /// The largest answer: 16 MiB, 1000 values of 16 KiB each.
 const CHUNKS: usize = 256;
 /// Bounds for one value, so that a mad server cannot fill the memory.
@@ -111,17 +114,7 @@ pub(crate) async fn channel(
             max_chunk_count: CHUNKS,
         },
         CHANNEL_LIFETIME_MS,
-        Arc::new(RwLock::new(ContextOwned::new_default(
-            NamespaceMap::new(),
-            DecodingOptions {
-                max_message_size: CHUNK * CHUNKS,
-                max_chunk_count: CHUNKS,
-                max_string_length: BYTES,
-                max_byte_string_length: BYTES,
-                max_array_length: ELEMENTS,
-                ..DecodingOptions::default()
-            },
-        ))),
+        Arc::new(RwLock::new(context())),
     ));
     let slot = Mutex::new(Some(stream));
     let connector = StreamConnector::new(
@@ -129,6 +122,7 @@ pub(crate) async fn channel(
             let stream = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
             let connection = stream.map(|stream| {
                 let (reader, writer) = tokio::io::split(stream);
+                let reader = Bounded::new(reader, CHUNK_MOST);
                 StreamConnection::new(FramedRead::new(reader, TcpCodec::new(options)), writer, url)
             });
             let gone = || Error::new(StatusCode::BadNotConnected, "dialled once only");
@@ -163,6 +157,21 @@ pub(crate) async fn channel(
         }
     });
     Ok((channel, Transport(task)))
+}
+
+/// The bounds of what is decoded.
+pub(crate) fn context() -> ContextOwned {
+    ContextOwned::new_default(
+        NamespaceMap::new(),
+        DecodingOptions {
+            max_message_size: CHUNK * CHUNKS,
+            max_chunk_count: CHUNKS,
+            max_string_length: BYTES,
+            max_byte_string_length: BYTES,
+            max_array_length: ELEMENTS,
+            ..DecodingOptions::default()
+        },
+    )
 }
 
 async fn dial(url: &Url) -> Result<TcpStream, RequestError> {

@@ -8,6 +8,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::{
     point::{Field, Step},
+    room::Room,
     structure::Types,
     wire::status_text,
 };
@@ -123,6 +124,11 @@ impl Decoder<'_> {
 
     /// A value as JSON.
     pub(crate) fn json(&self, value: &Variant) -> Value {
+        self.json_within(value, &mut Room::new())
+    }
+
+    /// A value as JSON, as a part of one that has so much room left.
+    pub(crate) fn json_within(&self, value: &Variant, room: &mut Room) -> Value {
         match value {
             Variant::Empty | Variant::DiagnosticInfo(_) => Value::Null,
             Variant::Boolean(value) => Value::from(*value),
@@ -154,29 +160,42 @@ impl Decoder<'_> {
             Variant::LocalizedText(value) => text(&value.text),
             Variant::NodeId(value) => Value::from(value.to_string()),
             Variant::ExpandedNodeId(value) => Value::from(value.to_string()),
-            Variant::ExtensionObject(value) => self.types.json(value, self),
-            Variant::Variant(value) => self.json(value),
+            Variant::ExtensionObject(value) => self.types.json(value, self, room),
+            Variant::Variant(value) => self.json_within(value, room),
             Variant::DataValue(value) => value
                 .value
                 .as_ref()
-                .map_or(Value::Null, |value| self.json(value)),
-            Variant::Array(array) => self.array(array),
+                .map_or(Value::Null, |value| self.json_within(value, room)),
+            Variant::Array(array) => self.array(array, room),
         }
     }
 
-    /// Arrays in arrays for a matrix; the last dimension runs fastest (Part 6, section 5.2.2.16).
-    fn array(&self, array: &Array) -> Value {
-        let mut level: Vec<Value> = array.values.iter().map(|value| self.json(value)).collect();
-        let dimensions = array.dimensions.as_deref().unwrap_or_default();
-        for size in dimensions.iter().skip(1).rev() {
-            let size = usize::try_from(*size).unwrap_or(usize::MAX).max(1);
+    fn array(&self, array: &Array, room: &mut Room) -> Value {
+        let values = array.values.iter();
+        let values: Vec<Value> = values.map(|value| self.json_within(value, room)).collect();
+        let sizes = array.dimensions.as_deref().unwrap_or_default().iter();
+        let sizes: Vec<_> = sizes
+            .map(|size| usize::try_from(*size).unwrap_or(usize::MAX))
+            .collect();
+        matrix(values, &sizes)
+    }
+}
+
+/// A matrix has no more dimensions than this; what claims to is shown as a list.
+/// Each is an array in an array, and a million of them end whoever walks through it.
+const DIMENSIONS: usize = 16;
+
+/// Arrays in arrays for a matrix; the last dimension runs fastest (Part 6, section 5.2.2.16).
+pub(crate) fn matrix(mut level: Vec<Value>, sizes: &[usize]) -> Value {
+    if sizes.len() <= DIMENSIONS {
+        for size in sizes.iter().skip(1).rev() {
             level = level
-                .chunks(size)
+                .chunks((*size).max(1))
                 .map(|row| Value::from(row.to_vec()))
                 .collect();
         }
-        Value::Array(level)
     }
+    Value::Array(level)
 }
 
 /// JSON knows no infinity and no NaN.

@@ -42,6 +42,7 @@
 //! assert!(parsed.points[0].is_ok());
 //! ```
 
+mod bounded;
 mod bus;
 mod channel;
 mod codec;
@@ -51,6 +52,8 @@ pub mod driver;
 mod encode;
 mod endpoint;
 mod field;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod keys;
 mod login;
 mod method;
@@ -58,6 +61,7 @@ mod node;
 mod pki;
 mod plan;
 mod point;
+mod room;
 mod server;
 mod session;
 mod structure;

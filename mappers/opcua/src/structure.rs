@@ -23,7 +23,8 @@ use opcua::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    codec::Decoder,
+    codec::{Decoder, matrix},
+    room::Room,
     wire::{Wire, WireError},
 };
 
@@ -36,8 +37,10 @@ const DEFINITION: u32 = 23;
 const STRUCTURE: u32 = 22;
 const ENUMERATION: u32 = 29;
 const NUMBER: u32 = 26;
-/// How deep types may lie in one another.
+/// How many types may lie in one another, or be derived from one another.
 const DEPTH: usize = 32;
+/// The mask that says which fields are there has 32 bits (Part 6, section 5.2.7).
+const OPTIONAL_FIELDS: usize = 32;
 
 /// What a data type is on the wire.
 #[derive(Debug, Clone)]
@@ -45,7 +48,7 @@ enum Kind {
     /// One of the 25 built-in types (Part 6, section 5.1.2).
     BuiltIn(u32),
     /// Fields one after the other.
-    Structure(StructureDefinition),
+    Structure(Arc<StructureDefinition>),
     /// The server does not say.
     Unknown,
 }
@@ -66,7 +69,7 @@ pub(crate) struct Types {
 /// Where the limits of decoding are.
 enum Source {
     Channel(Arc<AsyncSecureChannel>),
-    #[cfg(test)]
+    /// Of types that came over none.
     Own(RwLock<ContextOwned>),
 }
 
@@ -78,10 +81,24 @@ impl Types {
         }
     }
 
+    /// Without a connection: only what is [described](Self::describe) is known.
+    pub(crate) fn alone(context: ContextOwned) -> Self {
+        Self {
+            known: Mutex::default(),
+            context: Source::Own(RwLock::new(context)),
+        }
+    }
+
+    /// Says what a structure is, as a server would.
+    pub(crate) fn describe(&self, data_type: NodeId, encoding: NodeId, it: &StructureDefinition) {
+        let mut known = self.known();
+        known.kinds.insert(data_type.clone(), structure(it));
+        known.encodings.insert(encoding, data_type);
+    }
+
     fn context(&self) -> &RwLock<ContextOwned> {
         match &self.context {
             Source::Channel(channel) => channel.encoding_context(),
-            #[cfg(test)]
             Source::Own(context) => context,
         }
     }
@@ -211,7 +228,12 @@ impl Types {
     }
 
     /// A structure as JSON.
-    pub(crate) fn json(&self, object: &ExtensionObject, decoder: &Decoder<'_>) -> Value {
+    pub(crate) fn json(
+        &self,
+        object: &ExtensionObject,
+        decoder: &Decoder<'_>,
+        room: &mut Room,
+    ) -> Value {
         if object.is_null() {
             return Value::Null;
         }
@@ -220,7 +242,7 @@ impl Types {
         let data_type = self.known().encodings.get(&id).cloned();
         let decoded = data_type.and_then(|data_type| {
             let mut stream = body.as_slice();
-            self.structure(&data_type, &mut stream, decoder, 0).ok()
+            self.structure(&data_type, &mut stream, decoder, room).ok()
         });
         decoded.unwrap_or_else(
             || json!({"typeId": id.to_string(), "body": ByteString::from(&body).as_base64()}),
@@ -243,16 +265,16 @@ impl Types {
         data_type: &NodeId,
         stream: &mut &[u8],
         decoder: &Decoder<'_>,
-        depth: usize,
+        room: &mut Room,
     ) -> Result<Value, Error> {
         let kind = built_in(data_type).or_else(|| self.known().kinds.get(data_type).cloned());
-        match kind {
-            Some(Kind::BuiltIn(number)) => Ok(decoder.json(&self.scalar(number, stream)?)),
-            Some(Kind::Structure(definition)) if depth < DEPTH => {
-                self.fields(&definition, stream, decoder, depth)
+        room.deeper(|room| match kind {
+            Some(Kind::BuiltIn(number)) => {
+                Ok(decoder.json_within(&self.scalar(number, stream)?, room))
             }
+            Some(Kind::Structure(definition)) => self.fields(&definition, stream, decoder, room),
             _ => Err(Error::decoding("the server does not describe the type")),
-        }
+        })
     }
 
     /// Part 6, sections 5.2.6 to 5.2.8.
@@ -261,7 +283,7 @@ impl Types {
         definition: &StructureDefinition,
         stream: &mut &[u8],
         decoder: &Decoder<'_>,
-        depth: usize,
+        room: &mut Room,
     ) -> Result<Value, Error> {
         let fields = definition.fields.as_deref().unwrap_or_default();
         let mut object = Map::new();
@@ -275,7 +297,7 @@ impl Types {
                 let field = fields
                     .get(index as usize)
                     .ok_or_else(|| Error::decoding("the union has no such field"))?;
-                let value = self.field(field, stream, decoder, depth)?;
+                let value = self.field(field, stream, decoder, room)?;
                 object.insert(field.name.to_string(), value);
                 return Ok(Value::Object(object));
             }
@@ -290,7 +312,7 @@ impl Types {
                     continue;
                 }
             }
-            let value = self.field(field, stream, decoder, depth)?;
+            let value = self.field(field, stream, decoder, room)?;
             object.insert(field.name.to_string(), value);
         }
         Ok(Value::Object(object))
@@ -301,10 +323,11 @@ impl Types {
         field: &opcua::types::StructureField,
         stream: &mut &[u8],
         decoder: &Decoder<'_>,
-        depth: usize,
+        room: &mut Room,
     ) -> Result<Value, Error> {
+        room.name(field.name.as_ref())?;
         if field.value_rank < 1 {
-            return self.structure(&field.data_type, stream, decoder, depth + 1);
+            return self.structure(&field.data_type, stream, decoder, room);
         }
         let mut sizes = Vec::new();
         if field.value_rank > 1 {
@@ -320,17 +343,11 @@ impl Types {
                 .filter(|count| *count <= stream.len())
                 .ok_or_else(|| Error::decoding("a matrix without end"))?,
         };
-        let mut level = Vec::new();
+        let mut values = Vec::new();
         for _ in 0..count {
-            level.push(self.structure(&field.data_type, stream, decoder, depth + 1)?);
+            values.push(self.structure(&field.data_type, stream, decoder, room)?);
         }
-        for size in sizes.iter().skip(1).rev() {
-            level = level
-                .chunks((*size).max(1))
-                .map(|row| Value::from(row.to_vec()))
-                .collect();
-        }
-        Ok(Value::Array(level))
+        Ok(matrix(values, &sizes))
     }
 
     /// A value of a built-in type (Part 6, table 1).
@@ -383,12 +400,21 @@ fn definition(value: DataValue) -> Option<Kind> {
     let Some(Variant::ExtensionObject(object)) = value.value else {
         return None;
     };
-    if let Some(structure) = object.inner_as::<StructureDefinition>() {
-        return Some(Kind::Structure(structure.clone()));
+    if let Some(definition) = object.inner_as::<StructureDefinition>() {
+        return Some(structure(definition));
     }
     object
         .inner_is::<opcua::types::EnumDefinition>()
         .then_some(Kind::BuiltIn(ENUMERATION))
+}
+
+/// A structure, unless its fields are more than a body could name.
+fn structure(definition: &StructureDefinition) -> Kind {
+    let fields = definition.fields.iter().flatten();
+    match fields.filter(|field| field.is_optional).count() {
+        ..=OPTIONAL_FIELDS => Kind::Structure(Arc::new(definition.clone())),
+        _ => Kind::Unknown,
+    }
 }
 
 /// The references of one type that point to a node.
@@ -422,4 +448,4 @@ fn length(stream: &mut &[u8]) -> Result<usize, Error> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -4,7 +4,10 @@ use std::cell::RefCell;
 
 use axum::body::Body;
 use http::Request;
-use longshore_apiserver::{ApiServer, Config};
+use longshore_apiserver::{
+    ApiServer, Config,
+    fuzzing::{self, Patch},
+};
 use tower::ServiceExt;
 
 use crate::{byte, text};
@@ -81,4 +84,27 @@ pub(crate) fn request(mut data: &[u8]) {
         let status = answer.expect("an answer").status();
         assert_ne!(status.as_u16(), 500, "{method} {path}");
     });
+}
+
+/// A patch is refused with a reason, or comes to an object in proportion.
+pub(crate) fn patch(mut data: &[u8]) {
+    let kind = [Patch::Merge, Patch::Json, Patch::Strategic, Patch::Apply];
+    let kind = kind[usize::from(byte(&mut data) % 4)];
+    let Some(object) = text(&mut data) else {
+        return;
+    };
+    fuzzing::patched(kind, object.as_bytes(), data);
+}
+
+/// A selector is understood or refused.
+pub(crate) fn selector(mut data: &[u8]) {
+    let (Some(labels), Some(fields)) = (text(&mut data), text(&mut data)) else {
+        return;
+    };
+    fuzzing::selected(labels, fields, data);
+}
+
+/// What was read can be written and read.
+pub(crate) fn yaml(data: &[u8]) {
+    fuzzing::manifest(data);
 }

@@ -59,3 +59,21 @@ pub(crate) fn library(data: &[u8]) {
         let _ = longshore_host::inspect(file.path());
     });
 }
+
+/// A topic of requests is a request, whatever its payload.
+pub(crate) fn bus(mut data: &[u8]) {
+    if let Some(topic) = text(&mut data) {
+        longshore_edge::bus::fuzzing::request(topic, data);
+    }
+}
+
+/// What the loopback pages are asked, and what their readers get.
+pub(crate) fn http(data: &[u8]) {
+    longshore_process::http::fuzzing::request(data);
+    longshore_process::http::fuzzing::answer(data);
+}
+
+/// Frames between a host and its child.
+pub(crate) fn frames(data: &[u8]) {
+    longshore_host::fuzzing::frames(data);
+}

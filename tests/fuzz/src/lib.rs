@@ -7,6 +7,7 @@
 //! went wrong.
 
 mod api;
+mod broker;
 mod edge;
 mod link;
 mod mappers;
@@ -26,9 +27,24 @@ pub struct Target {
 /// All of them, in the order of the alphabet.
 pub const TARGETS: &[Target] = &[
     Target {
+        name: "api-patch",
+        about: "a patch of each kind to the embedded API server, and the object that it meets",
+        run: api::patch,
+    },
+    Target {
         name: "api-request",
         about: "a request to the embedded API server: method, path, content type, body",
         run: api::request,
+    },
+    Target {
+        name: "api-selector",
+        about: "label and field selectors, and an object",
+        run: api::selector,
+    },
+    Target {
+        name: "api-yaml",
+        about: "a manifest as the embedded API server reads it, written and read again",
+        run: api::yaml,
     },
     Target {
         name: "bluetooth-advert",
@@ -41,6 +57,11 @@ pub const TARGETS: &[Target] = &[
         run: mappers::gatt,
     },
     Target {
+        name: "bus-request",
+        about: "a message of a client of the bus: topic and payload",
+        run: edge::bus,
+    },
+    Target {
         name: "edge-config",
         about: "the configuration file of edgecore",
         run: edge::config,
@@ -49,6 +70,11 @@ pub const TARGETS: &[Target] = &[
         name: "expression",
         about: "an expression of a profile, with a value for its variable",
         run: types::expression,
+    },
+    Target {
+        name: "http-head",
+        about: "the head of a request to a page, and the answer of one",
+        run: edge::http,
     },
     Target {
         name: "link-frame",
@@ -66,6 +92,11 @@ pub const TARGETS: &[Target] = &[
         run: types::manifest,
     },
     Target {
+        name: "mapper-frame",
+        about: "what a child process and its host write to each other",
+        run: edge::frames,
+    },
+    Target {
         name: "mapper-library",
         about: "a mapper library's descriptor and schema, read without running it",
         run: edge::library,
@@ -76,9 +107,29 @@ pub const TARGETS: &[Target] = &[
         run: mappers::modbus,
     },
     Target {
+        name: "mqtt-packet",
+        about: "packets of MQTT 3.1.1 and 5.0 as clients send them",
+        run: broker::packets,
+    },
+    Target {
+        name: "opcua-stream",
+        about: "what an OPC UA server sends: chunks and the messages in them",
+        run: mappers::opcua_stream,
+    },
+    Target {
+        name: "opcua-value",
+        about: "a value of an OPC UA server, with the structures that it describes",
+        run: mappers::opcua_value,
+    },
+    Target {
         name: "schema",
         about: "a mapper's schema and a configuration judged by it",
         run: types::schema,
+    },
+    Target {
+        name: "serial-answer",
+        about: "the configuration of a serial point and a message for it",
+        run: mappers::serial_answer,
     },
     Target {
         name: "serial-frame",

@@ -13,10 +13,14 @@ use longshore_mapper_modbus::{
     pdu::Request,
 };
 use longshore_mapper_serial::{
+    Serial,
     checksum::{Checksum, Format as SumFormat, Kind, Place},
     framer::{self, Block, Found, Framing, Length},
     pattern::Pattern,
 };
+
+use longshore_sdk::{DeviceConfig, Protocol, Samples};
+use serde_json::json;
 
 use crate::{byte, text};
 
@@ -124,6 +128,46 @@ pub(crate) fn serial(mut data: &[u8]) {
         assert!(taken > 0, "the same input for ever");
         input = &input[taken..];
     }
+}
+
+/// A message that a point takes for its own has one sample, good or bad.
+pub(crate) fn serial_answer(mut data: &[u8]) {
+    let Some(config) = text(&mut data) else {
+        return;
+    };
+    let Ok(config) = serde_json::from_str::<serde_json::Map<_, _>>(config) else {
+        return;
+    };
+    let device = json!({
+        "device": "default/supply",
+        "protocol": {"url": "/dev/ttyUSB0", "baudRate": 9600},
+        "points": [{"id": 1, "name": "voltage", "intervalMs": 1000, "type": "FLOAT",
+                    "writable": true, "config": config}],
+    });
+    let device: DeviceConfig = serde_json::from_value(device).expect("a device");
+    let serial = Serial::new(&json!({})).expect("no configuration");
+    let Ok(parsed) = serial.parse(&device) else {
+        return;
+    };
+    for point in parsed.points.iter().flatten() {
+        let answer = point.answer();
+        if answer.accepts(data) {
+            let mut samples = Samples::default();
+            answer.sample(1, data, 0, &mut samples);
+            assert_eq!(samples.len(), 1, "one sample for each message");
+        }
+    }
+}
+
+/// One sample for each point, good or bad, whatever the value is made of.
+pub(crate) fn opcua_value(data: &[u8]) {
+    let (samples, points) = longshore_mapper_opcua::fuzzing::value(data);
+    assert_eq!(samples, points, "one sample for each point");
+}
+
+/// A stream goes on or ends.
+pub(crate) fn opcua_stream(data: &[u8]) {
+    longshore_mapper_opcua::fuzzing::stream(data);
 }
 
 /// A pattern that was accepted finds what it finds in any message.

@@ -82,7 +82,7 @@ impl Out {
     /// 3.3; gives whether the payload is shared, so that whoever counts memory
     /// knows that it lives until it is written.
     #[allow(clippy::too_many_arguments)]
-    pub(crate) fn publish(
+    pub fn publish(
         &mut self,
         version: Version,
         content: &Content,
@@ -124,7 +124,7 @@ impl Out {
     }
 
     /// 3.4 to 3.7
-    pub(crate) fn ack(&mut self, version: Version, ack: Ack) {
+    pub fn ack(&mut self, version: Version, ack: Ack) {
         let first = match ack.kind {
             AckKind::PubAck => 0x40,
             AckKind::PubRec => 0x50,

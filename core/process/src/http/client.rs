@@ -47,7 +47,7 @@ pub struct HttpError {
 impl Explain for HttpError {}
 
 #[derive(Debug, thiserror::Error)]
-enum Cause {
+pub(super) enum Cause {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     #[error("no answer in {} s", PATIENCE.as_secs())]
@@ -145,7 +145,7 @@ async fn exchange(
         .unwrap_or(Err(Cause::Silent))
 }
 
-fn parse(mut answer: Vec<u8>) -> Result<Answer, Cause> {
+pub(super) fn parse(mut answer: Vec<u8>) -> Result<Answer, Cause> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut response = httparse::Response::new(&mut fields);
     let (status, end) = match response.parse(&answer) {

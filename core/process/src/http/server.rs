@@ -74,7 +74,7 @@ pub struct Request {
 
 impl Request {
     /// The request of a whole head; none while more of it must come.
-    fn parse(head: &[u8]) -> Result<Option<Self>, httparse::Error> {
+    pub(super) fn parse(head: &[u8]) -> Result<Option<Self>, httparse::Error> {
         let mut fields = [httparse::EMPTY_HEADER; FIELDS];
         let mut request = httparse::Request::new(&mut fields);
         if request.parse(head)?.is_partial() {

@@ -10,6 +10,7 @@ use super::*;
 use crate::{
     node::{NodeName, Place},
     point::{Point, VALUE, Watch},
+    structure::tests::alone,
 };
 
 fn field(element: &str) -> Point {
@@ -39,7 +40,7 @@ fn decode<T>(
     ahead_ns: i64,
     look: impl Fn(&SampleView<'_>) -> T,
 ) -> T {
-    let types = Types::alone();
+    let types = alone();
     let decoder = Decoder {
         types: &types,
         clock_offset_ns: ahead_ns,
@@ -148,7 +149,7 @@ fn what_is_no_scalar_is_json() {
         text(Variant::Empty, ""),
         "bad: the node has no value (null)"
     );
-    let types = Types::alone();
+    let types = alone();
     let decoder = Decoder {
         types: &types,
         clock_offset_ns: 0,
@@ -156,4 +157,15 @@ fn what_is_no_scalar_is_json() {
     };
     let time = Variant::from(DateTime::ymd_hms_nano(2024, 5, 6, 7, 8, 9, 123_400_000));
     assert_eq!(decoder.json(&time), json!("2024-05-06T07:08:09.123400Z"));
+}
+
+/// Each dimension is an array in an array, and a variant may claim a million of them.
+#[test]
+fn a_matrix_of_too_many_dimensions_is_a_list() {
+    let ones = |count| {
+        let array = Array::new_multi(Type::Int32, vec![Variant::Int32(7)], vec![1; count]);
+        Variant::from(array.expect("one element"))
+    };
+    assert_eq!(text(ones(3), ""), "[[[7]]]");
+    assert_eq!(text(ones(100_000), ""), "[7]");
 }

@@ -5,16 +5,15 @@ use proptest::prelude::*;
 
 use super::*;
 
-impl Types {
-    /// Without a connection.
-    pub(crate) fn alone() -> Self {
-        let context = ContextOwned::new_default(NamespaceMap::new(), DecodingOptions::default());
-        Self {
-            known: Mutex::default(),
-            context: Source::Own(RwLock::new(context)),
-        }
-    }
+/// Without a connection.
+pub(crate) fn alone() -> Types {
+    Types::alone(ContextOwned::new_default(
+        NamespaceMap::new(),
+        DecodingOptions::default(),
+    ))
+}
 
+impl Types {
     fn put(&self, id: u32, kind: StructureType, fields: Vec<StructureField>) {
         let definition = StructureDefinition {
             default_encoding_id: NodeId::new(2, id + 1),
@@ -22,13 +21,7 @@ impl Types {
             structure_type: kind,
             fields: Some(fields),
         };
-        let mut known = self.known();
-        known
-            .kinds
-            .insert(NodeId::new(2, id), Kind::Structure(definition));
-        known
-            .encodings
-            .insert(NodeId::new(2, id + 1), NodeId::new(2, id));
+        self.describe(NodeId::new(2, id), NodeId::new(2, id + 1), &definition);
     }
 
     fn decode(&self, id: u32, mut body: &[u8]) -> Result<Value, Error> {
@@ -37,7 +30,7 @@ impl Types {
             clock_offset_ns: 0,
             now_ns: 0,
         };
-        self.structure(&NodeId::new(2, id), &mut body, &decoder, 0)
+        self.structure(&NodeId::new(2, id), &mut body, &decoder, &mut Room::new())
     }
 }
 
@@ -59,7 +52,7 @@ fn built(number: u32) -> NodeId {
 
 /// Three structures that lie in one another, and themselves in them.
 fn types() -> Types {
-    let types = Types::alone();
+    let types = alone();
     types.put(
         10,
         StructureType::Structure,
@@ -133,7 +126,7 @@ fn a_union_has_one_field_or_none() {
 
 #[test]
 fn a_structure_that_nobody_describes_is_its_bytes() {
-    let types = Types::alone();
+    let types = alone();
     let body =
         opcua::types::ByteStringBody::new(ByteString::from(vec![1, 2]), NodeId::new(2, 99_u32));
     let object = ExtensionObject::from_message(body);
@@ -143,9 +136,76 @@ fn a_structure_that_nobody_describes_is_its_bytes() {
         now_ns: 0,
     };
     assert_eq!(
-        types.json(&object, &decoder),
+        types.json(&object, &decoder, &mut Room::new()),
         json!({"typeId": "ns=2;i=99", "body": "AQI="})
     );
+}
+
+/// Types that double at each level need no byte for a billion of empty structures.
+#[test]
+fn a_structure_of_nothing_has_an_end() {
+    let types = alone();
+    for id in 100..130 {
+        let inner = NodeId::new(2, (id + 1) * 10);
+        let fields = vec![
+            field("left", inner.clone(), -1, false),
+            field("right", inner, -1, false),
+        ];
+        types.put(id * 10, StructureType::Structure, fields);
+    }
+    types.put(1300, StructureType::Structure, Vec::new());
+    let fault = types.decode(1000, &[]).unwrap_err();
+    assert!(fault.to_string().contains("larger than"), "{fault}");
+    // Nor do arrays of them: each has a length of four bytes, and as many as bytes follow.
+    let list = |of, name: &str| vec![field(name, NodeId::new(2, of), 1, false)];
+    types.put(20, StructureType::Structure, list(1300, "list"));
+    types.put(21, StructureType::Structure, list(20, "lists"));
+    let mut body = 2_000_u32.to_le_bytes().to_vec();
+    for _ in 0..2_000 {
+        body.extend_from_slice(&1_000_u32.to_le_bytes());
+    }
+    let fault = types.decode(21, &body).unwrap_err();
+    assert!(fault.to_string().contains("larger than"), "{fault}");
+}
+
+/// Bodies that lie in one another, each in its own bytes, down to the end of the stack.
+#[test]
+fn structures_in_structures_have_an_end() {
+    let types = alone();
+    let any = vec![field("object", built(STRUCTURE), -1, false)];
+    types.put(10, StructureType::Structure, any);
+    // An object of the encoding ns=2;i=11 whose body is an object, and so on.
+    let mut body = vec![0, 0, 0];
+    for _ in 0..5_000 {
+        let mut outer = vec![1, 2, 11, 0, 1];
+        outer.extend_from_slice(&(body.len() as u32).to_le_bytes());
+        outer.append(&mut body);
+        body = outer;
+    }
+    let value = types.decode(10, &body).expect("what is too deep is bytes");
+    let text = value.to_string();
+    assert!(
+        text.starts_with("{\"object\":{\"object\":"),
+        "{}",
+        &text[..60]
+    );
+    assert!(text.contains("ns=2;i=11"), "the rest is told as its bytes");
+}
+
+/// A mask has 32 bits, and a server may still say that there are more fields.
+#[test]
+fn a_mask_of_too_few_bits_is_no_structure() {
+    let types = alone();
+    let fields = |count| {
+        let names = (0..count).map(|at| format!("f{at}"));
+        names.map(|name| field(&name, built(3), -1, true)).collect()
+    };
+    let kind = StructureType::StructureWithOptionalFields;
+    types.put(10, kind, fields(32));
+    types.put(20, kind, fields(33));
+    let last = [0, 0, 0, 0x80, 9];
+    assert_eq!(types.decode(10, &last).expect("one"), json!({"f31": 9}));
+    assert!(types.decode(20, &last).is_err());
 }
 
 proptest! {
