@@ -149,6 +149,7 @@ impl Link {
     ) -> Result<Watched, RequestError> {
         let wanted = points.iter().map(|of| (of.id, watching(of)));
         let forget = self.subscriptions.replace(wanted, Instant::now());
+        let early = self.subscriptions.untold();
         let server = self.server.clone();
         for (subscription, ids) in forget {
             match server.wire.delete_items(subscription, &ids).await {
@@ -185,6 +186,8 @@ impl Link {
             self.heard();
             answered = Watched::Answered;
         }
+        self.begin_read(early);
+        self.subscriptions.told();
         Ok(answered)
     }
 

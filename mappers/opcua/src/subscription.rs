@@ -44,6 +44,9 @@ struct Item {
     state: State,
     /// The pause before the next attempt, should this one fail.
     pause: Duration,
+    /// Who ordered it has heard that it was ordered. What comes before that is of
+    /// nobody, and a value that stands still comes once.
+    is_told: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,6 +154,7 @@ impl Subscriptions {
                 watching,
                 state: State::Waiting(now),
                 pause: RETRY_FIRST,
+                is_told: false,
             };
             self.items.insert(point, item);
             self.timers.insert((now, point));
@@ -335,6 +339,23 @@ impl Subscriptions {
             .take(most)
             .map(|(point, item)| (*point, item.watching.field.clone()))
             .collect()
+    }
+
+    /// Points that are watched since an order that failed: their first values may
+    /// have come before anybody took them.
+    pub(crate) fn untold(&self) -> Vec<(u32, Point)> {
+        let is_early = |item: &Item| !item.is_told && matches!(item.state, State::Watched { .. });
+        let early = self.items.iter().filter(|(_, item)| is_early(item));
+        early
+            .map(|(point, item)| (*point, item.watching.field.clone()))
+            .collect()
+    }
+
+    /// The order for all points has succeeded.
+    pub(crate) fn told(&mut self) {
+        for item in self.items.values_mut() {
+            item.is_told = true;
+        }
     }
 
     /// Whether a point still is what it was when it was asked for.

@@ -5,6 +5,7 @@ mod desired;
 mod devices;
 mod events;
 mod groups;
+mod heard;
 mod history;
 mod keeping;
 mod methods;

@@ -315,3 +315,33 @@ fn a_foreign_subscription_is_never_taken_for_ours() {
     assert_eq!(under_test.take_unproven(later), vec![7_u32]);
     assert!(under_test.take_unproven(later).is_empty());
 }
+
+/// An order that failed may have been carried out all the same, or be carried out by
+/// the next attempt: the first values have come then before the bus takes any of
+/// these points, and a value that stands still comes once.
+#[test]
+fn what_was_watched_before_its_order_succeeded_is_read_once() {
+    let now = Instant::now();
+    let mut subscriptions = Subscriptions::default();
+    let mut order = |wanted: &[u32]| {
+        let all = wanted.iter().map(|point| (*point, watching(*point, 100)));
+        subscriptions.replace(all, now);
+        let early: Vec<_> = subscriptions.untold().iter().map(|of| of.0).collect();
+        for (attempt, id) in subscriptions.due(now).attempts.iter().zip(1..) {
+            assert!(subscriptions.watched(attempt.handle, 7, id));
+        }
+        early
+    };
+    // It fails after the server has carried it out, and is given once more.
+    assert!(order(&[1, 2]).is_empty());
+    assert_eq!(order(&[1, 2]), [1, 2]);
+    subscriptions.told();
+    assert_eq!(subscriptions.untold().len(), 0);
+    // Another point beside them: only it is new.
+    subscriptions.replace([1, 2, 3].map(|of| (of, watching(of, 100))).into_iter(), now);
+    assert_eq!(subscriptions.untold().len(), 0);
+    let attempts = subscriptions.due(now).attempts;
+    assert!(subscriptions.watched(attempts[0].handle, 7, 9));
+    let early: Vec<_> = subscriptions.untold().iter().map(|of| of.0).collect();
+    assert_eq!(early, [3]);
+}

@@ -486,48 +486,25 @@ fn a_device_that_its_mapper_refused_was_not_asked() {
     );
 }
 
-/// What is logged, for a test to look at.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn each_fault_is_logged_once_per_configuration() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
+    heard::listen();
     let count = |what: &str| {
-        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        text.lines()
-            .filter(|line| line.contains(what) && line.contains("default/boiler"))
-            .count()
+        let of_it = |line: &&String| line.contains(what) && line.contains("default/boiler");
+        heard::lines().iter().filter(of_it).count()
     };
-    tracing::subscriber::with_default(subscriber, || {
-        let mut world = World::new();
-        let mut wrong = device("boiler", None);
-        wrong.json = wrong.json.replace(r#""name":"mode""#, r#""name":"mood""#);
-        world.objects = vec![model(), wrong];
-        let unknown = "spec.properties[0].visitors.configData.adress: unknown key";
-        for _ in 0..3 {
-            world.reconcile();
-            world.up();
-            let token = world.configures()[0].2;
-            let fault = json!([{"path": "points[0].config.adress", "message": "unknown key", "level": "warning"}]);
-            world.complete(token, Status::Ok, &fault.to_string());
-            assert_eq!(count("has no property `mood`"), 1);
-            assert_eq!(count(unknown), 1);
-        }
-    });
+    let mut world = World::new();
+    let mut wrong = device("boiler", None);
+    wrong.json = wrong.json.replace(r#""name":"mode""#, r#""name":"mood""#);
+    world.objects = vec![model(), wrong];
+    let unknown = "spec.properties[0].visitors.configData.adress: unknown key";
+    for _ in 0..3 {
+        world.reconcile();
+        world.up();
+        let token = world.configures()[0].2;
+        let fault = json!([{"path": "points[0].config.adress", "message": "unknown key", "level": "warning"}]);
+        world.complete(token, Status::Ok, &fault.to_string());
+        assert_eq!(count("has no property `mood`"), 1);
+        assert_eq!(count(unknown), 1);
+    }
 }
