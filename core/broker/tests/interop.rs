@@ -1,6 +1,8 @@
 //! The broker over real sockets, with clients of others, and beside mosquitto: the
 //! same script gives the same transcript.
 
+#[path = "interop/paho.rs"]
+mod paho;
 #[path = "interop/raw.rs"]
 mod raw;
 #[path = "interop/transcript.rs"]

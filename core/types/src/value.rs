@@ -53,11 +53,22 @@ pub enum ValueRef<'a> {
     Bytes(&'a [u8]),
 }
 
+/// So many characters of a wrong text show what is wrong with it; whoever sends
+/// more gets no answer of the same size.
+const QUOTED: usize = 80;
+
+fn quoted(text: &str) -> String {
+    match text.char_indices().nth(QUOTED) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// A text that is not a value of the wanted type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a value of type {wanted}: {hint}")]
 pub struct ParseValueError {
-    /// The text.
+    /// The text, at most its first 80 characters.
     pub text: String,
     /// The type.
     pub wanted: PropertyType,
@@ -112,7 +123,7 @@ impl Value {
     /// ```
     pub fn parse_as(wanted: PropertyType, text: &str) -> Result<Self, ParseValueError> {
         let refuse = |hint| ParseValueError {
-            text: text.to_owned(),
+            text: quoted(text),
             wanted,
             hint,
         };

@@ -1,7 +1,10 @@
 //! A client on the bus that remembers what it heard.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,16 +22,24 @@ pub struct Subscriber {
     client: AsyncClient,
     heard: Arc<Mutex<Vec<Message>>>,
     news: Arc<Notify>,
+    acknowledged: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
 }
 
 /// Subscribes, and returns once the broker has granted it.
 pub async fn subscribe(port: u16, filter: &str) -> Subscriber {
-    let mut options = MqttOptions::new(
-        format!("test-{}-{}", std::process::id(), rand()),
-        "127.0.0.1",
-        port,
-    );
+    let name = format!("test-{}-{}", std::process::id(), rand());
+    start(MqttOptions::new(name, "127.0.0.1", port), filter).await
+}
+
+/// The same, by a client whose session the broker keeps while it is away.
+pub async fn subscribe_as(port: u16, name: &str, filter: &str) -> Subscriber {
+    let mut options = MqttOptions::new(name, "127.0.0.1", port);
+    options.set_clean_session(false);
+    start(options, filter).await
+}
+
+async fn start(mut options: MqttOptions, filter: &str) -> Subscriber {
     options
         .set_keep_alive(Duration::from_secs(30))
         .set_max_packet_size(16 << 20, 16 << 20);
@@ -42,6 +53,8 @@ pub async fn subscribe(port: u16, filter: &str) -> Subscriber {
     let remember = heard.clone();
     let news = Arc::new(Notify::new());
     let tell = news.clone();
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let count = acknowledged.clone();
     let task = tokio::spawn(async move {
         let mut granted = Some(granted);
         loop {
@@ -56,6 +69,9 @@ pub async fn subscribe(port: u16, filter: &str) -> Subscriber {
                         .push((publish.topic, publish.payload.to_vec()));
                     tell.notify_one();
                 }
+                Ok(Event::Incoming(Packet::PubAck(_))) => {
+                    count.fetch_add(1, Ordering::SeqCst);
+                }
                 Ok(_) => {}
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
@@ -69,13 +85,13 @@ pub async fn subscribe(port: u16, filter: &str) -> Subscriber {
         client,
         heard,
         news,
+        acknowledged,
         task,
     }
 }
 
-fn rand() -> u64 {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static NEXT: AtomicU64 = AtomicU64::new(0);
+fn rand() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
@@ -128,6 +144,19 @@ impl Subscriber {
             .publish(topic, QoS::AtLeastOnce, false, payload.to_string())
             .await
             .expect("the client runs");
+    }
+
+    /// The same, and waits until the broker has answered for it. One at a time.
+    pub async fn publish_and_wait(&self, topic: &str, payload: Json) {
+        let before = self.acknowledged.load(Ordering::SeqCst);
+        self.publish(topic, payload).await;
+        eventually("the acknowledgement", || async {
+            let now = self.acknowledged.load(Ordering::SeqCst);
+            (now > before)
+                .then_some(())
+                .ok_or_else(|| format!("{now} acknowledged"))
+        })
+        .await;
     }
 }
 

@@ -61,6 +61,18 @@ fn texts_become_values_of_the_type() {
 }
 
 #[test]
+fn a_wrong_value_is_quoted_as_far_as_a_person_reads() {
+    let error = Value::parse_as(Int, &"ä".repeat(100_000)).unwrap_err();
+    let begin = "ä".repeat(80);
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "`{begin}…` is not a value of type INT: expected a whole number of at most 64 bits"
+        )
+    );
+}
+
+#[test]
 fn moments() {
     for (text, millis) in [
         ("1970-01-01T00:00:00Z", 0),

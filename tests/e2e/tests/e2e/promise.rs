@@ -56,6 +56,30 @@ async fn an_edge_that_is_killed_as_it_answers_has_kept_what_it_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_client_that_is_away_is_there_after_a_kill() {
+    let mut edge = edge().run().await;
+    drop(subscribe_as(edge.bus_port(), "away", "line/+").await);
+    let rounds = rounds(6, 200);
+    for round in 0..rounds {
+        let teller = subscribe(edge.bus_port(), "unheard").await;
+        teller
+            .publish_and_wait("line/parts", json!({"round": round}))
+            .await;
+        edge.kill_and_restart().await;
+    }
+    let back = subscribe_as(edge.bus_port(), "away", "line/+").await;
+    let last = |_: &str, part: &Json| part["round"] == rounds - 1;
+    back.hear("the last of them", last).await;
+    // In their order, and none twice: nobody was told any of them before.
+    let heard = back
+        .heard()
+        .into_iter()
+        .map(|(_, part)| part["round"].clone());
+    let sent: Vec<Json> = (0..rounds).map(Json::from).collect();
+    assert_eq!(heard.collect::<Vec<_>>(), sent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_client_measured_is_there_after_a_kill() {
     // No mapper serves it, so that the client may say what it is.
     let meter = device("pump")
