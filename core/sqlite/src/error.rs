@@ -179,10 +179,23 @@ impl Error {
                 Self::InUse { path, owner }
             }
             Some(ErrorCode::DiskFull) => Self::Full { path },
+            // On a disk that is mounted read-only SQLite finds that it cannot make the
+            // file beside the database, and calls that a failure of the disk.
+            Some(ErrorCode::SystemIoFailure) if !may_write(&path) => Self::ReadOnly {
+                path,
+                source: Arc::new(error),
+            },
             _ => Self::Sql {
                 path,
                 source: Arc::new(error),
             },
         }
     }
+}
+
+/// Whether the system lets this process write there, as far as it says without a try:
+/// opening the file and closing it again would give up the locks that SQLite has on it.
+fn may_write(path: &Path) -> bool {
+    let allowed = |path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
+    path.parent().is_none_or(allowed) && (!path.exists() || allowed(path))
 }

@@ -276,6 +276,33 @@ impl Edge {
         self.ready().await;
     }
 
+    /// Starts it on its state, which is on a disk that is mounted read-only, and returns its
+    /// log once it has given up.
+    pub async fn starts_in_vain_on_a_read_only_disk(&mut self) -> String {
+        const MOUNT: &str =
+            r#"mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@""#;
+        // Root may mount in a namespace of its own; anybody else is made its root first.
+        let own = if rustix::process::geteuid().is_root() {
+            vec!["unshare", "--mount"]
+        } else {
+            vec!["unshare", "--user", "--map-root-user", "--mount"]
+        };
+        let state = self.folder.path().join("state").display().to_string();
+        let under: Vec<String> = own
+            .into_iter()
+            .chain(["sh", "-c", MOUNT, &state])
+            .map(str::to_owned)
+            .collect();
+        self.process = start(self.folder.path(), &under);
+        let process = &mut self.process;
+        eventually("the end", || {
+            let ended = process.ended().map(drop).ok_or_else(|| process.log());
+            async move { ended }
+        })
+        .await;
+        self.log()
+    }
+
     /// From now on its files cannot grow, as on a disk that is full, or can again.
     pub fn disk_is_full(&self, full: bool) {
         // Less than anything that the store writes; its log is cut short by it, too.

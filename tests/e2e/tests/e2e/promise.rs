@@ -191,6 +191,15 @@ async fn an_edge_whose_disk_is_full_ends_in_good_time_and_says_what_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_mounted_read_only_is_told_with_what_to_do() {
+    let mut edge = edge().run().await;
+    edge.kill();
+    let log = edge.starts_in_vain_on_a_read_only_disk().await;
+    let hint = "that the disk is not mounted read-only";
+    assert!(log.contains(hint), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_lost_its_content_is_told_and_made_anew() {
     let plc = plc().await;
     let mut edge = edge().device(&pump(&plc)).run().await;
