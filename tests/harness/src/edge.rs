@@ -225,6 +225,11 @@ impl Edge {
         self.address("bus").port()
     }
 
+    /// The port of its pages.
+    pub fn metrics_port(&self) -> u16 {
+        self.address("metrics").port()
+    }
+
     /// Its folder, with `state/` and `manifests/`.
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -183,6 +183,18 @@ impl Hub {
         http_get(address, path).await
     }
 
+    /// All of its ports: the edges', the API server's, its pages'.
+    pub fn ports(&self) -> Vec<u16> {
+        let run = fs::read_to_string(self.folder.path().join("state/run.json"));
+        let run: Json = serde_json::from_str(&run.expect("it is ready")).expect("JSON");
+        let keys = ["link", "apiServer", "metrics"];
+        let addresses = keys.iter().filter_map(|key| run[key].as_str());
+        addresses
+            .map(|address| address.rsplit(':').next().unwrap_or_default())
+            .map(|port| port.parse().unwrap_or_else(|_| panic!("no port in {run}")))
+            .collect()
+    }
+
     /// Makes a task panic; the hub must be [`killable`](HubBuilder::killable).
     pub async fn kill_task(&self, task: &str) {
         kill::kill(self.folder(), task).await;

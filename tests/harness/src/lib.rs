@@ -42,7 +42,7 @@ pub mod prelude {
         hub::{Hub, hub},
         kubectl::kubectl,
         manifest::{DeviceManifest, device},
-        mqtt::{subscribe, subscribe_as},
+        mqtt::{Raw, subscribe, subscribe_as},
         simulator::simulator,
         soak::rounds,
         wait::{PATIENCE, counted, eventually},

@@ -1,5 +1,7 @@
 //! A client on the bus that remembers what it heard.
 
+mod raw;
+
 use std::{
     sync::{
         Arc, Mutex,
@@ -12,6 +14,7 @@ use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use serde_json::Value as Json;
 use tokio::sync::Notify;
 
+pub use self::raw::Raw;
 use crate::wait::eventually;
 
 /// Topic and payload.

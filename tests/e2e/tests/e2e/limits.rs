@@ -1,4 +1,7 @@
-//! The machine sets limits: its clock jumps, its descriptors run out.
+//! The machine sets limits: its clock jumps, its descriptors run out, and others
+//! flood what it serves.
+
+mod floods;
 
 use std::net::TcpStream;
 
