@@ -162,6 +162,38 @@ fn difference(old: Option<&Value>, new: &Value, schema: &Schema) -> (Fields, Fie
     (changed, removed)
 }
 
+/// Managers that have updated an object, as with the real server.
+const UPDATERS: usize = 10;
+/// Who has the fields of those that are more, the oldest first.
+const ANCIENT: &str = "ancient-changes";
+
+/// Whoever updates under another name each time would fill the object with names.
+fn cap(entries: &mut Vec<Entry>) {
+    let (mut updated, applied): (Vec<_>, Vec<_>) = std::mem::take(entries)
+        .into_iter()
+        .partition(|entry| entry.operation == "Update");
+    let mut more = updated.len().saturating_sub(UPDATERS);
+    if more > 0 {
+        updated.sort_by(|one, other| (&one.time, &one.manager).cmp(&(&other.time, &other.manager)));
+    }
+    let mut kept: Vec<Entry> = Vec::new();
+    for entry in updated {
+        let same = |old: &&mut Entry| old.api_version == entry.api_version;
+        match kept.iter_mut().find(same).filter(|_| more > 0) {
+            Some(oldest) => {
+                oldest.manager = ANCIENT.to_owned();
+                oldest.subresource = None;
+                oldest.fields.union(&entry.fields);
+                oldest.time = entry.time;
+                more -= 1;
+            }
+            None => kept.push(entry),
+        }
+    }
+    *entries = applied;
+    entries.append(&mut kept);
+}
+
 /// Writes into `new` who owns what after a create or update by `who`.
 pub(crate) fn track(old: Option<&Value>, new: &mut Value, schema: &Schema, who: &Manager) {
     let given = &new["metadata"]["managedFields"];
@@ -189,6 +221,10 @@ pub(crate) fn track(old: Option<&Value>, new: &mut Value, schema: &Schema, who: 
                 entry.api_version.clone_from(&who.api_version);
             }
             None => entries.push(Entry::new(who, "Update", changed)),
+        }
+        entries.retain(|entry| !entry.fields.is_empty());
+        if entries.len() > UPDATERS {
+            cap(&mut entries);
         }
     }
     write(new, &entries);

@@ -270,3 +270,35 @@ fn the_largest_patches_are_applied() {
     let conflicts = apply(&applied, &stranger, &node(), &who("b"), false).expect_err("conflicts");
     assert!(conflicts.message().len() < 100_000, "words are bounded too");
 }
+
+/// A client that calls itself something else each time, as one with a version or a
+/// process id in its name does.
+#[test]
+fn those_who_updated_are_ten_and_the_oldest_are_one() {
+    let mut object = json!({"metadata": {"name": "n"}});
+    let config = json!({"metadata": {"labels": {"applied": "x"}}});
+    object = apply(&object, &config, &node(), &who("applier"), false).expect("applies");
+    for number in 0..300 {
+        let old = object.clone();
+        object["metadata"]["labels"][format!("l{number:03}")] = json!("v");
+        let manager = Manager {
+            now: format!("2026-01-01T00:{:02}:{:02}Z", number / 60, number % 60),
+            ..who(&format!("client-{number}"))
+        };
+        track(Some(&old), &mut object, &node(), &manager);
+    }
+    let entries = object["metadata"]["managedFields"].as_array().unwrap();
+    let names: Vec<_> = entries.iter().map(|entry| &entry["manager"]).collect();
+    let newest = (291..300).map(|number| format!("client-{number}"));
+    let mut wanted = vec!["applier".to_owned(), "ancient-changes".to_owned()];
+    wanted.extend(newest);
+    assert_eq!(names, wanted.iter().collect::<Vec<_>>());
+    // Nobody's field is lost, and each has one owner.
+    let labels = |entry: &Value| entry["fieldsV1"]["f:metadata"]["f:labels"].clone();
+    let owned = entries.iter().map(labels);
+    let owned = owned.filter_map(|labels| {
+        let labels = labels.as_object()?;
+        Some(labels.keys().filter(|name| *name != ".").count())
+    });
+    assert_eq!(owned.sum::<usize>(), 301);
+}

@@ -18,10 +18,19 @@ use crate::cause::Texts;
 use crate::path::{Path, begin};
 use crate::size;
 
-/// A body must be whole within this time, and no part of it may be waited for longer
-/// than the other.
-const WHOLE: Duration = Duration::from_secs(60);
-const SILENCE: Duration = Duration::from_secs(15);
+/// How long a body may take.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// Until it is whole, …
+    whole: Duration,
+    /// … and until the next part of it.
+    silence: Duration,
+}
+
+const PATIENCE: Patience = Patience {
+    whole: Duration::from_secs(60),
+    silence: Duration::from_secs(15),
+};
 
 /// Bytes of the words of a parser, which may quote what it did not like.
 const FAULT: usize = 1024;
@@ -42,15 +51,20 @@ pub(crate) struct Decoded {
 
 /// Reads the body whole. `hold` is who may keep so many bytes in memory.
 pub(crate) async fn read(body: Body, hold: &mut Hold) -> Result<Bytes, ApiError> {
-    let whole = tokio::time::timeout(WHOLE, collect(body, hold));
-    whole.await.unwrap_or_else(|_| Err(too_slow()))
+    within(PATIENCE, body, hold).await
 }
 
-async fn collect(body: Body, hold: &mut Hold) -> Result<Bytes, ApiError> {
+async fn within(patience: Patience, body: Body, hold: &mut Hold) -> Result<Bytes, ApiError> {
+    let collect = collect(body, hold, patience.silence);
+    let whole = tokio::time::timeout(patience.whole, collect).await;
+    whole.unwrap_or_else(|_| Err(too_slow()))
+}
+
+async fn collect(body: Body, hold: &mut Hold, silence: Duration) -> Result<Bytes, ApiError> {
     let mut body = Limited::new(body, size::BODY);
     let mut parts: Vec<Bytes> = Vec::new();
     loop {
-        let frame = tokio::time::timeout(SILENCE, body.frame());
+        let frame = tokio::time::timeout(silence, body.frame());
         match frame.await.map_err(|_| too_slow())? {
             None => break,
             Some(Ok(frame)) => {
@@ -302,7 +316,27 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt;
+
     use super::*;
+    use crate::rest::intake::Intake;
+
+    /// A body that stops, and one that goes on for ever, a byte at a time.
+    #[tokio::test]
+    async fn a_body_comes_in_time_or_is_not_waited_for() {
+        let [soon, never] = [Duration::from_millis(30), Duration::from_secs(3600)];
+        for (whole, silence, pause) in [(never, soon, never), (soon, never, soon / 10)] {
+            let bytes = futures::stream::repeat(()).then(move |()| async move {
+                tokio::time::sleep(pause).await;
+                Ok::<_, std::convert::Infallible>(Bytes::from_static(b"{"))
+            });
+            let patience = Patience { whole, silence };
+            let mut hold = Intake::default().hold("somebody");
+            let read = within(patience, Body::from_stream(bytes), &mut hold).await;
+            let error = read.expect_err("it never ends");
+            assert_eq!(error.code(), 408, "{patience:?}");
+        }
+    }
 
     #[test]
     fn a_key_given_twice_is_told() {

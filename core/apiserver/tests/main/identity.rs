@@ -15,10 +15,10 @@ use crate::support::{PATH, Server, config_map, widget};
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Authority {
+    pub(crate) fn new() -> Authority {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
@@ -37,18 +37,18 @@ impl Authority {
         (vec![certificate.der().clone()], private)
     }
 
-    fn roots(&self) -> Arc<rustls::RootCertStore> {
+    pub(crate) fn roots(&self) -> Arc<rustls::RootCertStore> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.0.der().clone()).expect("a root");
         Arc::new(roots)
     }
 }
 
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+pub(crate) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-fn server_config(authority: &Authority) -> Arc<rustls::ServerConfig> {
+pub(crate) fn server_config(authority: &Authority) -> Arc<rustls::ServerConfig> {
     let verifier =
         rustls::server::WebPkiClientVerifier::builder_with_provider(authority.roots(), provider());
     let verifier = verifier

@@ -1,6 +1,7 @@
 //! The API server as its clients see it: plain requests, `kube::Client`, kubectl.
 
 mod hostile;
+mod http2;
 mod identity;
 mod kube_client;
 mod kubectl;
