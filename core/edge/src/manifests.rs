@@ -201,3 +201,6 @@ fn fingerprint(folder: &Path) -> Fingerprint {
     }
     found
 }
+
+#[cfg(test)]
+mod tests;

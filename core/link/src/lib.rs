@@ -97,6 +97,10 @@ pub const MAX_FRAME_BYTES: usize = 4 * 1024 * 1024;
 /// so a [`ChangeLog`] is given none.
 pub const MAX_OBJECT_BYTES: usize = MAX_FRAME_BYTES - 64 * 1024;
 
+/// The most that a report of one device may have: ten thousand values, or less of long
+/// texts. The hub takes none that is larger, and an edge sends none.
+pub const MAX_REPORT_BYTES: usize = 1024 * 1024;
+
 /// Identity of one life of a database: it changes when the database is made
 /// anew, so that numbers of the old one are never mistaken for the new one's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]

@@ -68,7 +68,7 @@ impl Decoder<'_> {
         let mut known = given.into_iter().flatten().filter_map(|time| {
             let ticks = self.ticks(time);
             // A null time is no time; so is one of a clock that was never set.
-            (ticks > UNIX_EPOCH_TICKS).then_some(ticks - UNIX_EPOCH_TICKS)
+            (ticks > UNIX_EPOCH_TICKS).then(|| ticks - UNIX_EPOCH_TICKS)
         });
         known
             .next()

@@ -11,14 +11,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use longshore_link::Up;
+use longshore_link::{MAX_REPORT_BYTES as BYTES, Up};
 use longshore_types::{DeviceName, report::DeviceReport};
 
 use super::lock;
 use crate::store::StoredReport;
 
-/// The most that one report may have: ten thousand values, or less of long texts.
-pub(crate) const BYTES: usize = 1024 * 1024;
 /// All reports of one node.
 const BYTES_OF_A_NODE: usize = 64 * 1024 * 1024;
 /// Those of all nodes.

@@ -151,3 +151,58 @@ async fn a_changed_model_reaches_the_edge_without_a_change_of_the_device() {
     .unwrap();
     edge.twin_is("boiler", "temperature", json!("50")).await;
 }
+
+/// Texts that a client measured, together larger than what the hub takes of a device.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_is_too_large_says_so_and_the_node_goes_on() {
+    let plc = modbus()
+        .unit(1)
+        .register(30_001, 1)
+        .register(40_001, 5)
+        .start()
+        .await;
+    // No mapper serves it, so that a client may say what it is.
+    let mut texts =
+        device("texts")
+            .speaking("none", json!({}))
+            .read_write("small", "STRING", json!({}));
+    for number in 0..6 {
+        texts = texts.read_write(&format!("large{number}"), "STRING", json!({}));
+    }
+    let hub = hub().run().await;
+    let edge = edge().hub(&hub).run().await;
+    hub.apply(&boiler(&plc)).await;
+    hub.apply(&texts).await;
+    hub.reported_is("boiler", "temperature", "1").await;
+    edge.twin_where("to be there", "texts", "small", |_| true)
+        .await;
+    let mut client = Raw::connect(edge.bus_port(), "writer", false).await;
+    let large = "x".repeat(900_000);
+    let values = (0..6).map(|number| (format!("large{number}"), large.as_str()));
+    for (name, value) in values.chain([("small".to_owned(), "kept")]) {
+        let twin = json!({"twin": {name: {"actual": {"value": value}}}}).to_string();
+        let update = "$hw/events/device/default/texts/twin/update";
+        assert!(client.publish(update, twin.as_bytes(), false).await);
+    }
+    let reported = |status: &Json| {
+        let all = status["status"]["extensions"]["conditions"].as_array();
+        let found = all
+            .into_iter()
+            .flatten()
+            .find(|of| of["type"] == "Reported");
+        found.cloned().unwrap_or_default()
+    };
+    let status = hub
+        .object_where("DeviceStatus", "texts", "to say so", |status| {
+            reported(status)["status"] == "False"
+        })
+        .await;
+    let condition = reported(&status);
+    assert_eq!(condition["reason"], "TooLarge", "{condition}");
+    let message = condition["message"].as_str().unwrap_or_default();
+    assert!(message.contains("the hub takes"), "{message}");
+    hub.reported_is("texts", "small", "kept").await;
+    // The others know nothing of it.
+    plc.set_input(1, 0, 2);
+    hub.reported_is("boiler", "temperature", "2").await;
+}

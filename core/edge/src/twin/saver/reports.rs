@@ -4,14 +4,14 @@
 //! link: what nobody can take stays due in the engine, where it costs nothing, and
 //! is made of the values of then.
 //!
-//! A report that would not fit into a message of the link would end each session
-//! that it is sent in. So the largest values are left out of it, each with the
-//! reason at its property, and the device says so by a condition.
+//! Of a report that is larger than what the hub takes, the whole device would be seen
+//! no more. So the largest values are left out of it, each with the reason at its
+//! property, and the device says so by a condition.
 
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use longshore_link::{MAX_FRAME_BYTES, Up};
+use longshore_link::{MAX_REPORT_BYTES, Up};
 use longshore_twin::{Engine, Now};
 use longshore_types::{
     DeviceName, Quality, Timestamp, Value,
@@ -23,8 +23,6 @@ use crate::store::StoreHandle;
 
 /// Reports made at once.
 const AT_ONCE: usize = 32;
-/// What a report may have; the rest of a message is for what is around it.
-const MOST_BYTES: usize = MAX_FRAME_BYTES - 64 * 1024;
 /// A value that is left out is named, which takes some room.
 const INSTEAD: usize = 256;
 
@@ -52,7 +50,7 @@ impl Reports {
 
     fn encode(&mut self, report: DeviceReport, now: Now) -> Bytes {
         let device = report.name.clone();
-        let (payload, left_out) = fit(report, MOST_BYTES, now);
+        let (payload, left_out) = fit(report, MAX_REPORT_BYTES, now);
         match left_out {
             None => drop(self.shortened.remove(&device)),
             Some(left_out) => {
@@ -109,7 +107,7 @@ fn fit(report: DeviceReport, most: usize, now: Now) -> (Bytes, Option<String>) {
         status: ConditionStatus::False,
         reason: "TooLarge".to_owned(),
         message: format!(
-            "the report has {} bytes, the link takes {most}: {left_out}",
+            "the report has {} bytes, the hub takes {most}: {left_out}",
             whole.len()
         ),
         last_transition_time: Some(Timestamp::from_millis(now.unix_ms)),
