@@ -6,6 +6,8 @@
 //! others are.
 
 mod check;
+mod object;
+mod quick;
 mod tree;
 
 use std::{
@@ -20,7 +22,7 @@ use crate::{
     fault::Level,
     files, schema,
 };
-use tree::Tree;
+use tree::{Node, Tree};
 
 /// What a file or folder holds.
 #[derive(Debug, Default)]
@@ -263,7 +265,7 @@ impl Loader {
         match kind {
             "Device" => {
                 if let Some(device) =
-                    self.object::<Device>(&place, &tree, &schema::device(), "Device")
+                    self.object::<Device>(&place, tree, &schema::device(), "Device")
                 {
                     self.out.devices.push(Loaded {
                         object: device,
@@ -273,7 +275,7 @@ impl Loader {
             }
             "DeviceModel" => {
                 if let Some(model) =
-                    self.object::<DeviceModel>(&place, &tree, &schema::model(), "DeviceModel")
+                    self.object::<DeviceModel>(&place, tree, &schema::model(), "DeviceModel")
                 {
                     self.out.models.push(Loaded {
                         object: model,
@@ -300,11 +302,11 @@ impl Loader {
     fn object<T: serde::de::DeserializeOwned>(
         &mut self,
         place: &Place,
-        tree: &Tree,
+        mut tree: Tree,
         schema: &schema::Schema,
         kind: &'static str,
     ) -> Option<T> {
-        let faults = check::check(tree, schema);
+        let faults = check::check(&tree, schema);
         if !faults.is_empty() {
             for fault in faults {
                 self.fault(
@@ -319,24 +321,21 @@ impl Loader {
             }
             return None;
         }
-        let mut json = tree.to_json();
-        let name = json["metadata"]["name"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        if json["metadata"]["namespace"]
-            .as_str()
-            .is_none_or(str::is_empty)
+        let metadata = tree.field_or("metadata", Node::Object(Vec::new()));
+        let namespace = metadata.and_then(|metadata| metadata.field_or("namespace", Node::Null));
+        if let Some(namespace) = namespace
+            && !matches!(&namespace.value, Node::Text(text) if !text.is_empty())
         {
-            json["metadata"]["namespace"] = "default".into();
+            namespace.value = Node::Text("default".to_owned());
         }
-        let namespace = json["metadata"]["namespace"].as_str().unwrap_or_default();
-        let full = match crate::DeviceName::new(namespace, &name) {
+        let metadata = tree.get("metadata");
+        let text = |name| metadata.and_then(|metadata| metadata.text(name));
+        let (namespace, name) = (text("namespace"), text("name"));
+        let (namespace, name) = (namespace.unwrap_or("default"), name.unwrap_or_default());
+        let full = match crate::DeviceName::new(namespace, name) {
             Ok(full) => full.to_string(),
             Err(error) => {
-                let line = tree
-                    .get("metadata")
-                    .map_or(place.line, |metadata| metadata.line);
+                let line = metadata.map_or(place.line, |metadata| metadata.line);
                 self.fault(
                     Place {
                         line,
@@ -354,7 +353,7 @@ impl Loader {
             self.fault(place.clone(), "metadata.name", message, Level::Error);
             return None;
         }
-        match T::deserialize(&json) {
+        match T::deserialize(&tree) {
             Ok(object) => {
                 self.seen.insert((kind, full), place.clone());
                 Some(object)

@@ -25,6 +25,9 @@ const METADATA: [&str; 15] = [
     "selfLink",
 ];
 
+/// So few keys are compared with each other.
+const FEW: usize = 12;
+
 /// Something wrong at a line.
 pub(super) struct Wrong {
     pub(super) line: usize,
@@ -42,19 +45,30 @@ pub(super) fn check(tree: &Tree, schema: &Schema) -> Vec<Wrong> {
     checker.wrong
 }
 
-struct Checker {
-    path: Vec<String>,
+/// A step to where the checker is; its text is made for faults alone.
+enum Step<'t> {
+    Key(&'t str),
+    Item(usize),
+}
+
+struct Checker<'t> {
+    path: Vec<Step<'t>>,
     wrong: Vec<Wrong>,
 }
 
-impl Checker {
+impl<'t> Checker<'t> {
     fn fault(&mut self, line: usize, message: String) {
         let mut path = String::new();
-        for part in &self.path {
-            if !path.is_empty() && !part.starts_with('[') {
-                path.push('.');
+        for step in &self.path {
+            match step {
+                Step::Key(key) => {
+                    if !path.is_empty() {
+                        path.push('.');
+                    }
+                    path.push_str(key);
+                }
+                Step::Item(index) => path.push_str(&format!("[{index}]")),
             }
-            path.push_str(part);
         }
         self.wrong.push(Wrong {
             line,
@@ -63,13 +77,13 @@ impl Checker {
         });
     }
 
-    fn within(&mut self, part: String, check: impl FnOnce(&mut Self)) {
-        self.path.push(part);
+    fn within(&mut self, step: Step<'t>, check: impl FnOnce(&mut Self)) {
+        self.path.push(step);
         check(self);
         self.path.pop();
     }
 
-    fn value(&mut self, tree: &Tree, schema: &Schema) {
+    fn value(&mut self, tree: &'t Tree, schema: &Schema) {
         // `null` is the same as absent, as for the API server.
         if tree.value == Node::Null {
             return;
@@ -81,7 +95,7 @@ impl Checker {
             (Shape::Map, Node::Object(found)) => self.map(found),
             (Shape::List(items), Node::List(found)) => {
                 for (index, item) in found.iter().enumerate() {
-                    self.within(format!("[{index}]"), |checker| checker.value(item, items));
+                    self.within(Step::Item(index), |checker| checker.value(item, items));
                 }
             }
             (Shape::Enum(values), Node::Text(text)) if !values.contains(&text.as_str()) => {
@@ -98,10 +112,10 @@ impl Checker {
         }
     }
 
-    fn object(&mut self, tree: &Tree, found: &[(Key, Tree)], fields: &[Field]) {
+    fn object(&mut self, tree: &'t Tree, found: &'t [(Key, Tree)], fields: &[Field]) {
         self.duplicates(found);
         for (key, value) in found {
-            self.within(key.name.clone(), |checker| {
+            self.within(Step::Key(&key.name), |checker| {
                 match fields.iter().find(|field| field.name == key.name) {
                     Some(field) => checker.value(value, &field.schema),
                     None => {
@@ -128,47 +142,47 @@ impl Checker {
                 .iter()
                 .any(|(key, value)| key.name == field.name && value.value != Node::Null)
             {
-                self.within(field.name.to_owned(), |checker| {
+                self.within(Step::Key(field.name), |checker| {
                     checker.fault(tree.line, "missing".to_owned())
                 });
             }
         }
     }
 
-    fn free(&mut self, found: &[(Key, Tree)]) {
+    fn free(&mut self, found: &'t [(Key, Tree)]) {
         self.duplicates(found);
         for (key, value) in found {
-            self.within(key.name.clone(), |checker| checker.any(value));
+            self.within(Step::Key(&key.name), |checker| checker.any(value));
         }
     }
 
-    fn any(&mut self, tree: &Tree) {
+    fn any(&mut self, tree: &'t Tree) {
         match &tree.value {
             Node::Object(found) => self.free(found),
             Node::List(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.within(format!("[{index}]"), |checker| checker.any(item));
+                    self.within(Step::Item(index), |checker| checker.any(item));
                 }
             }
             _ => {}
         }
     }
 
-    fn map(&mut self, found: &[(Key, Tree)]) {
+    fn map(&mut self, found: &'t [(Key, Tree)]) {
         self.duplicates(found);
         let text = Schema {
             description: "",
             shape: Shape::Text,
         };
         for (key, value) in found {
-            self.within(key.name.clone(), |checker| checker.value(value, &text));
+            self.within(Step::Key(&key.name), |checker| checker.value(value, &text));
         }
     }
 
-    fn metadata(&mut self, tree: &Tree, found: &[(Key, Tree)]) {
+    fn metadata(&mut self, tree: &'t Tree, found: &'t [(Key, Tree)]) {
         self.duplicates(found);
         for (key, value) in found {
-            self.within(key.name.clone(), |checker| match key.name.as_str() {
+            self.within(Step::Key(&key.name), |checker| match key.name.as_str() {
                 "name" | "namespace" => checker.value(
                     value,
                     &Schema {
@@ -188,20 +202,34 @@ impl Checker {
             });
         }
         if tree.text("name").is_none_or(str::is_empty) {
-            self.within("name".into(), |checker| {
+            self.within(Step::Key("name"), |checker| {
                 checker.fault(tree.line, "missing".to_owned())
             });
         }
     }
 
-    fn duplicates(&mut self, found: &[(Key, Tree)]) {
+    fn duplicates(&mut self, found: &'t [(Key, Tree)]) {
+        let mut twice = |key: &'t Key, line: usize| {
+            let message = format!("stands twice, first in line {line}");
+            self.within(Step::Key(&key.name), |checker| {
+                checker.fault(key.line, message)
+            });
+        };
+        if found.len() <= FEW {
+            for (index, (key, _)) in found.iter().enumerate() {
+                let first = found[..index]
+                    .iter()
+                    .find(|(first, _)| first.name == key.name);
+                if let Some((first, _)) = first {
+                    twice(key, first.line);
+                }
+            }
+            return;
+        }
         let mut first: HashMap<&str, usize> = HashMap::with_capacity(found.len());
         for (key, _) in found {
             match first.get(key.name.as_str()) {
-                Some(line) => {
-                    let message = format!("stands twice, first in line {line}");
-                    self.within(key.name.clone(), |checker| checker.fault(key.line, message));
-                }
+                Some(line) => twice(key, *line),
                 None => {
                     first.insert(&key.name, key.line);
                 }

@@ -6,8 +6,10 @@ use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, SeqAccess, Visitor},
 };
-use serde_json::{Map, Number, Value as Json};
+use serde_json::Number;
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
+
+use super::quick;
 
 /// A value and its line.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,12 +38,23 @@ pub(super) struct Key {
 
 /// Reads one document whose first line has this number in its file.
 pub(super) fn read(text: &str, first_line: usize) -> Result<Option<Tree>, (usize, String)> {
-    let options = serde_saphyr::options! {
+    match quick::read(text, first_line) {
+        Some(tree) => Ok(Some(tree)),
+        None => parse(text, first_line),
+    }
+}
+
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         with_snippet: false,
-    };
+    }
+}
+
+/// The same with the parser of the whole language.
+pub(super) fn parse(text: &str, first_line: usize) -> Result<Option<Tree>, (usize, String)> {
     let offset = first_line - 1;
-    match serde_saphyr::from_str_with_options::<Raw>(text, options) {
+    match serde_saphyr::from_str_with_options::<Raw>(text, options()) {
         Ok(raw) => Ok(Some(raw.tree(offset)).filter(|tree| tree.value != Node::Null)),
         Err(error) => {
             let line = error
@@ -49,6 +62,14 @@ pub(super) fn read(text: &str, first_line: usize) -> Result<Option<Tree>, (usize
                 .map_or(first_line, |location| location.line() as usize + offset);
             Err((line, one_line(&error.to_string())))
         }
+    }
+}
+
+/// A scalar that stands for itself, if it is one.
+pub(super) fn scalar(text: &str) -> Option<Node> {
+    match serde_saphyr::from_str_with_options::<RawNode>(text, options()) {
+        Ok(RawNode::Leaf(node)) => Some(node),
+        _ => None,
     }
 }
 
@@ -89,24 +110,28 @@ impl Tree {
         self.get(name).map_or(self.line, |field| field.line)
     }
 
-    /// As JSON. The first of two equal keys stays.
-    pub(super) fn to_json(&self) -> Json {
-        match &self.value {
-            Node::Null => Json::Null,
-            Node::Bool(value) => Json::Bool(*value),
-            Node::Number(value) => Json::Number(value.clone()),
-            Node::Text(value) => Json::String(value.clone()),
-            Node::List(items) => items.iter().map(Self::to_json).collect(),
-            Node::Object(fields) => {
-                let mut object = Map::new();
-                for (key, value) in fields {
-                    object
-                        .entry(key.name.clone())
-                        .or_insert_with(|| value.to_json());
-                }
-                Json::Object(object)
+    /// An object's field; made with the value of `otherwise` where it is missing.
+    pub(super) fn field_or(&mut self, name: &str, otherwise: Node) -> Option<&mut Self> {
+        let line = self.line;
+        let Node::Object(fields) = &mut self.value else {
+            return None;
+        };
+        let at = match fields.iter().position(|(key, _)| key.name == name) {
+            Some(at) => at,
+            None => {
+                let key = Key {
+                    line,
+                    name: name.to_owned(),
+                };
+                let value = Self {
+                    line,
+                    value: otherwise,
+                };
+                fields.push((key, value));
+                fields.len() - 1
             }
-        }
+        };
+        fields.get_mut(at).map(|(_, value)| value)
     }
 }
 
