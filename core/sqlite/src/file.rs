@@ -6,12 +6,15 @@ use std::{
     io,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior, hooks::Wal};
 
 use crate::{Error, Schema};
 
@@ -27,8 +30,8 @@ const FOREIGN: u32 = 0o077;
 pub struct Settings {
     /// Page cache of the writer. What is only written needs little.
     pub cache_kib: u32,
-    /// The log is folded into the file every so many pages (4 KiB each), which
-    /// bounds it on the disk.
+    /// The log is folded into the file after so many pages (4 KiB each) once nobody
+    /// waits, and after four times as many at the latest, which bounds it on the disk.
     pub checkpoint_pages: u32,
     /// Other connections of this process read while the writer writes. Without,
     /// there is no shared memory, and SQLite itself keeps other processes out.
@@ -62,6 +65,8 @@ pub struct Database {
     pub(crate) path: Arc<Path>,
     pub(crate) schema: &'static Schema,
     pub(crate) settings: Settings,
+    /// Pages of the log, as of the last commit.
+    pub(crate) log: Arc<AtomicU32>,
     /// How long the first job of a group waits for others.
     pub(crate) commit_interval: Duration,
     /// Held as long as the connection; released by the system with the process.
@@ -91,7 +96,8 @@ impl Database {
         let mut connection = Connection::open(path).map_err(explain)?;
         connection.busy_timeout(PATIENCE).map_err(explain)?;
         check(&connection, path, schema, settings)?;
-        prepare(&mut connection, schema, settings).map_err(explain)?;
+        let log = Arc::default();
+        prepare(&mut connection, schema, settings, &log).map_err(explain)?;
         // The files beside it may be older than the rule that they are private.
         make_private(path, settings.secret)?;
         Ok(Self {
@@ -99,6 +105,7 @@ impl Database {
             path: path.into(),
             schema,
             settings,
+            log,
             commit_interval: Duration::ZERO,
             _lock: lock,
         })
@@ -171,13 +178,20 @@ fn prepare(
     connection: &mut Connection,
     schema: &Schema,
     settings: Settings,
+    log: &Arc<AtomicU32>,
 ) -> Result<(), rusqlite::Error> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // What is answered survives a power cut; committing in groups pays for it.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -i64::from(settings.cache_kib))?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.pragma_update(None, "wal_autocheckpoint", settings.checkpoint_pages)?;
+    // Left to itself, SQLite folds the log within a commit, and all who wait for that
+    // commit wait for the fold. The writer does it when it has answered.
+    let log = Arc::clone(log);
+    connection.wal_hook(Some(move |_: &mut Wal, pages| {
+        log.store(u32::try_from(pages).unwrap_or_default(), Ordering::Relaxed);
+        Ok(())
+    }))?;
     let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if sound != "ok" {
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);

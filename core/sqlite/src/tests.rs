@@ -410,3 +410,54 @@ async fn a_file_without_content_is_made_anew() {
     writer.run(|job| insert(job, 1)).await.unwrap();
     assert_eq!(rows(&writer).await, [1]);
 }
+
+/// Pages that stand in the log, by the size of its file, which is used again and not cut.
+fn log_pages(path: &Path) -> u64 {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    fs::metadata(PathBuf::from(name)).map_or(0, |file| file.len() / 4096)
+}
+
+/// Who waits for an answer does not wait for the log to be folded into the file; the
+/// log is bounded all the same, also while there is always somebody.
+#[tokio::test]
+async fn the_log_is_folded_behind_the_answers_and_bounded() {
+    for settings in [
+        Settings {
+            readers: false,
+            ..SHARED
+        },
+        SHARED,
+    ] {
+        let (_folder, path) = file();
+        let database = Database::open(&path, &NEW, settings).unwrap();
+        let writer = database.start("test", 0).unwrap();
+        let large = |n: i64| {
+            move |job: &mut Job<'_, u64>| {
+                let text = "x".repeat(8_000);
+                job.execute("INSERT INTO rows (n, text) VALUES (?1, ?2)", (n, text))
+            }
+        };
+        // The bound, and what one group may put on top.
+        let most = u64::from(4 * SHARED.checkpoint_pages) + 4 * SHARED.queue as u64;
+        for n in 0..600 {
+            writer.run(large(n)).await.unwrap();
+        }
+        let pages = log_pages(&path);
+        assert!(pages <= most, "{pages} pages");
+        let folded = fs::metadata(&path).unwrap().len() / 4096;
+        assert!(folded + most >= 1_200, "{folded} pages in the file");
+        // All at once, so that the next is there before the last is answered.
+        let mut answers = Vec::new();
+        for n in 1_000..3_000 {
+            let writer = writer.clone();
+            answers.push(tokio::spawn(async move { writer.run(large(n)).await }));
+        }
+        for answer in answers {
+            answer.await.unwrap().unwrap();
+        }
+        let pages = log_pages(&path);
+        assert!(pages <= most, "{pages} pages");
+        writer.close().await;
+    }
+}

@@ -10,7 +10,7 @@ use std::{
     fmt,
     ops::Deref,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     thread::JoinHandle,
 };
 
@@ -21,6 +21,9 @@ use crate::{Database, Error};
 
 /// Enough for SQLite and for what jobs do; the default would be four times it.
 const STACK: usize = 512 * 1024;
+
+/// Times as long as it has to be for a fold, the log may be while there is no quiet.
+const LONG: u32 = 4;
 
 /// What waits for the writer's answer.
 pub type Answer<T> = oneshot::Receiver<Result<T, Error>>;
@@ -315,6 +318,7 @@ impl<S: Clone> Group<S> {
             }
             if !works.is_empty() {
                 self.commit(works.drain(..));
+                self.fold(queue.is_empty());
             }
         }
         if let Err(error) = self.sql("PRAGMA wal_checkpoint(TRUNCATE)") {
@@ -341,6 +345,19 @@ impl<S: Clone> Group<S> {
         self.note(&end);
         for answer in pending {
             answer(&end);
+        }
+    }
+
+    /// Folds the log into the file when it is long: behind the answers, as none of them
+    /// waits for it, and while nobody waits for the next ones, as long as that comes.
+    fn fold(&self, quiet: bool) {
+        let pages = self.database.log.load(Ordering::Relaxed);
+        let due = self.database.settings.checkpoint_pages;
+        let due = if quiet { due } else { due.saturating_mul(LONG) };
+        if pages >= due
+            && let Err(error) = self.sql("PRAGMA wal_checkpoint(PASSIVE)")
+        {
+            tracing::debug!(%error, "the log of a database could not be folded into it, it is tried again");
         }
     }
 
