@@ -39,7 +39,8 @@ pub(crate) fn merge(target: &Value, patch: Value) -> Value {
     let Value::Object(mut patch) = patch else {
         return patch;
     };
-    let mut merged = Map::new();
+    let of_target = target.as_object().map_or(0, Map::len);
+    let mut merged = Map::with_capacity(of_target.max(patch.len()));
     for (name, value) in target.as_object().into_iter().flatten() {
         let changed = match patch.get_mut(name) {
             None => value.clone(),

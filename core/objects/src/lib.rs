@@ -52,6 +52,7 @@ mod history;
 mod log;
 mod newest;
 mod object;
+mod packed;
 mod read;
 mod watch;
 mod window;

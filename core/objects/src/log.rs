@@ -101,6 +101,8 @@ DROP TABLE live;
 DROP TABLE log;
 ALTER TABLE owned RENAME TO owners;
 CREATE INDEX owners_by_uid ON owners (uid);
+", "
+-- From here on states may be packed; a program that does not know it must not open the file.
 "];
 
 /// Bounds of a log.

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use longshore_sqlite::{CachedStatement, Connection, OptionalExtension, Row, SqlError, params};
 
-use crate::{Key, ReadError, Record};
+use crate::{
+    Key, ReadError, Record,
+    packed::{self, unpack},
+};
 
 /// The newest revision and the newest one that was compacted.
 pub(crate) fn revisions(db: &Connection) -> Result<(u64, u64), SqlError> {
@@ -51,7 +54,7 @@ fn record(row: &Row<'_>) -> Result<Record, SqlError> {
         revision: row.get::<_, i64>(0)? as u64,
         namespace: row.get(1)?,
         name: row.get(2)?,
-        json: Bytes::from(row.get::<_, Vec<u8>>(3)?),
+        json: unpack(row.get(3)?),
     })
 }
 
@@ -113,7 +116,7 @@ pub(crate) fn page(
             revision: found.revision,
             namespace: found.namespace,
             name: found.name,
-            json: Bytes::from(json),
+            json: unpack(json),
         });
     }
     Ok(Ok(Page {
@@ -199,7 +202,7 @@ pub(crate) fn changes(
         && let Some(row) = rows.next()?
     {
         let before: Option<Vec<u8>> = row.get(5)?;
-        let change = (record(row)?, row.get(4)?, before.map(Bytes::from));
+        let change = (record(row)?, row.get(4)?, before.map(unpack));
         size += change.0.json.len() + change.2.as_ref().map_or(0, Bytes::len);
         changes.push(change);
     }
@@ -209,12 +212,14 @@ pub(crate) fn changes(
 /// What superseded how many bytes after `compacted`, in order.
 pub(crate) fn superseded(db: &Connection, compacted: u64) -> Result<Vec<(u64, u64)>, SqlError> {
     let mut query = db.prepare_cached(
-        "SELECT new.revision, coalesce(length(old.value), 0) FROM changes new
-         LEFT JOIN changes old ON old.revision = new.previous
+        "SELECT new.revision, coalesce(length(old.value), 0), coalesce(substr(old.value, 1, ?2), x'')
+         FROM changes new LEFT JOIN changes old ON old.revision = new.previous
          WHERE new.revision > ?1 ORDER BY new.revision",
     )?;
-    let rows = query.query_map([compacted as i64], |row| {
-        Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
+    let rows = query.query_map([compacted as i64, packed::HEAD_BYTES], |row| {
+        let (length, head) = (row.get::<_, i64>(1)? as u64, row.get::<_, Vec<u8>>(2)?);
+        let bytes = packed::text_size(&head, length);
+        Ok((row.get::<_, i64>(0)? as u64, bytes))
     })?;
     rows.collect()
 }
@@ -247,9 +252,23 @@ pub(crate) fn dependents(db: &Connection, uid: &str) -> Result<Vec<Key>, SqlErro
 }
 
 pub(crate) fn mentioning(db: &Connection, text: &str) -> Result<Vec<Key>, SqlError> {
-    let sql = "SELECT resource, namespace, name FROM objects JOIN changes USING (revision)
-         WHERE NOT gone AND instr(value, CAST(?1 AS BLOB)) > 0";
-    keys(&mut db.prepare_cached(sql)?, text)
+    let mut query = db.prepare_cached(
+        "SELECT resource, namespace, name, value FROM objects JOIN changes USING (revision)
+         WHERE NOT gone",
+    )?;
+    let mut rows = query.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let json = unpack(row.get(3)?);
+        if String::from_utf8_lossy(&json).contains(text) {
+            found.push(Key {
+                resource: row.get::<_, String>(0)?.into(),
+                namespace: row.get(1)?,
+                name: row.get(2)?,
+            });
+        }
+    }
+    Ok(found)
 }
 
 /// An owner reference that leads nowhere.

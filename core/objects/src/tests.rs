@@ -333,6 +333,78 @@ async fn a_file_of_the_first_version_is_brought_up() {
     assert_eq!(log.write(create("pods", "b")).await.unwrap().revision, 6);
 }
 
+/// Large states are packed in their rows; nobody who reads them sees that, also not in
+/// a file that has such states from before they were.
+#[tokio::test]
+async fn large_states_are_found_as_they_were() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("objects.db");
+    let old = Connection::open(&path).unwrap();
+    for step in &MIGRATIONS[..2] {
+        old.execute_batch(step).unwrap();
+    }
+    let large = |word: &str| json!({"words": vec![word; 2_000]});
+    old.execute_batch(&format!(
+        "PRAGMA application_id = 0x4c535454;
+        PRAGMA user_version = 2;
+        INSERT INTO objects VALUES (1, 'pods', 'default', 'a', 1, 0, 'uid-a');
+        INSERT INTO changes VALUES (1, 1, NULL, 0, CAST('{}' AS BLOB));",
+        large("first")
+    ))
+    .unwrap();
+    drop(old);
+    let log = open(&path, Options::default());
+    let second = Write {
+        expect: Expect::At(1),
+        object: large("second").into(),
+        ..create("pods", "a")
+    };
+    log.write(second).await.unwrap();
+    log.close().await;
+    let raw = Connection::open(&path).unwrap();
+    let sizes = "SELECT (SELECT length(value) FROM changes WHERE revision = 1), (SELECT length(value) FROM changes WHERE revision = 2)";
+    let (first, second): (i64, i64) = raw
+        .query_row(sizes, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert!(
+        first > 10_000 && second < 1_000,
+        "{first} and {second} bytes"
+    );
+    drop(raw);
+    let log = open(&path, Options::default());
+    let page = |revision| PageRequest {
+        resource: "pods".into(),
+        namespace: None,
+        name: None,
+        revision,
+        after: None,
+        limit: 10,
+    };
+    for (revision, word) in [(Some(1), "first"), (Some(2), "second"), (None, "second")] {
+        let found = log.page(page(revision)).await.unwrap().records;
+        assert_eq!(found[0].object()["words"], large(word)["words"]);
+    }
+    let one = log.get(key("pods", "a")).await.unwrap().unwrap();
+    assert_eq!(one.object()["words"], large("second")["words"]);
+    let events = log.watch(Selector::kind("pods"), 1).next().await.unwrap();
+    assert_eq!(events[0].object()["words"], large("second")["words"]);
+    assert_eq!(events[0].previous(), Some(large("first")));
+    assert_eq!(
+        log.mentioning("second".into()).await.unwrap(),
+        [key("pods", "a")]
+    );
+    assert_eq!(log.mentioning("first".into()).await.unwrap(), []);
+    let third = Write {
+        expect: Expect::At(2),
+        object: large("third").into(),
+        ..create("pods", "a")
+    };
+    log.write(third).await.unwrap();
+    let events = log.watch(Selector::kind("pods"), 2).next().await.unwrap();
+    let before = events[0].previous().unwrap();
+    assert_eq!(before["words"], large("second")["words"]);
+}
+
 /// Whatever is created, changed, deleted and made again: each state that is kept is
 /// found as it was, and the others are said to be gone.
 #[tokio::test]

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use longshore_sqlite::{Connection, OptionalExtension, SqlError, params};
 
-use crate::{Event, EventKind, Expect, Key, Record, Write, WriteError};
+use crate::{
+    Event, EventKind, Expect, Key, Record, Write, WriteError,
+    packed::{self, pack, unpack},
+};
 
 /// A change that was written.
 pub(crate) struct Done {
@@ -93,7 +96,13 @@ pub(crate) fn apply(
     tx.prepare_cached(
         "INSERT INTO changes (revision, object, previous, kind, value) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
-    .execute(params![revision as i64, id, previous, kind as i64, &*json])?;
+    .execute(params![
+        revision as i64,
+        id,
+        previous,
+        kind as i64,
+        &*pack(&json)
+    ])?;
     let owners: &[String] = if delete { &[] } else { &object.owners };
     let owned = own(tx, id, owners)?;
     let record = Record {
@@ -136,14 +145,17 @@ fn before(
         return Ok((known.json.len() as u64, json));
     }
     let what = match kind {
-        EventKind::Modified => "SELECT length(value), value FROM changes WHERE revision = ?1",
-        _ => "SELECT length(value), NULL FROM changes WHERE revision = ?1",
+        EventKind::Modified => {
+            "SELECT length(value), value, substr(value, 1, ?2) FROM changes WHERE revision = ?1"
+        }
+        _ => "SELECT length(value), NULL, substr(value, 1, ?2) FROM changes WHERE revision = ?1",
     };
     let read = tx
         .prepare_cached(what)?
-        .query_row([revision as i64], |row| {
+        .query_row([revision as i64, packed::HEAD_BYTES], |row| {
+            let (length, head) = (row.get::<_, i64>(0)? as u64, row.get::<_, Vec<u8>>(2)?);
             let text: Option<Vec<u8>> = row.get(1)?;
-            Ok((row.get::<_, i64>(0)? as u64, text.map(Bytes::from)))
+            Ok((packed::text_size(&head, length), text.map(unpack)))
         })
         .optional()?;
     Ok(read.unwrap_or_default())

@@ -248,14 +248,23 @@ pub(super) fn settle(
     };
     match subresource {
         Some("status") => {
-            let mut next = current.clone();
-            if let Some(status) = proposed.get("status") {
-                next["status"] = status.clone();
+            let status = proposed.get_mut("status").map(Value::take);
+            let mut metadata = proposed["metadata"].take();
+            let managed = metadata["managedFields"].take();
+            // What is replaced is not copied first: a status is the most of its object.
+            let fields = current.as_object().into_iter().flatten();
+            let copied = fields.map(|(name, value)| match name.as_str() {
+                "status" if status.is_some() => (name.clone(), Value::Null),
+                _ => (name.clone(), value.clone()),
+            });
+            let mut next = Value::Object(copied.collect());
+            if let Some(status) = status {
+                next["status"] = status;
             }
             if resource.class == Class::Node {
-                next["metadata"] = proposed["metadata"].clone();
+                next["metadata"] = metadata;
             }
-            next["metadata"]["managedFields"] = proposed["metadata"]["managedFields"].clone();
+            next["metadata"]["managedFields"] = managed;
             *proposed = next;
         }
         Some("finalize") => {
@@ -272,7 +281,7 @@ pub(super) fn settle(
             }
         }
     }
-    let before = current["metadata"].clone();
+    let before = &current["metadata"];
     if let Some(metadata) = proposed["metadata"].as_object_mut() {
         for name in SERVER_FIELDS {
             match before.get(*name) {
