@@ -59,6 +59,8 @@ pub enum Part {
     Durable,
     /// What a linked node writes to its disk by itself
     Flash,
+    /// What a status costs the hub's API server
+    Status,
     /// The most that one core sustains
     Limit,
     /// What a silent unit costs the others on its bus

@@ -11,6 +11,7 @@ mod opcua;
 mod silent;
 mod size;
 mod start;
+mod status;
 mod wakeups;
 mod writes;
 
@@ -27,7 +28,7 @@ pub fn all(args: &Args, programs: &Programs) -> anyhow::Result<Report> {
     report.note(format!("machine: {}", procfs::describe()));
     report.note(format!("edgecore: {}", programs.edgecore.display()));
     type Measurement = fn(&Args, &Programs, &mut Report) -> anyhow::Result<()>;
-    let parts: [(Part, &str, Measurement); 15] = [
+    let parts: [(Part, &str, Measurement); 16] = [
         (Part::Size, "sizes", size::measure),
         (Part::Idle, "idle memory", idle::measure),
         (Part::Wakeups, "wake-ups", wakeups::measure),
@@ -43,6 +44,7 @@ pub fn all(args: &Args, programs: &Programs) -> anyhow::Result<Report> {
         (Part::Confirm, "confirmation", confirm::measure),
         (Part::Durable, "durable updates", durable::measure),
         (Part::Flash, "bytes written", flash::measure),
+        (Part::Status, "statuses at the hub", status::measure),
         (Part::Limit, "one core", limit::measure),
         (Part::Silent, "a silent unit", silent::measure),
         (
