@@ -46,6 +46,9 @@ pub struct Reconciliation<'a> {
     /// Those that were not looked at yet.
     devices: std::vec::IntoIter<Object<'a>>,
     seen: HashSet<DeviceName>,
+    /// Devices that were looked at, and those of them that were as before.
+    looked_at: u32,
+    passed_over: u32,
 }
 
 impl<'a> Reconciliation<'a> {
@@ -71,6 +74,8 @@ impl<'a> Reconciliation<'a> {
             parsed: HashMap::new(),
             seen: HashSet::with_capacity(devices.len()),
             devices: devices.into_iter(),
+            looked_at: 0,
+            passed_over: 0,
         }
     }
 
@@ -93,6 +98,12 @@ impl<'a> Reconciliation<'a> {
         self.devices.len() > 0
     }
 
+    /// Which part of the devices that were looked at was as before, from 0 to 1: the
+    /// work that a pass over all of them did in vain.
+    pub fn passed_over(&self) -> f64 {
+        f64::from(self.passed_over) / f64::from(self.looked_at.max(1))
+    }
+
     /// All devices of this node that there are.
     pub fn finish(self, engine: &mut Engine) -> HashSet<DeviceName> {
         engine.no_more_devices();
@@ -104,7 +115,11 @@ impl<'a> Reconciliation<'a> {
             tracing::warn!(object = %format_args!("{}/{}", object.namespace, object.name), "a device with an invalid name is passed over");
             return;
         };
-        if let Some((fingerprint, planned)) = self.device(object, engine.fingerprint(&name)) {
+        let planned = self.device(object, engine.fingerprint(&name));
+        let is_work = matches!(&planned, Some((_, planned)) if !matches!(planned, Planned::Same));
+        self.looked_at += 1;
+        self.passed_over += u32::from(!is_work);
+        if let Some((fingerprint, planned)) = planned {
             self.seen.insert(name.clone());
             engine.set_device(name, fingerprint, planned, now);
         }

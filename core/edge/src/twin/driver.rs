@@ -49,7 +49,8 @@ const TIDY_MS: u64 = 3_000;
 /// So long devices are made before what was made goes to the mappers and the bus
 /// gets its turn.
 const SLICE: Duration = Duration::from_millis(10);
-/// Share of time that reading objects may take: one part in five.
+/// Share of time that looking at objects may take which are as before: one part in
+/// five. What comes of a look is worth its time, above all at a start.
 const REST: u32 = 4;
 
 /// What the engine's task is made of.
@@ -412,8 +413,8 @@ impl Driver {
         let rest = match self.parts.store.objects(KINDS).await {
             Ok(objects) => {
                 self.changed = false;
-                self.apply(&objects).await;
-                began.elapsed() * REST
+                let read = began.elapsed();
+                (read + self.apply(&objects).await) * REST
             }
             // Level-triggered: it is looked at again with the next tick.
             Err(error) => {
@@ -425,15 +426,19 @@ impl Driver {
     }
 
     /// A device is configured as soon as it is known, and what was configured is
-    /// read while others are still made.
-    async fn apply(&mut self, objects: &[Object]) {
+    /// read while others are still made. Gives the time that went to devices which
+    /// are as before.
+    async fn apply(&mut self, objects: &[Object]) -> Duration {
         let node = self.parts.node.clone();
         let all = objects.iter().map(view);
         let mut devices = Reconciliation::new(&node, all, longshore_link::fingerprint);
+        let mut work = Duration::ZERO;
         loop {
             let (now, began) = (self.now(), Instant::now());
             let in_time = || began.elapsed() < SLICE;
-            if !devices.run_while(&mut self.engine, now, in_time) {
+            let more = devices.run_while(&mut self.engine, now, in_time);
+            work += began.elapsed();
+            if !more {
                 break;
             }
             self.engine.pump(now);
@@ -443,6 +448,7 @@ impl Driver {
             }
             tokio::task::yield_now().await;
         }
+        let in_vain = work.mul_f64(devices.passed_over());
         let seen = devices.finish(&mut self.engine);
         let now = self.now();
         self.engine.retain_devices(|name| seen.contains(name), now);
@@ -451,6 +457,7 @@ impl Driver {
         }
         self.engine.pump(now);
         self.tidy_at = Some(now.ms + TIDY_MS);
+        in_vain
     }
 
     /// Those that wait are one group for the store.

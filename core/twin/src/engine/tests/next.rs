@@ -94,3 +94,24 @@ fn a_delay_of_an_event_and_the_end_of_a_call_are_kept() {
     }
     assert_eq!(world.retained().len(), 1);
 }
+
+/// A pass over all devices rests for what it did in vain, and so has to know it.
+#[test]
+fn a_pass_knows_which_part_of_it_was_in_vain() {
+    let mut world = World::with_boiler(None);
+    let node = NodeName::new("edge-1").unwrap();
+    let mut pass = |objects: &[Stored]| {
+        let now = world.now();
+        let all = objects.iter().map(Stored::view);
+        let mut pass = Reconciliation::new(&node, all, fingerprint);
+        while pass.run_while(&mut world.engine, now, || false) {}
+        let in_vain = pass.passed_over();
+        drop(pass.finish(&mut world.engine));
+        in_vain
+    };
+    let (one, other) = (device("boiler", None), device("tank", None));
+    assert_eq!(pass(&[model(), one.clone()]), 1.0);
+    assert_eq!(pass(&[model(), one.clone(), other.clone()]), 0.5);
+    assert_eq!(pass(&[model(), one, other]), 1.0);
+    assert_eq!(pass(&[]), 0.0);
+}
