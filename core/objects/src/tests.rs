@@ -226,7 +226,7 @@ async fn a_file_without_a_version_is_taken_over() {
     let version = |row: &longshore_sqlite::Row<'_>| row.get::<_, i64>(0);
     assert_eq!(
         file.query_row("PRAGMA user_version", [], version).unwrap(),
-        2
+        MIGRATIONS.len() as i64,
     );
     let tables = "SELECT count(*) FROM sqlite_schema WHERE name IN ('log', 'live', 'owned')";
     assert_eq!(file.query_row(tables, [], version).unwrap(), 0);
