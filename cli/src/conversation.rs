@@ -1,12 +1,18 @@
 //! A mapper that one command runs for a moment: started, asked, stopped.
 
-use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow, bail};
 use longshore_host::{
     Command, CommandKind, HostOptions, Isolation, Mapper, MapperEvent, MapperSpec, MapperState,
-    Status,
+    SampleRef, Status,
 };
+use longshore_types::ValueRef;
 use serde_json::Value as Json;
 use tokio::sync::mpsc;
 
@@ -14,6 +20,18 @@ use tokio::sync::mpsc;
 const QUEUE: usize = 16;
 /// Beyond a command's own time: for the start, and for the answer's way.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// A value for programs; bytes as their digits.
+fn json_of(value: ValueRef<'_>) -> Json {
+    match value {
+        ValueRef::Bool(truth) => truth.into(),
+        ValueRef::Int(number) => number.into(),
+        ValueRef::Uint(number) => number.into(),
+        ValueRef::Float(number) => number.into(),
+        ValueRef::String(text) => text.into(),
+        ValueRef::Bytes(_) => value.to_string().into(),
+    }
+}
 
 /// A mapper that runs.
 pub(crate) struct Conversation {
@@ -24,6 +42,45 @@ pub(crate) struct Conversation {
     token: u64,
     /// Completions that nobody has asked for yet.
     answers: VecDeque<(u64, Status, String)>,
+    /// The latest reading of each point.
+    readings: BTreeMap<u32, Reading>,
+}
+
+/// What a mapper said of a point.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Reading {
+    /// The value for people; empty if there is none.
+    pub(crate) value: String,
+    /// The same for programs.
+    pub(crate) json: Json,
+    pub(crate) is_good: bool,
+    /// Quality, reason and message.
+    state: String,
+}
+
+impl Reading {
+    fn of(sample: &SampleRef<'_>) -> Self {
+        let quality = sample.quality.as_str();
+        let is_good = quality == "good";
+        let state = match (is_good, sample.message) {
+            (true, _) => quality.to_owned(),
+            (false, "") => format!("{quality}: {}", sample.reason.as_str()),
+            (false, message) => format!("{quality}: {message}"),
+        };
+        Self {
+            value: sample
+                .value
+                .map_or_else(String::new, |value| value.to_string()),
+            json: sample.value.map_or(Json::Null, json_of),
+            is_good,
+            state,
+        }
+    }
+
+    /// `good`, or what is wrong.
+    pub(crate) fn state(&self) -> String {
+        self.state.clone()
+    }
 }
 
 impl Conversation {
@@ -44,6 +101,7 @@ impl Conversation {
             is_up: false,
             token: 0,
             answers: VecDeque::new(),
+            readings: BTreeMap::new(),
         }
     }
 
@@ -92,6 +150,23 @@ impl Conversation {
         }
     }
 
+    /// The reading of a point. One that a device sends by itself is waited for.
+    pub(crate) async fn reading(
+        &mut self,
+        point: u32,
+        patience: Duration,
+        may_come: bool,
+    ) -> Result<Option<Reading>> {
+        let end = tokio::time::Instant::now() + patience;
+        while may_come && !self.readings.contains_key(&point) {
+            match tokio::time::timeout_at(end, self.listen()).await {
+                Ok(heard) => heard?,
+                Err(_) => break,
+            }
+        }
+        Ok(self.readings.get(&point).cloned())
+    }
+
     /// Takes one event.
     async fn listen(&mut self) -> Result<()> {
         let mut state = self.mapper.state();
@@ -104,6 +179,8 @@ impl Conversation {
                 MapperEvent::Batch { batch, .. } => {
                     let answers = batch.completions().map(|done| (done.token, done.status, done.message.to_owned()));
                     self.answers.extend(answers);
+                    let readings = batch.samples().map(|sample| (sample.point, Reading::of(&sample)));
+                    self.readings.extend(readings);
                 }
                 MapperEvent::Down { reason, .. } => bail!("the mapper failed: {reason}"),
             },

@@ -1,11 +1,22 @@
 //! `longshore mapper`: what mapper libraries there are, what they say of
 //! themselves, and whether they keep the mapper contract.
 
-use std::{fmt::Write as _, path::PathBuf};
+mod devices;
+pub mod read;
+
+use std::{
+    fmt::Write as _,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use anyhow::Result;
 use longshore_conformance::{Subject, check as judge};
 use longshore_host::{Descriptor, inspect};
+use longshore_process::{Signals, tasks};
 use serde_json::json;
 
 use crate::{
@@ -19,9 +30,12 @@ use crate::{
 pub struct CheckArgs {
     /// The mapper library
     file: PathBuf,
-    /// A device that answers, as JSON `{"device", "protocol", "points"}`, or a list of them; without one, rules that need values are left out
+    /// A device that answers: a file with a Device and its DeviceModel, or JSON as the mapper contract has it, `{"device", "protocol", "points"}` or a list of them; without one, rules that need values are left out
     #[arg(long, value_name = "FILE")]
     device: Option<PathBuf>,
+    /// The device may be written to: only its points with `writable: true`, only values that were read from them just before, all put back at the end; without it nothing is written, and rules that need it are not judged
+    #[arg(long)]
+    allow_writes: bool,
     /// Judge only this rule; may be given several times
     #[arg(long, value_name = "NAME")]
     rule: Vec<String>,
@@ -52,7 +66,7 @@ pub struct ShowArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     /// For people
     Text,
     /// For programs
@@ -75,11 +89,9 @@ pub(crate) async fn check(args: CheckArgs) -> Result<bool> {
     }
     let mut subject = Subject::file(&args.file);
     if let Some(device) = &args.device {
-        let given = subject.device_file(device);
-        subject = given.map_err(|error| match error.hint() {
-            Some(hint) => advised(error.to_string(), hint),
-            None => error.into(),
-        })?;
+        for device in devices::load(device)? {
+            subject = subject.device(device);
+        }
     }
     for rule in &args.rule {
         if !longshore_conformance::rules().any(|known| known.id == rule) {
@@ -90,12 +102,74 @@ pub(crate) async fn check(args: CheckArgs) -> Result<bool> {
         }
         subject = subject.only(&[rule]);
     }
-    let report = judge(&subject);
+    if args.allow_writes {
+        subject = subject.allow_writes();
+    }
+    if args.output == Format::Text {
+        say(&intent(&subject, args.allow_writes));
+    }
+    let report = judged(subject).await?;
     match args.output {
         Format::Text => say(&report.to_string()),
         Format::Json => emit(&format!("{}\n", report.to_json())),
     };
     Ok(report.conforms())
+}
+
+/// What will be written, said before it is.
+fn intent(subject: &Subject, allowed: bool) -> String {
+    let devices = subject.writable();
+    let mut text = String::new();
+    for (device, points) in &devices {
+        let points = points.join(", ");
+        // A text never fails to take more.
+        let _ = match (allowed, points.is_empty()) {
+            (false, _) => writeln!(
+                text,
+                "{device}: is only read; rules that have to write need --allow-writes"
+            ),
+            (true, true) => writeln!(
+                text,
+                "{device}: is only read, as none of its points has `writable: true`"
+            ),
+            (true, false) => writeln!(
+                text,
+                "{device}: will be written: {points}, some dozen times, each only with the value that was read from it just before; \
+                 what has another value at the end is put back, also after Ctrl-C. A method that nobody knows is called once"
+            ),
+        };
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+/// Judges in a thread, so that SIGINT and SIGTERM end it in order: what was
+/// written is put back first.
+async fn judged(subject: Subject) -> Result<longshore_conformance::Report> {
+    let stop = Arc::new(AtomicBool::new(false));
+    // Each rule runs in a process of this program, which does nothing else then.
+    let subject = subject
+        .judged_in(std::env::current_exe()?)
+        .until(Arc::clone(&stop));
+    let mut signals = Signals::listen()?;
+    let mut judging = std::pin::pin!(tasks::blocking("judge", move || judge(&subject)));
+    loop {
+        tokio::select! {
+            report = &mut judging => return Ok(report?),
+            signal = signals.asked() => {
+                stop.store(true, Ordering::Relaxed);
+                complain_of(signal);
+            }
+        }
+    }
+}
+
+fn complain_of(signal: &str) {
+    say(&format!(
+        "{signal}: ending; what was written is put back first\n"
+    ));
 }
 
 /// Runs `longshore mapper list`.

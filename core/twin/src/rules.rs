@@ -53,6 +53,16 @@ pub(crate) struct Rules {
     plain: bool,
 }
 
+/// Whether a raw value to write is a whole number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whole {
+    /// It has to be: there is nothing between two steps.
+    Always,
+    /// A fraction is a fraction, and what has none is written as a whole number.
+    IfItIs,
+    Never,
+}
+
 impl Rules {
     /// Time without a reading after which a value is stale. Where devices send
     /// by themselves, silence means that nothing has changed: their state tells
@@ -421,39 +431,53 @@ impl Rules {
         }
         let transform = &self.policy.transform;
         let bits = &self.policy.bits;
-        let whole = if bits.is_none() {
-            self.raw_whole.or(last_raw_whole)
-        } else {
-            Some(true)
-        };
+        let whole = self.whole(last_raw_whole);
         if let Some(calculation) = &self.policy.calculation {
             return self.calculated_back(calculation, value, whole);
         }
         match value {
             Value::Bool(v) if !bits.is_none() => Ok(Value::Int(if *v { bits.least() } else { 0 })),
             Value::Bool(v) if last_raw_whole == Some(true) => Ok(Value::Int(i64::from(*v))),
-            Value::Int(_) | Value::Uint(_) if transform.is_identity() && whole != Some(false) => {
+            Value::Int(_) | Value::Uint(_) if transform.is_identity() && whole != Whole::Never => {
                 Ok(value.clone())
             }
             Value::Int(_) | Value::Uint(_) | Value::Float(_) => {
                 // Numbers have a floating point form.
                 let number = value.borrow().as_f64().unwrap_or_default();
-                if whole.unwrap_or(self.value_type == PropertyType::Int) {
-                    let raw = transform
-                        .invert_whole(number)
-                        .map_err(|error| error.to_string())?;
-                    if raw.abs() >= 9.2e18 {
-                        return Err(format!("{number} is too large for a whole number"));
-                    }
-                    Ok(Value::Int(raw as i64))
-                } else {
+                let fraction = || {
                     transform
                         .invert(number)
                         .map(Value::Float)
                         .map_err(|error| error.to_string())
+                };
+                match (whole, transform.invert_whole(number)) {
+                    (Whole::Never, _) => fraction(),
+                    (Whole::IfItIs, Err(_)) => fraction(),
+                    (_, Err(error)) => Err(error.to_string()),
+                    (Whole::IfItIs, Ok(raw)) if raw.abs() >= 9.2e18 => fraction(),
+                    (_, Ok(raw)) if raw.abs() >= 9.2e18 => {
+                        Err(format!("{number} is too large for a whole number"))
+                    }
+                    (_, Ok(raw)) => Ok(Value::Int(raw as i64)),
                 }
             }
             other => Ok(other.clone()),
+        }
+    }
+
+    /// Whether the raw value to write has to be whole. The configuration
+    /// decides, then the type of the model: that a FLOAT happened to be read as
+    /// a whole number does not make it one.
+    fn whole(&self, last_raw_whole: Option<bool>) -> Whole {
+        if !self.policy.bits.is_none() {
+            return Whole::Always;
+        }
+        match (self.raw_whole, last_raw_whole, self.value_type) {
+            (Some(true), _, _) => Whole::Always,
+            (Some(false), _, _) => Whole::Never,
+            (None, Some(true), PropertyType::Float | PropertyType::Double) => Whole::IfItIs,
+            (None, Some(true), _) | (None, None, PropertyType::Int) => Whole::Always,
+            (None, _, _) => Whole::Never,
         }
     }
 
@@ -461,7 +485,7 @@ impl Rules {
         &self,
         calculation: &Calculation,
         value: &Value,
-        whole: Option<bool>,
+        whole: Whole,
     ) -> Result<Value, String> {
         let raw = calculation
             .invert(value.borrow())
@@ -469,14 +493,15 @@ impl Rules {
             .map_err(|error| format!("inverse: {error}"))?;
         let number = match raw.into_value() {
             Some(Value::Float(number)) => number,
-            Some(Value::Int(number)) if whole == Some(false) => number as f64,
+            Some(Value::Int(number)) if whole == Whole::Never => number as f64,
             Some(other) => return Ok(other),
             None => return Err("`inverse` gives no value".to_owned()),
         };
         if !number.is_finite() {
             return Err(format!("`inverse` of {value} is {number}"));
         }
-        if !whole.unwrap_or(self.value_type == PropertyType::Int) {
+        let is_whole = (number - number.round()).abs() <= 1e-9 * number.abs().max(1.0);
+        if whole == Whole::Never || (whole == Whole::IfItIs && !is_whole) {
             return Ok(Value::Float(without_dust(number)));
         }
         if number.round().abs() >= 9.2e18 {

@@ -14,6 +14,7 @@ use crate::{
     report::Verdict,
     rules::{self, Finding},
     subject::{Source, Subject},
+    writes::{self, Ending, Journal, Writes, Written},
 };
 
 /// The variable with the request; nobody else sets it.
@@ -26,6 +27,11 @@ pub(crate) struct Request {
     /// Nothing for a linked mapper.
     pub(crate) file: Option<PathBuf>,
     pub(crate) devices: Vec<Value>,
+    pub(crate) writes: Writes,
+    /// Where it is noted what is written.
+    pub(crate) journal: PathBuf,
+    /// In place of a rule: what is to be put back.
+    pub(crate) put_back: Vec<Written>,
     pub(crate) answer: PathBuf,
 }
 
@@ -34,6 +40,9 @@ pub(crate) struct Request {
 pub(crate) struct Answer {
     pub(crate) verdict: Verdict,
     pub(crate) why: String,
+    /// Of each point that was to be put back.
+    #[serde(default)]
+    pub(crate) endings: Vec<Ending>,
 }
 
 /// What a rule may look at.
@@ -41,6 +50,8 @@ pub(crate) struct Context {
     pub(crate) mapper: Bare,
     pub(crate) descriptor: Option<Descriptor>,
     pub(crate) devices: Devices,
+    pub(crate) writes: Writes,
+    pub(crate) journal: Journal,
 }
 
 impl Context {
@@ -74,20 +85,24 @@ pub(crate) fn run_if_asked_about(subject: Option<&Subject>) {
         // A linked mapper: only the call that names it knows it.
         return;
     }
-    let finding = judge(&request, linked.map(Bare::linked));
-    let answer = match finding {
-        Ok(()) => Answer {
-            verdict: Verdict::Kept,
-            why: String::new(),
-        },
-        Err(Finding::Broken(why)) => Answer {
-            verdict: Verdict::Broken,
-            why,
-        },
-        Err(Finding::NotJudged(why)) => Answer {
-            verdict: Verdict::NotJudged,
-            why,
-        },
+    let linked = linked.map(Bare::linked);
+    let (finding, endings) = if request.put_back.is_empty() {
+        (judge(&request, linked), Vec::new())
+    } else {
+        match context(&request, linked) {
+            Ok(context) => (Ok(()), writes::put_back(&context, &request.put_back)),
+            Err(finding) => (Err(finding), Vec::new()),
+        }
+    };
+    let (verdict, why) = match finding {
+        Ok(()) => (Verdict::Kept, String::new()),
+        Err(Finding::Broken(why)) => (Verdict::Broken, why),
+        Err(Finding::NotJudged(why)) => (Verdict::NotJudged, why),
+    };
+    let answer = Answer {
+        verdict,
+        why,
+        endings,
     };
     let written = fs::write(
         &request.answer,
@@ -100,30 +115,33 @@ pub(crate) fn run_if_asked_about(subject: Option<&Subject>) {
 fn judge(request: &Request, linked: Option<Bare>) -> Result<(), Finding> {
     let rule = rules::find(&request.rule)
         .ok_or_else(|| Finding::NotJudged(format!("there is no rule `{}`", request.rule)))?;
-    let descriptor = request.file.as_deref().map(inspect).transpose();
     match rule.judge {
         rules::Judge::File(judge) => match &request.file {
             Some(file) => judge(file),
             None => Err(Finding::NotJudged("a linked mapper has no file".to_owned())),
         },
-        rules::Judge::Mapper(judge) => {
-            let descriptor = descriptor.map_err(|error| Finding::NotJudged(error.to_string()))?;
-            let mapper = match (linked, &request.file) {
-                (_, Some(file)) => load(file)?,
-                (Some(mapper), None) => mapper,
-                (None, None) => return Err(Finding::NotJudged("nothing to judge".to_owned())),
-            };
-            let schema = descriptor
-                .as_ref()
-                .and_then(|descriptor| descriptor.schema.as_deref());
-            let devices = Devices::new(&request.devices, schema);
-            judge(&Context {
-                mapper,
-                descriptor,
-                devices,
-            })
-        }
+        rules::Judge::Mapper(judge) => judge(&context(request, linked)?),
     }
+}
+
+fn context(request: &Request, linked: Option<Bare>) -> Result<Context, Finding> {
+    let descriptor = request.file.as_deref().map(inspect).transpose();
+    let descriptor = descriptor.map_err(|error| Finding::NotJudged(error.to_string()))?;
+    let mapper = match (linked, &request.file) {
+        (_, Some(file)) => load(file)?,
+        (Some(mapper), None) => mapper,
+        (None, None) => return Err(Finding::NotJudged("nothing to judge".to_owned())),
+    };
+    let schema = descriptor
+        .as_ref()
+        .and_then(|descriptor| descriptor.schema.as_deref());
+    Ok(Context {
+        mapper,
+        devices: Devices::new(&request.devices, schema),
+        descriptor,
+        writes: request.writes,
+        journal: Journal::new(request.journal.clone()),
+    })
 }
 
 fn load(file: &Path) -> Result<Bare, Finding> {

@@ -38,15 +38,18 @@ impl Devices {
             .first()
             .or(self.examples.first())
             .cloned()
-            .unwrap_or_else(|| {
-                json!({
-                    "device": "conformance/unknown", "protocol": {},
-                    "points": [
-                        {"name": "first", "writable": true, "type": "INT", "config": {}},
-                        {"name": "second", "writable": true, "type": "INT", "config": {}},
-                    ],
-                })
-            })
+            .unwrap_or_else(Self::nowhere)
+    }
+
+    /// A device that is nowhere: what is changed in it by chance reaches nobody.
+    pub(crate) fn nowhere() -> Value {
+        json!({
+            "device": "conformance/unknown", "protocol": {},
+            "points": [
+                {"name": "first", "writable": true, "type": "INT", "config": {}},
+                {"name": "second", "writable": true, "type": "INT", "config": {}},
+            ],
+        })
     }
 
     /// Whether somebody said that there is a device which answers.
@@ -106,6 +109,20 @@ impl Device {
             .into_iter()
             .flatten()
             .filter_map(|point| u32::try_from(point["id"].as_u64()?).ok())
+            .collect()
+    }
+
+    /// Ids and names of the points that say they are writable.
+    pub(crate) fn writable(&self) -> Vec<(u32, String)> {
+        let points = self.config["points"].as_array();
+        points
+            .into_iter()
+            .flatten()
+            .filter(|point| point["writable"] == true)
+            .filter_map(|point| {
+                let id = u32::try_from(point["id"].as_u64()?).ok()?;
+                Some((id, point["name"].as_str()?.to_owned()))
+            })
             .collect()
     }
 

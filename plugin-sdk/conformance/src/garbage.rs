@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-use crate::devices::Devices;
+use crate::{child::Context, devices::Devices, writes::Writes};
 
 /// Whoever reads a verdict can repeat it.
 pub(crate) const SEED: u64 = 0x10_57_40_2E;
@@ -28,9 +28,15 @@ const TEXTS: &[&str] = &[
     "../../etc/passwd",
 ];
 
-/// A device that is wrong in some way, or by chance is not.
-pub(crate) fn device(rng: &mut Rng, devices: &Devices, number: usize) -> Vec<u8> {
-    let mut config = devices.any();
+/// A device that is wrong in some way, or by chance is not. One that may not be
+/// written to is not the one to change by chance: a request that stands in a
+/// configuration is sent as it is.
+pub(crate) fn device(rng: &mut Rng, context: &Context, number: usize) -> Vec<u8> {
+    let devices = &context.devices;
+    let mut config = match context.writes {
+        Writes::Anything => devices.any(),
+        Writes::Never | Writes::PutBack => Devices::nowhere(),
+    };
     match rng.u8(0..10) {
         // Not even JSON.
         0 => return (0..rng.usize(0..40)).map(|_| rng.u8(0x20..0x7F)).collect(),

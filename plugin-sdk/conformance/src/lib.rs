@@ -17,6 +17,8 @@
 //!   what shall come is awaited with patience, and where a time is the matter,
 //!   what the machine kept the mapper waiting for a processor does not count.
 //! - A rule that could not be judged says so, and does not count as kept.
+//! - Nothing is written to a device unless [`Subject::allow_writes`] or
+//!   [`Subject::simulated`] allows it.
 //!
 //! # Example
 //! In the tests of a mapper's crate, which `cargo test` runs after it has built
@@ -47,10 +49,11 @@ mod report;
 mod rules;
 mod session;
 mod subject;
+mod writes;
 
 pub use child::run_if_asked;
-pub use report::{Judged, Report, Verdict};
-pub use rules::{RuleFacts, rules};
+pub use report::{Judged, Report, Verdict, Wrote};
+pub use rules::{RuleFacts, Strength, rules};
 pub use subject::Subject;
 
 use std::path::Path;

@@ -1,5 +1,5 @@
 //! `longshore-conformance FILE.so [DEVICE.json]`: the judge without the rest of
-//! the command line.
+//! the command line. It writes nothing to the device.
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 

@@ -4,7 +4,7 @@
 use std::{
     collections::VecDeque,
     fs::{self, File},
-    os::unix::process::ExitStatusExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Mutex, PoisonError},
@@ -18,15 +18,18 @@ use serde_json::Value;
 use crate::{
     child::{Answer, Request, VARIABLE},
     clock::Stopwatch,
-    report::{Judged, Report, Verdict},
-    rules::{self, Rule},
+    report::{Judged, Report, Verdict, Wrote},
+    rules::{self, Rule, Strength},
     subject::{Source, Subject},
+    writes::{self, Ending, Journal, Writes, Written},
 };
 
 /// Rules that are judged at the same time. Most of their time they wait.
 const AT_ONCE: usize = 8;
 /// Time between two looks at a child.
 const LOOK: Duration = Duration::from_millis(5);
+/// A device that is slow to answer is put back by then.
+const PUT_BACK_LIMIT: Duration = Duration::from_secs(120);
 /// So much of what a child printed is told.
 const TOLD_LINES: usize = 5;
 
@@ -37,14 +40,19 @@ pub(crate) fn judge(subject: &Subject) -> Report {
         .collect();
     let waiting = Mutex::new(chosen.iter().copied().enumerate().collect::<VecDeque<_>>());
     let verdicts = Mutex::new(Vec::new());
+    let written = Mutex::new(Vec::new());
     // Told by the thread that called: its name is that of the test.
     let caller = Caller::present();
     thread::scope(|scope| {
         for devices in places(subject) {
             let (waiting, verdicts, caller) = (&waiting, &verdicts, &caller);
+            let written = &written;
             scope.spawn(move || {
                 while let Some((place, rule)) = take(waiting) {
-                    let judged = judge_one(subject, rule, devices, caller);
+                    let (judged, wrote) = judge_one(subject, rule, devices, caller);
+                    let mut all = written.lock().unwrap_or_else(PoisonError::into_inner);
+                    writes::merge(&mut all, wrote);
+                    drop(all);
                     verdicts
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
@@ -61,6 +69,11 @@ pub(crate) fn judge(subject: &Subject) -> Report {
         subject: subject.label(),
         mapper: name(subject),
         rules: verdicts.into_iter().map(|(_, judged)| judged).collect(),
+        written: put_back(
+            subject,
+            &caller,
+            written.into_inner().unwrap_or_else(PoisonError::into_inner),
+        ),
     }
 }
 
@@ -115,38 +128,122 @@ impl Caller {
     }
 }
 
-fn judge_one(subject: &Subject, rule: &'static Rule, devices: &[Value], caller: &Caller) -> Judged {
+/// The verdict, and what was written on the way to it.
+fn judge_one(
+    subject: &Subject,
+    rule: &'static Rule,
+    devices: &[Value],
+    caller: &Caller,
+) -> (Judged, Vec<Written>) {
     let begun = Instant::now();
-    let Answer { verdict, why } =
-        run(subject, rule, devices, caller).unwrap_or_else(|error| Answer {
-            verdict: Verdict::NotJudged,
-            why: format!("failed to start a process: {error}"),
-        });
-    Judged {
+    let asked = Asked {
+        rule: rule.id,
+        limit: rule.limit,
+        devices,
+        writes: subject.writes,
+        put_back: Vec::new(),
+    };
+    let (Answer { verdict, why, .. }, written) = if subject.is_stopped() {
+        (interrupted(), Vec::new())
+    } else {
+        run(subject, asked, caller).unwrap_or_else(|error| {
+            let why = format!("failed to start a process: {error}");
+            (not_judged(why), Vec::new())
+        })
+    };
+    let verdict = match (verdict, rule.strength) {
+        (Verdict::Broken, Strength::Should) => Verdict::Missed,
+        (verdict, _) => verdict,
+    };
+    let judged = Judged {
         rule: rule.id,
         contract: rule.contract,
         text: rule.text,
+        strength: rule.strength,
         verdict,
         why,
         hint: rule.hint,
         milliseconds: begun.elapsed().as_millis() as u64,
+    };
+    (judged, written)
+}
+
+fn not_judged(why: String) -> Answer {
+    Answer {
+        verdict: Verdict::NotJudged,
+        why,
+        endings: Vec::new(),
     }
+}
+
+fn interrupted() -> Answer {
+    not_judged("the judge was interrupted".to_owned())
+}
+
+/// Puts back what the rules wrote and is another now, in one more process: it
+/// ends well or not, but not with the rules.
+fn put_back(subject: &Subject, caller: &Caller, written: Vec<Written>) -> Vec<Wrote> {
+    let mut told = Vec::new();
+    for one in written {
+        let asked = Asked {
+            rule: "put-back",
+            limit: PUT_BACK_LIMIT,
+            devices: std::slice::from_ref(&one.device),
+            writes: Writes::PutBack,
+            put_back: vec![one.clone()],
+        };
+        let ending = match run(&subject.clone().unstoppable(), asked, caller) {
+            Ok((answer, _)) => answer
+                .endings
+                .into_iter()
+                .next()
+                .unwrap_or(Ending::Lost { why: answer.why }),
+            Err(error) => Ending::Lost {
+                why: format!("failed to start a process: {error}"),
+            },
+        };
+        let (found, lost) = match ending {
+            Ending::Unchanged => (None, None),
+            Ending::PutBack { found } => (Some(found), None),
+            Ending::Lost { why } => (None, Some(why)),
+        };
+        told.push(Wrote {
+            device: writes::name(&one.device),
+            value: one.before.to_string(),
+            point: one.point,
+            times: one.times,
+            found,
+            lost,
+        });
+    }
+    told
+}
+
+/// What a process is started for.
+struct Asked<'a> {
+    rule: &'a str,
+    limit: Duration,
+    devices: &'a [Value],
+    writes: Writes,
+    put_back: Vec<Written>,
 }
 
 fn run(
     subject: &Subject,
-    rule: &Rule,
-    devices: &[Value],
+    asked: Asked<'_>,
     caller: &Caller,
-) -> std::io::Result<Answer> {
+) -> std::io::Result<(Answer, Vec<Written>)> {
     let folder = tempfile::tempdir()?;
     let request = Request {
-        rule: rule.id.to_owned(),
+        rule: asked.rule.to_owned(),
         file: match &subject.source {
             Source::File(file) => Some(fs::canonicalize(file).unwrap_or_else(|_| file.clone())),
             Source::Linked(_) => None,
         },
-        devices: devices.to_vec(),
+        devices: asked.devices.to_vec(),
+        writes: asked.writes,
+        journal: folder.path().join("written.json"),
+        put_back: asked.put_back,
         answer: folder.path().join("answer.json"),
     };
     let printed = folder.path().join("printed");
@@ -162,43 +259,58 @@ fn run(
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(File::create(&printed)?);
+    if subject.writes == Writes::PutBack {
+        // A Ctrl-C is for the judge: it ends its processes itself, and starts
+        // one more to put back what they wrote.
+        command.process_group(0);
+    }
     let mut child = command.spawn()?;
-    let status = wait(&mut child, rule.limit)?;
+    let end = wait(&mut child, asked.limit, subject)?;
     let answer = fs::read(&request.answer)
         .ok()
         .and_then(|bytes| serde_json::from_slice::<Answer>(&bytes).ok());
-    Ok(match (status, answer) {
+    let broken = |why: String| Answer {
+        verdict: Verdict::Broken,
+        why,
+        endings: Vec::new(),
+    };
+    let answer = match (end, answer) {
         (_, Some(answer)) => answer,
-        (None, None) => Answer {
-            verdict: Verdict::Broken,
-            why: format!(
-                "the mapper hung: no end after {} s{}",
-                rule.limit.as_secs(),
-                last_lines(&printed)
-            ),
-        },
-        (Some(status), None) => Answer {
-            verdict: Verdict::Broken,
-            why: format!(
-                "the mapper ended its process: {}{}",
-                ending(status),
-                last_lines(&printed)
-            ),
-        },
-    })
+        (End::Stopped, None) => interrupted(),
+        (End::Late, None) => broken(format!(
+            "the mapper hung: no end after {} s{}",
+            asked.limit.as_secs(),
+            last_lines(&printed)
+        )),
+        (End::Ended(status), None) => broken(format!(
+            "the mapper ended its process: {}{}",
+            ending(status),
+            last_lines(&printed)
+        )),
+    };
+    Ok((answer, Journal::read(&request.journal)))
 }
 
-/// The child's end; nothing if it had to be killed.
-fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
+/// How a child ended.
+enum End {
+    Ended(ExitStatus),
+    /// Killed, because its time was over.
+    Late,
+    /// Killed, because nobody wants to know any more.
+    Stopped,
+}
+
+fn wait(child: &mut Child, limit: Duration, subject: &Subject) -> std::io::Result<End> {
     let watch = Stopwatch::of_process(child.id());
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+            return Ok(End::Ended(status));
         }
-        if watch.has_passed(limit) {
+        let stopped = subject.is_stopped();
+        if stopped || watch.has_passed(limit) {
             child.kill()?;
             child.wait()?;
-            return Ok(None);
+            return Ok(if stopped { End::Stopped } else { End::Late });
         }
         thread::sleep(LOOK);
     }

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
+use crate::rules::Strength;
+
 /// How a rule was judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -12,6 +14,8 @@ pub enum Verdict {
     Kept,
     /// It was broken.
     Broken,
+    /// It was broken, and is one that a mapper only should keep.
+    Missed,
     /// It could not be judged; the reason tells why.
     NotJudged,
 }
@@ -26,6 +30,8 @@ pub struct Judged {
     pub contract: &'static [u8],
     /// The rule in one sentence.
     pub text: &'static str,
+    /// Whether it is a MUST or a SHOULD.
+    pub strength: Strength,
     /// How it went.
     pub verdict: Verdict,
     /// What was seen; empty if it was kept.
@@ -46,12 +52,38 @@ pub struct Report {
     pub mapper: Option<String>,
     /// Each rule, in the order of the contract's chapters.
     pub rules: Vec<Judged>,
+    /// What was written to devices.
+    pub written: Vec<Wrote>,
+}
+
+/// A point that was written with the value that it had.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Wrote {
+    /// The device, as it was given.
+    pub device: String,
+    /// The point's name.
+    pub point: String,
+    /// How often.
+    pub times: usize,
+    /// What it had before, and should have now.
+    pub value: String,
+    /// What was found at the end if that was another value.
+    pub found: Option<String>,
+    /// Why it does not have its value now.
+    pub lost: Option<String>,
 }
 
 impl Report {
-    /// Whether no rule was broken.
+    /// Whether no rule was broken that a mapper must keep, and each point that
+    /// was written has its value again.
     pub fn conforms(&self) -> bool {
-        self.broken().next().is_none()
+        self.broken().next().is_none() && self.written.iter().all(|wrote| wrote.lost.is_none())
+    }
+
+    /// The rules that were broken and only should be kept.
+    pub fn missed(&self) -> impl Iterator<Item = &Judged> {
+        self.with(Verdict::Missed)
     }
 
     /// The rules that were broken.
@@ -93,6 +125,7 @@ impl fmt::Display for Report {
             let verdict = match judged.verdict {
                 Verdict::Kept => "kept",
                 Verdict::Broken => "BROKEN",
+                Verdict::Missed => "not kept (SHOULD)",
                 Verdict::NotJudged => "not judged",
             };
             let numbers: Vec<_> = judged.contract.iter().map(u8::to_string).collect();
@@ -116,13 +149,51 @@ impl fmt::Display for Report {
             writeln!(f, "  seen: {}", judged.why.replace('\n', "\n        "))?;
             writeln!(f, "  hint: {}", judged.hint)?;
         }
+        for judged in self.missed() {
+            writeln!(
+                f,
+                "\nnot kept: {}\n  rule: {} (a SHOULD: the mapper conforms without)",
+                judged.rule, judged.text
+            )?;
+            writeln!(f, "  seen: {}", judged.why.replace('\n', "\n        "))?;
+            writeln!(f, "  hint: {}", judged.hint)?;
+        }
+        self.tell_written(f)?;
         let count = |verdict| self.with(verdict).count();
+        let missed = match count(Verdict::Missed) {
+            0 => String::new(),
+            missed => format!(", {missed} not kept (SHOULD)"),
+        };
         writeln!(
             f,
-            "\n{} kept, {} broken, {} not judged",
+            "\n{} kept, {} broken{missed}, {} not judged",
             count(Verdict::Kept),
             count(Verdict::Broken),
             count(Verdict::NotJudged)
         )
+    }
+}
+
+impl Report {
+    fn tell_written(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for wrote in &self.written {
+            let Wrote {
+                device,
+                point,
+                times,
+                value,
+                ..
+            } = wrote;
+            let ending = match (&wrote.found, &wrote.lost) {
+                (_, Some(why)) => format!("IT IS NOT PUT BACK: {why}"),
+                (Some(found), None) => format!("it had {found} at the end and was put back"),
+                (None, None) => "it has that value".to_owned(),
+            };
+            writeln!(
+                f,
+                "\nwrote to {device}: {point}, {times} times {value}, which was read from it; {ending}"
+            )?;
+        }
+        Ok(())
     }
 }

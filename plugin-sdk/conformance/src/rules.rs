@@ -6,6 +6,7 @@ mod create;
 mod emitting;
 mod ending;
 mod file;
+mod kinds;
 mod order;
 mod pushing;
 mod survival;
@@ -48,6 +49,17 @@ pub(crate) struct Rule {
     /// A child that has not ended by then hangs.
     pub(crate) limit: Duration,
     pub(crate) judge: Judge,
+    pub(crate) strength: Strength,
+}
+
+/// How much a rule weighs, in the contract's own words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Strength {
+    /// A mapper that breaks it does not conform.
+    Must,
+    /// A mapper should keep it, and conforms all the same.
+    Should,
 }
 
 /// What a rule says.
@@ -60,6 +72,8 @@ pub struct RuleFacts {
     pub contract: &'static [u8],
     /// The rule in one sentence.
     pub text: &'static str,
+    /// Whether it is a MUST or a SHOULD.
+    pub strength: Strength,
 }
 
 /// All rules, in the order of the contract's chapters.
@@ -68,6 +82,7 @@ pub fn rules() -> impl Iterator<Item = RuleFacts> {
         id: rule.id,
         contract: rule.contract,
         text: rule.text,
+        strength: rule.strength,
     })
 }
 
@@ -94,7 +109,13 @@ const fn rule(
         hint,
         limit: LIMIT,
         judge,
+        strength: Strength::Must,
     }
+}
+
+const fn should(mut rule: Rule) -> Rule {
+    rule.strength = Strength::Should;
+    rule
 }
 
 use Judge::{File, Mapper};
@@ -251,9 +272,13 @@ pub(crate) static RULES: &[Rule] = &[
     rule("groups-are-read-as-one", &[30], Mapper(order::groups),
         "Points of one group come in one batch with one source time, or a warning says that they do not",
         "read them one after the other, take the time of the first, emit them together; or warn at points[i].group"),
-    rule("urgent-writes-go-first", &[31], Mapper(order::priority),
+    should(rule("urgent-writes-go-first", &[31], Mapper(order::priority),
         "Of the writes that wait for a bus, the one with the greatest priority goes first",
-        "take the next write out of the queue by the `priority` of its point, then by its age"),
+        "take the next write out of the queue by the `priority` of its point, then by its age")),
+
+    rule("a-float-takes-any-number", &[43], Mapper(kinds::any_number),
+        "A point of the type FLOAT or DOUBLE takes a number of any kind that holds it, whatever kind it gave last",
+        "look at the number of a write and not at its kind: 24 may come as INT64, UINT64 or FLOAT64"),
 
     rule("pushed-values-come-again", &[32], Mapper(pushing::come_again),
         "Values that a device sends by itself keep coming when its configuration changed",

@@ -15,6 +15,7 @@ use crate::{
     devices::Device,
     recorder::{Instance, Record, Recorder},
     rules::Finding,
+    writes::{Journal, Kept, Pen},
 };
 
 /// Time that a command gets where the time is not the matter.
@@ -51,6 +52,7 @@ impl Done {
 pub(crate) struct Session {
     pub(crate) instance: Instance,
     pub(crate) recorder: &'static Recorder,
+    pub(crate) journal: Journal,
     next_token: u64,
 }
 
@@ -73,6 +75,7 @@ impl Session {
         Ok(Self {
             instance,
             recorder,
+            journal: context.journal.clone(),
             next_token: 1,
         })
     }
@@ -250,6 +253,40 @@ impl Session {
         Ok(self.wait_good(&[*point], Duration::ZERO).is_some())
     }
 
+    /// The value that a point has now; nothing if it has none, or one that
+    /// cannot be written.
+    pub(crate) fn read(&mut self, device: u32, point: u32) -> Result<Option<Kept>, Finding> {
+        let before = self.recorder.records().len();
+        let order = self.order(abi::COMMAND_READ, device, point);
+        self.carry_out(order)?;
+        let records = self.recorder.records();
+        let samples = records[before..].iter().flat_map(|record| {
+            let samples = record.batch.samples();
+            samples
+                .filter(|sample| sample.point == point)
+                .map(|sample| sample.value.and_then(Kept::of))
+                .collect::<Vec<_>>()
+        });
+        Ok(samples.last().flatten())
+    }
+
+    /// As [`Session::read`], of a device that may need some time.
+    pub(crate) fn read_patiently(
+        &mut self,
+        device: u32,
+        point: u32,
+    ) -> Result<Option<Kept>, Finding> {
+        let watch = Stopwatch::start();
+        loop {
+            let found = self.read(device, point)?;
+            if found.is_some() || watch.has_passed(FIRST_VALUE) {
+                return Ok(found);
+            }
+            // Nobody tells when a device is back.
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
     fn wait_good(&self, points: &[u32], patience: Duration) -> Option<()> {
         self.wait(patience, |records| {
             records
@@ -281,23 +318,19 @@ impl Session {
     }
 
     /// A mix of everything that a host asks for, for this device and for one
-    /// that nobody knows.
-    pub(crate) fn mix(&mut self, device: &Device) -> Vec<Order> {
+    /// that nobody knows. What is written is the pen's to say.
+    pub(crate) fn mix(&mut self, pen: &Pen, device: &Device) -> Vec<Order> {
         let mut orders = vec![self.configuring(device)];
         for point in device.points().into_iter().take(3) {
             orders.push(self.order(abi::COMMAND_READ, device.id, point));
-            let mut write = self.order(abi::COMMAND_WRITE, device.id, point);
-            write.value = OrderValue::Int(1);
-            orders.push(write);
-            let mut write = self.order(abi::COMMAND_WRITE, device.id, point);
-            write.value = OrderValue::Text(b"on".to_vec());
-            orders.push(write);
+            let values = [OrderValue::Int(1), OrderValue::Text(b"on".to_vec())];
+            orders.extend(pen.writes(self, device.id, point, values));
         }
         // Unknown: the point, the device, both.
         orders.push(self.order(abi::COMMAND_READ, device.id, 9_999));
         orders.push(self.order(abi::COMMAND_READ, 999, 9_999));
         orders.push(self.order(abi::COMMAND_REMOVE, 999, 0));
-        let mut call = self.order(abi::COMMAND_CALL, device.id, 0);
+        let mut call = self.order(abi::COMMAND_CALL, pen.called(device.id), 0);
         call.text = json!({"name": "conformance", "config": {}, "arguments": {}})
             .to_string()
             .into_bytes();

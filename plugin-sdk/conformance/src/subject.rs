@@ -4,10 +4,16 @@ use std::{
     ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use longshore_abi::MapperApi;
 use serde_json::Value;
+
+use crate::writes::{self, Writes};
 
 /// A mapper that is to be judged.
 #[derive(Debug, Clone)]
@@ -18,6 +24,8 @@ pub struct Subject {
     pub(crate) only: Vec<String>,
     pub(crate) program: Option<PathBuf>,
     pub(crate) exclusive: bool,
+    pub(crate) writes: Writes,
+    pub(crate) stop: Option<Arc<AtomicBool>>,
 }
 
 #[derive(Clone)]
@@ -88,6 +96,8 @@ impl Subject {
             only: Vec::new(),
             program: None,
             exclusive: false,
+            writes: Writes::Never,
+            stop: None,
         }
     }
 
@@ -137,6 +147,41 @@ impl Subject {
         self
     }
 
+    /// The devices may be written to: only their points that say they are
+    /// writable, only with values that were read from the same point just
+    /// before, and what is another at the end is written back. Without this the
+    /// rules that need it are not judged.
+    #[must_use]
+    pub fn allow_writes(mut self) -> Self {
+        self.writes = Writes::PutBack;
+        self
+    }
+
+    /// The devices are simulated by whoever asks: anything may be done to them,
+    /// and nothing is put back.
+    #[must_use]
+    pub fn simulated(mut self) -> Self {
+        self.writes = Writes::Anything;
+        self
+    }
+
+    /// Ends early once this is true: rules under way are not judged, and what
+    /// was written is put back all the same.
+    #[must_use]
+    pub fn until(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+
+    /// The points that would be written with [`Subject::allow_writes`]: for each
+    /// device its name and theirs.
+    pub fn writable(&self) -> Vec<(String, Vec<String>)> {
+        self.devices
+            .iter()
+            .map(|device| (writes::name(device), writes::writable(device)))
+            .collect()
+    }
+
     /// A variable of the mapper's environment.
     #[must_use]
     pub fn environment(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
@@ -158,6 +203,17 @@ impl Subject {
     #[must_use]
     pub fn judged_in(mut self, program: impl Into<PathBuf>) -> Self {
         self.program = Some(program.into());
+        self
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        let stop = self.stop.as_ref();
+        stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+
+    /// What is done at the end is done to the end.
+    pub(crate) fn unstoppable(mut self) -> Self {
+        self.stop = None;
         self
     }
 

@@ -14,6 +14,7 @@ use crate::{
     clock::Stopwatch,
     devices::Device,
     session::{BATCH, BUDGET, GRACE, Session, completions, watch_for},
+    writes::Pen,
 };
 
 /// Longer than a call that only copies takes, even on a machine that is busy.
@@ -28,8 +29,9 @@ fn device(context: &Context) -> Device {
 pub(super) fn submit_does_not_wait(context: &Context) -> Found {
     let mut session = Session::start(context)?;
     let device = device(context);
+    let pen = Pen::take(&mut session, context, &device)?;
     for _ in 0..5 {
-        let orders = session.mix(&device);
+        let orders = session.mix(&pen, &device);
         for chunk in orders.chunks(BATCH) {
             let watch = Stopwatch::start();
             session.instance.submit(chunk);
@@ -56,7 +58,7 @@ pub(super) fn all_or_none(context: &Context) -> Found {
             session.configuring(&device),
             session.order(abi::COMMAND_REMOVE, 999, 0),
         ];
-        spoil(&mut orders[1]);
+        spoil(&mut orders[1], context);
         let tokens: Vec<u64> = orders.iter().map(|order| order.token).collect();
         let status = session.submit(&orders);
         if status == abi::STATUS_OK {
@@ -75,12 +77,13 @@ pub(super) fn all_or_none(context: &Context) -> Found {
     Ok(())
 }
 
-fn spoil_text(order: &mut Order) {
+fn spoil_text(order: &mut Order, _: &Context) {
     order.text = b"{\"device\": \"\xFF\xFE\"}".to_vec();
 }
 
-fn spoil_value(order: &mut Order) {
+fn spoil_value(order: &mut Order, context: &Context) {
     order.kind = abi::COMMAND_WRITE;
+    order.point = context.writes.point(order.point);
     order.text.clear();
     order.value = OrderValue::Text(b"\xFF".to_vec());
 }
@@ -88,9 +91,11 @@ fn spoil_value(order: &mut Order) {
 pub(super) fn one_completion_each(context: &Context) -> Found {
     let mut session = Session::start(context)?;
     let device = device(context);
+    let pen = Pen::take(&mut session, context, &device)?;
+    let earlier: Vec<u64> = ended_tokens(&session);
     let mut given = BTreeMap::new();
     for _ in 0..4 {
-        let orders = session.mix(&device);
+        let orders = session.mix(&pen, &device);
         for chunk in orders.chunks(BATCH) {
             match session.submit(chunk) {
                 abi::STATUS_OK => given.extend(chunk.iter().map(|order| (order.token, order.kind))),
@@ -106,8 +111,11 @@ pub(super) fn one_completion_each(context: &Context) -> Found {
     session.all_done(&tokens, BUDGET + 2 * GRACE);
     watch_for(SECOND);
     let mut ended = BTreeMap::<u64, usize>::new();
-    for (token, _) in completions(&session.recorder.records(), |_| true) {
+    for token in ended_tokens(&session) {
         *ended.entry(token).or_default() += 1;
+    }
+    for token in earlier {
+        ended.remove(&token);
     }
     for (token, kind) in &given {
         match ended.remove(token) {
@@ -124,18 +132,22 @@ pub(super) fn one_completion_each(context: &Context) -> Found {
     }
 }
 
+fn ended_tokens(session: &Session) -> Vec<u64> {
+    let ended = completions(&session.recorder.records(), |_| true);
+    ended.into_iter().map(|(token, _)| token).collect()
+}
+
 pub(super) fn completions_in_time(context: &Context) -> Found {
     let mut session = Session::start(context)?;
     let device = device(context);
+    let pen = Pen::take(&mut session, context, &device)?;
     session.configure(&device)?;
     for milliseconds in [50, 200, 1000] {
         let budget = Duration::from_millis(milliseconds);
         let mut orders = vec![session.configuring(&device)];
         for point in device.points().into_iter().take(5) {
             orders.push(session.order(abi::COMMAND_READ, device.id, point));
-            let mut write = session.order(abi::COMMAND_WRITE, device.id, point);
-            write.value = OrderValue::Int(1);
-            orders.push(write);
+            orders.extend(pen.writes(&mut session, device.id, point, [OrderValue::Int(1)]));
         }
         for order in &mut orders {
             order.budget = budget;
@@ -170,6 +182,8 @@ pub(super) fn unknown_commands(context: &Context) -> Found {
 }
 
 pub(super) fn unknown_method(context: &Context) -> Found {
+    // What a mapper makes of a name that it does not know may reach the device.
+    context.writes.allowed()?;
     let mut session = Session::start(context)?;
     let device = device(context);
     session.configure(&device)?;

@@ -306,7 +306,7 @@ pub(super) fn faults_are_json(context: &Context) -> Found {
     let mut rng = fastrand::Rng::with_seed(garbage::SEED);
     for number in 0..50 {
         let mut order = session.order(abi::COMMAND_CONFIGURE, 1, 0);
-        order.text = garbage::device(&mut rng, &context.devices, number);
+        order.text = garbage::device(&mut rng, context, number);
         let text = order.text.clone();
         let done = session.carry_out(order)?;
         judge_message(&done, &text)?;

@@ -15,6 +15,7 @@ use crate::{
     devices::Device,
     recorder::{Gate, Instance, Recorder},
     session::{BATCH, BUDGET, GRACE, Session, completions, watch_for},
+    writes::Pen,
 };
 
 /// So long the host takes nothing.
@@ -32,8 +33,9 @@ const FUTURE: i64 = 1_000_000_000;
 fn busy_session(context: &Context) -> Result<Session, super::Finding> {
     let mut session = Session::start(context)?;
     let device = Device::new(&context.devices.any(), 0, 50).with_point(wrong());
+    let pen = Pen::take(&mut session, context, &device)?;
     for _ in 0..2 {
-        let orders = session.mix(&device);
+        let orders = session.mix(&pen, &device);
         for chunk in orders.chunks(BATCH) {
             let tokens: Vec<u64> = chunk.iter().map(|order| order.token).collect();
             if session.submit(chunk) == abi::STATUS_OK {

@@ -2,12 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use longshore_abi as abi;
-use longshore_host::{
-    Status,
-    bare::{Order, OrderValue},
-};
-use longshore_types::ValueRef;
+use longshore_host::Status;
 use serde_json::Value;
 
 use super::{
@@ -19,6 +14,7 @@ use crate::{
     devices::Device,
     recorder::Record,
     session::{BUDGET, GRACE, Session},
+    writes::{Pen, Writes},
 };
 
 /// How often a group is read.
@@ -110,16 +106,21 @@ fn snapshot(record: &Record, points: &[u32]) -> Result<bool, String> {
 }
 
 pub(super) fn priority(context: &Context) -> Found {
+    context.writes.allowed()?;
     let mut session = Session::start(context)?;
-    let (device, usual, urgent) = writable(context)?;
+    let Writable {
+        device,
+        usual,
+        urgent,
+        name,
+    } = writable(context, &|_| true)?;
     session.configure_answering(context, &device)?;
-    let value = present(&mut session, usual)?;
-    let write = |session: &mut Session, point: u32| {
-        let mut order = session.order(abi::COMMAND_WRITE, 0, point);
-        order.value = value.clone();
-        order
+    let Some(value) = session.read(0, usual)? else {
+        return not_judged("the point that can be written gives no value");
     };
-    let first = write(&mut session, usual);
+    let write =
+        |session: &mut Session, point: u32| Pen::same(session, context, (0, point, &name), &value);
+    let first = write(&mut session, usual)?;
     let done = session.carry_out(first)?;
     if done.status != Status::Ok {
         return not_judged(format!(
@@ -127,8 +128,11 @@ pub(super) fn priority(context: &Context) -> Found {
             done.status, done.message
         ));
     }
-    let mut orders: Vec<Order> = (0..WAITING).map(|_| write(&mut session, usual)).collect();
-    orders.push(write(&mut session, urgent));
+    let mut orders = Vec::new();
+    for _ in 0..WAITING {
+        orders.push(write(&mut session, usual)?);
+    }
+    orders.push(write(&mut session, urgent)?);
     let tokens: Vec<u64> = orders.iter().map(|order| order.token).collect();
     let before = session.recorder.records().len();
     let begun = Instant::now();
@@ -165,58 +169,48 @@ fn judge_order(records: &[Record], tokens: &[u64], begun: Instant) -> Found {
 
 /// A device with a point that can be written, and that point once more with a
 /// greater priority.
-fn writable(context: &Context) -> Result<(Device, u32, u32), Finding> {
+pub(super) struct Writable {
+    pub(super) device: Device,
+    pub(super) usual: u32,
+    urgent: u32,
+    pub(super) name: String,
+}
+
+pub(super) fn writable(
+    context: &Context,
+    is_fit: &dyn Fn(&Value) -> bool,
+) -> Result<Writable, Finding> {
     let mut device = Device::new(&context.devices.any(), 0, 0);
-    let given = context.devices.was_given();
+    // The examples of a schema do not tell what can be written.
+    let any = !context.devices.was_given() && context.writes == Writes::Anything;
     let points = device.config["points"].as_array_mut();
     let points = points.filter(|points| !points.is_empty());
     let Some(points) = points else {
         return not_judged("the device has no points");
     };
-    // The examples of a schema do not tell what can be written.
     let Some(at) = points
         .iter()
-        .position(|point| point["writable"] == true || !given)
+        .position(|point| (point["writable"] == true || any) && is_fit(point))
     else {
-        return not_judged("no point of the device can be written");
+        return not_judged(
+            "no point of the device, of the type that the rule is about, can be written",
+        );
     };
     let id = |point: &Value| point["id"].as_u64().unwrap_or(0) as u32;
     points[at]["writable"] = true.into();
     points.swap(0, at);
     let usual = id(&points[0]);
+    let name = points[0]["name"].as_str().unwrap_or_default().to_owned();
     let urgent = points.iter().map(id).max().unwrap_or(0) + 1;
     let mut copy = points[0].clone();
     copy["id"] = urgent.into();
     copy["name"] = "urgent".into();
     copy["priority"] = 10.into();
     points.push(copy);
-    Ok((device, usual, urgent))
-}
-
-/// The value that a point has, so that nothing changes at the device.
-fn present(session: &mut Session, point: u32) -> Result<OrderValue, Finding> {
-    let order = session.order(abi::COMMAND_READ, 0, point);
-    session.carry_out(order)?;
-    let records = session.recorder.records();
-    let samples = records.iter().flat_map(|record| {
-        let samples = record.batch.samples();
-        samples
-            .filter(|sample| sample.point == point)
-            .filter_map(|sample| sample.value.map(owned))
-            .collect::<Vec<_>>()
-    });
-    samples.last().ok_or_else(|| {
-        Finding::NotJudged("the point that can be written gives no value".to_owned())
+    Ok(Writable {
+        device,
+        usual,
+        urgent,
+        name,
     })
-}
-
-fn owned(value: ValueRef<'_>) -> OrderValue {
-    match value {
-        ValueRef::Bool(value) => OrderValue::Bool(value),
-        ValueRef::Int(value) => OrderValue::Int(value),
-        ValueRef::Uint(value) => OrderValue::Uint(value),
-        ValueRef::Float(value) => OrderValue::Float(value),
-        ValueRef::String(text) => OrderValue::Text(text.as_bytes().to_vec()),
-        ValueRef::Bytes(bytes) => OrderValue::Bytes(bytes.to_vec()),
-    }
 }

@@ -12,6 +12,7 @@ use crate::{
     devices::Device,
     garbage,
     session::{BUDGET, GRACE, Session},
+    writes::Pen,
 };
 
 /// Random configurations of a device that are tried.
@@ -21,6 +22,7 @@ const ROUNDS: usize = 20;
 pub(super) fn garbage_commands(context: &Context) -> Found {
     let mut session = Session::start(context)?;
     let device = Device::new(&context.devices.any(), 0, 100);
+    let pen = Pen::take(&mut session, context, &device)?;
     session.configure(&device)?;
     let point = device.points().first().copied().unwrap_or(0);
     let mut orders = Vec::new();
@@ -36,7 +38,12 @@ pub(super) fn garbage_commands(context: &Context) -> Found {
             abi::COMMAND_CALL,
             abi::COMMAND_DISCOVER,
         ] {
-            let mut order = session.order(kind, 5, 0);
+            // What is called may reach a device, configured well or not.
+            let device = match kind {
+                abi::COMMAND_CALL => pen.called(5),
+                _ => 5,
+            };
+            let mut order = session.order(kind, device, 0);
             order.text = text.clone();
             // Looking for devices may take all the time that it has.
             order.budget = Duration::from_millis(500);
@@ -53,9 +60,7 @@ pub(super) fn garbage_commands(context: &Context) -> Found {
         OrderValue::Text(Vec::new()),
         OrderValue::Bytes(vec![0; 1 << 20]),
     ] {
-        let mut order = session.order(abi::COMMAND_WRITE, 0, point);
-        order.value = value;
-        orders.push(order);
+        orders.extend(pen.writes(&mut session, 0, point, [value]));
     }
     for (device, point) in [(u32::MAX, u32::MAX), (0, u32::MAX), (u32::MAX, point)] {
         for kind in [abi::COMMAND_READ, abi::COMMAND_REMOVE] {
@@ -99,7 +104,7 @@ pub(super) fn random_configurations(context: &Context) -> Found {
     let mut rng = fastrand::Rng::with_seed(garbage::SEED);
     for number in 0..CONFIGURATIONS {
         let mut order = session.order(abi::COMMAND_CONFIGURE, 1 + number as u32 % 5, 0);
-        order.text = garbage::device(&mut rng, &context.devices, number);
+        order.text = garbage::device(&mut rng, context, number);
         answered(&mut session, order)?;
     }
     Ok(())

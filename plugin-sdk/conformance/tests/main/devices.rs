@@ -27,6 +27,7 @@ const ONLY_SENT: &[&str] = &[
     "polls-at-its-interval",
     "zero-is-never-polled",
     "urgent-writes-go-first",
+    "a-float-takes-any-number",
 ];
 
 fn point(name: &str, writable: bool, config: Value) -> Value {

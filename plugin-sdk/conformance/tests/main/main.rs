@@ -4,6 +4,7 @@ mod breaker;
 mod devices;
 mod linked;
 mod mappers;
+mod writes;
 
 use std::{
     path::{Path, PathBuf},
@@ -52,7 +53,9 @@ fn c_library(folder: &Path, source: &str, arguments: &[&str]) -> PathBuf {
 }
 
 /// A file that is judged in the kit's own program, so that any test of this
-/// binary may judge several, on any thread.
+/// binary may judge several, on any thread. Its devices are simulators of ours.
 fn subject(file: &Path) -> Subject {
-    Subject::file(file).judged_in(env!("CARGO_BIN_EXE_longshore-conformance"))
+    Subject::file(file)
+        .judged_in(env!("CARGO_BIN_EXE_longshore-conformance"))
+        .simulated()
 }

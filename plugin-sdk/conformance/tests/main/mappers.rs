@@ -88,7 +88,22 @@ fn the_c_example_conforms() {
         &[],
     );
     let report = check(&subject(&file));
-    assert_judged_but_for(&report, &["schema", "urgent-writes-go-first"]);
+    assert_judged_but_for(
+        &report,
+        &[
+            "schema",
+            "urgent-writes-go-first",
+            "a-float-takes-any-number",
+        ],
+    );
+}
+
+/// A queue and a thread: what waits is carried out in its order, in time.
+#[test]
+fn the_c_example_with_a_queue_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = c_library(folder.path(), "plugin-sdk/examples/queued-c/slow.c", &[]);
+    assert_judged_but_for(&check(&subject(&file)), &[]);
 }
 
 /// Nor does it: every Linux has a load, which nobody can write.
@@ -118,7 +133,10 @@ fn the_cpp_example_conforms() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    assert_judged_but_for(&check(&subject(&file)), &["urgent-writes-go-first"]);
+    assert_judged_but_for(
+        &check(&subject(&file)),
+        &["urgent-writes-go-first", "a-float-takes-any-number"],
+    );
 }
 
 #[test]
@@ -127,7 +145,7 @@ fn the_rust_example_conforms_with_files_to_read() {
     for (name, value) in [("temp", "21500\n"), ("limit", "90000\n")] {
         std::fs::write(folder.path().join(name), value).unwrap();
     }
-    let point = |name: &str| json!({"name": name, "writable": true, "type": "INT", "config": {"address": name}});
+    let point = |name: &str| json!({"name": name, "writable": true, "type": "FLOAT", "config": {"address": name}});
     let device = json!({
         "device": "default/zone", "protocol": {"folder": folder.path()},
         "points": [point("temp"), point("limit")],
