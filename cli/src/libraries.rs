@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use longshore_host::{Descriptor, inspect};
+use longshore_types::near::nearest;
 
 use crate::output::advised;
 
@@ -96,8 +97,10 @@ pub(crate) fn of_protocol(
         .iter()
         .map(|library| library.descriptor.protocol.clone())
         .collect();
+    let meant = nearest(&wanted, known.iter().map(String::as_str))
+        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
     Err(advised(
-        format!("no mapper for protocol `{protocol}` near this program"),
+        format!("no mapper for protocol `{protocol}` near this program{meant}"),
         if known.is_empty() {
             "`make build` brings the mappers, or name a library with --mapper FILE.so".to_owned()
         } else {

@@ -5,6 +5,8 @@
 //! events shall come of it. The real edge core and the real mapper read it from
 //! a simulated device, so that what passes here is what will run.
 
+mod compare;
+mod heard;
 mod line;
 mod report;
 mod spec;
@@ -14,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
-use longshore_types::{Device, DeviceModel, EffectiveDevice, Manifests};
+use longshore_types::{Device, DeviceModel, EffectiveDevice, Manifests, manifest::Loaded};
 
 use self::{
     line::Line,
@@ -22,7 +24,10 @@ use self::{
     spec::TestFile,
     stage::{Stage, Tools},
 };
-use crate::output::{advised, explain, say};
+use crate::{
+    output::{advised, explain, say},
+    validate::{Judge, Told},
+};
 
 /// Arguments of `longshore test profile`.
 #[derive(Debug, clap::Args)]
@@ -39,6 +44,9 @@ pub struct ProfileArgs {
     /// Folder of the mappers' libraries [default: found near the programs]
     #[arg(long, value_name = "FOLDER")]
     mapper_dir: Option<PathBuf>,
+    /// The mapper library, of a protocol of one's own
+    #[arg(long, value_name = "FILE", conflicts_with = "mapper_dir")]
+    mapper: Option<PathBuf>,
 }
 
 /// Profiles that are tested side by side: most of the time each of them waits.
@@ -51,6 +59,8 @@ struct Case {
     line: Line,
     device: Device,
     model: DeviceModel,
+    /// Both of them, where they stand.
+    loaded: (Loaded<Device>, Loaded<DeviceModel>),
     test: TestFile,
 }
 
@@ -60,12 +70,16 @@ pub(crate) async fn run(args: ProfileArgs) -> Result<bool> {
     let (bin, mappers) = (args.bin_dir.as_deref(), args.mapper_dir.as_deref());
     let patience = std::time::Duration::from_secs(args.timeout);
     let mut failed = Vec::new();
+    let args = &args;
     let mut proofs = futures::stream::iter(&files)
         .map(|file| async move {
             let result = async {
                 let case = load(file)?;
-                let tools = Tools::find(case.line, bin, mappers)?;
-                prove(&tools, &case, patience).await
+                let (mapper, doubts) = (args.mapper.clone(), doubts(&case, args).await?);
+                let line = case.line.clone();
+                let tools = Tools::find(line, bin, mappers, mapper.as_deref())?;
+                let (rows, heard) = prove(&tools, &case, patience).await?;
+                Ok((doubts, rows, heard))
             };
             (file, result.await)
         })
@@ -73,7 +87,10 @@ pub(crate) async fn run(args: ProfileArgs) -> Result<bool> {
     while let Some((file, result)) = proofs.next().await {
         say(&format!("{}\n", file.display()));
         let (text, passed) = match &result {
-            Ok(rows) => (report::table(rows), rows.iter().all(Row::passed)),
+            Ok((doubts, rows, heard)) => {
+                let text = format!("{doubts}{}{heard}", report::table(rows));
+                (text, rows.iter().all(Row::passed))
+            }
             Err(error) => (explain(error), false),
         };
         say(&format!("{text}\n"));
@@ -90,6 +107,29 @@ pub(crate) async fn run(args: ProfileArgs) -> Result<bool> {
         ),
     });
     Ok(failed.is_empty())
+}
+
+/// What `longshore validate` has to say of the profile: errors end the test, and
+/// warnings stand before its table.
+async fn doubts(case: &Case, args: &ProfileArgs) -> Result<String> {
+    let folder = args.mapper_dir.clone();
+    let mut judge = Judge::quiet(folder, args.mapper.clone());
+    let (device, model) = &case.loaded;
+    let faults = judge.device(device, model).await?;
+    let lines = |errors: bool| {
+        let some = faults.iter().filter(|fault| fault.is_error() == errors);
+        some.map(Told::line).collect::<Vec<_>>()
+    };
+    let errors = lines(true);
+    if !errors.is_empty() {
+        let text = errors.join("\n");
+        anyhow::bail!(
+            "{}",
+            text.strip_prefix("error: ").unwrap_or(&text).to_owned()
+        );
+    }
+    let warnings = lines(false).into_iter().map(|line| format!("{line}\n"));
+    Ok(warnings.collect())
 }
 
 /// The files without a profile whose test is there too, as in `devices/*.yaml`;
@@ -138,7 +178,12 @@ fn tests_in(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Sets the stage, waits for the values, then for what is written.
-async fn prove(tools: &Tools, case: &Case, patience: std::time::Duration) -> Result<Vec<Row>> {
+/// What the device heard is told where something is not as it should be.
+async fn prove(
+    tools: &Tools,
+    case: &Case,
+    patience: std::time::Duration,
+) -> Result<(Vec<Row>, String)> {
     let mut stage = Stage::set(tools, case).await?;
     let mut rows = stage.expect_values(&case.test.expect, patience).await?;
     for step in &case.test.steps {
@@ -148,8 +193,36 @@ async fn prove(tools: &Tools, case: &Case, patience: std::time::Duration) -> Res
     for write in &case.test.write {
         rows.extend(stage.expect_write(case, write, patience).await?);
     }
+    let heard = match rows.iter().all(Row::passed) {
+        true => String::new(),
+        false => {
+            let heard = heard::told(&stage.state().await, &case.test.scenario()?);
+            let units = other_unit(case);
+            if heard.is_empty() && units.is_empty() {
+                heard
+            } else {
+                format!("\n{heard}{units}")
+            }
+        }
+    };
     stage.strike().await;
-    Ok(rows)
+    Ok((rows, heard))
+}
+
+/// A Modbus device that asks another unit than the simulated one.
+fn other_unit(case: &Case) -> String {
+    let of_model = case.model.spec.protocol_config_data.as_ref();
+    let configs = [Some(&case.device.spec.protocol.config_data), of_model];
+    let asked = configs.into_iter().flatten().find_map(|config| {
+        let unit = config.get("unit").or_else(|| config.get("slaveID"))?;
+        unit.as_u64().or_else(|| unit.as_str()?.parse().ok())
+    });
+    match (asked, case.test.given.unit.map(u64::from)) {
+        (Some(asked), Some(given)) if asked != given => format!(
+            "the device asks unit {asked}, and the simulated one is unit {given} (given.unit)\n"
+        ),
+        _ => String::new(),
+    }
 }
 
 /// Reads a test and the profile that it is about.
@@ -171,41 +244,49 @@ fn load(file: &Path) -> Result<Case> {
         .map_or(profile, |named| test_file.with_file_name(named));
     let manifests = Manifests::load(&profile)
         .with_context(|| format!("failed to read {}", profile.display()))?;
-    if let Some(fault) = manifests.errors().next() {
-        anyhow::bail!("{fault}");
+    let faults: Vec<String> = manifests.errors().map(ToString::to_string).collect();
+    if !faults.is_empty() {
+        anyhow::bail!("{}", faults.join("\nerror: "));
     }
     let device = choose(&manifests, &test, &profile)?;
-    let named = device.model_name();
+    let named = device.object.model_name();
     let model = manifests
         .models
         .iter()
         .find(|model| model.object.metadata.name == named);
-    let Some(model) = model.map(|model| model.object.clone()) else {
+    let Some(model) = model.cloned() else {
         anyhow::bail!(
             "{} has no model `{named}`, which device `{}` refers to",
             profile.display(),
-            device.metadata.name
+            device.object.metadata.name
         );
     };
+    let loaded = (device.clone(), model.clone());
+    let (device, model) = (device.object, model.object);
     let protocol = model.spec.protocol.to_ascii_lowercase();
     let protocol = match device.spec.protocol.protocol_name.as_str() {
         "" => protocol,
         named => named.to_ascii_lowercase(),
     };
-    let Some(line) = Line::of(&protocol) else {
-        return Err(advised(
-            format!("no simulator for protocol `{protocol}`"),
-            format!(
-                "profiles of these protocols can be tested without hardware: {}",
-                Line::protocols()
-            ),
-        ));
+    let line = match Line::of(&protocol) {
+        _ if !test.given.command.is_empty() => Line::own(&protocol),
+        Some(line) => line,
+        None => {
+            return Err(advised(
+                format!("no simulator for protocol `{protocol}`"),
+                format!(
+                    "there are simulators of {}; for any other protocol, `given.command` names a program that simulates the device and prints one line of JSON when it is ready, such as {{\"protocol\": {{\"url\": \"tcp://127.0.0.1:7000\"}}}}",
+                    Line::protocols()
+                ),
+            ));
+        }
     };
     let case = Case {
         file: test_file.to_owned(),
         line,
         device,
         model,
+        loaded,
         test,
     };
     check(&case).with_context(|| format!("in {}", test_file.display()))?;
@@ -231,7 +312,7 @@ fn pair(file: &Path) -> (PathBuf, PathBuf) {
     )
 }
 
-fn choose(manifests: &Manifests, test: &TestFile, profile: &Path) -> Result<Device> {
+fn choose(manifests: &Manifests, test: &TestFile, profile: &Path) -> Result<Loaded<Device>> {
     let names: Vec<&str> = manifests
         .devices
         .iter()
@@ -244,7 +325,7 @@ fn choose(manifests: &Manifests, test: &TestFile, profile: &Path) -> Result<Devi
             .iter()
             .find(|device| device.object.metadata.name == *name),
     };
-    found.map(|device| device.object.clone()).ok_or_else(|| {
+    found.cloned().ok_or_else(|| {
         advised(
             format!("no device to test in {}", profile.display()),
             format!(
@@ -267,9 +348,6 @@ fn check(case: &Case) -> Result<()> {
                 .join("; ")
         )
     })?;
-    if let Some(fault) = effective.faults.iter().find(|fault| fault.is_error()) {
-        anyhow::bail!("device `{}`: {fault}", case.device.metadata.name);
-    }
     let sets = case.test.write.iter().flat_map(|write| write.set.keys());
     let steps = case.test.steps.iter().flat_map(|step| {
         let reports = step.reports.keys().chain(step.quality.keys());
@@ -291,7 +369,28 @@ fn check(case: &Case) -> Result<()> {
             ));
         }
     }
+    let untested = untested(&effective, &case.test);
+    if !untested.is_empty() {
+        return Err(advised(
+            format!(
+                "nothing is expected of {}; a test says of each property of the device what becomes of it",
+                untested.join(", ")
+            ),
+            "write its value under `expect` (or under `expect` or `quality` of a step)",
+        ));
+    }
     Ok(())
+}
+
+/// Properties of which the test expects no value.
+fn untested<'e>(device: &'e EffectiveDevice, test: &TestFile) -> Vec<&'e str> {
+    let names = device.properties.iter().map(|property| &*property.name);
+    let is_tested = |name: &str| {
+        let mut steps = test.steps.iter();
+        test.expect.contains_key(name)
+            || steps.any(|step| step.expect.contains_key(name) || step.quality.contains_key(name))
+    };
+    names.filter(|name| !is_tested(name)).collect()
 }
 
 #[cfg(test)]
@@ -394,16 +493,16 @@ mod tests {
                 &format!("{given}expect: {{temperature: 1}}\n"),
             ),
         ];
-        insta::assert_snapshot!(told.join(""), @r"
+        insta::assert_snapshot!(told.join(""), @r#"
         error: in DIR/a.test.yaml: device `boiler` has no property `colour`
 
         hint: its properties are temperature, setpoint, heating, burner, pressure, flow, burnerSeconds
         error: no simulator for protocol `bacnet`
 
-        hint: profiles of these protocols can be tested without hardware: modbus, opcua, serial, bluetooth
+        hint: there are simulators of modbus, opcua, serial, bluetooth; for any other protocol, `given.command` names a program that simulates the device and prints one line of JSON when it is ready, such as {"protocol": {"url": "tcp://127.0.0.1:7000"}}
         error: in DIR/a.test.yaml: given.registers.xr:0: `xr` is not a table, expected co, di, ir or hr
-        error: in DIR/a.test.yaml: unknown field `expects`, expected one of profile, device, given, expect, steps, write at line 2, column 1
+        error: in DIR/a.test.yaml: unknown field `expects`, expected one of profile, device, given, expect, steps, write at line 2, column 1; did you mean `expect`?
         error: DIR/a.yaml:71 (document 2): kind: unknown kind `Gadget`, expected Device or DeviceModel
-        ");
+        "#);
     }
 }

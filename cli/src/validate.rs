@@ -11,16 +11,21 @@
 
 mod ask;
 mod lenient;
+mod places;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use longshore_types::{
-    Device, DeviceModel, EffectiveDevice, Fault, Manifests, schema_check::Document,
+    Device, DeviceModel, EffectiveDevice, Fault, Level, Manifests,
+    manifest::{Lines, Loaded, Place, Refused},
+    near::nearest,
+    schema_check::Document,
 };
 use serde_json::json;
 
-use self::ask::Mappers;
+use self::{ask::Mappers, places::Places};
+pub(crate) use self::{ask::configuration, places::Told};
 use crate::{
     libraries,
     output::{advised, hint, say},
@@ -57,53 +62,43 @@ struct Found {
 
 /// Runs the command.
 pub(crate) async fn run(args: ValidateArgs) -> Result<bool> {
+    let mut manifests = Manifests::load_all(&args.files).map_err(|(file, error)| {
+        anyhow::Error::from(error).context(format!("failed to read {}", file.display()))
+    })?;
     let mut found = Found::default();
-    let mut mappers = Mappers::default();
-    for file in &args.files {
-        let mut manifests =
-            Manifests::load(file).with_context(|| format!("failed to read {}", file.display()))?;
-        for fault in &manifests.faults {
-            found.add(
-                fault.to_string(),
-                fault.level == longshore_types::Level::Error,
-            );
-        }
-        lenient::complete(&mut manifests);
-        for device in &manifests.devices {
-            found.devices += 1;
-            let place = format!("{}: device `{}`", device.place, device.object.metadata.name);
-            let wanted = device.object.model_name();
-            let mut models = manifests.models.iter().map(|model| &model.object);
-            let Some(model) = models.find(|model| model.metadata.name == wanted) else {
-                found.add(
-                    format!(
-                        "{place}: spec.deviceModelRef.name: no model `{wanted}` in these files"
-                    ),
-                    true,
-                );
-                continue;
-            };
-            if device.object.spec.properties.is_empty() {
-                found.add(
-                    format!("{place}: spec.properties: is empty, so nothing of the device is read"),
-                    false,
-                );
-            }
-            let faults = look_at(&args, &device.object, model, &mut mappers).await?;
-            found.add_all(&place, faults);
-        }
-        for model in &manifests.models {
-            found.models += 1;
-            let name = &model.object.metadata.name;
-            let used = |device: &Device| device.model_name() == name;
-            if !manifests.devices.iter().any(|device| used(&device.object)) {
-                let place = format!("{}: model `{name}`", model.place);
-                let faults = look_at_model(&args, &model.object, &mut mappers).await?;
-                found.add_all(&place, faults);
-            }
+    for fault in &manifests.faults {
+        let is_error = fault.level == Level::Error;
+        let word = if is_error { "error" } else { "warning" };
+        found.add(format!("{word}: {fault}"), is_error);
+    }
+    lenient::complete(&mut manifests);
+    let mut judge = Judge {
+        mapper_dir: args.mapper_dir.clone(),
+        library: None,
+        mappers: args.ask_mapper.then(Mappers::default),
+        places: Places::default(),
+    };
+    for device in &manifests.devices {
+        found.devices += 1;
+        let wanted = device.object.model_name();
+        let mut models = manifests.models.iter();
+        let Some(model) = models.find(|model| model.object.metadata.name == wanted) else {
+            found.no_model(device, wanted, &manifests);
+            continue;
+        };
+        let faults = judge.device(device, model).await?;
+        found.add_all(&faults, &manifests);
+    }
+    for model in &manifests.models {
+        found.models += 1;
+        let name = &model.object.metadata.name;
+        let used = |device: &Loaded<Device>| device.object.model_name() == name;
+        if !manifests.devices.iter().any(used) {
+            let faults = judge.model(model).await?;
+            found.add_all(&faults, &manifests);
         }
     }
-    mappers.end().await;
+    judge.end().await;
     found.tell()?;
     if !args.ask_mapper && found.errors == 0 {
         say(&hint(
@@ -113,87 +108,162 @@ pub(crate) async fn run(args: ValidateArgs) -> Result<bool> {
     Ok(found.errors == 0 && !(args.strict && found.warnings > 0))
 }
 
-/// All that the vocabulary, the schema and the mapper say of a device.
-async fn look_at(
-    args: &ValidateArgs,
-    device: &Device,
-    model: &DeviceModel,
-    mappers: &mut Mappers,
-) -> Result<Vec<Fault>> {
-    let effective = match EffectiveDevice::build(device, model) {
-        Ok(effective) => effective,
-        Err(faults) => return Ok(faults),
-    };
-    let mut faults = effective.faults.clone();
-    let doubt = |text: String| Fault::warning("spec.protocol", text);
-    let library =
-        match libraries::of_protocol(&effective.protocol, None, args.mapper_dir.as_deref()) {
+/// Says of devices and models what is wrong with them, and where.
+pub(crate) struct Judge {
+    /// Folder of the mappers' libraries, if somebody named it.
+    mapper_dir: Option<PathBuf>,
+    /// The one library, if it was named.
+    library: Option<PathBuf>,
+    /// The mappers that are asked too.
+    mappers: Option<Mappers>,
+    places: Places,
+}
+
+impl Judge {
+    /// One that runs nothing.
+    pub(crate) fn quiet(mapper_dir: Option<PathBuf>, library: Option<PathBuf>) -> Self {
+        Self {
+            mapper_dir,
+            library,
+            mappers: None,
+            places: Places::default(),
+        }
+    }
+
+    /// All that the vocabulary, the schema and the mapper say of a device.
+    pub(crate) async fn device(
+        &mut self,
+        device: &Loaded<Device>,
+        model: &Loaded<DeviceModel>,
+    ) -> Result<Vec<Told>> {
+        let mut faults = Vec::new();
+        if device.object.spec.properties.is_empty() {
+            faults.push(Fault::warning(
+                "spec.properties",
+                "is empty, so nothing of the device is read",
+            ));
+        }
+        faults.extend(self.look_at(&device.object, &model.object).await?);
+        let placed = faults.into_iter();
+        let placed = placed.map(|fault| self.places.place(fault, Some(device), model));
+        Ok(placed.collect())
+    }
+
+    /// A model that no Device uses, as a Device with all of its properties would
+    /// have it. Where such a device is to be found nobody has said yet.
+    async fn model(&mut self, loaded: &Loaded<DeviceModel>) -> Result<Vec<Told>> {
+        let model = &loaded.object;
+        let properties: Vec<_> = model
+            .spec
+            .properties
+            .iter()
+            .map(|property| json!({"name": property.name}))
+            .collect();
+        let device: Device = serde_json::from_value(json!({
+            "metadata": {"name": model.metadata.name, "namespace": model.metadata.namespace_or_default()},
+            "spec": {
+                "deviceModelRef": {"name": model.metadata.name},
+                "nodeName": "none",
+                "protocol": {"protocolName": model.spec.protocol},
+                "properties": properties,
+            },
+        }))
+        .context("failed to make a device of the model")?;
+        let mappers = self.mappers.take();
+        let faults = self.look_at(&device, model).await;
+        self.mappers = mappers;
+        let mut faults = faults?;
+        faults.retain(|fault| {
+            !(fault.path.starts_with("spec.protocol.configData")
+                && fault.message.contains("missing"))
+        });
+        let placed = faults.into_iter();
+        let placed = placed.map(|fault| self.places.place(fault, None, loaded));
+        Ok(placed.collect())
+    }
+
+    async fn look_at(&mut self, device: &Device, model: &DeviceModel) -> Result<Vec<Fault>> {
+        let effective = match EffectiveDevice::build(device, model) {
+            Ok(effective) => effective,
+            Err(faults) => return Ok(faults),
+        };
+        let mut faults = effective.faults.clone();
+        let doubt = |text: String| Fault::warning("spec.protocol.protocolName", text);
+        let (file, folder) = (self.library.as_deref(), self.mapper_dir.as_deref());
+        let library = match libraries::of_protocol(&effective.protocol, file, folder) {
             Ok(library) => library,
             Err(error) => {
                 faults.push(doubt(format!("not checked by a mapper: {error}")));
                 return Ok(faults);
             }
         };
-    match &library.descriptor.schema {
-        Some(schema) => faults.extend(effective.check(&Document::parse(schema)?)),
-        None => faults.push(doubt(format!(
-            "the mapper `{}` carries no schema",
-            library.descriptor.name
-        ))),
+        match &library.descriptor.schema {
+            Some(schema) => faults.extend(effective.check(&Document::parse(schema)?)),
+            None => faults.push(doubt(format!(
+                "the mapper `{}` carries no schema",
+                library.descriptor.name
+            ))),
+        }
+        if let Some(mappers) = &mut self.mappers {
+            let of_schema: Vec<String> = faults.iter().map(|fault| fault.path.clone()).collect();
+            let more = mappers.ask(&library, &effective).await?;
+            // At one key the schema and the mapper mean the same, in other words.
+            faults.extend(
+                more.into_iter()
+                    .filter(|fault| !of_schema.contains(&fault.path)),
+            );
+        }
+        Ok(faults)
     }
-    if args.ask_mapper {
-        let of_schema: Vec<String> = faults.iter().map(|fault| fault.path.clone()).collect();
-        let more = mappers.ask(&library, &effective).await?;
-        // At one key the schema and the mapper mean the same, in other words.
-        faults.extend(
-            more.into_iter()
-                .filter(|fault| !of_schema.contains(&fault.path)),
-        );
-    }
-    Ok(faults)
-}
 
-/// A model that no Device uses, as a Device with all of its properties would
-/// have it. Where such a device is to be found nobody has said yet.
-async fn look_at_model(
-    args: &ValidateArgs,
-    model: &DeviceModel,
-    mappers: &mut Mappers,
-) -> Result<Vec<Fault>> {
-    let properties: Vec<_> = model
-        .spec
-        .properties
-        .iter()
-        .map(|property| json!({"name": property.name}))
-        .collect();
-    let device = serde_json::from_value(json!({
-        "metadata": {"name": model.metadata.name, "namespace": model.metadata.namespace_or_default()},
-        "spec": {
-            "deviceModelRef": {"name": model.metadata.name},
-            "nodeName": "none",
-            "protocol": {"protocolName": model.spec.protocol},
-            "properties": properties,
-        },
-    }))
-    .context("failed to make a device of the model")?;
-    let schema_only = ValidateArgs {
-        files: Vec::new(),
-        ask_mapper: false,
-        strict: args.strict,
-        mapper_dir: args.mapper_dir.clone(),
-    };
-    let mut faults = look_at(&schema_only, &device, model, mappers).await?;
-    faults.retain(|fault| {
-        !(fault.path.starts_with("spec.protocol.configData") && fault.message.contains("missing"))
-    });
-    Ok(faults)
+    async fn end(self) {
+        if let Some(mappers) = self.mappers {
+            mappers.end().await;
+        }
+    }
 }
 
 impl Found {
-    fn add_all(&mut self, place: &str, faults: Vec<Fault>) {
+    /// What the reader of the file has said at a key is not said again.
+    fn add_all(&mut self, faults: &[Told], manifests: &Manifests) {
         for fault in faults {
-            self.add(format!("{place}: {fault}"), fault.is_error());
+            let known = manifests
+                .faults
+                .iter()
+                .any(|known| known.place == fault.place && known.path == fault.path);
+            if !known {
+                self.add(fault.line(), fault.is_error());
+            }
         }
+    }
+
+    /// A model that is there and cannot be read is a fault of the model.
+    fn no_model(&mut self, device: &Loaded<Device>, wanted: &str, manifests: &Manifests) {
+        let may_be_it = |refused: &Refused| {
+            let kind = &*refused.kind;
+            kind.is_empty() || (kind == "DeviceModel" && refused.name == wanted)
+        };
+        if manifests.refused.iter().any(may_be_it) {
+            return;
+        }
+        let models = manifests.models.iter();
+        let known = models.map(|model| &*model.object.metadata.name);
+        let hint = nearest(wanted, known)
+            .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+        let path = "spec.deviceModelRef.name";
+        let line =
+            Lines::read(&device.place).map_or(device.place.line, |lines| lines.find(path).line);
+        let place = Place {
+            line,
+            ..device.place.clone()
+        };
+        self.add(
+            format!(
+                "error: {place} (document {}): device `{}`: {path}: no model `{wanted}` in these files{hint}",
+                place.document, device.object.metadata.name
+            ),
+            true,
+        );
     }
 
     fn tell(&self) -> Result<()> {
@@ -221,17 +291,16 @@ impl Found {
         Ok(())
     }
 
-    fn add(&mut self, text: String, is_error: bool) {
-        let word = if is_error { "error" } else { "warning" };
+    /// What two devices share, such as a fault of their model, is told once.
+    fn add(&mut self, line: String, is_error: bool) {
+        if self.lines.contains(&line) {
+            return;
+        }
         *(if is_error {
             &mut self.errors
         } else {
             &mut self.warnings
         }) += 1;
-        // What two devices share, such as a fault of their model, is told once.
-        let line = format!("{word}: {text}");
-        if !self.lines.contains(&line) {
-            self.lines.push(line);
-        }
+        self.lines.push(line);
     }
 }

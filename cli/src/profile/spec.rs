@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use longshore_types::near::nearest;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
@@ -42,6 +43,10 @@ pub(super) struct Given {
     /// The scenario of the protocol's simulator.
     #[serde(default)]
     pub(super) scenario: Option<Json>,
+    /// A program that simulates the device, and its arguments: for protocols of
+    /// one's own. It prints one line of JSON when it is ready.
+    #[serde(default)]
+    pub(super) command: Vec<String>,
 }
 
 /// Something that happens at the device, and what shall come of it.
@@ -101,7 +106,8 @@ impl TestFile {
     /// Reads a test; addresses are checked too.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let options = serde_saphyr::options! { with_snippet: false };
-        let test: Self = serde_saphyr::from_str_with_options(text, options)?;
+        let test: Self = serde_saphyr::from_str_with_options(text, options)
+            .map_err(|error| meant(&error.to_string()))?;
         test.given.check()?;
         if test.expect.is_empty() && test.steps.is_empty() && test.write.is_empty() {
             bail!("nothing is tested: write `expect`, `steps` or `write`");
@@ -140,6 +146,9 @@ impl TestFile {
         if let Some(scenario) = &self.given.scenario {
             return Ok(scenario.clone());
         }
+        if !self.given.command.is_empty() {
+            return Ok(json!({}));
+        }
         let unit = self.given.unit.unwrap_or_default();
         let mut unit = json!({"unit": unit, "name": "profile under test"});
         for (key, words) in &self.given.registers {
@@ -163,13 +172,39 @@ impl TestFile {
     }
 }
 
+/// The reader's message about a key that it does not know, with the one that may
+/// have been meant.
+fn meant(message: &str) -> anyhow::Error {
+    let quoted = |text: &str| Some(text.split('`').nth(1)?.to_owned());
+    let known = message
+        .split_once("unknown field")
+        .and_then(|(_, rest)| Some((quoted(rest)?, rest.split_once("expected")?.1)));
+    let Some((key, known)) = known else {
+        return anyhow::anyhow!("{message}");
+    };
+    let words = known.split(|c: char| !c.is_alphanumeric());
+    match nearest(&key, words.filter(|word| word.len() > 1)) {
+        Some(word) => anyhow::anyhow!("{message}; did you mean `{word}`?"),
+        None => anyhow::anyhow!("{message}"),
+    }
+}
+
 impl Given {
     fn check(&self) -> Result<()> {
+        if let Some(program) = self.command.first() {
+            if program.is_empty() {
+                bail!("given.command: the program has no name");
+            }
+            if !self.registers.is_empty() {
+                bail!("given: `command` and `registers` exclude each other");
+            }
+            return Ok(());
+        }
         match (&self.scenario, self.registers.is_empty()) {
             (Some(_), true) => Ok(()),
             (Some(_), false) => bail!("given: `scenario` and `registers` exclude each other"),
             (None, true) => bail!(
-                "given: write `registers` of a Modbus unit, or the `scenario` of the protocol's simulator"
+                "given: write `registers` of a Modbus unit, the `scenario` of the protocol's simulator, or a `command` that simulates the device"
             ),
             (None, false) if self.unit.is_none() => bail!("given.unit: missing"),
             (None, false) => {

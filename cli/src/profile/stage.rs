@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use longshore_process::{http, run_file};
 use longshore_types::{
     Device,
-    device::{FreeObject, TwinProperty, WriteState},
+    device::{FreeObject, TwinProperty},
 };
 use serde_json::{Value as Json, json};
 use tokio::{
@@ -25,9 +25,10 @@ use tokio::{
 
 use super::{
     Case,
+    compare::{compare, confirmed, graded, held, raised, reported, written},
     line::Line,
-    report::{Row, agree, text},
-    spec::{Step, Table, WriteTest},
+    report::{Row, text},
+    spec::{Step, WriteTest},
 };
 use crate::{libraries, output::advised};
 
@@ -56,23 +57,32 @@ pub(super) struct Stage {
     device: Device,
     simulator: Child,
     edge: Child,
-    control: SocketAddr,
+    /// The simulator's own HTTP face, if it has one.
+    control: Option<SocketAddr>,
     twins: SocketAddr,
     path: String,
 }
 
 impl Tools {
     /// Finds those of a protocol beside this program (`.longshore/bin`, `target/debug`).
-    pub(super) fn find(line: Line, bin: Option<&Path>, mappers: Option<&Path>) -> Result<Self> {
+    pub(super) fn find(
+        line: Line,
+        bin: Option<&Path>,
+        mappers: Option<&Path>,
+        mapper: Option<&Path>,
+    ) -> Result<Self> {
         let bin = match bin {
             Some(named) => named.to_owned(),
             None => libraries::program_folder()?,
         };
         let library = format!("libmapper_{}.so", line.protocol);
-        let mapper = libraries::folders(mappers, &bin)
-            .iter()
-            .map(|folder| folder.join(&library))
-            .find(|file| file.is_file());
+        let mapper = match mapper {
+            Some(file) => Some(file.to_owned()),
+            None => libraries::all(&libraries::folders(mappers, &bin))
+                .into_iter()
+                .find(|library| library.descriptor.protocol == line.protocol)
+                .map(|library| library.file),
+        };
         let program = |name: &str| Some(bin.join(name)).filter(|file| file.is_file());
         let missing = |name: &str, flag: &str| {
             advised(
@@ -82,10 +92,13 @@ impl Tools {
         };
         let simulator = libraries::SIMULATOR;
         Ok(Self {
+            simulator: match line.is_own() {
+                true => PathBuf::new(),
+                false => program(simulator).ok_or_else(|| missing(simulator, "--bin-dir"))?,
+            },
             line,
-            simulator: program(simulator).ok_or_else(|| missing(simulator, "--bin-dir"))?,
             edge: program("edgecore").ok_or_else(|| missing("edgecore", "--bin-dir"))?,
-            mapper: mapper.ok_or_else(|| missing(&library, "--mapper-dir"))?,
+            mapper: mapper.ok_or_else(|| missing(&library, "--mapper FILE.so or --mapper-dir"))?,
         })
     }
 }
@@ -98,26 +111,42 @@ impl Stage {
             .tempdir()?;
         let scenario = folder.path().join("scenario.yaml");
         fs::write(&scenario, case.test.scenario()?.to_string())?;
-        let mut simulator = Command::new(&tools.simulator)
-            .arg(tools.line.protocol)
-            .arg(&scenario)
-            .args(tools.line.arguments(folder.path()))
+        let mut command = match case.test.given.command.split_first() {
+            Some((program, arguments)) => own_simulator(case, program, arguments, &scenario)?,
+            None => {
+                let mut command = Command::new(&tools.simulator);
+                command
+                    .arg(&tools.line.protocol)
+                    .arg(&scenario)
+                    .args(tools.line.arguments(folder.path()));
+                command
+            }
+        };
+        let mut simulator = command
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::from(fs::File::create(
                 folder.path().join(SIMULATOR_LOG),
             )?))
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("failed to start {}", tools.simulator.display()))?;
+            .with_context(|| {
+                let program = command.as_std().get_program();
+                format!("failed to start the simulator {}", program.display())
+            })?;
         let Some(ready) = first_line(&mut simulator).await? else {
             let told = fs::read_to_string(folder.path().join(SIMULATOR_LOG)).unwrap_or_default();
             let whole = scenario.display().to_string();
-            return Err(refused(&case.file, tools.line.protocol, &told, &whole));
+            return Err(refused(&case.file, &tools.line, &told, &whole));
         };
-        let control = ready["control"].as_str();
-        let control = control.context("the simulator did not tell its `control` address")?;
-        let control = control.parse()?;
-        let device = placed(tools.line, case, &ready)?;
+        let control = match ready["control"].as_str() {
+            Some(address) => Some(address.parse().with_context(|| {
+                format!("the simulator's `control` is `{address}`, expected an address such as 127.0.0.1:8000")
+            })?),
+            None if tools.line.is_own() => None,
+            None => bail!("the simulator did not tell its `control` address"),
+        };
+        let device = placed(&tools.line, case, &ready)?;
         let config = configure(folder.path(), tools, case, &device, &ready)?;
         let log = fs::File::create(folder.path().join("edgecore.log"))?;
         let mut edge = Command::new(&tools.edge)
@@ -190,9 +219,11 @@ impl Stage {
         let deadline = Instant::now() + patience;
         loop {
             let twins = self.twins().await?;
-            let state = http::get_json(self.control, "/state")
-                .await?
-                .unwrap_or_default();
+            let state = match self.control {
+                Some(control) => http::get_json(control, "/state").await?.unwrap_or_default(),
+                None if write.state.is_empty() && write.registers.is_empty() => Json::Null,
+                None => return Err(no_control("write.state")),
+            };
             let mut rows: Vec<Row> = write
                 .set
                 .iter()
@@ -226,10 +257,12 @@ impl Stage {
     ) -> Result<Vec<Row>> {
         let before = self.twins().await?;
         for words in step.words(case.test.given.unit.unwrap_or_default())? {
-            http::put_json(self.control, "/registers", &words).await?;
+            let control = self.control.ok_or_else(|| no_control("steps.registers"))?;
+            http::put_json(control, "/registers", &words).await?;
         }
         for (name, value) in &step.signals {
-            http::put_json(self.control, &format!("/signals/{name}"), &json!(value)).await?;
+            let control = self.control.ok_or_else(|| no_control("steps.signals"))?;
+            http::put_json(control, &format!("/signals/{name}"), &json!(value)).await?;
         }
         tokio::time::sleep(step.pause()?).await;
         let deadline = Instant::now() + patience;
@@ -257,6 +290,18 @@ impl Stage {
                 return Ok(rows);
             }
             tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// What the simulator tells of itself, if it has a face for it.
+    pub(super) async fn state(&self) -> Json {
+        match self.control {
+            Some(control) => http::get_json(control, "/state")
+                .await
+                .ok()
+                .flatten()
+                .unwrap_or_default(),
+            None => Json::Null,
         }
     }
 
@@ -290,11 +335,11 @@ fn by_name(answer: &Json) -> BTreeMap<String, Json> {
 }
 
 /// The device of the profile on the simulator's line.
-fn placed(line: Line, case: &Case, ready: &Json) -> Result<Device> {
+fn placed(line: &Line, case: &Case, ready: &Json) -> Result<Device> {
     let mut device = case.device.clone();
     device.spec.node_name = NODE.to_owned();
     let config: &mut FreeObject = &mut device.spec.protocol.config_data;
-    line.place(config, ready, case.test.given.unit)?;
+    line.place(config, ready)?;
     for property in &mut device.spec.properties {
         property.collect_cycle = CYCLE_MS;
         property.desired = None;
@@ -346,12 +391,55 @@ fn write_manifest(folder: &Path, device: &Device) -> Result<()> {
     Ok(())
 }
 
+/// The simulator that the test names: a program of the path, or one that lies
+/// beside the test, with that folder as its own.
+fn own_simulator(
+    case: &Case,
+    program: &str,
+    arguments: &[String],
+    scenario: &Path,
+) -> Result<Command> {
+    let folder = fs::canonicalize(&case.file)?;
+    let folder = folder.parent().context("a test lies in a folder")?;
+    let mut command = match program.contains('/') {
+        true => Command::new(folder.join(program)),
+        false => Command::new(program),
+    };
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env("LONGSHORE_SCENARIO", scenario);
+    Ok(command)
+}
+
+fn no_control(key: &str) -> anyhow::Error {
+    advised(
+        format!("{key}: the simulator's line has no `control`, so nobody can ask it"),
+        "a simulator that prints `control` answers GET /state with JSON, and takes PUT /signals/NAME with a number",
+    )
+}
+
 /// A scenario that the simulator did not take, in its own words. Its path is
 /// that of a file which is gone by now, so the test's stands in its place.
-fn refused(test: &Path, protocol: &str, told: &str, scenario: &str) -> anyhow::Error {
+fn refused(test: &Path, line: &Line, told: &str, scenario: &str) -> anyhow::Error {
+    let protocol = &line.protocol;
     let told = told.trim();
     let told = told.strip_prefix("error: ").unwrap_or(told);
     let told = told.replace(scenario, "the scenario");
+    if line.is_own() {
+        return advised(
+            format!(
+                "in {}: given.command: the simulator ended before it was ready: {}",
+                test.display(),
+                if told.is_empty() {
+                    "it said nothing"
+                } else {
+                    &told
+                }
+            ),
+            "it prints one line of JSON on its standard output when it is ready, and runs until it is killed",
+        );
+    }
     advised(
         format!(
             "in {}: given.scenario: the {protocol} simulator ended before it was ready: {}",
@@ -423,142 +511,4 @@ fn log(folder: &Path) -> String {
     let log = fs::read_to_string(folder.join("edgecore.log")).unwrap_or_default();
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(10)..].join("\n")
-}
-
-fn compare(name: &str, value: &Json, twins: &BTreeMap<String, Json>) -> Row {
-    let expected = text(value);
-    let twin = twins.get(name).unwrap_or(&Json::Null);
-    let got = text(&twin["value"]);
-    let quality = twin["quality"].as_str().unwrap_or("not reported");
-    let mut remark = String::new();
-    if quality != "good" {
-        remark.push_str(quality);
-        for more in ["reason", "lastError"] {
-            if let Some(more) = twin[more].as_str().filter(|more| *more != "none") {
-                remark.push_str(", ");
-                remark.push_str(more);
-            }
-        }
-    }
-    let agree = quality == "good" && agree(&expected, &got);
-    Row {
-        name: name.to_owned(),
-        expected,
-        got: crate::table::or_dash(&got),
-        remark,
-        agree,
-    }
-}
-
-fn graded(name: &str, expected: &str, twins: &BTreeMap<String, Json>) -> Row {
-    let got = twins
-        .get(name)
-        .and_then(|twin| twin["quality"].as_str())
-        .unwrap_or("-");
-    plain(format!("{name} quality"), expected, got)
-}
-
-/// Reports of a property since `before`.
-fn reported(
-    name: &str,
-    expected: u64,
-    before: &BTreeMap<String, Json>,
-    twins: &BTreeMap<String, Json>,
-) -> Row {
-    let version = |twins: &BTreeMap<String, Json>| {
-        twins
-            .get(name)
-            .and_then(|twin| twin["version"].as_u64())
-            .unwrap_or_default()
-    };
-    let got = version(twins).wrapping_sub(version(before));
-    plain(
-        format!("{name} reports"),
-        &expected.to_string(),
-        &got.to_string(),
-    )
-}
-
-fn raised(name: &str, expected: bool, events: &Json) -> Row {
-    let active = events
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(|event| event["name"] == name && event["active"].as_bool().unwrap_or(true));
-    let word = |active: bool| if active { "active" } else { "clear" };
-    plain(format!("event {name}"), word(expected), word(active))
-}
-
-/// What stands in the simulator's state.
-fn held(pointer: &str, expected: &Json, state: &Json) -> Row {
-    let got = state.pointer(pointer).map(text).unwrap_or_default();
-    let expected = text(expected);
-    Row {
-        name: format!("  {pointer}"),
-        agree: agree(&expected, &got),
-        got: crate::table::or_dash(&got),
-        expected,
-        remark: String::new(),
-    }
-}
-
-fn plain(name: String, expected: &str, got: &str) -> Row {
-    Row {
-        name,
-        expected: expected.to_owned(),
-        got: got.to_owned(),
-        remark: String::new(),
-        agree: expected == got,
-    }
-}
-
-fn confirmed(name: &str, expected: &str, twins: &BTreeMap<String, Json>) -> Row {
-    let twin = twins.get(name).unwrap_or(&Json::Null);
-    let write = &twin["write"];
-    let state = write["state"].as_str().unwrap_or("not written");
-    let got = text(&twin["value"]);
-    let done = state == WriteState::Confirmed.as_str();
-    let remark = match (done, write["message"].as_str()) {
-        (true, _) => String::new(),
-        (false, Some(message)) if !message.is_empty() => format!("{state}, {message}"),
-        (false, _) => state.to_owned(),
-    };
-    let agree = done && agree(expected, &got);
-    Row {
-        name: format!("{name} := {expected}"),
-        expected: expected.to_owned(),
-        got: crate::table::or_dash(&got),
-        remark,
-        agree,
-    }
-}
-
-/// The last word that was written to a register.
-fn written(table: Table, address: u16, word: u16, unit: u8, writes: &Json) -> Row {
-    let covers = |write: &&Json| {
-        let first = write["address"].as_u64().unwrap_or(u64::MAX);
-        let count = write["values"].as_array().map_or(0, Vec::len) as u64;
-        let named = write["table"]
-            .as_str()
-            .is_some_and(|found| found == table.name().trim_end_matches('s'));
-        named && write["unit"] == unit && (first..first + count).contains(&u64::from(address))
-    };
-    let last = writes
-        .as_array()
-        .and_then(|writes| writes.iter().rev().find(covers));
-    let got = last.and_then(|write| {
-        let offset = u64::from(address) - write["address"].as_u64()?;
-        write["values"].get(offset as usize)?.as_u64()
-    });
-    Row {
-        name: format!("  {}:{address}", table.short()),
-        expected: format!("{word:#06x}"),
-        got: got.map_or_else(|| "-".to_owned(), |got| format!("{got:#06x}")),
-        remark: if got.is_none() {
-            "not written".to_owned()
-        } else {
-            String::new()
-        },
-        agree: got == Some(u64::from(word)),
-    }
 }

@@ -61,7 +61,7 @@ fn usable(device: &EffectiveDevice) -> Vec<&EffectiveProperty> {
 }
 
 /// `COMMAND_CONFIGURE` of the mapper contract, rule 28; never polled.
-fn configuration(device: &EffectiveDevice) -> Json {
+pub(crate) fn configuration(device: &EffectiveDevice) -> Json {
     let point = |(index, property): (usize, &EffectiveProperty)| {
         let mut point = json!({
             "id": index + 1,
@@ -107,11 +107,9 @@ fn faults(message: &str, device: &EffectiveDevice) -> Vec<Fault> {
         } else if let Some((index, rest)) = indexed(&fault.path, "points[")
             && let Some(point) = points.get(index)
         {
-            let rest = rest.strip_prefix(".config").map_or_else(
-                || rest.to_owned(),
-                |key| format!(".visitors.configData{key}"),
-            );
-            fault.path = format!("spec.properties[{}]{rest}", point.index);
+            // `group` and the like stand beside the mapper's own keys.
+            let key = rest.strip_prefix(".config").unwrap_or(rest);
+            fault.path = format!("spec.properties[{}].visitors.configData{key}", point.index);
         } else if let Some((index, rest)) = indexed(&fault.path, "methods[")
             && let Some(method) = methods.get(index)
         {

@@ -6,12 +6,13 @@
 //! others are.
 
 mod check;
+mod lines;
 mod object;
 mod quick;
 mod tree;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt, fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -22,6 +23,7 @@ use crate::{
     fault::Level,
     files, schema,
 };
+pub use lines::{Found, Lines};
 use tree::{Node, Tree};
 
 /// What a file or folder holds.
@@ -33,6 +35,19 @@ pub struct Manifests {
     pub models: Vec<Loaded<DeviceModel>>,
     /// What is wrong. Errors cost their document.
     pub faults: Vec<ManifestFault>,
+    /// The documents that were lost.
+    pub refused: Vec<Refused>,
+}
+
+/// A document that was lost, as far as it could be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its kind; empty where not even that could be read.
+    pub kind: String,
+    /// Its name, the same.
+    pub name: String,
+    /// Where it stands.
+    pub place: Place,
 }
 
 /// An object and where it stands.
@@ -81,6 +96,35 @@ impl Manifests {
         Ok(reading.end())
     }
 
+    /// Loads several files and folders as one set. What is named twice, such as a
+    /// file and its folder, is read once.
+    ///
+    /// # Errors
+    /// As [`Manifests::load`], with the path.
+    pub fn load_all(paths: &[PathBuf]) -> Result<Self, (PathBuf, io::Error)> {
+        let mut loader = Loader::default();
+        let mut read = HashSet::new();
+        for path in paths {
+            let alone = || files::read_text(path, files::MANIFEST).map(|_| vec![path.clone()]);
+            let found = match path.is_dir() {
+                true => files_of(path),
+                // One that was named and cannot be read is a fault of the command.
+                false => alone(),
+            };
+            for file in found.map_err(|error| (path.clone(), error))? {
+                let whole = fs::canonicalize(&file).unwrap_or_else(|_| file.clone());
+                if !read.insert(whole) {
+                    continue;
+                }
+                match files::read_text(&file, files::MANIFEST) {
+                    Ok(text) => loader.file(&file, &text),
+                    Err(error) => loader.unreadable(&file, &error),
+                }
+            }
+        }
+        Ok(loader.out)
+    }
+
     /// Loads `text` as if it were the contents of `file`.
     pub fn from_text(file: &Path, text: &str) -> Self {
         let mut loader = Loader::default();
@@ -113,11 +157,7 @@ impl Reading {
         let mut loader = Loader::default();
         let mut found = Vec::new();
         if path.is_dir() {
-            found = fs::read_dir(path)?
-                .map(|entry| Ok(entry?.path()))
-                .collect::<io::Result<Vec<_>>>()?;
-            found.retain(|file| is_manifest(file));
-            found.sort();
+            found = files_of(path)?;
         } else {
             loader.file(path, &files::read_text(path, files::MANIFEST)?);
         }
@@ -177,6 +217,15 @@ impl fmt::Display for ManifestFault {
     }
 }
 
+/// The manifests of a folder in the order of their names.
+fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
+    let mut found = entries.collect::<io::Result<Vec<_>>>()?;
+    found.retain(|file| is_manifest(file));
+    found.sort();
+    Ok(found)
+}
+
 fn is_manifest(file: &Path) -> bool {
     let name = file
         .file_name()
@@ -225,6 +274,7 @@ impl Loader {
             Ok(Some(tree)) => tree,
             Ok(None) => return,
             Err((line, message)) => {
+                self.refused(place, "", "");
                 return self.fault(
                     Place {
                         line,
@@ -264,23 +314,17 @@ impl Loader {
         }
         match kind {
             "Device" => {
-                if let Some(device) =
-                    self.object::<Device>(&place, tree, &schema::device(), "Device")
-                {
-                    self.out.devices.push(Loaded {
-                        object: device,
-                        place,
-                    });
+                let name = name_of(&tree).to_owned();
+                match self.object::<Device>(&place, tree, &schema::device(), "Device") {
+                    Some(object) => self.out.devices.push(Loaded { object, place }),
+                    None => self.refused(&place, "Device", &name),
                 }
             }
             "DeviceModel" => {
-                if let Some(model) =
-                    self.object::<DeviceModel>(&place, tree, &schema::model(), "DeviceModel")
-                {
-                    self.out.models.push(Loaded {
-                        object: model,
-                        place,
-                    });
+                let name = name_of(&tree).to_owned();
+                match self.object::<DeviceModel>(&place, tree, &schema::model(), "DeviceModel") {
+                    Some(object) => self.out.models.push(Loaded { object, place }),
+                    None => self.refused(&place, "DeviceModel", &name),
                 }
             }
             "DeviceStatus" => {
@@ -365,6 +409,14 @@ impl Loader {
         }
     }
 
+    fn refused(&mut self, place: &Place, kind: &str, name: &str) {
+        self.out.refused.push(Refused {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            place: place.clone(),
+        });
+    }
+
     fn fault(&mut self, place: Place, path: &str, message: String, level: Level) {
         self.out.faults.push(ManifestFault {
             place,
@@ -373,6 +425,13 @@ impl Loader {
             level,
         });
     }
+}
+
+fn name_of(tree: &Tree) -> &str {
+    let metadata = tree.get("metadata");
+    metadata
+        .and_then(|metadata| metadata.text("name"))
+        .unwrap_or_default()
 }
 
 /// The documents of a stream with the number of their first line. `---` at the

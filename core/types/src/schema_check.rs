@@ -12,8 +12,10 @@
 //! `prefixItems`, `minItems`, `maxItems`, `properties`, `required`,
 //! `additionalProperties`, `minProperties`, `maxProperties`, `anyOf`, `oneOf`,
 //! `allOf`, `not`, `$ref` into the same document (`#`, `#/$defs/…`) and the
-//! schemas `true` and `false`. Everything else passes: `pattern` and `format`
-//! in particular, which would cost the edge a library of regular expressions.
+//! schemas `true` and `false`; of `format` what the SDK's tables say of texts that
+//! stand for a number (`integer`, `number`, `milliseconds`, `boolean`). Everything
+//! else passes: `pattern` in particular, which would cost the edge a library of
+//! regular expressions.
 //!
 //! # Guarantees
 //!
@@ -46,7 +48,7 @@ use std::cell::Cell;
 
 use serde_json::{Map, Value};
 
-use crate::Fault;
+use crate::{Fault, policy::duration};
 
 /// References that are followed within each other; more is a circle.
 const MAX_DEPTH: usize = 64;
@@ -293,6 +295,34 @@ impl<'a> Checker<'a> {
     fn check_text(&mut self, schema: &Map<String, Value>, text: &str, at: &str) {
         let length = text.chars().count() as u64;
         self.check_size(schema, length, ["minLength", "maxLength"], "characters", at);
+        // A number may stand as a text, but not any text is a number.
+        let number = match schema.get("format").and_then(Value::as_str) {
+            Some("integer") => text.trim().parse().ok().map(|whole: i64| whole.into()),
+            Some("number") => text
+                .trim()
+                .parse::<f64>()
+                .ok()
+                .and_then(|number| serde_json::Number::from_f64(number).map(Value::Number)),
+            Some("milliseconds") => {
+                duration(text).and_then(|time| Some(u64::try_from(time.as_millis()).ok()?.into()))
+            }
+            Some("boolean") => {
+                let word = text.to_ascii_lowercase();
+                ["true", "false"].contains(&&*word).then_some(Value::Null)
+            }
+            _ => return,
+        };
+        match number {
+            Some(number) => self.check_number(schema, &number, at),
+            None => {
+                let expected = text::format_of(schema);
+                self.add(
+                    at,
+                    format!("expected {expected}, found `{text}`"),
+                    OTHER_FORM,
+                );
+            }
+        }
     }
 
     fn check_size(
@@ -415,6 +445,16 @@ impl<'a> Checker<'a> {
             );
         }
         if fitting > 0 || forms.is_empty() {
+            // What is doubtful in the form that was meant: a misspelt key.
+            let mut fitting: Vec<_> = attempts.into_iter().filter(Self::is_valid).collect();
+            fitting.sort_by_key(|attempt| attempt.findings.iter().map(|f| f.weight).sum::<u32>());
+            self.findings.extend(
+                fitting
+                    .into_iter()
+                    .next()
+                    .into_iter()
+                    .flat_map(|form| form.findings),
+            );
             return;
         }
         if let Some(words) = known::words(self.root, forms) {

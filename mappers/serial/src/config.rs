@@ -122,13 +122,13 @@ impl Protocol for Serial {
     fn parse(&self, device: &DeviceConfig) -> Result<Parsed<Self>, Vec<Fault>> {
         let section = Section::new(&keys::DEVICE, "protocol", &device.protocol);
         let bus = options::bus(&section);
-        let link = options::link(&section);
         // A text: `01` is not `1`.
         let address = section.label("address");
         let mut parameters = options::parameters(&section, Parameters::new());
         if let Some(address) = &address {
             parameters.insert("address".to_owned(), SampleValue::String(address.clone()));
         }
+        let link = options::link(&section, &parameters);
         let (faults, mut warnings) = section.finish();
         let (Some(bus), true) = (bus, faults.is_empty()) else {
             return Err(faults);
@@ -219,8 +219,8 @@ pub(crate) struct Method {
 impl Method {
     fn read(section: &Section<'_>, link: &Link) -> Option<Self> {
         let request = point::template(section, "request");
-        let response = point::head(section, "response");
         let parameters = options::parameters(section, Parameters::new());
+        let response = point::head(section, "response", &parameters);
         let request = request?;
         point::needs_checksum(section, "request", &request, link);
         section.is_sound().then_some(Self {

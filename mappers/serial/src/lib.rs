@@ -49,6 +49,7 @@ pub mod driver;
 pub mod framer;
 mod io;
 pub mod keys;
+mod known;
 mod options;
 pub mod pattern;
 mod plan;

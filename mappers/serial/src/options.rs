@@ -10,6 +10,7 @@ use crate::{
     checksum::{self, Checksum, Format, Place},
     framer::{Block, Framing, Length, MAX_FRAME},
     keys::FOUR_DIGITS,
+    known,
     pattern::Pattern,
     ports::UsbId,
 };
@@ -162,7 +163,7 @@ fn usb(section: &Section<'_>) -> Option<UsbId> {
 }
 
 /// How to talk to the device.
-pub(crate) fn link(section: &Section<'_>) -> Link {
+pub(crate) fn link(section: &Section<'_>, parameters: &Parameters) -> Link {
     let framing = framing(section);
     let checksum = checksum(section, &framing);
     let turnaround = section.section("rs485").map(|rs485| {
@@ -197,14 +198,14 @@ pub(crate) fn link(section: &Section<'_>) -> Link {
             .duration("silentAfter")
             .filter(|silence| !silence.is_zero())
             .unwrap_or(SILENT_AFTER),
-        refused: refused(section),
+        refused: refused(section, parameters),
         echo: section.boolean_or_default("echo"),
         reserved,
     }
 }
 
 /// One pattern or a list of them.
-fn refused(section: &Section<'_>) -> Vec<Pattern> {
+fn refused(section: &Section<'_>, parameters: &Parameters) -> Vec<Pattern> {
     let texts: Vec<&Value> = match section.value("refused") {
         None => Vec::new(),
         Some(Value::Array(list)) => list.iter().collect(),
@@ -212,7 +213,7 @@ fn refused(section: &Section<'_>) -> Vec<Pattern> {
     };
     let mut patterns = Vec::new();
     for text in texts {
-        match text.as_str().map(Pattern::parse) {
+        match text.as_str().map(|text| known::pattern(text, parameters)) {
             Some(Ok(pattern)) => patterns.push(pattern),
             Some(Err(error)) => section.fault("refused", error.to_string()),
             None => section.fault("refused", "expected a pattern or a list of patterns"),

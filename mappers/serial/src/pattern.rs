@@ -5,6 +5,10 @@
 //! is `{name:kind}` or `{name:kind:width}`; one without a name, `{}` or
 //! `{:float}`, is passed over. `{{` and `}}` are braces.
 //!
+//! A name that the device knows (`address`, those of its `parameters`) is no
+//! capture: it stands for its value, so that an answer of the neighbour on the
+//! line is none. What may be anything has no name: `{:text:2}`.
+//!
 //! There is no going back: a text ends at the first place where what follows
 //! it in the pattern stands. So a match takes one pass, whatever a broken
 //! device sends, and a pattern means what it looks like.
@@ -134,6 +138,14 @@ pub(crate) fn scan(
     Ok(())
 }
 
+/// What the fields of a pattern stand for that are no captures.
+pub(crate) type Known<'k> = &'k dyn Fn(usize, &str) -> Result<Option<String>, SyntaxError>;
+
+/// Whether a word is a kind of field.
+pub(crate) fn is_kind(word: &str) -> bool {
+    KINDS.iter().any(|(known, _)| *known == word)
+}
+
 /// Whether a text can be the name of a field.
 pub(crate) fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -146,6 +158,15 @@ impl Pattern {
     /// # Errors
     /// With the column: an unknown kind, two fields without anything between.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
+        Self::knowing(text, &|_, _| Ok(None))
+    }
+
+    /// Compiles a pattern; what `known` gives for a field (its column and what
+    /// stands in the braces) stands in its place.
+    ///
+    /// # Errors
+    /// As [`Pattern::parse`], and what `known` says.
+    pub(crate) fn knowing(text: &str, known: Known<'_>) -> Result<Self, SyntaxError> {
         let text = text.trim_end_matches([' ', '\t', '\r', '\n']);
         let pieces = std::cell::RefCell::new(Vec::new());
         scan(
@@ -155,6 +176,11 @@ impl Pattern {
                 Ok(())
             },
             |column, inner| {
+                if let Some(value) = known(column, inner)? {
+                    let mut pieces = pieces.borrow_mut();
+                    value.chars().for_each(|c| push_literal(&mut pieces, c));
+                    return Ok(());
+                }
                 let piece = field(column, inner)?;
                 let mut pieces = pieces.borrow_mut();
                 if let (
@@ -190,6 +216,13 @@ impl Pattern {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Field { name, .. } => name.as_deref(),
             _ => None,
+        })
+    }
+
+    /// Whether a field takes a number that may have a fraction.
+    pub(crate) fn has_fraction(&self, field: &str) -> bool {
+        self.pieces.iter().any(|piece| {
+            matches!(piece, Piece::Field { name: Some(name), kind: Some(Kind::Float), .. } if name == field)
         })
     }
 

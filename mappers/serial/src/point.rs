@@ -13,6 +13,7 @@ use crate::{
     answer::{Answer, Coding, Extract, TextKind},
     bus::Link,
     framer::Framing,
+    known,
     options::{Parameters, parameters},
     pattern::Pattern,
     template::{Filling, RenderError, Template},
@@ -132,7 +133,13 @@ pub(crate) fn parse(
     } else {
         None
     };
-    let answer = answer(section, point, is_binary, codec, truths.clone());
+    let answer = answer(
+        section,
+        point,
+        is_binary,
+        codec,
+        (truths.clone(), &parameters),
+    );
     if request.is_none() && !section.has("request") && !link.stream {
         section.fault(
             "request",
@@ -250,9 +257,13 @@ pub(crate) fn needs_checksum(section: &Section<'_>, key: &str, template: &Templa
 }
 
 /// What the answer to a write or a method must look like: a pattern, or `{hex: …}`.
-pub(crate) fn head(section: &Section<'_>, key: &'static str) -> Option<Head> {
+pub(crate) fn head(
+    section: &Section<'_>,
+    key: &'static str,
+    parameters: &Parameters,
+) -> Option<Head> {
     match section.value(key)? {
-        Value::String(text) => match Pattern::parse(text) {
+        Value::String(text) => match known::pattern(text, parameters) {
             Ok(pattern) => Some(Head::Pattern(pattern)),
             Err(error) => {
                 section.fault(key, error.to_string());
@@ -374,13 +385,13 @@ fn answer(
     point: &PointConfig,
     is_binary: bool,
     codec: Option<Codec>,
-    truths: Option<(String, String)>,
+    (truths, parameters): (Option<(String, String)>, &Parameters),
 ) -> Option<Answer> {
     let begins = section.text("match").map(|text| {
         let wanted = |byte| (byte != b'?').then_some(byte);
         text.bytes().map(wanted).collect::<Vec<_>>()
     });
-    let response = head(section, "response");
+    let response = head(section, "response", parameters);
     if begins.is_some() && response.is_some() {
         section.fault(
             "match",
@@ -423,6 +434,17 @@ fn answer(
                 return None;
             }
             (Some(pattern), None) if pattern.names().any(|name| name == "value") => {
+                let loses = match point.twin_type.as_str() {
+                    "INT" => Some("drops its fraction (after `scale`); write `{value:int}`"),
+                    "BOOLEAN" => Some("is true for every number but 0; write `{value:int}`"),
+                    _ => None,
+                };
+                if let Some(loses) = loses.filter(|_| pattern.has_fraction("value")) {
+                    section.warn(
+                        "response",
+                        format!("`{{value:float}}` of a property of the type {} {loses}, or the type FLOAT", point.twin_type),
+                    );
+                }
                 Extract::Pattern { pattern, coding }
             }
             (Some(_), None) => {
@@ -479,7 +501,7 @@ fn set(
     codec: Option<Codec>,
     truths: &Option<(String, String)>,
 ) -> Option<Set> {
-    let response = head(section, "setResponse");
+    let response = head(section, "setResponse", parameters);
     let template = template(section, "set");
     let Some(template) = template else {
         if point.writable && !section.has("set") {
@@ -493,6 +515,14 @@ fn set(
         return None;
     };
     needs_checksum(section, "set", &template, link);
+    // A truth value may be a push of a button.
+    let is_button = point.twin_type == "BOOLEAN";
+    if !is_button && !template.names().any(|name| name == "value") {
+        section.fault(
+            "set",
+            "no `{value}` in it: the same is sent whatever is written; what is only done is a method (`call`)",
+        );
+    }
     let unknown = |name: &&str| *name != "value" && !parameters.contains_key(*name);
     if let Some(name) = template.names().find(unknown) {
         section.fault("set", missing(&RenderError::Missing(name.to_owned())));

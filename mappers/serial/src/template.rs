@@ -9,6 +9,7 @@
 //! | `{value}` | as short as it can be; in hexadecimal templates the bytes of the property's raw type |
 //! | `{value:.3}` | three places after the point |
 //! | `{value:05.1}` | five characters at least, filled with zeros |
+//! | `{value:+07.3}` | with its sign, also `+` |
 //! | `{value:d}` | a whole number; anything else is refused |
 //! | `{value:04X}`, `{value:x}` | hexadecimal |
 //! | `{value:e}` | with an exponent |
@@ -31,6 +32,8 @@ enum Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Field {
     name: String,
+    /// A number that is not negative has a `+`.
+    signed: bool,
     zeros: bool,
     width: usize,
     precision: Option<usize>,
@@ -221,7 +224,14 @@ fn push(parts: &mut Vec<Part>, bytes: &[u8]) {
 
 fn part(column: usize, inner: &str) -> Result<Part, SyntaxError> {
     let (name, format) = inner.split_once(':').unwrap_or((inner, ""));
-    let (name, mut format) = (name.trim(), format.trim());
+    if inner.contains(char::is_whitespace) {
+        return Err(SyntaxError::new(
+            column,
+            format!(
+                "`{{{inner}}}` holds a blank; write fields without any, as in `{{value:06.2}}`"
+            ),
+        ));
+    }
     if !is_name(name) {
         return Err(SyntaxError::new(
             column,
@@ -238,47 +248,60 @@ fn part(column: usize, inner: &str) -> Result<Part, SyntaxError> {
             ))
         };
     }
-    let wrong = || {
+    let field = format_of(name, format).ok_or_else(|| {
         let message = format!(
-            "`{inner}` is no format; write for example `{name}:.3`, `{name}:05.1`, `{name}:d`, `{name}:04X` or `{name}:e`"
+            "`{inner}` is no format; write for example `{name}:.3`, `{name}:05.1`, `{name}:+07.3` (with its sign), `{name}:d`, `{name}:04X` or `{name}:e`"
         );
         SyntaxError::new(column, message)
+    })?;
+    Ok(Part::Field(field))
+}
+
+/// `[+][0][width][.places][d|X|x|e|f]`, and nothing else.
+fn format_of(name: &str, format: &str) -> Option<Field> {
+    let (kind, rest) = match format.char_indices().last() {
+        Some((at, 'd')) => (Kind::Whole, &format[..at]),
+        Some((at, 'X')) => (Kind::HexUpper, &format[..at]),
+        Some((at, 'x')) => (Kind::HexLower, &format[..at]),
+        Some((at, 'e')) => (Kind::Exponent, &format[..at]),
+        Some((at, 'f')) => (Kind::Plain, &format[..at]),
+        _ => (Kind::Plain, format),
     };
-    let kind = match format.chars().last() {
-        Some('d') => Kind::Whole,
-        Some('X') => Kind::HexUpper,
-        Some('x') => Kind::HexLower,
-        Some('e') => Kind::Exponent,
-        Some('f') | None => Kind::Plain,
-        Some(digit) if digit.is_ascii_digit() => Kind::Plain,
-        Some(_) => return Err(wrong()),
+    let (signed, rest) = match rest.strip_prefix('+') {
+        Some(rest) => (true, rest),
+        None => (false, rest),
     };
-    format = format.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let (width, precision) = match format.split_once('.') {
-        Some((width, precision)) => {
-            let precision = precision.parse().ok().filter(|count| *count <= 17);
-            (width, Some(precision.ok_or_else(wrong)?))
-        }
-        None => (format, None),
+    let (width, places) = match rest.split_once('.') {
+        Some((width, places)) => (width, Some(places)),
+        None => (rest, None),
+    };
+    let number = |digits: &str, most: usize| {
+        let only_digits = digits.bytes().all(|digit| digit.is_ascii_digit());
+        let number = digits.parse().ok().filter(|_| only_digits)?;
+        (number <= most).then_some(number)
+    };
+    let precision = match places {
+        Some(places) => Some(number(places, 17)?),
+        None => None,
     };
     let zeros = width.len() > 1 && width.starts_with('0');
     let width = match width {
         "" => 0,
-        digits => {
-            let width = digits.parse().ok().filter(|count| *count <= 64);
-            width.ok_or_else(wrong)?
-        }
+        digits => number(digits, 64)?,
     };
-    if precision.is_some() && !matches!(kind, Kind::Plain | Kind::Exponent) {
-        return Err(wrong());
+    let is_hex = matches!(kind, Kind::HexUpper | Kind::HexLower);
+    if (precision.is_some() && !matches!(kind, Kind::Plain | Kind::Exponent)) || (signed && is_hex)
+    {
+        return None;
     }
-    Ok(Part::Field(Field {
+    Some(Field {
         name: name.to_owned(),
+        signed,
         zeros,
         width,
         precision,
         kind,
-    }))
+    })
 }
 
 impl Field {
@@ -316,13 +339,23 @@ impl Field {
             }
             Kind::Plain => match self.precision {
                 Some(places) => format!("{:.places$}", self.number(value)?),
+                None if self.signed => self.number(value)?.to_string(),
                 None => self.plain(value, filling)?,
             },
         };
-        Ok(match (zeros, body.strip_prefix('-')) {
-            (true, Some(digits)) => format!("-{digits:0>width$}", width = width.saturating_sub(1)),
-            (true, None) => format!("{body:0>width$}"),
-            (false, _) => format!("{body:>width$}"),
+        let body = match self.signed && !body.starts_with('-') {
+            true => format!("+{body}"),
+            false => body,
+        };
+        // Zeros stand behind the sign.
+        let signs = usize::from(body.starts_with(['-', '+']));
+        let (sign, digits) = body.split_at(signs);
+        Ok(match zeros {
+            true => format!(
+                "{sign}{digits:0>width$}",
+                width = width.saturating_sub(signs)
+            ),
+            false => format!("{body:>width$}"),
         })
     }
 

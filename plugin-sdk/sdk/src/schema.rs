@@ -163,8 +163,9 @@ fn or_null(mut schema: Map<String, Value>) -> Map<String, Value> {
 }
 
 fn of_form(form: &Form) -> Map<String, Value> {
-    let between = |kind: &str, least: Value, most: Value| {
-        let mut schema = json!({"type": [kind, "string"]});
+    // What a text has to be that stands for the number is its `format`.
+    let between = |kind: &str, format: &str, least: Value, most: Value| {
+        let mut schema = json!({"type": [kind, "string"], "format": format});
         for (word, bound, none) in [
             ("minimum", least, json!(i64::MIN)),
             ("maximum", most, json!(i64::MAX)),
@@ -179,12 +180,13 @@ fn of_form(form: &Form) -> Map<String, Value> {
         Form::Any => json!({}),
         Form::Text | Form::AnyCase(_) => json!({"type": "string"}),
         Form::Label => json!({"type": ["string", "integer"]}),
-        Form::Boolean => json!({"type": ["boolean", "string"]}),
-        Form::Integer(least, most) => between("integer", json!(least), json!(most)),
+        Form::Boolean => json!({"type": ["boolean", "string"], "format": "boolean"}),
+        Form::Integer(least, most) => between("integer", "integer", json!(least), json!(most)),
         // Infinity is no JSON, so an open end becomes null.
-        Form::Number(least, most) => between("number", json!(least), json!(most)),
+        Form::Number(least, most) => between("number", "number", json!(least), json!(most)),
         Form::Duration(least, most) => between(
             "integer",
+            "milliseconds",
             json!(least.as_millis() as u64),
             json!(most.as_millis() as u64),
         ),
@@ -246,7 +248,7 @@ mod tests {
                     "anyOf": [{"type": "string", "enum": ["slow", "fast"]}, {"type": "null"}],
                     "description": "A.", "default": "slow",
                 },
-                "b": {"type": ["integer", "string"], "minimum": 1, "description": "B."},
+                "b": {"type": ["integer", "string"], "format": "integer", "minimum": 1, "description": "B."},
                 "c": {
                     "anyOf": [
                         {"type": "string"},
@@ -256,7 +258,8 @@ mod tests {
                     "description": "C.",
                 },
                 "d": {
-                    "type": ["integer", "string", "null"], "minimum": 0, "maximum": 1000,
+                    "type": ["integer", "string", "null"], "format": "milliseconds",
+                    "minimum": 0, "maximum": 1000,
                     "description": "D.", "default": "1500ms",
                 },
             },

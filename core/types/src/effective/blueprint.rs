@@ -1,6 +1,9 @@
 //! A model that devices are made of, one after the other.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use super::{
     EffectiveDevice, EffectiveProperty, Kind,
@@ -167,7 +170,7 @@ fn build(
     }
     let mut properties: Vec<EffectiveProperty> = Vec::with_capacity(device.spec.properties.len());
     faults.extend(of_model.iter().cloned());
-    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(device.spec.properties.len());
+    let mut seen: HashSet<&str> = HashSet::with_capacity(device.spec.properties.len());
     for (index, property) in device.spec.properties.iter().enumerate() {
         let path = || format!("spec.properties[{index}]");
         if property.name.is_empty() {
@@ -177,17 +180,16 @@ fn build(
             ));
             continue;
         }
-        if let Some(first) = seen.get(property.name.as_str()) {
+        if !seen.insert(property.name.as_str()) {
             faults.push(Fault::error(
                 format!("{}.name", path()),
                 format!(
-                    "property `{}` stands twice, first in spec.properties[{first}], which counts",
+                    "property `{}` stands twice, the first one counts",
                     property.name
                 ),
             ));
             continue;
         }
-        seen.insert(&property.name, index);
         properties.push(known.one(index, property, model, &mut faults));
         faults.extend(other_protocol(&property.visitors, &protocol, path));
         let at = known.by_name.get(property.name.as_str()).copied();

@@ -122,6 +122,9 @@ pub(super) fn one(
         check_policy(&policy, &config, value_type, access, (minimum, maximum))
             .map(|(key, message)| Fault::error(format!("{visitor_path}.{key}"), message)),
     );
+    if let Some((key, message)) = lost_fraction(&policy, &config, value_type) {
+        warnings.push(Fault::warning(format!("{visitor_path}.{key}"), message));
+    }
     if let Some(of_model) = of_model
         && let Some(code) = unit::near_miss(&of_model.unit)
     {
@@ -230,6 +233,38 @@ fn with_key(fault: &Fault) -> String {
         Some((_, key)) => format!("{}: {}", key.trim_start_matches('.'), fault.message),
         None => fault.message.clone(),
     }
+}
+
+/// What a property's type makes of its number, where that is less than it was.
+fn lost_fraction(
+    policy: &PropertyPolicy,
+    config: &FreeObject,
+    value_type: PropertyType,
+) -> Option<(&'static str, String)> {
+    let loses = match value_type {
+        PropertyType::Int => "drops the fraction",
+        PropertyType::Boolean => "is true for every number but 0",
+        _ => return None,
+    };
+    if policy.calculation.is_some() || policy.names.is_some() || !policy.bits.is_none() {
+        return None;
+    }
+    let transform = &policy.transform;
+    let hint = format!(
+        "the type {value_type} {loses}; write FLOAT, or say with `expression` what is meant"
+    );
+    for (key, number) in [("scale", transform.scale()), ("offset", transform.offset())] {
+        if number.fract() != 0.0 {
+            return Some((key, format!("{number} gives fractions, and {hint}")));
+        }
+    }
+    let raw_type = config.get("rawType").and_then(|raw_type| raw_type.as_str());
+    let is_float =
+        raw_type.is_some_and(|raw_type| raw_type.to_ascii_lowercase().starts_with("float"));
+    (is_float && transform.is_identity()).then(|| {
+        let raw_type = raw_type.unwrap_or_default();
+        ("rawType", format!("{raw_type} has fractions, and {hint}"))
+    })
 }
 
 /// What is wrong with a policy for a property of this kind: key and message.

@@ -198,7 +198,11 @@ impl<'t> Checker<'t> {
                     },
                 ),
                 known if METADATA.contains(&known) => {}
-                _ => checker.fault(key.line, "unknown field".to_owned()),
+                other => {
+                    let hint = crate::near::nearest(other, METADATA)
+                        .map_or_else(String::new, |known| format!(", did you mean `{known}`?"));
+                    checker.fault(key.line, format!("unknown field{hint}"));
+                }
             });
         }
         if tree.text("name").is_none_or(str::is_empty) {

@@ -51,6 +51,16 @@ pub(super) fn wrong_kind(kinds: &[&str], value: &Value) -> String {
     format!("expected {words}, found {}", shown(value))
 }
 
+/// What a text has to be that stands for a number.
+pub(super) fn format_of(schema: &serde_json::Map<String, Value>) -> &'static str {
+    match schema.get("format").and_then(Value::as_str) {
+        Some("integer") => "a whole number",
+        Some("number") => "a number",
+        Some("boolean") => "true or false",
+        _ => "a time: milliseconds, or a text such as `500ms` or `1m30s`",
+    }
+}
+
 pub(super) fn wrong_word(allowed: &[&Value], value: &Value) -> String {
     let words: Vec<_> = allowed
         .iter()

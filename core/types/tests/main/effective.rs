@@ -149,7 +149,7 @@ fn each_fault_stands_at_its_place_and_the_rest_is_usable() {
     insta::assert_snapshot!(faults(&device).join("\n"), @r"
     spec.properties[0].desired.value: property `temperature` is read-only
     spec.properties[1].desired.value: 91 is out of range for `setpoint`, expected 20 to 90 °C
-    spec.properties[2].name: property `setpoint` stands twice, first in spec.properties[1], which counts
+    spec.properties[2].name: property `setpoint` stands twice, the first one counts
     spec.properties[3].name: model `boiler` has no property `colour`
     model.spec.properties[3].minimum: minimum 9 of property `upside-down` in the model is above its maximum 1
     model.spec.properties[4].type: the type of property `typeless` in model `boiler` is missing

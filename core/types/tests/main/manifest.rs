@@ -130,7 +130,7 @@ spec:
 "#,
     );
     insta::assert_snapshot!(faults, @r#"
-    boiler.yaml:11 (document 2): metadata.lables: unknown field
+    boiler.yaml:11 (document 2): metadata.lables: unknown field, did you mean `labels`?
     boiler.yaml:13 (document 2): spec.nodeNam: unknown field, did you mean `nodeName`?
     boiler.yaml:18 (document 2): spec.properties[0].collectCycle: stands twice, first in line 17
     boiler.yaml:16 (document 2): spec.properties[0].desired.value: expected a text, got the number 30; write "30"

@@ -1,11 +1,13 @@
 //! What is wrong in a configuration is told all at once, each at its place.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use longshore_sdk::{Delivery, DeviceConfig, Fault, Parsed, PlanPoint, Protocol, testing::unread};
+use longshore_sdk::{
+    Delivery, DeviceConfig, Fault, Parsed, PlanPoint, Protocol, SampleValue, testing::unread,
+};
 use serde_json::{Value, json};
 
-use crate::{Port, Serial, keys};
+use crate::{Port, Serial, keys, known};
 
 fn parse(protocol: Value, points: Value) -> Result<Parsed<Serial>, Vec<Fault>> {
     let device = json!({"device": "default/d", "protocol": protocol, "points": points});
@@ -292,6 +294,66 @@ fn equal_requests_are_one_exchange() {
     assert_eq!(plan(1)[4], "\"07M?\\n\" [1]");
     assert_eq!(serial.delivery(&parsed.unit, points[0]), Delivery::Polled);
     assert_eq!(serial.delivery(&parsed.unit, points[4]), Delivery::Pushed);
+}
+
+/// `01` of this device is not `02` of its neighbour on the line, and what stands
+/// for anything has no name.
+#[test]
+fn names_that_the_device_knows_are_filled_into_patterns() {
+    let known = BTreeMap::from([
+        ("address".to_owned(), SampleValue::String("01".to_owned())),
+        ("ch".to_owned(), SampleValue::Int(10)),
+    ]);
+    for (pattern, good, bad) in [
+        ("!{address}{value:float}", "!01+7.5", "!02+7.5"),
+        ("!{address:text:2}{value:float}", "!01+7.5", "!02+7.5"),
+        ("C{ch:02X}={value:int}", "C0A=5", "C0B=5"),
+        ("C{ch} {value:int}", "C10   5", "C11   5"),
+        ("{value:float} from {address}", "1.5 from 01", "1.5 from 1"),
+    ] {
+        let pattern = known::pattern(pattern, &known).unwrap();
+        assert!(pattern.matches(good.as_bytes()).is_some(), "{good}");
+        assert!(pattern.matches(bad.as_bytes()).is_none(), "{bad}");
+    }
+    let anything = known::pattern("!{:text:2}{value:float}", &known).unwrap();
+    assert!(anything.matches(b"!02+7.5").is_some());
+    assert_eq!(
+        known::pattern("!{address:text:3}", &known)
+            .unwrap_err()
+            .to_string(),
+        "column 2: `{address:text:3}` stands for `01`, the `address` of the device, which has 2 characters; write `{address}`, or `{:text:3}` for what may be anything"
+    );
+}
+
+#[test]
+fn a_fraction_that_the_type_drops_is_warned_of() {
+    for (twin_type, response, warns) in [
+        ("INT", "{value:float}", true),
+        ("BOOLEAN", ">{value:float}", true),
+        ("INT", "{value:int}", false),
+        ("FLOAT", "{value:float}", false),
+    ] {
+        let parsed = parse(
+            json!({"url": "/dev/x"}),
+            json!([{"id": 1, "name": "p", "intervalMs": 0, "type": twin_type,
+                "config": {"request": "V?\n", "response": response}}]),
+        );
+        let parsed = parsed.unwrap_or_else(|faults| panic!("{faults:?}"));
+        assert!(parsed.points[0].is_ok());
+        assert_eq!(!parsed.warnings.is_empty(), warns, "{twin_type} {response}");
+    }
+}
+
+#[test]
+fn what_is_set_holds_the_value() {
+    let parsed = parse(
+        json!({"url": "/dev/x"}),
+        json!([{"id": 1, "name": "p", "intervalMs": 0, "type": "FLOAT", "writable": true,
+            "config": {"request": "V?\n", "set": "VOLT 5\n"}}]),
+    );
+    let parsed = parsed.unwrap_or_else(|faults| panic!("{faults:?}"));
+    let fault = parsed.points[0].as_ref().expect_err("a fault");
+    assert!(fault.to_string().contains("no `{value}` in it"), "{fault}");
 }
 
 /// YAML 1.1 reads a bare `y` as true, and the field `{y}` would have no value.

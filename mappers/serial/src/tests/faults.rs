@@ -22,7 +22,7 @@ units:
 
 fn one(id: u32, request: &str) -> Vec<(u32, &'static str, Value)> {
     let config =
-        json!({"request": format!("{request}\r\n"), "response": "{value:int}", "set": "X"});
+        json!({"request": format!("{request}\r\n"), "response": "{value:int}", "set": "X{value}"});
     vec![(id, "INT", config)]
 }
 
@@ -165,7 +165,7 @@ units: [{unit: 1, answers: [{request: 'V?', response: \"V?\\r\\nV={v}\"}]}]
     let (_simulator, protocol) = over_tcp(scenario).await;
     let rig = Rig::new();
     let protocol = json!({"url": protocol["url"], "echo": true});
-    let config = json!({"request": "V?\r\n", "set": "X"});
+    let config = json!({"request": "V?\r\n", "set": "X{value}"});
     rig.configure(1, &protocol, 40, &[(1, "STRING", config)]);
     rig.wait_value(1, &SampleValue::String("V=5".to_owned()));
     rig.look(|record| assert_eq!(record.history[&1].len(), 1, "{:?}", record.history));

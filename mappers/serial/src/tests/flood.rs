@@ -14,7 +14,7 @@ async fn a_flood_of(message: &'static [u8]) {
     let flood = Flood::of(message);
     let (_simulator, protocol) = over_tcp(ONE).await;
     let point = |id: u32, request: &str| {
-        let config = json!({"request": request, "response": "{value:int}", "set": "X"});
+        let config = json!({"request": request, "response": "{value:int}", "set": "X{value}"});
         [(id, "INT", config)]
     };
     let rig = Rig::new();
@@ -64,9 +64,9 @@ async fn a_babbling_talker_is_lost_in_time() {
     let (_simulator, protocol) = over_tcp(ONE).await;
     let rig = Rig::new();
     let babbler = json!({"url": format!("tcp://{}", flood.address()), "stream": true, "silentAfter": "300ms"});
-    let talks = json!({"response": "T={value:int}", "set": "X"});
+    let talks = json!({"response": "T={value:int}", "set": "X{value}"});
     rig.configure(1, &babbler, 0, &[(1, "INT", talks)]);
-    let asked = json!({"request": "B?\r\n", "response": "{value:int}", "set": "X"});
+    let asked = json!({"request": "B?\r\n", "response": "{value:int}", "set": "X{value}"});
     rig.configure(2, &protocol, 40, &[(2, "INT", asked)]);
     rig.wait_online(1, false);
     rig.wait_samples(2, 20);

@@ -51,7 +51,7 @@ fn a_scale_in_python() {
                         "setResponse": "M A"});
     let stable = json!({"request": "SI\r\n", "response": "S {value:word} {}", "set": "Z\r\n", "setResponse": "Z A",
                         "trueText": "S", "falseText": "D"});
-    let serial = json!({"request": "I4\r\n", "response": "I4 A \"{value}\"", "set": "Q\r\n", "setResponse": "Q A"});
+    let serial = json!({"request": "I4\r\n", "response": "I4 A \"{value}\"", "set": "Q{value}\r\n", "setResponse": "Q A"});
     rig.configure(
         1,
         &protocol,
@@ -108,8 +108,8 @@ fn a_receiver_in_python() {
         "checksum": {"kind": "xor", "over": [1, -1]}
     });
     let latitude =
-        json!({"match": "$G?RMC", "field": 3, "rawType": "nmeaLatitude", "set": "$X\r\n"});
-    let altitude = json!({"match": "$G?GGA", "field": 9, "set": "$X\r\n"});
+        json!({"match": "$G?RMC", "field": 3, "rawType": "nmeaLatitude", "set": "$X{value}\r\n"});
+    let altitude = json!({"match": "$G?GGA", "field": 9, "set": "$X{value}\r\n"});
     rig.configure(
         1,
         &protocol,

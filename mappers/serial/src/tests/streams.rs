@@ -38,7 +38,7 @@ fn receiver(protocol: &Value, silent_after: &str) -> Value {
 }
 
 fn points() -> Vec<(u32, &'static str, Value)> {
-    let set = "$PUBX\r\n";
+    let set = "$PUBX{value}\r\n";
     vec![
         (
             1,
@@ -148,8 +148,9 @@ units:
     let (_simulator, protocol) = over_tcp(scenario).await;
     let rig = Rig::new();
     let protocol = json!({"url": protocol["url"], "stream": true, "timeout": 500});
-    let level = json!({"request": "LEVEL?\r\n", "response": "LEVEL {value:int}", "set": "X"});
-    let beat = json!({"response": "BEAT {value:int}", "set": "X"});
+    let level =
+        json!({"request": "LEVEL?\r\n", "response": "LEVEL {value:int}", "set": "X{value}"});
+    let beat = json!({"response": "BEAT {value:int}", "set": "X{value}"});
     rig.configure(1, &protocol, 20, &[(1, "INT", level), (2, "INT", beat)]);
     rig.wait_value(1, &SampleValue::Int(3));
     rig.wait_value(2, &SampleValue::Int(7));

@@ -39,6 +39,12 @@ fn values_as_text() {
         ("VOLT {value:.3}\n", Int(12), "VOLT 12.000\n"),
         ("{value:07.2}", Float(-1.5), "-001.50"),
         ("{value:5}", Int(42), "   42"),
+        ("#01{value:+07.3}", Float(7.5), "#01+07.500"),
+        ("#01{value:+07.3}", Float(-7.5), "#01-07.500"),
+        ("{value:+}", Int(5), "+5"),
+        ("{value:+d}", Float(0.0), "+0"),
+        ("{value:+6.1}", Float(2.0), "  +2.0"),
+        ("{value:+.2e}", Float(1234.0), "+1.23e3"),
         ("{value:d}", Float(214.999_999_99), "215"),
         ("{value:04X}", Uint(255), "00FF"),
         ("{value:x}", Uint(255), "ff"),
@@ -103,13 +109,36 @@ fn values_that_do_not_suit() {
     }
 }
 
+/// What is no format is refused as a whole, and never sent half understood.
+#[test]
+fn formats_are_read_strictly() {
+    for format in [
+        "+-7.3", "07.+3", "-07.3", "7.", "7..3", ".", "3q", "fd", "7.3dd", "0x4", "+04X", "04.1X",
+        ".1d", "99", ".18", "٣",
+    ] {
+        let template = format!("{{value:{format}}}");
+        let error = Template::text(&template).unwrap_err().to_string();
+        assert!(error.contains("is no format"), "{template}: {error}");
+    }
+    for blank in [
+        "{ value}",
+        "{value }",
+        "{value: 07.3}",
+        "{value:07.3 }",
+        "{value:0 7}",
+    ] {
+        let error = Template::text(blank).unwrap_err().to_string();
+        assert!(error.contains("holds a blank"), "{blank}: {error}");
+    }
+}
+
 #[test]
 fn mistakes_have_a_column() {
     let text = |text: &str| Template::text(text).unwrap_err().to_string();
     let hex = |text: &str| Template::hex(text).unwrap_err().to_string();
     assert_eq!(
         text("VOLT {value:3q}"),
-        "column 6: `value:3q` is no format; write for example `value:.3`, `value:05.1`, `value:d`, `value:04X` or `value:e`"
+        "column 6: `value:3q` is no format; write for example `value:.3`, `value:05.1`, `value:+07.3` (with its sign), `value:d`, `value:04X` or `value:e`"
     );
     assert_eq!(
         text("{checksum:04X}"),

@@ -33,7 +33,11 @@ units:
 
 pub(super) fn supply_points() -> Vec<(u32, &'static str, Value)> {
     vec![
-        (1, "STRING", json!({"request": "*IDN?\n", "set": "*IDN?\n"})),
+        (
+            1,
+            "STRING",
+            json!({"request": "*IDN?\n", "set": "*IDN?{value}\n"}),
+        ),
         (
             2,
             "FLOAT",
@@ -49,12 +53,12 @@ pub(super) fn supply_points() -> Vec<(u32, &'static str, Value)> {
         (
             4,
             "FLOAT",
-            json!({"request": "MEAS?\n", "response": "{value:float},{}", "set": "MEAS?\n"}),
+            json!({"request": "MEAS?\n", "response": "{value:float},{}", "set": "MEAS {value}\n"}),
         ),
         (
             5,
             "FLOAT",
-            json!({"request": "MEAS?\n", "response": "{},{value:float}", "set": "MEAS?\n"}),
+            json!({"request": "MEAS?\n", "response": "{},{value:float}", "set": "MEAS {value}\n"}),
         ),
         (
             6,
@@ -260,8 +264,9 @@ async fn a_scale_and_its_method() {
     let (simulator, mut protocol) = over_tcp(SCALE).await;
     protocol["refused"] = json!(["ES", "S I", "S +", "S -"]);
     let rig = Rig::new();
-    let weight = json!({"request": "SI\r\n", "response": "S {} {value:float} g", "set": "X"});
-    let stable = json!({"request": "SI\r\n", "response": "S {value:word} {}", "set": "X",
+    let weight =
+        json!({"request": "SI\r\n", "response": "S {} {value:float} g", "set": "X{value}"});
+    let stable = json!({"request": "SI\r\n", "response": "S {value:word} {}", "set": "X{value}",
                         "trueText": "S", "falseText": "D"});
     rig.configure(
         1,
