@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    describe, discover, explain, get, mapper, new, profile, set, sim, up, validate, watch,
+    apply, describe, discover, explain, get, mapper, new, profile, set, sim, up, validate, watch,
 };
 
 /// Runs devices and pods on edge nodes that are small, far away and often offline.
@@ -33,6 +33,8 @@ pub enum Command {
     /// Change desired values
     #[command(subcommand)]
     Set(Set),
+    /// Create or change devices and models from files
+    Apply(apply::ApplyArgs),
     /// Test without hardware
     #[command(subcommand)]
     Test(Test),
@@ -57,6 +59,8 @@ pub enum Command {
 pub enum Mapper {
     /// Judge a mapper library by every rule of the mapper contract
     Check(mapper::CheckArgs),
+    /// Read each point of a device once, and end; nothing is written
+    Read(mapper::read::ReadArgs),
     /// List the mapper libraries near this program
     List(mapper::ListArgs),
     /// Show what a mapper library says of itself, without running it
@@ -68,6 +72,8 @@ pub enum Mapper {
 pub enum New {
     /// A mapper for a new protocol, with a simulated device and tests
     Mapper(new::MapperArgs),
+    /// A device profile: a model, a device and its test without hardware
+    Profile(new::profile::ProfileArgs),
 }
 
 /// What to describe.

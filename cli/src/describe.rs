@@ -10,6 +10,7 @@ use longshore_types::{
     method::Method,
 };
 
+use crate::edge::EdgeArgs;
 use crate::{
     api::{ApiArgs, Connection},
     output::{emit, say},
@@ -27,6 +28,8 @@ pub struct DescribeArgs {
     output: Format,
     #[command(flatten)]
     api: ApiArgs,
+    #[command(flatten)]
+    edge: EdgeArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -39,6 +42,12 @@ enum Format {
 
 /// Runs the command.
 pub(crate) async fn run(args: DescribeArgs) -> Result<bool> {
+    if let Some(node) = args.edge.node()? {
+        let namespace = args.api.namespace.as_deref();
+        return node
+            .describe(&args.name, namespace, args.output == Format::Json)
+            .await;
+    }
     let view = Connection::open(&args.api).await?.view(&args.name).await?;
     match args.output {
         Format::Text => say(&render(&view.shown()?, now())),

@@ -8,6 +8,7 @@ use kube::api::{Api, DynamicObject, ListParams};
 use longshore_types::{Device, DeviceModel, DeviceStatus, Timestamp};
 use serde_json::{Value as Json, json};
 
+use crate::edge::EdgeArgs;
 use crate::{
     api::{ApiArgs, Connection, Kind, typed},
     output::{advised, emit, say},
@@ -31,6 +32,8 @@ pub struct GetArgs {
     output: Format,
     #[command(flatten)]
     api: ApiArgs,
+    #[command(flatten)]
+    edge: EdgeArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -58,6 +61,14 @@ enum Format {
 
 /// Runs the command.
 pub(crate) async fn run(args: GetArgs) -> Result<bool> {
+    if let Some(node) = args.edge.node()? {
+        if args.what != What::Devices {
+            bail!("an edge node is asked for its devices; models and nodes are on an API server");
+        }
+        return node
+            .get(args.name.as_deref(), args.output != Format::Table)
+            .await;
+    }
     let connection = Connection::open(&args.api).await?;
     if args.what == What::Nodes {
         return nodes(&connection, &args).await;
@@ -185,6 +196,16 @@ fn with_namespace<'a>(all: bool, header: &[&'a str]) -> Vec<&'a str> {
     columns
 }
 
+/// The values of a device. Those of one that is not there are what it had last.
+fn values(status: &longshore_types::device::DeviceStatusStatus) -> String {
+    let summary = status.summary();
+    let is_away = matches!(&*status.state, "" | "offline" | "unknown");
+    match is_away && !summary.is_empty() {
+        true => format!("{summary} (last known)"),
+        false => summary,
+    }
+}
+
 fn device_table(
     devices: &[Device],
     statuses: &[DeviceStatus],
@@ -218,7 +239,7 @@ fn device_table(
                     .filter(|state| !state.is_empty())
                     .unwrap_or("unknown")
                     .into(),
-                or_dash(&status.map(|status| status.summary()).unwrap_or_default()),
+                or_dash(&status.map(|status| values(status)).unwrap_or_default()),
                 age_of(meta.creation_timestamp.as_deref().unwrap_or_default(), now),
             ]);
             row

@@ -9,6 +9,7 @@
 //! What a command prints is a pure function of the objects it has read and of
 //! the time; only reading and writing them is not.
 
+pub mod apply;
 pub mod args;
 pub mod describe;
 pub mod discover;
@@ -25,6 +26,7 @@ pub mod watch;
 
 mod api;
 mod conversation;
+mod edge;
 mod libraries;
 mod output;
 #[cfg(test)]
@@ -47,14 +49,17 @@ pub fn run(args: args::Args) -> ExitCode {
         Command::Describe(Describe::Other(words)) => output::misspelt("describe", &words),
         Command::Watch(Watch::Other(words)) => output::misspelt("watch", &words),
         Command::Set(Set::Other(words)) => output::misspelt("set", &words),
+        Command::Apply(args) => output::block_on(apply::run(args)),
         Command::Discover(args) => output::block_on(discover::run(args)),
         Command::Explain(args) => output::block_on(explain::run(args)),
         Command::Validate(args) => output::block_on(validate::run(args)),
         Command::Sim(args) => output::block_on(sim::run(args)),
         Command::Mapper(Mapper::Check(args)) => output::block_on(mapper::check(args)),
+        Command::Mapper(Mapper::Read(args)) => output::block_on(mapper::read::run(args)),
         Command::Mapper(Mapper::List(args)) => output::block_on(mapper::list(args)),
         Command::Mapper(Mapper::Show(args)) => output::block_on(mapper::show(args)),
         Command::New(New::Mapper(args)) => output::block_on(new::mapper(args)),
+        Command::New(New::Profile(args)) => output::block_on(new::profile::run(args)),
         Command::Test(Test::Profile(args)) => output::block_on(profile::run(args)),
     }
 }

@@ -4,6 +4,9 @@
 //! tests and a README that says in which order to change what. It is written
 //! as a whole or not at all.
 
+pub mod profile;
+mod sdk;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -11,6 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use self::sdk::Sdk;
 use crate::output::{advised, say};
 
 /// Arguments of `longshore new mapper`.
@@ -21,8 +25,8 @@ pub struct MapperArgs {
     /// The folder to make [default: longshore-mapper-NAME]
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
-    /// A checkout of Longshore, or a version in the registry [default: the checkout around this program, else its version]
-    #[arg(long, value_name = "PATH|VERSION")]
+    /// A checkout of Longshore, a version in the registry, or `vendored`: the SDK that this program carries, written into the crate [default: the checkout around this program, else vendored]
+    #[arg(long, value_name = "PATH|VERSION|vendored")]
     sdk: Option<String>,
 }
 
@@ -78,6 +82,10 @@ const FILES: &[(&str, &str)] = &[
         include_str!("new/template/tests/it/conformance.rs.in"),
     ),
     (
+        "profile/{{name}}.test.yaml",
+        include_str!("new/template/profile/device.test.yaml.in"),
+    ),
+    (
         "profile/{{name}}.yaml",
         include_str!("new/template/profile/device.yaml.in"),
     ),
@@ -91,15 +99,7 @@ pub(crate) async fn mapper(args: MapperArgs) -> Result<bool> {
         .unwrap_or_else(|| PathBuf::from(format!("longshore-mapper-{}", args.name)));
     let sdk = Sdk::find(args.sdk.as_deref())?;
     write(&folder, &args.name, &sdk)?;
-    let shown = folder.display();
-    // A checkout around this program is taken by itself; otherwise the crates
-    // have to come from somewhere.
-    let assumed = match &sdk {
-        Sdk::Checkout(_) => String::new(),
-        Sdk::Version(version) => format!(
-            "\nlongshore-sdk and longshore-conformance {version} are taken from cargo's registry;\nto take them from a checkout: --sdk PATH\n"
-        ),
-    };
+    let (shown, assumed) = (folder.display(), sdk.told());
     say(&format!(
         "wrote {shown}: a mapper that reads and sets a simulated thermometer\n\nnext:\n  cd {shown}\n  cargo test\n  less README.md\n{assumed}"
     ));
@@ -125,65 +125,6 @@ fn check_name(name: &str) -> Result<()> {
         format!("name `{name}`: it {fault}"),
         "take the protocol's name, as in: longshore new mapper knx-ip",
     ))
-}
-
-/// Where the SDK comes from.
-#[derive(Debug, PartialEq, Eq)]
-enum Sdk {
-    /// The top of a checkout.
-    Checkout(PathBuf),
-    Version(String),
-}
-
-impl Sdk {
-    fn find(named: Option<&str>) -> Result<Self> {
-        let Some(named) = named else {
-            let own = std::env::current_exe().unwrap_or_default();
-            let around = own.ancestors().find(|folder| is_checkout(folder));
-            return Ok(match around {
-                Some(checkout) => Self::Checkout(checkout.to_owned()),
-                None => Self::Version(env!("CARGO_PKG_VERSION").to_owned()),
-            });
-        };
-        let path = Path::new(named);
-        if is_checkout(path) {
-            let path = path.canonicalize();
-            return Ok(Self::Checkout(
-                path.with_context(|| format!("failed to find {named}"))?,
-            ));
-        }
-        let is_version = named.starts_with(|c: char| c.is_ascii_digit())
-            && named
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || ".-+".contains(c));
-        if is_version && !path.exists() {
-            return Ok(Self::Version(named.to_owned()));
-        }
-        Err(advised(
-            format!("--sdk {named}: neither a checkout of Longshore nor a version"),
-            "name the folder that has plugin-sdk/sdk in it, or a version such as 0.1.0",
-        ))
-    }
-
-    /// What stands behind `longshore-sdk =` and the like.
-    fn dependency(&self, package: &str) -> String {
-        match self {
-            Self::Checkout(top) => {
-                let path = top.join("plugin-sdk").join(package);
-                format!("{{ path = {} }}", toml_text(&path.to_string_lossy()))
-            }
-            Self::Version(version) => toml_text(version),
-        }
-    }
-}
-
-fn is_checkout(folder: &Path) -> bool {
-    folder.join("plugin-sdk/sdk/Cargo.toml").is_file()
-}
-
-/// A TOML string; JSON's escapes are among TOML's.
-fn toml_text(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 /// Writes beside the folder first and moves it into place, so that a disk that
@@ -212,6 +153,8 @@ fn write(folder: &Path, name: &str, sdk: &Sdk) -> Result<()> {
             .and_then(|()| fs::write(&file, filled(text, name, sdk)));
         written.with_context(|| format!("failed to write {}", file.display()))?;
     }
+    sdk.write(draft.path())
+        .with_context(|| format!("failed to write the SDK into {}", draft.path().display()))?;
     // A temporary folder is for its owner alone; a crate is like any other.
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(draft.path(), fs::Permissions::from_mode(0o755))
@@ -332,19 +275,5 @@ mod tests {
                 assert!(ours.iter().any(|ours| line.contains(ours)), "{line}");
             }
         }
-    }
-
-    #[test]
-    fn the_sdk_is_a_checkout_or_a_version() {
-        let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let found = Sdk::find(top.to_str()).unwrap();
-        assert_eq!(found, Sdk::Checkout(top.to_owned()));
-        assert_eq!(
-            Sdk::find(Some("0.1.0")).unwrap().dependency("sdk"),
-            "\"0.1.0\""
-        );
-        assert!(Sdk::find(Some("no/such/folder")).is_err());
-        // This test runs from the build folder, which lies inside of the checkout.
-        assert_eq!(Sdk::find(None).unwrap(), Sdk::Checkout(top.to_owned()));
     }
 }

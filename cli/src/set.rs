@@ -12,6 +12,7 @@ use longshore_types::{
 };
 use serde_json::{Value as Json, json};
 
+use crate::edge::EdgeArgs;
 use crate::{
     api::{ApiArgs, Connection, typed},
     output::{advised, say},
@@ -36,6 +37,8 @@ pub struct SetArgs {
     wait: Option<u64>,
     #[command(flatten)]
     api: ApiArgs,
+    #[command(flatten)]
+    edge: EdgeArgs,
 }
 
 /// `property=value`.
@@ -70,6 +73,12 @@ struct Change {
 
 /// Runs the command.
 pub(crate) async fn run(args: SetArgs) -> Result<bool> {
+    if let Some(node) = args.edge.node()? {
+        let values = args.assignments.iter();
+        let values: Vec<_> = values.map(|it| (&*it.property, &*it.value)).collect();
+        let namespace = args.api.namespace.as_deref();
+        return node.set(&args.name, namespace, &values, args.wait).await;
+    }
     let connection = Connection::open(&args.api).await?;
     let changes = send(&connection, &args).await?;
     for change in &changes {

@@ -7,6 +7,7 @@
 
 mod cluster;
 mod demo;
+mod extras;
 mod guide;
 pub(crate) mod home;
 mod ports;

@@ -10,6 +10,7 @@ use kube::runtime::{
 };
 use longshore_types::{DeviceModel, DeviceStatus, Timestamp, device::WriteStatus};
 
+use crate::edge::EdgeArgs;
 use crate::{
     api::{ApiArgs, Connection, Kind, typed},
     output::{say, shown},
@@ -23,6 +24,8 @@ pub struct WatchArgs {
     name: String,
     #[command(flatten)]
     api: ApiArgs,
+    #[command(flatten)]
+    edge: EdgeArgs,
 }
 
 /// What was last seen of a device.
@@ -42,6 +45,9 @@ struct Shown {
 
 /// Runs the command.
 pub(crate) async fn run(args: WatchArgs) -> Result<bool> {
+    if let Some(node) = args.edge.node()? {
+        return node.watch(&args.name, args.api.namespace.as_deref()).await;
+    }
     let connection = Connection::open(&args.api).await?;
     // Tells at once where there is no such device.
     let view = connection.view(&args.name).await?.shown()?;

@@ -344,9 +344,166 @@ fn a_model_alone_and_a_device_that_reads_nothing_are_looked_at() {
     );
     assert!(passed, "{told}");
     assert!(
-        told.contains("warning: FILE:12: device `pump-1`: spec.properties: is empty"),
+        told.contains("warning: FILE:19 (document 2): device `pump-1`: spec.properties: is empty"),
         "{told}"
     );
+}
+
+/// Several files are one set, and a fault stands where its key does, in
+/// whichever of them, once.
+#[test]
+fn a_fault_is_told_once_at_the_line_of_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.display().to_string()
+    };
+    let model = write(
+        "model.yaml",
+        "apiVersion: devices.kubeedge.io/v1beta1
+kind: DeviceModel
+metadata: {name: scale}
+spec:
+  protocol: serial
+  protocolConfigData:
+    baudRate: fast
+    framing:
+      line:
+        delimeter: \"\\r\"
+  properties:
+    - name: weight
+      type: INT
+      accessMode: ReadOnly
+      visitors:
+        configData:
+          request: W
+          reponse: '{value:float}'
+          scale: 0.1
+",
+    );
+    let device = |name: &str, protocol: &str| {
+        let text = format!(
+            "apiVersion: devices.kubeedge.io/v1beta1
+kind: Device
+metadata: {{name: {name}}}
+spec:
+  deviceModelRef: {{name: scale}}
+  nodeName: edge-1
+  protocol:
+    protocolName: {protocol}
+    configData: {{url: /dev/ttyS0}}
+  properties: [{{name: weight}}]
+"
+        );
+        write(&format!("{name}.yaml"), &text)
+    };
+    let (first, second) = (device("a", "serial"), device("b", "serial"));
+    let output = longshore(&["validate", &first, &model, &second]);
+    let told = text(&output.stdout).replace(&folder.path().display().to_string(), "DIR");
+    for fault in [
+        "error: DIR/model.yaml:7 (document 1): model `scale`: spec.protocolConfigData.baudRate: expected a whole number, found `fast`",
+        "warning: DIR/model.yaml:10 (document 1): model `scale`: spec.protocolConfigData.framing.line.delimeter: unknown key; did you mean `delimiter`?",
+        "warning: DIR/model.yaml:18 (document 1): model `scale`: spec.properties[0].visitors.configData.reponse: unknown key; did you mean `response`?",
+        "warning: DIR/model.yaml:19 (document 1): model `scale`: spec.properties[0].visitors.configData.scale: property `weight`: 0.1 gives fractions, and the type INT drops the fraction",
+    ] {
+        assert_eq!(told.matches(fault).count(), 1, "{fault}:\n{told}");
+    }
+    assert!(told.contains("2 devices: 1 error, 3 warnings\n"), "{told}");
+
+    let misspelt = device("c", "serail");
+    let output = longshore(&["validate", &misspelt, &model]);
+    let told = text(&output.stdout);
+    assert!(
+        told.contains("c.yaml:8 (document 1): device `c`: spec.protocol.protocolName: not checked by a mapper: no mapper for protocol `serail` near this program; did you mean `serial`?"),
+        "{told}"
+    );
+
+    // What cannot be read is told for what it is, and not as missing.
+    let broken = write("broken.yaml", "kind: DeviceModel\nmetadata: {name: scale\n");
+    let output = longshore(&["validate", &first, &broken]);
+    let told = text(&output.stdout);
+    assert!(
+        !output.status.success() && !told.contains("no model"),
+        "{told}"
+    );
+}
+
+/// What is written to start from is without a warning, and passes its test.
+#[test]
+fn a_new_profile_is_sound_and_passes_its_test() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tests = Vec::new();
+    for protocol in ["modbus", "opcua", "serial", "bluetooth"] {
+        let path = folder.path().to_str().unwrap();
+        let output = longshore(&[
+            "new", "profile", protocol, "--name", protocol, "--path", path,
+        ]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let profile = folder.path().join(format!("{protocol}.yaml"));
+        let output = longshore(&["validate", "--strict", profile.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", text(&output.stdout));
+        tests.push(folder.path().join(format!("{protocol}.test.yaml")));
+    }
+    let mut arguments = vec!["test", "profile", "--timeout", "30"];
+    arguments.extend(tests.iter().map(|test| test.to_str().unwrap()));
+    let output = longshore(&arguments);
+    assert!(output.status.success(), "{}", text(&output.stdout));
+    let again = longshore(&[
+        "new",
+        "profile",
+        "modbus",
+        "--name",
+        "modbus",
+        "--path",
+        folder.path().to_str().unwrap(),
+    ]);
+    assert!(text(&again.stderr).contains("exists already"));
+    let other = longshore(&["new", "profile", "modbuss"]);
+    assert!(text(&other.stderr).contains("did you mean `modbus`?"));
+}
+
+/// A test that fails says what the device heard.
+#[test]
+fn a_profile_that_asks_wrongly_is_told_what_the_device_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let tested = |protocol: &str, profile: (&str, &str), test: (&str, &str)| {
+        let name = format!("{protocol}-{}", profile.1.len() + test.1.len());
+        let output = longshore(&["new", "profile", protocol, "--name", &name, "--path", path]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let change = |file: String, (from, to): (&str, &str)| {
+            let file = folder.path().join(file);
+            let text = std::fs::read_to_string(&file).unwrap();
+            if !from.is_empty() {
+                std::fs::write(&file, text.replace(from, to)).unwrap();
+            }
+            file
+        };
+        change(format!("{name}.yaml"), profile);
+        let test = change(format!("{name}.test.yaml"), test);
+        let output = longshore(&["test", "profile", "--timeout", "3", test.to_str().unwrap()]);
+        assert!(!output.status.success(), "{}", text(&output.stdout));
+        text(&output.stdout)
+    };
+    let told = tested("serial", ("MEAS?", "MAES?"), ("", ""));
+    assert!(
+        told.contains("`MAES?`: the scenario answers no such request; the nearest is `MEAS?`"),
+        "{told}"
+    );
+    // `given.unit` is the simulator's, and changes nothing of what is asked.
+    let told = tested("modbus", ("", ""), ("unit: 1", "unit: 77"));
+    assert!(
+        told.contains("the device asks unit 1, and the simulated one is unit 77"),
+        "{told}"
+    );
+    let told = tested("modbus", ("", ""), ("temperature: 21.5, ", ""));
+    assert!(
+        told.contains("nothing is expected of temperature;"),
+        "{told}"
+    );
+    let told = tested("serial", ("{value:.3}", "{value:+-.3}"), ("", ""));
+    assert!(told.contains("is no format"), "{told}");
 }
 
 #[test]
@@ -379,7 +536,7 @@ fn a_wrong_scenario_is_told_with_the_tests_name() {
     let test = folder.path().join("supply.test.yaml");
     std::fs::write(
         &test,
-        "given: {scenario: {unitz: []}}\nexpect: {voltage: 1}\n",
+        "given: {scenario: {unitz: []}}\nexpect: {voltage: 1, current: 1, setpoint: 1, output: true}\n",
     )
     .unwrap();
     let output = longshore(&["test", "profile", test.to_str().unwrap()]);

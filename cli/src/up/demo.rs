@@ -91,6 +91,8 @@ pub(crate) struct Demo<'a> {
     pub(crate) ports: &'a Ports,
     /// What of [`PARTS`] can run here.
     pub(crate) parts: Vec<Part>,
+    /// Protocol and file of further mappers.
+    pub(crate) mappers: Vec<(String, PathBuf)>,
 }
 
 impl Demo<'_> {
@@ -210,8 +212,7 @@ impl Demo<'_> {
     }
 
     pub(crate) fn edge(&self) -> Result<Program> {
-        let config = self.home.run("edgecore.yaml");
-        fs::write(&config, self.edge_config())?;
+        let config = self.write_edge_config(&self.mappers)?;
         self.program(
             "edgecore",
             "edgecore",
@@ -219,7 +220,14 @@ impl Demo<'_> {
         )
     }
 
-    fn edge_config(&self) -> String {
+    /// Writes what the edge core reads at its start; gives the file.
+    pub(crate) fn write_edge_config(&self, more: &[(String, PathBuf)]) -> Result<PathBuf> {
+        let config = self.home.run("edgecore.yaml");
+        fs::write(&config, self.edge_config(more))?;
+        Ok(config)
+    }
+
+    fn edge_config(&self, more: &[(String, PathBuf)]) -> String {
         let certificates = self.home.state("certificates");
         format!(
             "node: {NODE}\n\
@@ -232,7 +240,12 @@ impl Demo<'_> {
             mappers = self
                 .parts
                 .iter()
+                // One that people bring goes before ours.
+                .filter(|part| !more.iter().any(|(protocol, _)| protocol == part.protocol))
                 .map(|part| self.mapper(part))
+                .chain(more.iter().map(|(protocol, file)| {
+                    format!("  - name: {protocol}\n    file: {}\n", quoted(file))
+                }))
                 .collect::<String>(),
             bus = self.address(Service::Bus),
             link = self.address(Service::Link),

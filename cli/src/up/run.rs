@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -12,6 +12,7 @@ use longshore_process::{Lost, Signals, Stage, Tasks};
 use super::{
     cluster,
     demo::{Demo, NODE, PARTS, Part},
+    extras::Extras,
     guide,
     home::Home,
     ports::{Ports, Service},
@@ -89,17 +90,22 @@ pub(super) async fn run(home: &Home) -> Result<()> {
     for note in &ports.notes {
         say(&format!("{note}\n"));
     }
+    let extras = Extras::find(home).context("failed to look for further mappers")?;
     let demo = Demo {
         home,
         ports: &ports,
-        parts: PARTS.into_iter().filter(can_run).collect(),
+        parts: PARTS
+            .into_iter()
+            .filter(|part| can_run(part, home))
+            .collect(),
+        mappers: extras.mappers().to_vec(),
     };
     let mut signals = Signals::listen()?;
     let mut tasks = Tasks::new();
     let fleet = Fleet::build(&demo, &mut tasks)?;
     let mut running = tasks.spawn();
     let result = tokio::select! {
-        result = serve(home, &demo, &fleet, begun) => result,
+        result = serve(home, &demo, &fleet, begun, extras) => result,
         lost = running.lost() => Err(fleet.loss(&lost)),
         _ = signals.asked() => Ok(()),
     };
@@ -112,7 +118,13 @@ pub(super) async fn run(home: &Home) -> Result<()> {
     result
 }
 
-async fn serve(home: &Home, demo: &Demo<'_>, fleet: &Fleet, begun: Instant) -> Result<()> {
+async fn serve(
+    home: &Home,
+    demo: &Demo<'_>,
+    fleet: &Fleet,
+    begun: Instant,
+    extras: Extras,
+) -> Result<()> {
     let write = |state: &str| written(home, demo, fleet, state).write(home);
     for (part, simulator) in demo.parts.iter().zip(&fleet.simulators) {
         simulator.begin().await;
@@ -161,7 +173,18 @@ async fn serve(home: &Home, demo: &Demo<'_>, fleet: &Fleet, begun: Instant) -> R
     }
     write("running")?;
     say(&guide::what_to_try(home, demo, begun.elapsed()));
-    watch_processes(fleet, || write("running")).await
+    let restart = |mappers: &[(String, PathBuf)]| {
+        demo.write_edge_config(mappers)?;
+        // The supervisor starts it again, with what it reads now.
+        if let Some(pid) = fleet.edge.condition().pid {
+            process::terminate(pid);
+        }
+        Ok(())
+    };
+    tokio::select! {
+        result = watch_processes(fleet, || write("running")) => result,
+        result = extras.follow(&client, restart) => result,
+    }
 }
 
 fn step(what: &str, detail: &str) {
@@ -205,8 +228,17 @@ async fn all_read(demo: &Demo<'_>) -> Vec<String> {
     }
 }
 
-/// Bluetooth needs a D-Bus of its own.
-fn can_run(part: &Part) -> bool {
+/// A part needs its mapper, and Bluetooth a D-Bus of its own.
+fn can_run(part: &Part, home: &Home) -> bool {
+    let library = home.mapper(part.protocol);
+    if !library.is_file() {
+        say(&format!(
+            "{} is missing: the demo goes without {}; `make build` brings it\n",
+            library.display(),
+            part.protocol
+        ));
+        return false;
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     if part.protocol == "bluetooth" && !guide::is_on(&path, "dbus-daemon") {
         say(

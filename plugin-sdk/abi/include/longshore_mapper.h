@@ -12,6 +12,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* First bytes of every descriptor; there is no room for a NUL behind them, so
  * set them with memcpy or as an initialiser of the array, in C:
@@ -22,6 +23,12 @@
  *   LONGSHORE_MAPPER_DESCRIPTOR const LongshoreDescriptor descriptor = {...}; */
 #define LONGSHORE_MAPPER_DESCRIPTOR \
   __attribute__((used, visibility("default"), section(".longshore_mapper")))
+
+/* The schema of the configuration (CONTRACT 41), which is read without running
+ * anything:
+ *   LONGSHORE_MAPPER_SCHEMA("{\"protocol\": …}"); */
+#define LONGSHORE_MAPPER_SCHEMA(json) \
+  __attribute__((used, section(".longshore_schema"))) static const char longshore_mapper_schema[] = json
 
 /* Stands before the entry function. */
 #define LONGSHORE_MAPPER_EXPORT __attribute__((visibility("default")))
@@ -402,6 +409,16 @@ typedef struct {
   // Frees the instance. Stops it first if need be.
   void (*destroy)(void *instance);
 } LongshoreMapperApi;
+
+/* Command `i` of a batch, whatever the host's version: what an older one does not
+ * send is zero, and what a newer one adds is left out. */
+static inline LongshoreCommand longshore_command(const LongshoreCommandBatch *batch, size_t i) {
+  LongshoreCommand command;
+  const uint8_t *at = (const uint8_t *)batch->commands + i * batch->stride;
+  memset(&command, 0, sizeof command);
+  memcpy(&command, at, batch->stride < sizeof command ? batch->stride : sizeof command);
+  return command;
+}
 
 /* Every mapper library exports it. */
 LONGSHORE_MAPPER_EXPORT const LongshoreMapperApi *longshore_mapper_entry(void);

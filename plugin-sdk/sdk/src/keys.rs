@@ -28,7 +28,13 @@
 //! );
 //! ```
 
+mod fields;
+
 use std::time::Duration;
+
+pub use fields::{Field, Keys};
+#[doc(hidden)]
+pub use fields::{field, required, sentence};
 
 /// The keys of one object.
 pub struct Table {

@@ -17,6 +17,7 @@ pub mod files;
 pub mod glue;
 pub mod keys;
 pub mod mapper;
+pub mod polled;
 pub mod protocol;
 mod samples;
 mod schedule;

@@ -156,20 +156,62 @@ async fn the_rust_example_follows_a_file_and_writes_it() {
     edge.twin_is("zone", "temperature", json!(22)).await;
 }
 
+/// A node that works alone is asked by the command line, with no API server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lone_node_answers_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("setpoint");
+    fs::write(&file, "21\n").unwrap();
+    let heater = device("heater")
+        .speaking("file", json!({"folder": folder.path()}))
+        .read_write("setpoint", "FLOAT", json!({"address": "setpoint"}));
+    let edge = edge()
+        .mapper("file", &binaries::mapper("file"))
+        .device(&heater)
+        .run()
+        .await;
+    edge.twin_is("heater", "setpoint", json!(21)).await;
+    let page = format!("127.0.0.1:{}", edge.metrics_port());
+    let longshore = |arguments: &[&str]| {
+        let output = Command::new(binaries::binary("longshore"))
+            .args(arguments)
+            .args(["--edge", &page])
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        (
+            output.status.success(),
+            told + &String::from_utf8_lossy(&output.stderr),
+        )
+    };
+    let (listed, told) = longshore(&["get", "devices"]);
+    assert!(listed && told.contains("setpoint=21\n"), "{told}");
+    // What was read as a whole number takes fractions: the model says FLOAT.
+    let (set, told) = longshore(&["set", "device", "heater", "setpoint=24.5", "--wait"]);
+    assert!(set && told.contains("setpoint: confirmed\n"), "{told}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "24.5");
+    let (described, told) = longshore(&["describe", "device", "heater"]);
+    assert!(described && told.contains("24.5"), "{told}");
+    let (set, told) = longshore(&["set", "device", "heater", "setpiont=1"]);
+    assert!(!set && told.contains("did you mean `setpoint`?"), "{told}");
+}
+
 /// From an empty folder to a twin that moves, by what the README says.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mapper_that_was_just_written_passes_its_tests_and_runs() {
-    let folder = tempfile::tempdir().unwrap();
-    let crate_folder = folder.path().join("oven");
     let longshore = binaries::binary("longshore");
     let checkout = binaries::checkout();
+    // Always the same place, or cargo would build the SDK for each run and keep it.
+    let folder = checkout.join("target/scaffold/crates");
+    let crate_folder = folder.join("oven");
+    let _ = fs::remove_dir_all(&crate_folder);
+    fs::create_dir_all(&folder).unwrap();
     run(
         "longshore new mapper",
+        // With nothing but the program, which carries the SDK.
         Command::new(&longshore)
-            .args(["new", "mapper", "oven", "--path"])
-            .arg(&crate_folder)
-            .arg("--sdk")
-            .arg(&checkout),
+            .args(["new", "mapper", "oven", "--sdk", "vendored", "--path"])
+            .arg(&crate_folder),
     );
     // The versions that are here already, and what earlier runs have compiled.
     fs::copy(checkout.join("Cargo.lock"), crate_folder.join("Cargo.lock")).unwrap();
@@ -197,6 +239,17 @@ async fn a_mapper_that_was_just_written_passes_its_tests_and_runs() {
                 "schema",
             ])
             .arg(&library),
+    );
+
+    run(
+        "longshore test profile",
+        Command::new(&longshore)
+            .args(["test", "profile", "profile/oven.test.yaml", "--mapper"])
+            .arg(&library)
+            .current_dir(&crate_folder)
+            .env("CARGO_TARGET_DIR", &target)
+            .env("CARGO_NET_OFFLINE", "true")
+            .env_remove("RUSTFLAGS"),
     );
 
     let simulated = Simulated::start(&target.join("debug/examples/simulate"));
@@ -228,14 +281,13 @@ impl Simulated {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut url = String::new();
+        let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut url)
+            .read_line(&mut line)
             .unwrap();
-        Self {
-            child,
-            url: url.trim().to_owned(),
-        }
+        let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let url = ready["protocol"]["url"].as_str().unwrap().to_owned();
+        Self { child, url }
     }
 }
 
