@@ -406,6 +406,10 @@ fn outcome(view: &DeviceView, change: &Change) -> Outcome {
             "{} was not written: {}",
             change.property, write.message
         )),
+        WriteState::Unknown => Outcome::Failed(format!(
+            "nobody knows whether {} was written: {}",
+            change.property, write.message
+        )),
     }
 }
 

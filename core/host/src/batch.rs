@@ -372,6 +372,7 @@ fn reason(code: u16) -> Reason {
         abi::REASON_REFUSED => Reason::Refused,
         abi::REASON_CONFIG => Reason::Config,
         abi::REASON_DECODE => Reason::Decode,
+        abi::REASON_WRITE_ONLY => Reason::WriteOnly,
         _ => Reason::None,
     }
 }

@@ -3,7 +3,7 @@
 use longshore_abi as abi;
 pub use longshore_types::command::{Command, CommandKind, Status};
 
-const CODES: [(i32, Status); 11] = [
+const CODES: [(i32, Status); 12] = [
     (abi::STATUS_OK, Status::Ok),
     (abi::STATUS_INVALID_ARGUMENT, Status::InvalidArgument),
     (abi::STATUS_INVALID_CONFIG, Status::InvalidConfig),
@@ -15,6 +15,7 @@ const CODES: [(i32, Status); 11] = [
     (abi::STATUS_STOPPED, Status::Stopped),
     (abi::STATUS_BUSY, Status::Busy),
     (abi::STATUS_INTERNAL, Status::Internal),
+    (abi::STATUS_NOT_SENT, Status::NotSent),
 ];
 
 /// The status with this code.

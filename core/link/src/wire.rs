@@ -332,6 +332,10 @@ pub(crate) struct Write {
     pub(crate) message: String,
     #[prost(sint64, tag = "3")]
     pub(crate) time_ms: i64,
+    /// Failed, and nobody knows whether the device has it. A peer that does not know
+    /// the field takes it for failed.
+    #[prost(bool, tag = "4")]
+    pub(crate) unknown: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

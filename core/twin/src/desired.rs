@@ -1,31 +1,45 @@
-//! One desired value on its way into a device: write, read back, confirm.
+//! One desired value on its way into a device: written, read back, settled.
 //!
-//! # When a value is written
+//! # A state and a command
 //!
-//! - when it changes;
-//! - again while the line is bad, with growing pauses;
-//! - again when the device, its mapper or the edge comes back and the first
-//!   reading afterwards differs. A value that was confirmed before is not
-//!   written merely because somebody restarted; and where another version of
-//!   the mapper takes over without an outage, nothing came back at all.
+//! A **state** is what a device should be. It is written when it changes (a new
+//! *revision*: the value or its metadata), and tried again until that revision
+//! is confirmed or refused. Once it is confirmed it is done: a change made at the
+//! device itself stands, reported and desired then differ for all to see, and
+//! nobody fights the operator at the panel. Only `write.onReturn: restore` writes
+//! it again, when the device, its mapper or the edge comes back and the first
+//! reading differs, and `write.repeat` for a watchdog.
 //!
-//! In between, a change made at the device itself stands: reported and desired
-//! then differ for all to see, and nobody fights the operator at the panel.
-//! What the device refused is not tried again until the desired value changes.
+//! A **command** is something that a device should do. It goes to the mapper once
+//! at most, whatever breaks, restarts or is upgraded. The disk knows before the
+//! mapper does that it may be on the wire ([`DesiredValue::handed`]), so that a
+//! crash in between makes it unknown, never again. One that waits for a device that
+//! is away is given up after a while, since nobody expects it any more.
+//!
+//! # In doubt
+//!
+//! An answer that is missing or was not understood says nothing: the device may
+//! have the value or not. Of a state a reading tells, before anything is written
+//! again; so each write beyond the first is one that the device was seen not to
+//! have taken, and `retries` bounds them. Of a command nothing tells: it is unknown.
+//! What a device accepts and then shows otherwise it has refused: one that clamps,
+//! or a register that clears itself, is not written twice.
 
-use std::collections::BTreeMap;
+mod given;
 
-use longshore_types::Value;
+use longshore_types::{Value, device::WriteState};
 
-use longshore_types::device::WriteState;
+pub(crate) use self::given::{Kept, given_at, of_device};
 
 /// A mapper answers within the write's budget; this much more and it is lost.
 const GRACE_MS: u64 = 2_000;
 /// Pause between two reads back while a device still shows the old value.
 const READ_AGAIN_MS: u64 = 100;
-/// First pause after a line error; it doubles up to [`MAX_BACKOFF_MS`].
+/// First pause before another try; it doubles up to [`MAX_BACKOFF_MS`].
 const BACKOFF_MS: u64 = 200;
 const MAX_BACKOFF_MS: u64 = 60_000;
+/// The same where nothing went out: a device that is back is found soon.
+const MAX_WAIT_MS: u64 = 5_000;
 /// Pause before offering a write again to a mapper whose queue was full.
 const BUSY_MS: u64 = 50;
 
@@ -47,6 +61,10 @@ pub(crate) struct DesiredValue {
     pub(crate) version: u32,
     /// Where it is.
     pub(crate) state: State,
+    /// It goes out as a command; known once it is about to.
+    pub(crate) command: bool,
+    /// The row on the disk says that it may be on the wire.
+    pub(crate) handed: bool,
     /// Since when the state that people see is what it is.
     pub(crate) since_ms: i64,
     /// Why it failed or waits.
@@ -55,7 +73,14 @@ pub(crate) struct DesiredValue {
     pub(crate) kept: bool,
     /// The command under way only reads, so that the write can follow.
     pub(crate) reads_first: bool,
+    /// What the twin showed when it was written.
+    pub(crate) before: Option<Box<str>>,
+    /// When a confirmed value is written again; none where nobody asked for that.
+    pub(crate) repeat_at: Option<u64>,
+    /// Writes of this revision that the device did not take over.
     attempts: u32,
+    /// Times in a row that nothing went out, or nothing could be read.
+    waits: u32,
     /// What the last read back showed, or why it failed.
     seen: Option<Result<Box<str>, Box<str>>>,
 }
@@ -63,25 +88,38 @@ pub(crate) struct DesiredValue {
 /// Where a desired value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// To be written once the device is ready and the time has come. → `Writing`.
+    /// To be written once the device is ready and the time has come. A state →
+    /// `Writing`; a command → `Announcing`, or `Refused` when its time is over.
     Pending { not_before: u64 },
+    /// A command: the disk is told that it may be on the wire. Stored → `Writing`.
+    Announcing,
     /// Handed to the mapper. Done → `Confirming` (or `Confirmed`), refused →
-    /// `Refused`, line error → `Pending` or `Failed`.
+    /// `Refused`; no answer → `Settling`, or for a command `Unknown`.
     Writing { token: u64, deadline: u64 },
-    /// Written; a reading must show it. `token` is the read under way.
+    /// Accepted; a reading must show it. `token` is the read under way.
     Confirming {
         token: Option<u64>,
         again_at: u64,
         deadline: u64,
     },
-    /// The device has it. Device or mapper comes back → `Checking`.
+    /// The device may have it or not: a reading tells. → `Confirmed`, `Pending`
+    /// (the next try), `Refused` (that was the last one), or `Unknown` where
+    /// nothing can be read. `read` is the one under way and its deadline.
+    Settling {
+        read: Option<(u64, u64)>,
+        again_at: u64,
+    },
+    /// The device has it. Restored values: device or mapper comes back → `Checking`.
     Confirmed,
+    /// Confirmed, and written again for a watchdog. → `Confirmed`, or `Refused`.
+    Repeating { token: u64, deadline: u64 },
     /// Confirmed once; the next reading tells whether it still is. → `Confirmed` or `Pending`.
     Checking,
-    /// Not tried again until the desired value changes.
+    /// Refused or given up: not tried again until there is another revision.
     Refused,
-    /// The line is bad; tried again at `retry_at`. → `Writing`.
-    Failed { retry_at: u64 },
+    /// It may have reached the device or not, and nothing will tell. Of a state
+    /// a reading still may: → `Confirmed`.
+    Unknown,
 }
 
 /// What happens to it.
@@ -89,11 +127,15 @@ pub(crate) enum State {
 pub(crate) enum Event<'a> {
     /// Time passes.
     Tick,
-    /// A command ended; `seen` is the property's value now.
+    /// The disk knows that it may be on the wire.
+    Announced,
+    /// A command ended; `seen` is the property's value now, and `matches` says
+    /// whether that is the desired one.
     Completed {
         token: u64,
         outcome: Outcome<'a>,
         seen: &'a str,
+        matches: bool,
     },
     /// A good reading came.
     Reading { matches: bool },
@@ -112,25 +154,37 @@ pub(crate) enum Outcome<'a> {
     Done,
     /// The device or mapper said no.
     Refused(&'a str),
-    /// The line broke, or no answer in time.
+    /// The line broke, or no answer in time: it may be done or not.
     Line(&'a str),
+    /// Nothing of it went out, since the device is away.
+    NotSent(&'a str),
     /// The mapper's queue was full; nothing was tried.
     Busy,
 }
 
 /// What the state machine has to know besides.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Context {
+pub(crate) struct Context<'a> {
     pub(crate) now_ms: u64,
     pub(crate) unix_ms: i64,
-    /// Mapper up and device configured.
+    /// Mapper up, device configured and not known to be away.
     pub(crate) ready: bool,
+    /// Why not, for people.
+    pub(crate) away: &'a str,
     /// Time for one try.
     pub(crate) timeout_ms: u64,
-    /// Further tries after a line error before it counts as failed.
+    /// Further tries of a state.
     pub(crate) retries: u32,
     /// Whether a reading must show the value.
     pub(crate) read_back: bool,
+    /// The property takes commands.
+    pub(crate) command: bool,
+    /// How long a command may wait.
+    pub(crate) expires_ms: u64,
+    /// A confirmed value is brought back to a device that comes back without it.
+    pub(crate) restore: bool,
+    /// Time between two writes of a confirmed value.
+    pub(crate) repeat_ms: Option<u64>,
     /// Token of the command that the returned action will be.
     pub(crate) token: u64,
 }
@@ -139,21 +193,12 @@ pub(crate) struct Context {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     Nothing,
+    /// Tell the disk that it may be on the wire, then come with [`Event::Announced`].
+    Announce,
     /// Write the target, with [`Context::token`].
     Write,
     /// Read the property, with [`Context::token`].
     Read,
-}
-
-/// A Device's desired text with its metadata, as one key to compare.
-pub(crate) fn of_device(text: &str, metadata: &BTreeMap<String, String>) -> Box<str> {
-    let pairs = metadata
-        .iter()
-        .map(|(key, value)| format!("\n{key}={value}"));
-    std::iter::once(text.to_owned())
-        .chain(pairs)
-        .collect::<String>()
-        .into()
 }
 
 impl DesiredValue {
@@ -177,11 +222,16 @@ impl DesiredValue {
             given_ms: unix_ms,
             version,
             state,
+            command: false,
+            handed: false,
             since_ms: unix_ms,
             message,
             kept: true,
             reads_first: false,
+            before: None,
+            repeat_at: None,
             attempts: 0,
+            waits: 0,
             seen: None,
         }
     }
@@ -194,55 +244,57 @@ impl DesiredValue {
         };
     }
 
-    /// Picks up where a former edgecore left it.
-    pub(crate) fn resume(
-        &mut self,
-        write: WriteState,
-        refused: bool,
-        message: &str,
-        since_ms: i64,
-    ) {
-        if self.target.is_err() {
-            return;
-        }
-        self.state = match write {
-            WriteState::Confirmed => State::Checking,
-            WriteState::Failed if refused => State::Refused,
-            WriteState::Failed | WriteState::Pending => State::Pending { not_before: 0 },
-        };
-        if self.shown() == write {
-            self.message = message.into();
-            self.since_ms = since_ms;
-        }
-    }
-
     /// What people see.
     pub(crate) fn shown(&self) -> WriteState {
         match self.state {
-            State::Pending { .. } | State::Writing { .. } | State::Confirming { .. } => {
-                WriteState::Pending
-            }
-            State::Confirmed | State::Checking => WriteState::Confirmed,
-            State::Refused | State::Failed { .. } => WriteState::Failed,
+            State::Pending { .. }
+            | State::Announcing
+            | State::Writing { .. }
+            | State::Confirming { .. }
+            | State::Settling { .. } => WriteState::Pending,
+            State::Confirmed | State::Repeating { .. } | State::Checking => WriteState::Confirmed,
+            State::Refused => WriteState::Failed,
+            State::Unknown => WriteState::Unknown,
+        }
+    }
+
+    /// Whether a reading may bring it further.
+    pub(crate) fn listens(&self) -> bool {
+        matches!(
+            self.state,
+            State::Confirming { .. } | State::Settling { .. } | State::Checking | State::Unknown
+        )
+    }
+
+    /// Whether this command reads back what was written.
+    pub(crate) fn reads_back(&self, of: u64) -> bool {
+        match self.state {
+            State::Confirming { token, .. } => token == Some(of),
+            State::Settling { read, .. } => read.is_some_and(|(token, _)| token == of),
+            _ => false,
         }
     }
 
     /// Whether time or events have to bring it further.
     pub(crate) fn is_settled(&self) -> bool {
-        matches!(
-            self.state,
-            State::Confirmed | State::Checking | State::Refused
-        )
+        match self.state {
+            State::Confirmed => self.repeat_at.is_none(),
+            State::Checking | State::Refused | State::Unknown => true,
+            _ => false,
+        }
     }
 
     /// When time brings it further; none while only something else does. `ready`
-    /// as in [`Context`].
-    pub(crate) fn due(&self, ready: bool) -> Option<u64> {
+    /// and `expires_ms` as in [`Context`].
+    pub(crate) fn due(&self, context: &Context<'_>) -> Option<u64> {
+        let when_ready = |at: u64| context.ready.then_some(at);
         match self.state {
-            State::Pending { not_before: at } | State::Failed { retry_at: at } => {
-                ready.then_some(at)
+            State::Pending { not_before: at } => {
+                let times = [when_ready(at), self.expires_at(context)];
+                times.into_iter().flatten().min()
             }
-            State::Writing { deadline, .. } => Some(deadline),
+            State::Announcing => self.expires_at(context),
+            State::Writing { deadline, .. } | State::Repeating { deadline, .. } => Some(deadline),
             State::Confirming {
                 token: Some(_),
                 deadline,
@@ -252,29 +304,58 @@ impl DesiredValue {
                 token: None,
                 again_at,
                 deadline,
-            } => Some(if ready {
-                again_at.min(deadline)
-            } else {
-                deadline
-            }),
-            State::Confirmed | State::Checking | State::Refused => None,
+            } => Some(when_ready(again_at).map_or(deadline, |at| at.min(deadline))),
+            State::Settling {
+                read: Some((_, deadline)),
+                ..
+            } => Some(deadline),
+            State::Settling {
+                read: None,
+                again_at,
+            } => when_ready(again_at),
+            State::Confirmed => self.repeat_at.and_then(when_ready),
+            State::Checking | State::Refused | State::Unknown => None,
         }
     }
 
+    /// When a command that waits is given up.
+    fn expires_at(&self, context: &Context<'_>) -> Option<u64> {
+        if !context.command {
+            return None;
+        }
+        let age = u64::try_from(context.unix_ms.saturating_sub(self.given_ms)).unwrap_or(0);
+        let left = context.expires_ms.saturating_sub(age);
+        Some(context.now_ms.saturating_add(left))
+    }
+
     /// One step. True when what people see has changed.
-    pub(crate) fn step(&mut self, event: &Event<'_>, context: &Context) -> (Action, bool) {
+    pub(crate) fn step(&mut self, event: &Event<'_>, context: &Context<'_>) -> (Action, bool) {
         let before = (self.shown(), self.message.clone());
         let action = match event {
             Event::Tick => self.tick(context),
+            Event::Announced => self.announced(context),
             Event::Completed {
                 token,
                 outcome,
                 seen,
-            } => self.completed(*token, *outcome, seen, context),
-            Event::Reading { matches } => self.reading(*matches),
-            Event::Back => self.back(),
-            Event::Interrupted => self.interrupted(true),
-            Event::HandedOver => self.interrupted(false),
+                matches,
+            } => self.completed(*token, *outcome, (seen, *matches), context),
+            Event::Reading { matches } => {
+                self.reading(*matches, context);
+                Action::Nothing
+            }
+            Event::Back => {
+                self.back(context);
+                Action::Nothing
+            }
+            Event::Interrupted => {
+                self.interrupted(context, true);
+                Action::Nothing
+            }
+            Event::HandedOver => {
+                self.interrupted(context, false);
+                Action::Nothing
+            }
         };
         let shown = self.shown();
         if shown != before.0 {
@@ -283,27 +364,30 @@ impl DesiredValue {
         (action, shown != before.0 || self.message != before.1)
     }
 
-    fn tick(&mut self, context: &Context) -> Action {
+    fn tick(&mut self, context: &Context<'_>) -> Action {
         let now = context.now_ms;
         match self.state {
-            State::Pending { not_before: at } | State::Failed { retry_at: at }
-                if context.ready && now >= at =>
+            State::Pending { .. } | State::Announcing
+                if (self.expires_at(context)).is_some_and(|at| now >= at) =>
             {
-                self.state = State::Writing {
-                    token: context.token,
-                    deadline: now + context.timeout_ms + GRACE_MS,
-                };
-                Action::Write
+                self.give_up(context);
+            }
+            State::Pending { not_before: at } if context.ready && now >= at => {
+                self.command = context.command;
+                if self.command && !self.handed {
+                    self.state = State::Announcing;
+                    return Action::Announce;
+                }
+                return self.write(context);
             }
             State::Writing { deadline, .. } if now >= deadline => {
-                self.line_failure("the mapper did not answer in time", context);
-                Action::Nothing
+                self.no_answer("the mapper did not answer in time", context);
             }
+            State::Repeating { deadline, .. } if now >= deadline => self.repeat_later(context),
             State::Confirming {
                 deadline, token, ..
             } if now >= deadline + if token.is_some() { GRACE_MS } else { 0 } => {
-                self.not_confirmed(context);
-                Action::Nothing
+                self.not_shown(context);
             }
             State::Confirming {
                 token: None,
@@ -315,22 +399,69 @@ impl DesiredValue {
                     again_at,
                     deadline,
                 };
-                Action::Read
+                return Action::Read;
             }
-            _ => Action::Nothing,
+            State::Settling {
+                read: Some((_, deadline)),
+                ..
+            } if now >= deadline => self.settle_later(context),
+            State::Settling {
+                read: None,
+                again_at,
+            } if context.ready && now >= again_at => {
+                let deadline = now + context.timeout_ms + GRACE_MS;
+                self.state = State::Settling {
+                    read: Some((context.token, deadline)),
+                    again_at,
+                };
+                return Action::Read;
+            }
+            State::Confirmed if context.ready && self.repeat_at.is_some_and(|at| now >= at) => {
+                self.state = State::Repeating {
+                    token: context.token,
+                    deadline: now + context.timeout_ms + GRACE_MS,
+                };
+                return Action::Write;
+            }
+            _ => {}
         }
+        Action::Nothing
+    }
+
+    fn announced(&mut self, context: &Context<'_>) -> Action {
+        if self.state != State::Announcing {
+            return Action::Nothing;
+        }
+        self.handed = true;
+        if context.ready {
+            return self.write(context);
+        }
+        self.state = State::Pending { not_before: 0 };
+        Action::Nothing
+    }
+
+    fn write(&mut self, context: &Context<'_>) -> Action {
+        self.state = State::Writing {
+            token: context.token,
+            deadline: context.now_ms + context.timeout_ms + GRACE_MS,
+        };
+        Action::Write
     }
 
     fn completed(
         &mut self,
         of: u64,
         outcome: Outcome<'_>,
-        seen: &str,
-        context: &Context,
+        (seen, matches): (&str, bool),
+        context: &Context<'_>,
     ) -> Action {
         let now = context.now_ms;
         match self.state {
-            State::Writing { token, .. } if token == of => self.written(outcome, context),
+            State::Writing { token, .. } if token == of => return self.written(outcome, context),
+            State::Repeating { token, .. } if token == of => match outcome {
+                Outcome::Refused(why) => self.refuse(why),
+                _ => self.repeat_later(context),
+            },
             State::Confirming {
                 token: Some(token),
                 deadline,
@@ -338,7 +469,12 @@ impl DesiredValue {
             } if token == of => {
                 self.seen = match outcome {
                     Outcome::Done => Some(Ok(seen.into())),
-                    Outcome::Line(why) | Outcome::Refused(why) => Some(Err(why.into())),
+                    // It took the value, and lets nobody see it.
+                    Outcome::Refused(_) => {
+                        self.confirm(context);
+                        return Action::Nothing;
+                    }
+                    Outcome::Line(why) | Outcome::NotSent(why) => Some(Err(why.into())),
                     Outcome::Busy => self.seen.take(),
                 };
                 if now < deadline {
@@ -348,19 +484,38 @@ impl DesiredValue {
                         deadline,
                     };
                 } else {
-                    self.not_confirmed(context);
+                    self.not_shown(context);
                 }
-                Action::Nothing
             }
+            State::Settling {
+                read: Some((token, _)),
+                ..
+            } if token == of => match outcome {
+                Outcome::Done if matches => self.confirm(context),
+                Outcome::Done => self.try_again(context),
+                Outcome::Refused(why) => {
+                    self.message = format!(
+                        "{}; whether the device has it cannot be read: {why}",
+                        self.message
+                    )
+                    .into();
+                    self.state = State::Unknown;
+                }
+                Outcome::Line(_) | Outcome::NotSent(_) | Outcome::Busy => {
+                    self.settle_later(context);
+                }
+            },
             // Of a value that was replaced meanwhile.
-            _ => Action::Nothing,
+            _ => {}
         }
+        Action::Nothing
     }
 
-    fn written(&mut self, outcome: Outcome<'_>, context: &Context) -> Action {
+    fn written(&mut self, outcome: Outcome<'_>, context: &Context<'_>) -> Action {
         let now = context.now_ms;
+        let only_read = std::mem::take(&mut self.reads_first);
         match outcome {
-            Outcome::Done if !context.read_back => self.confirm(),
+            Outcome::Done if self.command || !context.read_back => self.confirm(context),
             Outcome::Done => {
                 let deadline = now + context.timeout_ms;
                 self.seen = None;
@@ -371,11 +526,10 @@ impl DesiredValue {
                 };
                 return Action::Read;
             }
-            Outcome::Refused(why) => {
-                self.state = State::Refused;
-                self.message = why.into();
-            }
-            Outcome::Line(why) => self.line_failure(why, context),
+            Outcome::Refused(why) => self.refuse(why),
+            Outcome::Line(why) if only_read => self.nothing_went(why, context),
+            Outcome::Line(why) => self.no_answer(why, context),
+            Outcome::NotSent(why) => self.nothing_went(why, context),
             Outcome::Busy => {
                 self.state = State::Pending {
                     not_before: now + BUSY_MS,
@@ -385,76 +539,152 @@ impl DesiredValue {
         Action::Nothing
     }
 
-    fn reading(&mut self, matches: bool) -> Action {
+    fn reading(&mut self, matches: bool, context: &Context<'_>) {
         match self.state {
-            State::Confirming { .. } | State::Checking | State::Failed { .. } if matches => {
-                self.confirm()
+            State::Confirming { .. } | State::Settling { .. } | State::Checking if matches => {
+                self.confirm(context);
             }
-            State::Checking => self.state = State::Pending { not_before: 0 },
-            _ => {}
-        }
-        Action::Nothing
-    }
-
-    fn back(&mut self) -> Action {
-        match self.state {
-            State::Confirmed => self.state = State::Checking,
-            State::Failed { .. } => self.state = State::Pending { not_before: 0 },
-            _ => {}
-        }
-        Action::Nothing
-    }
-
-    fn interrupted(&mut self, doubtful: bool) -> Action {
-        match self.state {
-            State::Writing { .. } | State::Confirming { .. } => {
-                self.state = State::Pending { not_before: 0 }
+            State::Unknown if matches && !self.command => self.confirm(context),
+            State::Checking => {
+                self.attempts = 0;
+                self.state = State::Pending { not_before: 0 };
             }
-            State::Confirmed if doubtful => self.state = State::Checking,
             _ => {}
         }
-        Action::Nothing
     }
 
-    fn confirm(&mut self) {
+    fn back(&mut self, context: &Context<'_>) {
+        self.waits = 0;
+        match &mut self.state {
+            State::Confirmed if context.restore => self.state = State::Checking,
+            State::Pending { not_before: at }
+            | State::Settling {
+                read: None,
+                again_at: at,
+            } => *at = 0,
+            _ => {}
+        }
+    }
+
+    fn interrupted(&mut self, context: &Context<'_>, doubtful: bool) {
+        match self.state {
+            State::Writing { .. } => self.no_answer("the mapper went down meanwhile", context),
+            State::Confirming { .. } | State::Settling { .. } => self.in_doubt(context.now_ms),
+            State::Repeating { .. } => self.repeat_later(context),
+            State::Confirmed if doubtful && context.restore => self.state = State::Checking,
+            _ => {}
+        }
+    }
+
+    fn confirm(&mut self, context: &Context<'_>) {
         self.state = State::Confirmed;
         self.message = Box::default();
-        self.attempts = 0;
+        self.repeat_later(context);
+        (self.attempts, self.waits) = (0, 0);
     }
 
-    fn line_failure(&mut self, why: &str, context: &Context) {
-        let at = context.now_ms + self.count_attempt();
+    /// Confirmed, and the watchdog was fed, or could not be.
+    fn repeat_later(&mut self, context: &Context<'_>) {
+        self.state = State::Confirmed;
+        let repeat = context.repeat_ms.filter(|_| !self.command);
+        self.repeat_at = repeat.map(|pause| context.now_ms + pause);
+    }
+
+    fn refuse(&mut self, why: &str) {
+        self.state = State::Refused;
         self.message = why.into();
-        self.state = if self.attempts <= context.retries {
-            State::Pending { not_before: at }
-        } else {
-            State::Failed { retry_at: at }
+    }
+
+    /// The write was handed out, and nothing says what became of it.
+    fn no_answer(&mut self, why: &str, context: &Context<'_>) {
+        if std::mem::take(&mut self.reads_first) {
+            // Only what stands there was asked for.
+            return self.nothing_went(why, context);
+        }
+        if self.command {
+            self.state = State::Unknown;
+            self.message = format!("it may have been carried out or not: {why}").into();
+            return;
+        }
+        if context.repeat_ms.is_some() {
+            // It is written again anyway.
+            return self.nothing_went(why, context);
+        }
+        self.message = why.into();
+        self.in_doubt(context.now_ms);
+    }
+
+    fn in_doubt(&mut self, again_at: u64) {
+        self.state = State::Settling {
+            read: None,
+            again_at,
         };
     }
 
-    /// No reading showed the value in time. A device that shows another one is
-    /// given up in the end; one that shows nothing may only have a bad line.
-    fn not_confirmed(&mut self, context: &Context) {
-        let seen = match self.seen.take() {
-            Some(Ok(seen)) => seen,
-            Some(Err(why)) => {
-                return self.line_failure(&format!("written, but not read back: {why}"), context);
+    fn nothing_went(&mut self, why: &str, context: &Context<'_>) {
+        self.message = why.into();
+        let not_before = context.now_ms + self.wait();
+        self.state = State::Pending { not_before };
+    }
+
+    fn settle_later(&mut self, context: &Context<'_>) {
+        let again_at = context.now_ms + self.wait();
+        self.in_doubt(again_at);
+    }
+
+    /// Nobody expects a command any more whose device was away for so long.
+    fn give_up(&mut self, context: &Context<'_>) {
+        let why = match (context.away, &*self.message) {
+            ("", "") => "the device was not ready",
+            ("", said) => said,
+            (away, _) => away,
+        };
+        let seconds = context.expires_ms as f64 / 1_000.0;
+        self.message = format!("not sent, and given up after {seconds} s: {why}").into();
+        self.state = State::Refused;
+    }
+
+    /// The device took it and shows something else, or nothing was read in time.
+    fn not_shown(&mut self, context: &Context<'_>) {
+        match self.seen.take() {
+            Some(Ok(seen)) => {
+                let text = &self.text;
+                let why = match self.before.as_deref() == Some(&*seen) {
+                    true => format!("written {text}, but the device still has {seen}"),
+                    false => format!("written {text}, but the device took {seen}"),
+                };
+                self.refuse(&why);
             }
-            None => return self.line_failure("written, but not read back in time", context),
-        };
-        let at = context.now_ms + self.count_attempt();
-        self.message = format!("written {}, but read back {seen}", self.text).into();
-        self.state = if self.attempts <= context.retries {
-            State::Pending { not_before: at }
-        } else {
-            State::Refused
-        };
+            Some(Err(why)) => {
+                self.message = format!("written, but not read back: {why}").into();
+                self.settle_later(context);
+            }
+            None => {
+                self.message = "written, but not read back in time".into();
+                self.settle_later(context);
+            }
+        }
     }
 
-    /// The pause before the next try.
-    fn count_attempt(&mut self) -> u64 {
+    /// The device was seen not to have what was written.
+    fn try_again(&mut self, context: &Context<'_>) {
         let pause = (BACKOFF_MS << self.attempts.min(16)).min(MAX_BACKOFF_MS);
         self.attempts += 1;
+        if self.attempts > context.retries {
+            let tries = self.attempts;
+            let times = if tries == 1 { "try" } else { "tries" };
+            let why = format!("not confirmed after {tries} {times}: {}", self.message);
+            return self.refuse(&why);
+        }
+        self.state = State::Pending {
+            not_before: context.now_ms + pause,
+        };
+    }
+
+    /// The pause after something that did not go out.
+    fn wait(&mut self) -> u64 {
+        let pause = (BACKOFF_MS << self.waits.min(16)).min(MAX_WAIT_MS);
+        self.waits = self.waits.saturating_add(1);
         pause
     }
 }

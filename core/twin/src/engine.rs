@@ -44,6 +44,7 @@ mod roster;
 mod samples;
 mod saving;
 mod standing;
+mod steps;
 mod updates;
 mod view;
 mod writes;

@@ -178,7 +178,8 @@ pub struct LocalUpdate {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct UpdateError {
-    /// 400, 404, 409 or 500, as in KubeEdge; calls also know 429, 502 and 504.
+    /// 400, 404, 409 or 500, as in KubeEdge. Calls also know 429, 502 (the device
+    /// refused), 503 (nothing was sent) and 504 (nobody knows what became of it).
     pub code: u16,
     /// Why.
     pub reason: String,

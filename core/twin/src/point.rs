@@ -34,6 +34,8 @@ pub(crate) struct Point {
     pub(crate) error: Option<Box<str>>,
     /// The last raw value, where the property is a part of it.
     pub(crate) raw: Option<Box<i64>>,
+    /// It can be written and not read, as the device has shown or its mapper says.
+    pub(crate) write_only: bool,
     /// `"name":`, ready for a payload; shared by points of one kind.
     pub(crate) fragment: Arc<str>,
 }
@@ -83,6 +85,7 @@ impl Point {
             good_ns: 0,
             error: rules.broken.as_deref().map(Into::into),
             raw: None,
+            write_only: false,
             rules,
             desired: None,
             fragment,
@@ -129,6 +132,77 @@ impl Point {
         self.quality = quality;
         self.reason = reason;
         self.report_decision(value, turned, now_ms)
+    }
+
+    /// Whether a reading says nothing of the value, since that is what was commanded
+    /// last: true or false when it is news all the same. None where it counts.
+    #[inline]
+    pub(crate) fn passes_over(&mut self, reading: &Reading<'_>) -> Option<bool> {
+        if reading.reason == Reason::WriteOnly {
+            return Some(self.is_only_written());
+        }
+        if !self.takes_commands() || reading.reason == Reason::Config {
+            return None;
+        }
+        if !self.rules.policy.write.command && reading.quality == Quality::Good {
+            // It can be read after all.
+            self.write_only = false;
+            return None;
+        }
+        Some(false)
+    }
+
+    /// The mapper says so. What cannot be read is not bad for that.
+    #[cold]
+    fn is_only_written(&mut self) -> bool {
+        self.write_only = true;
+        if self.quality != Quality::Bad || self.reason == Reason::Config {
+            return false;
+        }
+        (self.quality, self.reason) = (Quality::Uncertain, Reason::None);
+        self.error = None;
+        true
+    }
+
+    /// Its value is what was commanded last.
+    pub(crate) fn takes_commands(&self) -> bool {
+        self.write_only || self.rules.policy.write.command
+    }
+
+    /// What is written to it goes out once: by its configuration, or since nothing can
+    /// be read back. Who wants a value repeated wants no command.
+    pub(crate) fn writes_commands(&self) -> bool {
+        let write = &self.rules.policy.write;
+        let refused = self.quality == Quality::Bad && self.reason == Reason::Refused;
+        write.command || (write.repeat.is_none() && (self.write_only || refused))
+    }
+
+    /// A command was carried out, or for `quality` uncertain nobody knows whether.
+    pub(crate) fn commanded(
+        &mut self,
+        value: Value,
+        (quality, why): (Quality, &str),
+        time_ns: i64,
+        now_ms: u32,
+    ) {
+        self.version = self.version.wrapping_add(u32::from(self.differs(&value)));
+        self.reported = bits(Some(&value));
+        self.value = Some(value);
+        (self.quality, self.reason) = (quality, Reason::None);
+        self.error = (!why.is_empty()).then(|| why.into());
+        self.source_time_ns = time_ns;
+        if quality == Quality::Good {
+            self.good_ns = time_ns;
+        }
+        self.doubtful = false;
+        self.held_back = false;
+        self.reported_at = now_ms;
+    }
+
+    /// What the twin shows, as text.
+    pub(crate) fn shown_text(&self) -> Option<Box<str>> {
+        let value = self.value.as_ref().filter(|_| self.error.is_none())?;
+        Some(value.to_string().into())
     }
 
     #[inline]
@@ -217,7 +291,7 @@ impl Point {
 
     /// No reading for too long. True when that is news.
     pub(crate) fn go_stale(&mut self, why: &str, now_ms: u32) -> bool {
-        if self.quality != Quality::Good {
+        if self.quality != Quality::Good || self.takes_commands() {
             return false;
         }
         self.quality = Quality::Uncertain;
@@ -234,7 +308,10 @@ impl Point {
         self.source_time_ns = saved.source_time_ns;
         self.good_ns = saved.good_ns;
         self.doubtful = saved.doubtful;
-        if self.rules.broken.is_none() {
+        if self.rules.broken.is_none() && self.rules.policy.write.command {
+            // Nothing is read of it: what was commanded last stands.
+            (self.quality, self.doubtful) = (Quality::Good, false);
+        } else if self.rules.broken.is_none() {
             self.quality = Quality::Uncertain;
             self.reason = Reason::Stale;
         }

@@ -68,7 +68,8 @@ impl Rules {
     /// by themselves, silence means that nothing has changed: their state tells
     /// whether they are there.
     pub(crate) fn stale_ms(&self, pushes: bool) -> u32 {
-        if pushes && self.stale_by_default {
+        // What is never read is not missed.
+        if self.policy.write.command || (pushes && self.stale_by_default) {
             u32::MAX
         } else {
             self.stale_ms

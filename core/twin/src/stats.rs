@@ -23,6 +23,8 @@ pub struct EngineStats {
     pub writes_confirmed: u64,
     /// Desired values that were refused or failed.
     pub writes_failed: u64,
+    /// Desired values that may have reached their device or not.
+    pub writes_unknown: u64,
     /// Commands for mappers.
     pub commands: u64,
     /// Events that became active or were over.

@@ -69,6 +69,8 @@ pub enum Status {
     Stopped,
     /// A queue inside of the mapper is full.
     Busy,
+    /// Nothing of it went out: the device is away.
+    NotSent,
     /// A fault of the mapper itself.
     Internal,
     /// A code that the host does not know.

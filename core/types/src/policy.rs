@@ -30,6 +30,11 @@ use crate::{device::FreeObject, expression::Expression, fault::Fault};
 pub const DEFAULT_WRITE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a write is tried again after a line error if `write.retries` says nothing.
 pub const DEFAULT_WRITE_RETRIES: u32 = 3;
+/// How long a command waits for a device that is away if `write.expires` says
+/// nothing: somebody stands by for so long, and has gone home after hours.
+pub const DEFAULT_COMMAND_EXPIRY: Duration = Duration::from_secs(120);
+/// The shortest `write.repeat`: one more would only crowd the line.
+pub const LEAST_WRITE_REPEAT: Duration = Duration::from_millis(100);
 
 /// What the twin engine does with one property.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -114,8 +119,16 @@ pub struct WritePolicy {
     pub tolerance: f64,
     /// Time for one try, reading back included.
     pub timeout: Duration,
-    /// Further tries after a line error.
+    /// Further tries of a state that the device did not take over.
     pub retries: u32,
+    /// Each new value is a command: written once at most, never again.
+    pub command: bool,
+    /// How long a command waits for its device.
+    pub expires: Duration,
+    /// What becomes of a confirmed value when the device comes back with another.
+    pub on_return: OnReturn,
+    /// A confirmed value is written again after so long, for a watchdog.
+    pub repeat: Option<Duration>,
     /// Writes of a greater priority go first: 1, 0 or -1; the mapper's.
     pub priority: i32,
 }
@@ -128,6 +141,16 @@ pub enum Confirm {
     Readback,
     /// The device has accepted the write.
     None,
+}
+
+/// What becomes of a confirmed value when the device comes back with another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnReturn {
+    /// What the device has stands.
+    #[default]
+    Keep,
+    /// It is written again: the device forgets.
+    Restore,
 }
 
 impl PropertyPolicy {
@@ -194,6 +217,10 @@ impl Default for WritePolicy {
             tolerance: 0.0,
             timeout: DEFAULT_WRITE_TIMEOUT,
             retries: DEFAULT_WRITE_RETRIES,
+            command: false,
+            expires: DEFAULT_COMMAND_EXPIRY,
+            on_return: OnReturn::Keep,
+            repeat: None,
             priority: 0,
         }
     }

@@ -111,6 +111,8 @@ pub enum Reason {
     Range,
     /// The device says by a code of its own (`badWhen`) that it has no value.
     Sensor,
+    /// The point can only be written. A mapper says so; no twin is bad for that.
+    WriteOnly,
 }
 
 impl Value {
@@ -262,6 +264,7 @@ impl Reason {
             Self::Stale => "stale",
             Self::Range => "range",
             Self::Sensor => "sensor",
+            Self::WriteOnly => "writeonly",
         }
     }
 }

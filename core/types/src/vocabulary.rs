@@ -135,7 +135,11 @@ pub const PROPERTY_KEYS: &[Key] = &[
     key("write.tolerance", "number", "0", "0.05", "how far the value that is read back may be off"),
     key("write.timeout", "duration", "3s", "500ms", "time for one try, reading back included"),
     key("write.timeoutMs", "duration", "3s", "500", "the same as `write.timeout`"),
-    key("write.retries", "whole number", "3", "5", "further tries after a line error; a refusal is not tried again"),
+    key("write.retries", "whole number", "3", "5", "further tries of a state that did not reach the device; a refusal is not tried again, and a command never is"),
+    key("write.command", "true or false", "false; true by itself for what can only be written", "true", "each new value is a command: written once at most, whatever breaks or restarts. Its outcome is `confirmed`, `failed` or `unknown`; its reported value is what was commanded last, and it is not read").of(Owner::Both),
+    key("write.expires", "duration", "2m", "30s", "a command whose device is away is given up after so long, and never sent"),
+    key("write.onReturn", "`keep`, `restore`", "`keep`", "restore", "a confirmed value, when the device comes back with another one: what the device has stands, or the value is written again, for devices that forget"),
+    key("write.repeat", "duration, at least 100ms", "none", "10s", "a confirmed value is written again after so long, whatever the device shows: for a device with a watchdog"),
     key("write.priority", "`high`, `normal`, `low`", "`normal`", "high", "which writes go first where several wait for a bus").of(Owner::Mapper),
 ];
 
@@ -157,7 +161,7 @@ pub const DEVICE_KEYS: &[Key] = &[
     key("methods[].parameters[].maximum", "number", "none", "90", "the greatest value"),
     key("methods[].parameters[].enum", "list of values", "none", "[eco, boost]", "the only values"),
     key("methods[].parameters[].default", "value", "none", "eco", "taken where the caller leaves it out; without it the parameter is required"),
-    key("methods[].steps", "list", "none", "", "what is written, in this order; each write is confirmed before the next one"),
+    key("methods[].steps", "list", "none", "", "what is written, in this order, each value once at most; each write is confirmed before the next one. Nothing of it is kept as a desired value"),
     key("methods[].steps[].write", "property", "", "setpoint", "the property that is written"),
     key("methods[].steps[].value", "expression of the parameters, or `\"{parameter}\"`", "", "level * 0.5", "the value. A text stands in quotes: `\"'eco'\"`"),
     key("methods[].call", "free object", "none", "{node: \"ns=2;s=Reset\"}", "the protocol's own call, after the steps; its keys are the mapper's").of(Owner::Mapper),

@@ -83,6 +83,11 @@ extern "C" {
 // A fault of the mapper itself.
 #define LONGSHORE_STATUS_INTERNAL 11
 
+// Nothing of the command went out: the device is away, or its turn did not come. A
+// command that was sent and got no answer ends with `STATUS_TIMEOUT` or
+// `STATUS_LINE` instead: nobody knows what became of it.
+#define LONGSHORE_STATUS_NOT_SENT 12
+
 // `Value` types: no value.
 #define LONGSHORE_TYPE_NONE 0
 
@@ -131,6 +136,10 @@ extern "C" {
 
 // The answer could not be decoded.
 #define LONGSHORE_REASON_DECODE 5
+
+// The point can be written and not read. What is written to it is a command: the host
+// sends it once, and shows what was commanded last.
+#define LONGSHORE_REASON_WRITE_ONLY 6
 
 // Create or replace the device `device` from the JSON in `text`.
 #define LONGSHORE_COMMAND_CONFIGURE 1

@@ -35,6 +35,10 @@ pub const STATUS_STOPPED: i32 = 9;
 pub const STATUS_BUSY: i32 = 10;
 /// A fault of the mapper itself.
 pub const STATUS_INTERNAL: i32 = 11;
+/// Nothing of the command went out: the device is away, or its turn did not come. A
+/// command that was sent and got no answer ends with [`STATUS_TIMEOUT`] or
+/// [`STATUS_LINE`] instead: nobody knows what became of it.
+pub const STATUS_NOT_SENT: i32 = 12;
 
 /// [`Value`] types: no value.
 pub const TYPE_NONE: u8 = 0;
@@ -71,6 +75,9 @@ pub const REASON_REFUSED: u16 = 3;
 pub const REASON_CONFIG: u16 = 4;
 /// The answer could not be decoded.
 pub const REASON_DECODE: u16 = 5;
+/// The point can be written and not read. What is written to it is a command: the host
+/// sends it once, and shows what was commanded last.
+pub const REASON_WRITE_ONLY: u16 = 6;
 
 /// Create or replace the device `device` from the JSON in `text`.
 pub const COMMAND_CONFIGURE: u32 = 1;

@@ -132,6 +132,8 @@ pub enum Status {
     Busy,
     /// A fault of the mapper itself.
     Internal,
+    /// Nothing of it went out: the device is away.
+    NotSent,
 }
 
 /// A device came or went.

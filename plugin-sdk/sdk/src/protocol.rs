@@ -79,6 +79,10 @@ pub struct PointConfig {
     /// whole bus; a method call has priority 0.
     #[serde(default)]
     pub priority: i32,
+    /// What is written to it is a command: it is not read, polled or watched, and a
+    /// write is sent once.
+    #[serde(default)]
+    pub command: bool,
     /// `visitors.configData` without the keys that the twin engine owns.
     #[serde(default)]
     pub config: serde_json::Map<String, serde_json::Value>,

@@ -12,8 +12,8 @@
 
 use longshore_abi::{
     Bytes, Payload, QUALITY_BAD, QUALITY_GOOD, QUALITY_UNCERTAIN, REASON_CONFIG, REASON_DECODE,
-    REASON_LINE, REASON_NONE, REASON_REFUSED, REASON_TIMEOUT, Sample, TYPE_BOOL, TYPE_BYTES,
-    TYPE_FLOAT64, TYPE_INT64, TYPE_NONE, TYPE_STRING, TYPE_UINT64,
+    REASON_LINE, REASON_NONE, REASON_REFUSED, REASON_TIMEOUT, REASON_WRITE_ONLY, Sample, TYPE_BOOL,
+    TYPE_BYTES, TYPE_FLOAT64, TYPE_INT64, TYPE_NONE, TYPE_STRING, TYPE_UINT64,
 };
 
 /// A batch of samples; reused between reads so that the hot path does not allocate.
@@ -50,6 +50,8 @@ pub enum Reason {
     Config,
     /// The answer could not be decoded.
     Decode,
+    /// The point can be written and not read: what is written to it is a command.
+    WriteOnly,
 }
 
 /// A sample of a batch, for tests and tools.
@@ -365,6 +367,7 @@ impl Reason {
             Self::Refused => REASON_REFUSED,
             Self::Config => REASON_CONFIG,
             Self::Decode => REASON_DECODE,
+            Self::WriteOnly => REASON_WRITE_ONLY,
         }
     }
 
@@ -375,6 +378,7 @@ impl Reason {
             Self::Refused,
             Self::Config,
             Self::Decode,
+            Self::WriteOnly,
         ]
         .into_iter()
         .find(|reason| reason.code() == code)

@@ -1,5 +1,6 @@
 //! Calls of methods over MQTT: `longshore/{ns}/{device}/call/{method}`.
 
+use longshore_twin::UpdateError;
 use longshore_types::{DeviceName, Topic};
 use serde_json::{Map, Value as Json, json};
 
@@ -60,6 +61,11 @@ pub(super) fn parse(topic: &str, payload: &[u8]) -> Option<Call> {
     Some(call)
 }
 
+/// A call that was not begun.
+pub(super) fn refused(reason: String) -> UpdateError {
+    UpdateError { code: 400, reason }
+}
+
 impl Call {
     fn respond_to(&mut self, topic: Option<Json>) -> Result<(), String> {
         let Some(topic) = topic.filter(|topic| !topic.is_null()) else {
@@ -96,11 +102,15 @@ impl Call {
             .unwrap_or_else(|| result().to_string())
     }
 
-    /// The answer.
-    pub(super) fn answer(&self, result: Result<Json, String>) -> Vec<u8> {
+    /// The answer: done, refused, or (for an error with the code 504) unknown,
+    /// since something went out and nobody knows what became of it.
+    pub(super) fn answer(&self, result: Result<Json, UpdateError>) -> Vec<u8> {
         let answer = match result {
-            Ok(result) => json!({"id": self.id, "ok": true, "result": result}),
-            Err(error) => json!({"id": self.id, "ok": false, "error": error}),
+            Ok(result) => json!({"id": self.id, "ok": true, "outcome": "done", "result": result}),
+            Err(UpdateError { code, reason }) => {
+                let outcome = if code == 504 { "unknown" } else { "refused" };
+                json!({"id": self.id, "ok": false, "outcome": outcome, "error": reason})
+            }
         };
         answer.to_string().into_bytes()
     }
@@ -120,8 +130,17 @@ mod tests {
         let answer: Json = serde_json::from_slice(&call.answer(Ok(json!({"level": 4})))).unwrap();
         assert_eq!(
             answer,
-            json!({"id": "a7", "ok": true, "result": {"level": 4}})
+            json!({"id": "a7", "ok": true, "outcome": "done", "result": {"level": 4}})
         );
+        for (code, outcome) in [(502, "refused"), (503, "refused"), (504, "unknown")] {
+            let reason = "no answer".to_owned();
+            let error = UpdateError { code, reason };
+            let answer: Json = serde_json::from_slice(&call.answer(Err(error))).unwrap();
+            assert_eq!(
+                answer,
+                json!({"id": "a7", "ok": false, "outcome": outcome, "error": "no answer"})
+            );
+        }
         let call = parse(
             TOPIC,
             br#"{"responseTopic": "longshore/default/pump/mine"}"#,

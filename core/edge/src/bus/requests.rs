@@ -111,7 +111,7 @@ impl Busy {
             false => &[],
         };
         if let Some(call) = calls::parse(&raw.topic, payload) {
-            return Some((call.answer_to(), call.answer(Err(reason))));
+            return Some((call.answer_to(), call.answer(Err(calls::refused(reason)))));
         }
         let (topic, event_id) = kubeedge::answer_to(kubeedge::parse(&raw.topic, payload)?);
         let refusal = Refusal { code: 429, reason };
@@ -277,7 +277,6 @@ impl Responder {
                             Ok(_) => &counters.requests,
                             Err(_) => &counters.requests_refused,
                         });
-                        let result = result.map_err(|error| error.reason);
                         outgoing.answer(call.answer_to(), call.answer(result)).await;
                     }
                 });
@@ -289,7 +288,7 @@ impl Responder {
         }
         BusCounters::add(&counters.requests_refused);
         outgoing
-            .answer(call.answer_to(), call.answer(Err(refused)))
+            .answer(call.answer_to(), call.answer(Err(calls::refused(refused))))
             .await;
     }
 

@@ -317,7 +317,7 @@ async fn a_call_is_answered_on_its_result_topic_or_where_the_caller_listens() {
     for (answer, expected) in [
         (
             "longshore/default/boiler/call/fill/result",
-            json!({"id": "1", "ok": true, "result": {"to": 4}}),
+            json!({"id": "1", "ok": true, "outcome": "done", "result": {"to": 4}}),
         ),
         (
             "longshore/default/boiler/call/fly/result",
@@ -325,7 +325,7 @@ async fn a_call_is_answered_on_its_result_topic_or_where_the_caller_listens() {
         ),
         (
             "longshore/default/boiler/mine",
-            json!({"id": "3", "ok": true, "result": null}),
+            json!({"id": "3", "ok": true, "outcome": "done", "result": null}),
         ),
     ] {
         assert!(

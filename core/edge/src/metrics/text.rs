@@ -188,6 +188,12 @@ async fn twins(page: &mut Page, sources: &Sources) {
         "failed",
         stats.writes_failed,
     );
+    page.labelled(
+        "longshore_writes_total",
+        "result",
+        "unknown",
+        stats.writes_unknown,
+    );
 }
 
 fn mappers(page: &mut Page, sources: &Sources) {

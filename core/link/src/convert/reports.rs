@@ -134,8 +134,9 @@ impl From<&PropertyReport> for wire::Property {
                 phase: match desired.write {
                     WriteState::Pending => 0,
                     WriteState::Confirmed => 1,
-                    WriteState::Failed => 2,
+                    WriteState::Failed | WriteState::Unknown => 2,
                 },
+                unknown: desired.write == WriteState::Unknown,
                 message: desired.message.clone(),
                 time_ms: desired.since_ms,
             }),
@@ -154,6 +155,7 @@ impl TryFrom<wire::Property> for PropertyReport {
         let state = match write.phase {
             0 => WriteState::Pending,
             1 => WriteState::Confirmed,
+            2 if write.unknown => WriteState::Unknown,
             2 => WriteState::Failed,
             other => {
                 return Err(DecodeError::Invalid {
@@ -284,6 +286,8 @@ pub(super) fn reason_code(reason: Reason) -> u32 {
         Reason::Stale => 6,
         Reason::Range => 7,
         Reason::Sensor => 8,
+        // No twin has it.
+        Reason::WriteOnly => 0,
     }
 }
 

@@ -33,6 +33,10 @@ pub(super) struct Call {
     phase: Phase,
     deadline: u64,
     result: Option<Json>,
+    /// Why nobody knows whether the present step was done.
+    pub(super) doubt: Option<String>,
+    /// What its read back showed last, or why nothing was read.
+    pub(super) seen: Option<Result<String, String>>,
 }
 
 /// A value to write.
@@ -41,17 +45,36 @@ pub(super) struct Step {
     pub(super) point: u32,
     pub(super) text: String,
     pub(super) value: Value,
+    /// Its property shares a register with others.
+    pub(super) is_part: bool,
 }
 
 /// Where a call is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// This step is to begin. → `Saving`, or `Calling` after the last one.
-    Step(usize),
-    /// The store gets its desired value. Kept → `Writing`.
-    Saving { step: usize },
-    /// Its desired value has this version. Confirmed, and that kept → the next `Step`.
-    Writing { step: usize, version: u32 },
+    /// This step is to go out, once the device is ready and the time has come. →
+    /// `Preparing` or `Writing`; `Calling` after the last one.
+    Step { step: usize, not_before: u64 },
+    /// The register that it is a part of is read. → `Writing`.
+    Preparing {
+        step: usize,
+        mapper: usize,
+        token: u64,
+    },
+    /// This mapper has it. Accepted → the next `Step`, or `Showing` where a reading
+    /// has to show it, as well as when nobody knows.
+    Writing {
+        step: usize,
+        mapper: usize,
+        token: u64,
+    },
+    /// A reading has to show it. `read` is the one under way. → the next `Step`.
+    Showing {
+        step: usize,
+        read: Option<(usize, u64)>,
+        again_at: u64,
+        until: u64,
+    },
     /// The protocol's call is to be sent. → `Called`, or `Confirming` where there is none.
     Calling,
     /// This mapper has it. → `Confirming`.
@@ -91,9 +114,28 @@ impl Calls {
     pub(super) fn next(&self) -> Option<u64> {
         let ends = self.running.values().map(|call| match call.phase {
             Phase::Confirming { until, .. } => call.deadline.min(until),
+            Phase::Showing {
+                read: None,
+                again_at,
+                until,
+                ..
+            } => call.deadline.min(again_at).min(until),
+            Phase::Showing { until, .. } => call.deadline.min(until),
+            // At once, or when something comes: a mapper, or a place in its queue.
+            Phase::Step { not_before, .. } if not_before > 0 => call.deadline.min(not_before),
             _ => call.deadline,
         });
         ends.min()
+    }
+
+    /// Whether a call writes a part of a register of this device.
+    pub(super) fn writes_part(&self, device: u32) -> bool {
+        self.running.values().any(|call| {
+            let (Phase::Preparing { step, .. } | Phase::Writing { step, .. }) = call.phase else {
+                return false;
+            };
+            call.device == device && call.steps.get(step).is_some_and(|step| step.is_part)
+        })
     }
 
     pub(super) fn numbers(&self) -> Vec<u64> {
@@ -122,9 +164,14 @@ impl Call {
             arguments,
             steps,
             confirm,
-            phase: Phase::Step(0),
+            phase: Phase::Step {
+                step: 0,
+                not_before: 0,
+            },
             deadline,
             result: None,
+            doubt: None,
+            seen: None,
         }
     }
 
@@ -146,20 +193,19 @@ impl Call {
         std::time::Duration::from_millis(self.deadline.saturating_sub(now.ms))
     }
 
-    /// A step's desired value is with the store.
-    pub(super) fn saves(&mut self, step: usize) -> Progress {
-        self.phase = Phase::Saving { step };
+    /// Goes on there.
+    pub(super) fn turns(&mut self, phase: Phase) -> Progress {
+        self.phase = phase;
         Progress::Waits
-    }
-
-    /// A step's desired value is given.
-    pub(super) fn writes(&mut self, step: usize, version: u32) {
-        self.phase = Phase::Writing { step, version };
     }
 
     /// A step is done.
     pub(super) fn wrote(&mut self, step: usize) -> Progress {
-        self.phase = Phase::Step(step + 1);
+        (self.doubt, self.seen) = (None, None);
+        self.phase = Phase::Step {
+            step: step + 1,
+            not_before: 0,
+        };
         Progress::Goes
     }
 

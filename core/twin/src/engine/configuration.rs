@@ -114,10 +114,16 @@ pub(super) fn configuration<'a>(
 /// What a mapper is told of a property, behind the point's id: the same for each
 /// device that uses it in the same way.
 pub(super) fn told(property: &EffectiveProperty) -> String {
+    let command = property.policy.write.command;
+    let interval_ms = match command {
+        // What is commanded is not read.
+        true => 0,
+        false => property.collect_cycle.as_millis() as u64,
+    };
     let mut json = serde_json::json!({
         "name": property.name,
         "writable": property.access == AccessMode::ReadWrite,
-        "intervalMs": property.collect_cycle.as_millis() as u64,
+        "intervalMs": interval_ms,
         "type": property.value_type.as_str(),
     });
     let policy = &property.policy;
@@ -126,6 +132,9 @@ pub(super) fn told(property: &EffectiveProperty) -> String {
     }
     if let Some(group) = &policy.group {
         json["group"] = (**group).into();
+    }
+    if command {
+        json["command"] = true.into();
     }
     if policy.write.priority != 0 {
         json["priority"] = policy.write.priority.into();

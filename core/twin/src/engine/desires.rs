@@ -9,10 +9,11 @@ use std::collections::{BTreeSet, HashMap};
 use longshore_types::{
     device::WriteState,
     effective::{Desired, EffectiveProperty},
+    policy::OnReturn,
 };
 
 use super::Now;
-use crate::desired::{DesiredValue, State, of_device};
+use crate::desired::{DesiredValue, Kept, State, given_at, of_device};
 
 /// See the module.
 #[derive(Default)]
@@ -30,10 +31,45 @@ pub(super) struct SavedDesired {
     local: bool,
     of_device: Option<String>,
     given_ms: i64,
+    /// `pending`, `confirmed` or `failed`. A version that knows no more words
+    /// leaves alone what failed and was refused: so does it with what is unknown.
     write: String,
     refused: bool,
     message: String,
     since_ms: i64,
+    /// `state` or `command`; a former version did not know the difference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+    /// It may be on the wire. Written before the mapper gets a command.
+    #[serde(default)]
+    handed: bool,
+    /// Nobody can tell whether the device has it.
+    #[serde(default)]
+    unknown: bool,
+}
+
+impl SavedDesired {
+    /// Whether its outcome was known.
+    pub(super) fn ended(&self) -> bool {
+        self.unknown || self.refused || self.write == "confirmed"
+    }
+
+    fn kept(&self) -> Kept {
+        let command = self.kind.as_deref().map(|kind| kind == "command");
+        Kept {
+            write: match self.write.as_str() {
+                _ if self.unknown => WriteState::Unknown,
+                "confirmed" => WriteState::Confirmed,
+                "failed" => WriteState::Failed,
+                _ => WriteState::Pending,
+            },
+            command,
+            handed: self.handed,
+            refused: self.refused,
+            message: self.message.clone(),
+            since_ms: self.since_ms,
+        }
+    }
 }
 
 impl Desires {
@@ -53,9 +89,11 @@ impl Desires {
         self.saved.remove(device).unwrap_or_default()
     }
 
-    /// The devices of which something is left, since they did not come.
-    pub(super) fn take_orphans(&mut self) -> impl Iterator<Item = String> {
-        std::mem::take(&mut self.saved).into_keys()
+    /// The devices of which something is left and that are not `known`: they did
+    /// not come.
+    pub(super) fn take_orphans(&mut self, known: impl Fn(&str) -> bool) -> Vec<String> {
+        let gone = self.saved.extract_if(|device, _| !known(device));
+        gone.map(|(device, _)| device).collect()
     }
 
     /// The desired value of a point is another one, or came further.
@@ -84,15 +122,27 @@ impl Desires {
 
 /// A desired value as the store keeps it.
 pub(super) fn json(value: &DesiredValue) -> String {
+    let shown = match value.shown() {
+        WriteState::Unknown => WriteState::Failed,
+        shown => shown,
+    };
+    let under_way = matches!(value.state, State::Announcing | State::Writing { .. });
+    let in_doubt = matches!(
+        value.state,
+        State::Confirming { .. } | State::Settling { .. }
+    );
     let saved = SavedDesired {
         text: value.text.to_string(),
         local: value.local,
         of_device: value.of_device.as_deref().map(str::to_owned),
         given_ms: value.given_ms,
-        write: value.shown().as_str().to_owned(),
-        refused: value.state == State::Refused,
+        write: shown.as_str().to_owned(),
+        refused: matches!(value.state, State::Refused | State::Unknown),
         message: value.message.to_string(),
         since_ms: value.since_ms,
+        kind: Some(if value.command { "command" } else { "state" }.to_owned()),
+        handed: value.handed || under_way || in_doubt,
+        unknown: value.state == State::Unknown,
     };
     // A struct of texts and numbers always has a JSON form.
     serde_json::to_string(&saved).unwrap_or_default()
@@ -158,12 +208,9 @@ pub(super) fn choose(
         };
         let mut resumed =
             DesiredValue::new(&saved.text, target, saved.local, saved.given_ms, version);
-        let write = match saved.write.as_str() {
-            "confirmed" => WriteState::Confirmed,
-            "failed" => WriteState::Failed,
-            _ => WriteState::Pending,
-        };
-        resumed.resume(write, saved.refused, &saved.message, saved.since_ms);
+        let write = property.policy.write;
+        let restore = write.on_return == OnReturn::Restore;
+        resumed.resume(&saved.kept(), write.command, restore);
         resumed.of_device = given;
         return Some(Box::new(resumed));
     }
@@ -174,7 +221,10 @@ pub(super) fn choose(
         local.of_device = None;
         return Some(local);
     }
-    let mut fresh = DesiredValue::new(text.as_deref()?, target, false, now.unix_ms, version + 1);
+    let given_ms = given_at(&property.desired_metadata, now.unix_ms);
+    let mut fresh = DesiredValue::new(text.as_deref()?, target, false, given_ms, version + 1);
+    fresh.command = property.policy.write.command;
+    fresh.since_ms = now.unix_ms;
     fresh.of_device = given;
     Some(Box::new(fresh))
 }

@@ -1,5 +1,7 @@
 //! Devices come, change and go; each property keeps its point.
 
+use std::collections::HashSet;
+
 use longshore_types::{DeviceName, EffectiveDevice, effective::EffectiveProperty};
 
 use super::{
@@ -130,9 +132,16 @@ impl Engine {
     }
 
     /// Rows of devices that are no longer there; they went while this node was off.
+    /// One that is there and cannot be used yet keeps its own: what a command came
+    /// to must not be forgotten because a model comes late.
     pub fn forget_orphans(&mut self) {
-        let devices = std::mem::take(&mut self.saved).into_keys();
-        for device in devices.chain(self.desires.take_orphans()) {
+        let names: HashSet<&str> = self.fleet.ids().map(|(name, _)| name.as_str()).collect();
+        let gone = self
+            .saved
+            .extract_if(|device, _| !names.contains(&**device));
+        let gone: Vec<_> = gone.map(|(device, _)| device).collect();
+        let desired = self.desires.take_orphans(|device| names.contains(device));
+        for device in gone.into_iter().chain(desired) {
             self.saving.forget(device);
         }
     }

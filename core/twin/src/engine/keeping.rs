@@ -12,11 +12,11 @@ use longshore_types::{DeviceName, Quality, Reason, Value, device::WriteState};
 use super::{
     Engine, Now,
     desires::json,
-    saving::{Ask, Change, Key, Owner},
+    saving::{Ask, Change, Key},
 };
 use crate::{
     blob,
-    desired::{DesiredValue, Event},
+    desired::{DesiredValue, Event, State},
     outputs::{Row, RowKind, Save, UpdateError},
     point::Reading,
 };
@@ -80,7 +80,7 @@ impl Engine {
         for ask in batch.asks {
             match &result {
                 Ok(()) => self.granted(ask, now, &mut written),
-                Err(why) => self.denied(ask, why, now),
+                Err(why) => self.denied(&ask, why),
             }
         }
         // Once all are in: of two values of one property the device gets the last.
@@ -131,7 +131,10 @@ impl Engine {
                 };
                 desired.kept = stored;
                 let ended = desired.shown() != WriteState::Pending;
-                match desired.kept && ended {
+                if stored && desired.state == State::Announcing {
+                    self.step_desired(point, &Event::Announced, now);
+                }
+                match stored && ended {
                     // Somebody waits for it.
                     true => self.touch_soon(id, now),
                     false => self.touch(id, now),
@@ -145,7 +148,7 @@ impl Engine {
     /// An ask is on the disk: now it is so.
     fn granted(&mut self, ask: Ask, now: Now, written: &mut Vec<u32>) {
         let Ask {
-            owner,
+            number,
             device: id,
             name,
             changes,
@@ -157,7 +160,7 @@ impl Engine {
                 self.unkeep(&name, &change);
             }
             let reason = format!("device `{name}` is gone");
-            return self.answer(owner, Err(UpdateError { code: 404, reason }), now);
+            return self.answer(number, Err(UpdateError { code: 404, reason }));
         }
         for change in changes {
             // The device may have been given other properties meanwhile.
@@ -190,28 +193,23 @@ impl Engine {
                 }
             }
         }
-        self.answer(owner, Ok(id), now);
+        self.answer(number, Ok(id));
     }
 
     /// The store did not keep it: nothing of it happened.
-    fn denied(&mut self, ask: Ask, why: &str, now: Now) {
+    fn denied(&mut self, ask: &Ask, why: &str) {
         let reason = format!("not kept, nothing has changed: {why}");
-        self.answer(ask.owner, Err(UpdateError { code: 500, reason }), now);
+        self.answer(ask.number, Err(UpdateError { code: 500, reason }));
     }
 
-    fn answer(&mut self, owner: Owner, result: Result<u32, UpdateError>, now: Now) {
-        match owner {
-            Owner::Client(number) => {
-                let twin = result.and_then(|id| {
-                    self.device_twin(id).ok_or_else(|| UpdateError {
-                        code: 404,
-                        reason: "the device is gone".to_owned(),
-                    })
-                });
-                self.out.updates.push((number, twin));
-            }
-            Owner::Step { call, step } => self.step_ended(call, step, result.map(drop), now),
-        }
+    fn answer(&mut self, number: u64, result: Result<u32, UpdateError>) {
+        let twin = result.and_then(|id| {
+            self.device_twin(id).ok_or_else(|| UpdateError {
+                code: 404,
+                reason: "the device is gone".to_owned(),
+            })
+        });
+        self.out.updates.push((number, twin));
     }
 
     /// The store has a row of something that is no more.

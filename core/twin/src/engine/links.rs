@@ -96,6 +96,8 @@ pub(super) enum What {
     Remove,
     /// A write or the read back of this point.
     Point(u32),
+    /// A step of this call.
+    Step(u64),
     /// The protocol's part of this call.
     Call(u64),
 }
@@ -161,7 +163,7 @@ impl Work {
     fn bounded(&mut self, what: What) -> Option<&mut usize> {
         match what {
             What::Configure(_) => Some(&mut self.configures),
-            What::Point(_) => Some(&mut self.writes),
+            What::Point(_) | What::Step(_) => Some(&mut self.writes),
             What::Remove | What::Call(_) => None,
         }
     }
@@ -362,6 +364,11 @@ impl Links {
 
     pub(super) fn is_up(&self, mapper: usize) -> bool {
         self.work(mapper).is_some()
+    }
+
+    /// Whether it was up and is not any more.
+    pub(super) fn is_down(&self, mapper: usize) -> bool {
+        (self.link(mapper)).is_some_and(|link| matches!(link.state, State::Down { .. }))
     }
 
     /// Why a mapper is not up; none when it is.

@@ -248,6 +248,7 @@ impl Engine {
             What::Configure(id) => self.configured(id, token, status, message, now),
             What::Remove => {}
             What::Point(point) => self.point_completed(point, token, status, message, now),
+            What::Step(number) => self.step_completed(number, token, (status, message), now),
             What::Call(number) => self.call_completed(number, token, status, message, now),
         }
     }

@@ -1,12 +1,14 @@
-//! Methods are called: arguments checked, steps written one by one, the
-//! protocol's own call, and what has to be read at the end.
+//! Methods are called: arguments checked, steps written one by one ([`super::steps`]),
+//! the protocol's own call, and what has to be read at the end.
+//!
+//! A method is a command. Nothing of it is kept: what a crash or a restart interrupts
+//! is not taken up again, and what was sent is sent once.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use longshore_types::{
     DeviceName, Fault, Quality, Value,
     command::{CommandKind, Status},
-    device::WriteState,
     expression::ExpressionError,
     method::{Arguments, Method, json},
 };
@@ -15,17 +17,16 @@ use serde_json::{Map, Value as Json};
 use super::{
     Engine, Now,
     calls::{Call, Phase, Progress, Step, too_many},
-    fleet::Setup,
     links::What,
-    saving::{Change, Owner},
+    standing::Reach,
     view::shortened,
 };
-use crate::outputs::UpdateError;
+use crate::{desired::Outcome, outputs::UpdateError};
 
 /// The steps, and the point and value that have to be read at the end.
 type Prepared = (Vec<Step>, Option<(u32, Value)>);
 
-fn refuse<T>(code: u16, reason: impl Into<String>) -> Result<T, UpdateError> {
+pub(super) fn refuse<T>(code: u16, reason: impl Into<String>) -> Result<T, UpdateError> {
     Err(UpdateError {
         code,
         reason: reason.into(),
@@ -60,6 +61,9 @@ impl Engine {
         if let Some(fault) = self.fault_of_call(id, &method) {
             return refuse(409, format!("`{}` cannot be called: {fault}", method.name));
         }
+        if let Some(why) = self.cannot_be_sent(id) {
+            return refuse(503, format!("nothing was sent: {why}"));
+        }
         if self.calls.is_full(id) {
             return refuse(429, too_many(name));
         }
@@ -86,6 +90,19 @@ impl Engine {
         })
     }
 
+    /// Why nothing will reach the device for a while. Nobody waits for that: what is
+    /// asked for now is not wanted any more when the device is back.
+    pub(super) fn cannot_be_sent(&self, id: u32) -> Option<String> {
+        if self.ready(id).is_some() {
+            return None;
+        }
+        let device = self.fleet.device_if_there(id)?;
+        let is_down = |mapper: usize| self.links.is_down(mapper);
+        let away =
+            matches!(device.reach.get(), Reach::Down { .. }) || device.mapper.is_none_or(is_down);
+        away.then(|| self.why_away(id))
+    }
+
     /// All values that will be written, and all that is wrong with them.
     fn prepare(
         &self,
@@ -99,7 +116,12 @@ impl Engine {
             let place = format!("steps[{index}]");
             let text = text(arguments.evaluate(&step.value));
             match text.and_then(|text| self.checked(id, &step.property, text, true)) {
-                Ok((point, text, value)) => steps.push(Step { point, text, value }),
+                Ok((point, text, value)) => steps.push(Step {
+                    point,
+                    text,
+                    value,
+                    is_part: self.fleet.point(point).rules.is_part,
+                }),
                 Err(why) => faults.push(Fault::error(place, why)),
             }
         }
@@ -151,7 +173,7 @@ impl Engine {
     }
 
     /// Brings a call as far as it comes now.
-    fn advance(&mut self, number: u64, now: Now) {
+    pub(super) fn advance(&mut self, number: u64, now: Now) {
         while let Some(mut call) = self.calls.take(number) {
             let progress = self.progress(&mut call, number, now);
             if !self.settle(number, call, progress) {
@@ -161,7 +183,7 @@ impl Engine {
     }
 
     /// Puts a call back or ends it; whether it goes on at once.
-    fn settle(&mut self, number: u64, call: Call, progress: Progress) -> bool {
+    pub(super) fn settle(&mut self, number: u64, call: Call, progress: Progress) -> bool {
         let goes = matches!(progress, Progress::Goes);
         if let Progress::Ends(result) = progress {
             self.counters.calls_failed += u64::from(result.is_err());
@@ -189,106 +211,41 @@ impl Engine {
                 format!(": {why}")
             };
             let seconds = call.method.timeout.as_secs_f64();
-            return Progress::Ends(refuse(
-                504,
-                format!("not done within {seconds} s, it waits for {waits}{why}"),
-            ));
+            let text = format!("not done within {seconds} s, it waits for {waits}{why}");
+            return Progress::Ends(match call.phase() {
+                Phase::Step { .. } | Phase::Preparing { .. } | Phase::Calling => refuse(503, text),
+                _ => refuse(504, text),
+            });
         }
         match call.phase() {
-            Phase::Step(step) => self.begin_step(call, step, number, now),
-            Phase::Saving { .. } => Progress::Waits,
-            Phase::Writing { step, version } => self.look_at_step(call, step, version),
+            Phase::Step { step, not_before } if now.ms >= not_before => {
+                self.begin_step(call, step, number, now)
+            }
+            Phase::Step { .. } => Progress::Waits,
+            Phase::Preparing {
+                step,
+                mapper,
+                token,
+            } if !self.links.awaits(mapper, token) => call.turns(Phase::Step {
+                step,
+                not_before: 0,
+            }),
+            Phase::Writing {
+                step,
+                mapper,
+                token,
+            } if !self.links.awaits(mapper, token) => {
+                self.step_in_doubt(call, step, "the mapper went down meanwhile", now)
+            }
+            Phase::Preparing { .. } | Phase::Writing { .. } => Progress::Waits,
+            Phase::Showing { .. } => self.look_at_step(call, number, now),
             Phase::Calling => self.send_call(call, number, now),
             Phase::Called { mapper, token } if !self.links.awaits(mapper, token) => {
-                Progress::Ends(refuse(502, "call: the mapper went down"))
+                Progress::Ends(unknown("call", "the mapper went down"))
             }
             Phase::Called { .. } => Progress::Waits,
             Phase::Confirming { since, until } => {
                 self.look_at_confirmation(call, since, until, now)
-            }
-        }
-    }
-
-    fn begin_step(&mut self, call: &mut Call, step: usize, number: u64, now: Now) -> Progress {
-        let Some(Step { point, text, value }) = call.steps().get(step) else {
-            call.is_to_be_called();
-            return Progress::Goes;
-        };
-        let point = *point;
-        // The device may have been given other properties meanwhile.
-        if self.fleet.point(point).device != call.device {
-            let place = call.place(step);
-            return Progress::Ends(refuse(404, format!("{place}: the property is gone")));
-        }
-        let Some((_, property)) = self.fleet.place(call.device, point) else {
-            return Progress::Waits;
-        };
-        let change = Change {
-            point,
-            property: Arc::clone(property),
-            rules: Arc::clone(&self.fleet.point(point).rules),
-            actual: None,
-            expected: Some(self.local_desired(point, text, value.clone(), now)),
-        };
-        let owner = Owner::Step { call: number, step };
-        self.ask(owner, call.device, call.name.clone(), vec![change]);
-        call.saves(step)
-    }
-
-    /// The desired value of a step is kept and given, or was refused.
-    pub(super) fn step_ended(
-        &mut self,
-        number: u64,
-        step: usize,
-        result: Result<(), UpdateError>,
-        now: Now,
-    ) {
-        // It may have run out of time meanwhile.
-        let Some(mut call) = self.calls.take(number) else {
-            return;
-        };
-        let progress = match result {
-            Ok(()) => {
-                let point = call
-                    .steps()
-                    .get(step)
-                    .map(|step| self.fleet.point(step.point));
-                let desired = point.and_then(|point| point.desired.as_deref());
-                call.writes(step, desired.map_or(0, |desired| desired.version));
-                Progress::Goes
-            }
-            Err(error) => {
-                let (place, why) = (call.place(step), error.reason);
-                Progress::Ends(refuse(error.code, format!("{place}: {why}")))
-            }
-        };
-        if self.settle(number, call, progress) {
-            self.advance(number, now);
-        }
-    }
-
-    fn look_at_step(&self, call: &mut Call, step: usize, version: u32) -> Progress {
-        let point = call.steps().get(step).map(|step| step.point);
-        let desired = point
-            .map(|point| self.fleet.point(point))
-            .filter(|point| point.device == call.device)
-            .and_then(|point| point.desired.as_deref())
-            .filter(|desired| desired.local && desired.version == version);
-        let Some(desired) = desired else {
-            let place = call.place(step);
-            return Progress::Ends(refuse(
-                409,
-                format!("{place}: another value was given meanwhile"),
-            ));
-        };
-        match desired.shown() {
-            WriteState::Pending => Progress::Waits,
-            // An answer follows from it: not before it is on the disk.
-            _ if !desired.kept => Progress::Waits,
-            WriteState::Confirmed => call.wrote(step),
-            WriteState::Failed => {
-                let (place, why) = (call.place(step), &desired.message);
-                Progress::Ends(refuse(502, format!("{place}: {why}")))
             }
         }
     }
@@ -298,13 +255,11 @@ impl Engine {
             let written = self.written(call);
             return call.answered(written, now);
         };
-        let device = self.fleet.device(call.device);
-        let ready = device.filter(|device| device.setup == Setup::Done);
-        let mapper = ready
-            .and_then(|device| device.mapper)
-            .filter(|mapper| self.links.is_up(*mapper));
-        let Some(mapper) = mapper else {
-            return Progress::Waits;
+        let Some(mapper) = self.ready(call.device) else {
+            return match self.cannot_be_sent(call.device) {
+                Some(why) => Progress::Ends(refuse(503, format!("call: not sent: {why}"))),
+                None => Progress::Waits,
+            };
         };
         let mut text = Map::new();
         text.insert("name".into(), (*call.method.name).into());
@@ -338,16 +293,24 @@ impl Engine {
         let progress = if status == Status::Ok {
             let result = serde_json::from_str(message).unwrap_or_else(|_| message.into());
             call.answered(result, now)
-        } else if status == Status::Busy {
-            call.is_to_be_called();
-            Progress::Waits
         } else {
-            let why = if message.is_empty() {
-                super::writes::status_text(status)
-            } else {
-                message
+            let why = match message {
+                "" => super::writes::status_text(status),
+                said => said,
             };
-            Progress::Ends(refuse(502, format!("call: {why}")))
+            match super::writes::outcome(status, why) {
+                Outcome::Busy => {
+                    call.is_to_be_called();
+                    Progress::Waits
+                }
+                Outcome::NotSent(why) => {
+                    Progress::Ends(refuse(503, format!("call: not sent: {why}")))
+                }
+                Outcome::Line(why) => Progress::Ends(unknown("call", why)),
+                Outcome::Refused(_) | Outcome::Done => {
+                    Progress::Ends(refuse(502, format!("call: {why}")))
+                }
+            }
         };
         self.settle(number, call, progress);
     }
@@ -381,16 +344,18 @@ impl Engine {
     /// What a call waits for, and what is known of that.
     fn whereabouts(&self, call: &Call) -> (String, String) {
         match call.phase() {
-            Phase::Saving { step } => (
-                format!("the store to keep {}", call.place(step)),
-                String::new(),
-            ),
-            Phase::Step(step) | Phase::Writing { step, .. } => {
-                let step_at = call.steps().get(step);
-                let desired =
-                    step_at.and_then(|step| self.fleet.point(step.point).desired.as_deref());
-                let message = desired.map(|desired| self.message_of(desired));
-                (call.place(step), message.unwrap_or_default())
+            Phase::Step { step, .. } | Phase::Preparing { step, .. } => {
+                (call.place(step), self.why_not_ready(call.device))
+            }
+            Phase::Writing { step, .. } => (call.place(step), String::new()),
+            Phase::Showing { step, .. } => {
+                let seen = match (&call.doubt, &call.seen) {
+                    (Some(doubt), _) => doubt.clone(),
+                    (None, Some(Ok(seen))) => format!("it shows {seen}"),
+                    (None, Some(Err(why))) => why.clone(),
+                    (None, None) => String::new(),
+                };
+                (format!("{} to be read back", call.place(step)), seen)
             }
             Phase::Calling => ("the mapper to be ready".to_owned(), String::new()),
             Phase::Called { .. } => ("the answer of the mapper".to_owned(), String::new()),
@@ -412,6 +377,13 @@ impl Engine {
         }
     }
 
+    fn why_not_ready(&self, device: u32) -> String {
+        match self.ready(device) {
+            Some(_) => String::new(),
+            None => self.why_away(device),
+        }
+    }
+
     /// What was written: the twins as they are now.
     fn written(&self, call: &Call) -> Json {
         let mut written = Map::new();
@@ -423,6 +395,12 @@ impl Engine {
         }
         Json::Object(written)
     }
+}
+
+/// Something went out, and nobody knows what became of it.
+pub(super) fn unknown<T>(place: &str, why: &str) -> Result<T, UpdateError> {
+    let reason = format!("{place}: it may have been carried out or not: {why}");
+    Err(UpdateError { code: 504, reason })
 }
 
 fn text(

@@ -20,7 +20,7 @@ impl Engine {
             self.history.next(),
             self.links.next_outage(),
             self.next_configuration(again),
-            self.next_of_desires(again),
+            self.next_of_desires(again, now),
             self.calls.next(),
             self.next_of_events(again),
             (!self.members.is_empty()).then_some(again),
@@ -48,18 +48,15 @@ impl Engine {
             .min()
     }
 
-    fn next_of_desires(&self, again: u64) -> Option<u64> {
+    fn next_of_desires(&self, again: u64, now: Now) -> Option<u64> {
         let points = self.desires.unsettled().into_iter();
         points
             .filter_map(|id| {
                 let point = self.fleet.point(id);
                 let desired = point.desired.as_deref()?;
-                let device = self.fleet.device_if_there(point.device)?;
-                let ready = device.setup == Setup::Done
-                    && device
-                        .mapper
-                        .is_some_and(|mapper| self.links.takes_writes(mapper));
-                desired.due(ready).map(|at| at.max(again))
+                self.fleet.device_if_there(point.device)?;
+                let context = self.context(point.device, id, now);
+                desired.due(&context).map(|at| at.max(again))
             })
             .min()
     }

@@ -28,7 +28,7 @@ use super::{
     standing::Reach,
 };
 use crate::{
-    desired::Event,
+    desired::{DesiredValue, Event, State},
     engine::view::shortened,
     format,
     outputs::{DeviceChange, Message, PropertyChange},
@@ -127,8 +127,12 @@ impl Engine {
         } else {
             None
         };
-        let report = point.apply(reading, now_ms);
-        group.good |= point.quality == Quality::Good;
+        let passed = match group.mapper {
+            Some(_) => point.passes_over(reading),
+            None => None,
+        };
+        let report = passed.unwrap_or_else(|| point.apply(reading, now_ms));
+        group.good |= reading.quality == Quality::Good && point.quality == Quality::Good;
         if point.desired.is_some() {
             self.scratch.desired.push(id);
         }
@@ -383,13 +387,75 @@ impl Engine {
         let mut ids = std::mem::take(&mut self.scratch.desired);
         for id in ids.drain(..) {
             let point = self.fleet.point(id);
-            if point.quality == Quality::Bad || !point.is_active() {
+            let listens = (point.desired.as_deref()).is_some_and(DesiredValue::listens);
+            if !listens || point.quality == Quality::Bad || !point.is_active() {
                 continue;
             }
             let matches = point.shows_desired();
             self.step_desired(id, &Event::Reading { matches }, now);
         }
         self.scratch.desired = ids;
+    }
+
+    /// A command that ended shows in the value of its property.
+    pub(super) fn show_commanded(&mut self, id: u32, now: Now) {
+        let point = self.fleet.point(id);
+        let Some(desired) = point.desired.as_deref().filter(|_| point.takes_commands()) else {
+            return;
+        };
+        let Ok(value) = desired.target.clone() else {
+            return;
+        };
+        match desired.state {
+            State::Confirmed => self.commanded(id, value, (Quality::Good, ""), now),
+            State::Unknown => {
+                let why = desired.message.clone();
+                self.commanded(id, value, (Quality::Uncertain, &why), now);
+            }
+            _ => {}
+        }
+    }
+
+    /// The value of a property is what was commanded.
+    pub(super) fn commanded(&mut self, id: u32, value: Value, how: (Quality, &str), now: Now) {
+        let device = self.fleet.point(id).device;
+        let mut group = self.begin_group(device, None);
+        let now_ms = now.ms as u32;
+        let time_ns = now.unix_ms.saturating_mul(1_000_000);
+        let point = self.fleet.point_mut(id);
+        let last = (point.value.clone(), point.source_time_ns, point.version);
+        point.commanded(value, how, time_ns, now_ms);
+        let has_history = point.rules.has_history;
+        self.reported(id, &mut group);
+        if has_history {
+            self.note_history(device, id, time_ns);
+        }
+        if group.wants_changes {
+            self.note_change(device, id, last);
+        }
+        self.end_group(group, now);
+    }
+
+    /// A command that a former life brought to its end shows as it did.
+    pub(super) fn taken_up(&mut self, id: u32) {
+        let point = self.fleet.point_mut(id);
+        point.write_only |= !point.rules.policy.write.command;
+        let Some(desired) = point.desired.as_deref() else {
+            return;
+        };
+        let time_ns = desired.since_ms.saturating_mul(1_000_000);
+        let how = match desired.state {
+            State::Confirmed => (Quality::Good, Box::default()),
+            State::Unknown => (Quality::Uncertain, desired.message.clone()),
+            _ => return,
+        };
+        // A method may have commanded something since.
+        if point.source_time_ns > time_ns && how.0 == Quality::Good {
+            return;
+        }
+        if let Ok(value) = desired.target.clone() {
+            point.commanded(value, (how.0, &how.1), time_ns, 0);
+        }
     }
 
     /// One reading outside of a mapper's batch: a local client measured by itself.

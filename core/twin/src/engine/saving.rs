@@ -61,19 +61,11 @@ impl Key {
 /// What somebody asked for, checked.
 #[derive(Debug)]
 pub(super) struct Ask {
-    pub(super) owner: Owner,
+    /// The client of the update with this number hears what became of it.
+    pub(super) number: u64,
     pub(super) device: u32,
     pub(super) name: DeviceName,
     pub(super) changes: Vec<Change>,
-}
-
-/// Who hears what became of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Owner {
-    /// The client of the update with this number.
-    Client(u64),
-    /// This step of the call with this number.
-    Step { call: u64, step: usize },
 }
 
 /// What an ask does to one property.

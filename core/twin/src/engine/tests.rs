@@ -1,5 +1,6 @@
 mod anything;
 mod batches;
+mod commands;
 mod dangling;
 mod desired;
 mod devices;

@@ -7,7 +7,7 @@ use longshore_types::{DeviceName, Value, report::DeviceState};
 use super::{
     Engine, Now,
     desires::json,
-    saving::{Ask, Change, Key, Owner},
+    saving::{Ask, Change, Key},
 };
 use crate::{
     blob,
@@ -38,12 +38,12 @@ impl Engine {
             .map(|update| self.check(id, update, now))
             .collect::<Result<Vec<_>, _>>()?;
         let number = self.links.token();
-        self.ask(Owner::Client(number), id, name.clone(), changes);
+        self.ask(number, id, name.clone(), changes);
         Ok(number)
     }
 
     /// Hands something that was checked to the store.
-    pub(super) fn ask(&mut self, owner: Owner, id: u32, name: DeviceName, changes: Vec<Change>) {
+    fn ask(&mut self, number: u64, id: u32, name: DeviceName, changes: Vec<Change>) {
         let uid = self.fleet.device(id).map_or("", |device| &device.uid);
         let rows: Vec<_> = changes
             .iter()
@@ -64,7 +64,7 @@ impl Engine {
             })
             .collect();
         let ask = Ask {
-            owner,
+            number,
             device: id,
             name,
             changes,
@@ -132,7 +132,7 @@ impl Engine {
                 let value = property
                     .check_text(text)
                     .map_err(|error| refuse(400, error.to_string()))?;
-                Some(self.local_desired(point, &value.to_string(), value, now))
+                Some(self.local_desired((id, point), &value.to_string(), value, now))
             }
         };
         let actual = match &update.actual {
@@ -153,18 +153,23 @@ impl Engine {
         })
     }
 
-    /// A local client's desired value, over what stands now.
-    pub(super) fn local_desired(
+    /// A local client's desired value, over what stands now. Where it can go out at
+    /// once, its first row says already that it may be on the wire: then a command
+    /// need not wait for another one.
+    fn local_desired(
         &self,
-        point: u32,
+        (device, point): (u32, u32),
         text: &str,
         target: Value,
         now: Now,
     ) -> Box<DesiredValue> {
-        let former = self.fleet.point(point).desired.as_deref();
+        let of = self.fleet.point(point);
+        let former = of.desired.as_deref();
         let version = former.map_or(0, |former| former.version) + 1;
         let mut value = DesiredValue::new(text, Ok(target), true, now.unix_ms, version);
         value.of_device = former.and_then(|former| former.of_device.clone());
+        value.command = of.writes_commands();
+        value.handed = self.ready(device).is_some();
         Box::new(value)
     }
 }

@@ -7,9 +7,10 @@
 //! text may mean another value), a restart of the edge (rows of the store) and a
 //! restart of the mapper. [`choose`] is the one place that decides between them.
 //! What happens to a value once it is chosen is the state machine of
-//! [`crate::desired`]; here its actions become commands. A property that is part
-//! of a register takes a detour: it is read first, one of a device at a time, or
-//! two of them would undo each other's bits.
+//! [`crate::desired`]; here its actions become commands. A command waits for its
+//! row before the mapper gets it. A property that is part of a register takes a
+//! detour: it is read first, one of a device at a time, or two of them would undo
+//! each other's bits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,11 +19,18 @@ use longshore_types::{
     command::{CommandKind, Status},
     device::WriteState,
     effective::Desired,
-    policy::Confirm,
+    policy::{Confirm, OnReturn},
     report::PropertyReport,
 };
 
-use super::{Engine, Now, desires::choose, fleet::Setup, links::What, saving::Key};
+use super::{
+    Engine, Now,
+    desires::{SavedDesired, choose},
+    fleet::Setup,
+    links::What,
+    saving::Key,
+    standing::Reach,
+};
 use crate::{
     desired::{Action, Context, DesiredValue, Event, Outcome, State},
     outputs::{DeviceChange, Message, PropertyChange, RowKind},
@@ -61,15 +69,32 @@ impl Engine {
             let given =
                 |desired: Option<&DesiredValue>| desired.map(|d| (d.text.clone(), d.version));
             let was = given(former.as_deref());
-            let chosen = choose(former, property, saved.remove(&property.name), now);
+            let saved = saved.remove(&property.name);
+            let ended = saved.as_ref().map(SavedDesired::ended);
+            let mut chosen = choose(former, property, saved, now);
             let changed = was != given(chosen.as_deref());
-            self.desires.note(point, chosen.as_deref());
-            let withdrawn = chosen.is_none();
-            self.fleet.point_mut(point).desired = chosen;
-            if changed {
-                if withdrawn {
-                    self.save_desired(id, point);
+            if let Some(chosen) = &mut chosen {
+                chosen.repeats(property.policy.write.repeat.is_some());
+            }
+            // A command that is new, or that a former life left in doubt.
+            let command = chosen.as_ref().is_some_and(|chosen| chosen.command);
+            let keeps = match &chosen {
+                None => changed,
+                Some(chosen) => {
+                    (command && changed && ended.is_none())
+                        || (chosen.state == State::Unknown && ended == Some(false))
                 }
+            };
+            self.desires.note(point, chosen.as_deref());
+            self.fleet.point_mut(point).desired = chosen;
+            if keeps {
+                self.note_outcome(id, point);
+                self.save_desired(id, point);
+            }
+            if command && ended.is_some() {
+                self.taken_up(point);
+            }
+            if changed {
                 self.tell_desired(id, point, before);
             }
         }
@@ -144,18 +169,13 @@ impl Engine {
             return;
         };
         let mapper = device.mapper;
-        let ready = device.setup == Setup::Done
-            && mapper.is_some_and(|mapper| self.links.takes_writes(mapper));
-        let policy = point.rules.policy.write;
+        let timeout = point.rules.policy.write.timeout;
         let token = self.links.token();
+        let away = self.away_text(device_id, id);
         let context = Context {
-            now_ms: now.ms,
-            unix_ms: now.unix_ms,
-            ready,
-            timeout_ms: u64::try_from(policy.timeout.as_millis()).unwrap_or(u64::MAX),
-            retries: policy.retries,
-            read_back: policy.confirm == Confirm::Readback,
+            away: &away,
             token,
+            ..self.context(device_id, id, now)
         };
         let Some(desired) = self.fleet.desired_mut(id) else {
             return;
@@ -163,12 +183,14 @@ impl Engine {
         let (action, mut changed) = desired.step(event, &context);
         match mapper {
             _ if action == Action::Nothing => {}
+            // The mapper gets it once that is on the disk.
+            _ if action == Action::Announce => self.save_desired(device_id, id),
             Some(mapper) => {
                 let way = Way {
                     device: device_id,
                     mapper,
                     point: id,
-                    timeout: policy.timeout,
+                    timeout,
                 };
                 changed |= self.act(way, action, token, now);
             }
@@ -177,21 +199,90 @@ impl Engine {
         }
         self.note_desired(id);
         if changed {
-            self.note_outcome(id);
+            self.note_outcome(device_id, id);
             self.save_desired(device_id, id);
+            self.show_commanded(id, now);
+        }
+    }
+
+    /// What the machine of a desired value has to know of its point, but for the
+    /// token and why the device is away.
+    pub(super) fn context(&self, device: u32, id: u32, now: Now) -> Context<'static> {
+        let point = self.fleet.point(id);
+        let policy = &point.rules.policy.write;
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Context {
+            now_ms: now.ms,
+            unix_ms: now.unix_ms,
+            ready: self.ready(device).is_some(),
+            away: "",
+            timeout_ms: millis(policy.timeout),
+            retries: policy.retries,
+            read_back: policy.confirm == Confirm::Readback,
+            command: point.writes_commands(),
+            expires_ms: millis(policy.expires),
+            restore: policy.on_return == OnReturn::Restore,
+            repeat_ms: policy.repeat.map(millis),
+            token: 0,
+        }
+    }
+
+    /// The mapper to which something for a device may go now. A device that is known
+    /// to be away gets nothing: what waits for it goes when it is back. Where nothing
+    /// is ever read of it, only a write can tell.
+    pub(super) fn ready(&self, device: u32) -> Option<usize> {
+        let of = self.fleet.device_if_there(device)?;
+        let mapper = of
+            .mapper
+            .filter(|mapper| self.links.takes_writes(*mapper))?;
+        let blind = || {
+            let mut points = of.points().iter().map(|id| &self.fleet.point(*id).rules);
+            points.all(|rules| rules.broken.is_some() || rules.policy.write.command)
+        };
+        let there = !matches!(of.reach.get(), Reach::Down { .. }) || blind();
+        (of.setup == Setup::Done && there).then_some(mapper)
+    }
+
+    /// Why nothing may go to a device now, where a command waits for it.
+    fn away_text(&self, device: u32, point: u32) -> String {
+        if !self.fleet.point(point).writes_commands() || self.ready(device).is_some() {
+            return String::new();
+        }
+        self.why_away(device)
+    }
+
+    /// Why nothing may go to a device now, for people.
+    pub(super) fn why_away(&self, device: u32) -> String {
+        let Some(of) = self.fleet.device_if_there(device) else {
+            return "the device is gone".to_owned();
+        };
+        let [reach, served] = [of.reach.condition(), of.served.condition()];
+        match of.reach.get() {
+            Reach::Down { .. } if reach.message.is_empty() => "the device is offline".to_owned(),
+            Reach::Down { .. } => format!("the device is offline: {}", reach.message),
+            _ if !served.message.is_empty() => served.message,
+            _ if !reach.message.is_empty() => reach.message,
+            _ => "the device is not ready".to_owned(),
         }
     }
 
     /// Carries out what a step asks for. True when what people see has changed.
     fn act(&mut self, way: Way, action: Action, token: u64, now: Now) -> bool {
         let id = way.point;
-        let Some(desired) = self.fleet.desired(id) else {
+        let shown = self.fleet.point(id).shown_text();
+        let Some(desired) = self.fleet.desired_mut(id) else {
             return false;
         };
+        if action == Action::Write {
+            desired.before = shown;
+        }
         let point = self.fleet.point(id);
         if action == Action::Write && point.rules.is_part {
             return self.prepare_part(way, token, now);
         }
+        let Some(desired) = self.fleet.desired(id) else {
+            return false;
+        };
         let (kind, budget) = match (action, &desired.target) {
             (Action::Write, Ok(target)) => match point.rules.invert(target, point.raw_whole) {
                 Ok(value) => (CommandKind::Write { point: id, value }, way.timeout),
@@ -209,12 +300,7 @@ impl Engine {
     /// other's bits.
     fn prepare_part(&mut self, way: Way, token: u64, now: Now) -> bool {
         let id = way.point;
-        let points = self.fleet.device(way.device).map(|device| device.points());
-        let busy = points.unwrap_or_default().iter().any(|other| {
-            let point = self.fleet.point(*other);
-            let state = point.desired.as_deref().map(|desired| desired.state);
-            *other != id && point.rules.is_part && matches!(state, Some(State::Writing { .. }))
-        });
+        let busy = self.part_is_busy(way.device, id);
         let Some(desired) = self.fleet.desired_mut(id) else {
             return false;
         };
@@ -224,11 +310,25 @@ impl Engine {
             };
             return false;
         }
+        // A watchdog's as well: it is a write like any other.
+        let budget_ms = u64::try_from(way.timeout.as_millis()).unwrap_or(u64::MAX);
+        desired.written_as(token, now.ms + budget_ms);
         desired.reads_first = true;
         let kind = CommandKind::Read { point: id };
         let (mapper, budget) = (way.mapper, way.timeout);
         self.send(mapper, token, way.device, budget, kind, What::Point(id));
         false
+    }
+
+    /// Whether something else writes a part of a register of this device.
+    pub(super) fn part_is_busy(&self, device: u32, id: u32) -> bool {
+        let points = self.fleet.device(device).map(|device| device.points());
+        let desired = points.unwrap_or_default().iter().any(|other| {
+            let point = self.fleet.point(*other);
+            let state = point.desired.as_deref().map(|desired| desired.state);
+            *other != id && point.rules.is_part && matches!(state, Some(State::Writing { .. }))
+        });
+        desired || self.calls.writes_part(device)
     }
 
     /// The register of a part was read: now it can be written. `None` when this
@@ -239,9 +339,10 @@ impl Engine {
         let State::Writing { token: of, .. } = desired.state else {
             return None;
         };
-        if of != token || !std::mem::take(&mut desired.reads_first) || status != Status::Ok {
+        if of != token || !desired.reads_first || status != Status::Ok {
             return None;
         }
+        desired.reads_first = false;
         let target = desired.target.clone().ok()?;
         let device_id = point.device;
         let raw = match point.raw.as_deref() {
@@ -269,7 +370,7 @@ impl Engine {
             Err(why) => {
                 self.refuse(id, why, now);
                 self.note_desired(id);
-                self.note_outcome(id);
+                self.note_outcome(device_id, id);
                 self.save_desired(device_id, id);
             }
         }
@@ -306,30 +407,26 @@ impl Engine {
         } else {
             message
         };
-        let outcome = match status {
-            Status::Ok => Outcome::Done,
-            Status::Busy => Outcome::Busy,
-            Status::Refused
-            | Status::InvalidArgument
-            | Status::InvalidConfig
-            | Status::Unsupported => Outcome::Refused(text),
-            _ => Outcome::Line(text),
-        };
-        let point = self.fleet.point(id);
+        let outcome = outcome(status, text);
+        let point = self.fleet.point_mut(id);
+        let desired = point.desired.as_deref();
+        if matches!(outcome, Outcome::Refused(_)) && desired.is_some_and(|d| d.reads_back(token)) {
+            // Written, and the device lets nobody see it.
+            point.write_only = true;
+        }
         let seen = match (&point.value, point.error.as_deref()) {
             (_, Some(error)) => error.to_owned(),
             (Some(value), None) => value.to_string(),
             (None, None) => "nothing".to_owned(),
         };
-        self.step_desired(
-            id,
-            &Event::Completed {
-                token,
-                outcome,
-                seen: &seen,
-            },
-            now,
-        );
+        let matches = point.shows_desired();
+        let completed = Event::Completed {
+            token,
+            outcome,
+            seen: &seen,
+            matches,
+        };
+        self.step_desired(id, &completed, now);
         // A mapper need not emit a sample for a value that did not change.
         if status == Status::Ok && self.fleet.point(id).shows_desired() && self.is_confirming(id) {
             self.step_desired(id, &Event::Reading { matches: true }, now);
@@ -343,12 +440,22 @@ impl Engine {
         matches!(state, Some(State::Confirming { token: None, .. }))
     }
 
-    fn note_outcome(&mut self, id: u32) {
-        let desired = self.fleet.point(id).desired.as_ref();
-        match desired.map(|desired| desired.shown()) {
-            Some(WriteState::Confirmed) => self.counters.writes_confirmed += 1,
-            Some(WriteState::Failed) => self.counters.writes_failed += 1,
-            _ => {}
+    fn note_outcome(&mut self, device: u32, id: u32) {
+        let Some(desired) = self.fleet.point(id).desired.as_deref() else {
+            return;
+        };
+        match desired.shown() {
+            WriteState::Pending => {}
+            WriteState::Confirmed => self.counters.writes_confirmed += 1,
+            WriteState::Failed => self.counters.writes_failed += 1,
+            WriteState::Unknown => {
+                self.counters.writes_unknown += 1;
+                let names = self.fleet.device(device).zip(self.fleet.place(device, id));
+                if let Some((device, (_, property))) = names {
+                    let (device, value, why) = (&device.name, &desired.text, &desired.message);
+                    tracing::warn!(%device, property = &**property, %value, %why, "a write may have reached its device or not, and is not sent again; look at the device, and set it again if it is still wanted");
+                }
+            }
         }
     }
 
@@ -379,6 +486,19 @@ impl Engine {
     }
 }
 
+/// What the end of a command means for what was sent with it.
+pub(super) fn outcome(status: Status, text: &str) -> Outcome<'_> {
+    match status {
+        Status::Ok => Outcome::Done,
+        Status::Busy => Outcome::Busy,
+        Status::NotSent => Outcome::NotSent(text),
+        Status::Refused | Status::InvalidArgument | Status::InvalidConfig | Status::Unsupported => {
+            Outcome::Refused(text)
+        }
+        _ => Outcome::Line(text),
+    }
+}
+
 pub(super) fn status_text(status: Status) -> &'static str {
     match status {
         Status::Ok => "done",
@@ -391,6 +511,7 @@ pub(super) fn status_text(status: Status) -> &'static str {
         Status::Panic => "the mapper panicked",
         Status::Stopped => "the mapper is stopped",
         Status::Busy => "the mapper's queue is full",
+        Status::NotSent => "the device is away, nothing was sent",
         _ => "the mapper failed",
     }
 }

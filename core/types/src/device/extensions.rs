@@ -148,8 +148,12 @@ pub enum WriteState {
     Pending,
     /// The device has the value.
     Confirmed,
-    /// The device does not have the value.
+    /// It was refused, or given up: the device does not have the value, and is
+    /// not asked again.
     Failed,
+    /// It may have reached the device or not, and nothing tells: the line broke in
+    /// between. A command is not sent again.
+    Unknown,
 }
 
 impl Extensions {
@@ -199,6 +203,7 @@ impl WriteState {
             Self::Pending => "pending",
             Self::Confirmed => "confirmed",
             Self::Failed => "failed",
+            Self::Unknown => "unknown",
         }
     }
 }

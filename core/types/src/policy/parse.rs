@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 mod more;
+mod write;
 
 use self::more::{OLD_MODE, OLD_MODE_OF_YAML};
-use super::{Confirm, Deadband, Names, OnViolation, PropertyPolicy, Transform, WritePolicy};
+use super::{Deadband, Names, OnViolation, PropertyPolicy, Transform};
 use crate::{
     device::FreeObject,
     fault::Fault,
@@ -203,49 +204,6 @@ impl Reader<'_> {
                 None
             }
         }
-    }
-
-    fn write(&mut self, value: &Json) -> Option<WritePolicy> {
-        let object = self.object(value, "write")?;
-        let mut write = WritePolicy::default();
-        match object.get("confirm").map(Json::as_str) {
-            None | Some(Some("readback")) => {}
-            Some(Some("none")) => write.confirm = Confirm::None,
-            Some(_) => self.fault(
-                "write.confirm",
-                format!(
-                    "expected readback or none, got {}",
-                    kind(&object["confirm"])
-                ),
-            ),
-        }
-        if let Some(tolerance) = object
-            .get("tolerance")
-            .and_then(|v| self.not_negative(v, "write.tolerance"))
-        {
-            write.tolerance = tolerance;
-        }
-        for key in ["timeoutMs", "timeout"] {
-            let place = format!("write.{key}");
-            match object.get(key).and_then(|v| self.duration(v, &place)) {
-                Some(Duration::ZERO) => self.fault(&place, "must be greater than 0"),
-                Some(timeout) => write.timeout = timeout,
-                None => {}
-            }
-        }
-        if let Some(priority) = object.get("priority") {
-            write.priority = self.priority(priority);
-        }
-        if let Some(retries) = object.get("retries") {
-            match retries.as_u64().and_then(|n| u32::try_from(n).ok()) {
-                Some(retries) => write.retries = retries,
-                None => self.fault(
-                    "write.retries",
-                    format!("expected a whole number, got {}", kind(retries)),
-                ),
-            }
-        }
-        Some(write)
     }
 
     fn object<'v>(&mut self, value: &'v Json, key: &str) -> Option<&'v FreeObject> {

@@ -209,6 +209,7 @@ fn status_code(status: Status) -> i32 {
         Status::Stopped => abi::STATUS_STOPPED,
         Status::Busy => abi::STATUS_BUSY,
         Status::Internal => abi::STATUS_INTERNAL,
+        Status::NotSent => abi::STATUS_NOT_SENT,
     }
 }
 

@@ -324,6 +324,11 @@ impl<P: Protocol> Machine<P> {
             queue.retain_mut(|waiting| {
                 let over = waiting.deadline <= now;
                 if over {
+                    // What waits for its turn was never sent.
+                    let status = match waiting.ask {
+                        Ask::Read { .. } => status,
+                        Ask::Write { .. } | Ask::Call(_) => Status::NotSent,
+                    };
                     complete(out, waiting.token, status, message.clone());
                 }
                 !over

@@ -389,7 +389,11 @@ impl<P: Protocol> Machine<P> {
         if let Some(Health::Offline(outage)) = self.units[index].as_mut().map(|of| &mut of.health) {
             if now < outage.tried + EAGER || outage.probing {
                 let message = format!("{}; it is tried again soon", outage.message);
-                return Err((status_of_reason(outage.reason), message));
+                let status = match command.ask {
+                    Ask::Read { .. } => status_of_reason(outage.reason),
+                    Ask::Write { .. } | Ask::Call(_) => Status::NotSent,
+                };
+                return Err((status, message));
             }
             outage.tried = now;
         }
@@ -477,7 +481,7 @@ pub(super) fn status_of_reason(reason: Reason) -> Status {
     match reason {
         Reason::Line | Reason::Decode => Status::Line,
         Reason::Timeout => Status::Timeout,
-        Reason::Refused => Status::Refused,
+        Reason::Refused | Reason::WriteOnly => Status::Refused,
         Reason::Config => Status::InvalidConfig,
     }
 }

@@ -15,8 +15,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Command, CommandKind, Completion, DeviceConfig, DeviceState, Fault, Level, MethodConfig,
-    PointConfig, Protocol, Reason, Status, config, glue::panic_message,
+    Command, CommandKind, Completion, Delivery, DeviceConfig, DeviceState, Fault, Level,
+    MethodConfig, PointConfig, Protocol, Reason, Status, config, glue::panic_message,
 };
 
 use super::{
@@ -290,8 +290,11 @@ impl<P: Protocol> Router<P> {
                     writable: point.writable,
                     priority: point.priority,
                     group: point.group.map(Into::into),
-                    delivery: self.protocol.delivery(&device.unit, &address),
-                    interval: (point.interval_ms > 0)
+                    delivery: match point.command {
+                        true => Delivery::Polled,
+                        false => self.protocol.delivery(&device.unit, &address),
+                    },
+                    interval: (point.interval_ms > 0 && !point.command)
                         .then(|| Duration::from_millis(point.interval_ms)),
                     point: address,
                 }),

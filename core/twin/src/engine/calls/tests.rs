@@ -44,6 +44,7 @@ fn call(confirm: bool) -> Call {
         point: 7,
         text: "1".to_owned(),
         value: Value::Int(1),
+        is_part: true,
     };
     let checked = (vec![step], confirm.then_some((8, Value::Int(1))));
     let method = (Arc::new(method), Arguments::default());
@@ -74,19 +75,20 @@ fn a_device_runs_so_many_calls_and_no_more() {
 #[test]
 fn a_call_goes_from_step_to_step_and_waits_for_what_is_read() {
     let mut call = call(true);
-    assert_eq!(call.phase(), Phase::Step(0));
-    assert!(matches!(call.saves(0), Progress::Waits));
-    assert_eq!(call.phase(), Phase::Saving { step: 0 });
-    call.writes(0, 9);
-    assert_eq!(
-        call.phase(),
-        Phase::Writing {
-            step: 0,
-            version: 9
-        }
-    );
+    let begins = |step| Phase::Step {
+        step,
+        not_before: 0,
+    };
+    assert_eq!(call.phase(), begins(0));
+    let writing = Phase::Writing {
+        step: 0,
+        mapper: 0,
+        token: 9,
+    };
+    assert!(matches!(call.turns(writing), Progress::Waits));
+    call.doubt = Some("no answer".to_owned());
     assert!(matches!(call.wrote(0), Progress::Goes));
-    assert_eq!(call.phase(), Phase::Step(1));
+    assert_eq!((call.phase(), &call.doubt), (begins(1), &None));
     assert!(call.steps().get(1).is_none());
     call.is_to_be_called();
     call.is_called(0, 44);
@@ -107,6 +109,21 @@ fn a_call_goes_from_step_to_step_and_waits_for_what_is_read() {
 fn a_call_that_confirms_nothing_ends_with_its_answer() {
     let answered = call(false).answered("done".into(), at(1_000));
     assert_eq!(ended(answered), Some(Ok("done".into())));
+}
+
+#[test]
+fn who_writes_a_part_of_a_register_is_known() {
+    let mut calls = Calls::default();
+    let mut one = call(false);
+    calls.put(1, call(false));
+    assert!(!calls.writes_part(3));
+    one.turns(Phase::Preparing {
+        step: 0,
+        mapper: 0,
+        token: 9,
+    });
+    calls.put(2, one);
+    assert!(calls.writes_part(3) && !calls.writes_part(4));
 }
 
 #[test]

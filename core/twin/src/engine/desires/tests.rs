@@ -122,7 +122,7 @@ fn a_former_life_is_taken_up_where_nothing_else_was_said() {
     let mut former = choose(None, &value(20), None, at(1)).unwrap();
     former.state = State::Confirmed;
     let resumed = choose(None, &value(20), Some(saved(&former)), at(2)).unwrap();
-    assert_eq!(resumed.state, State::Checking);
+    assert_eq!(resumed.state, State::Confirmed);
     // The Device speaks of something else by now.
     let other = choose(None, &value(21), Some(saved(&former)), at(2)).unwrap();
     assert_eq!(
@@ -149,6 +149,67 @@ fn what_is_settled_waits_for_nothing() {
     assert_eq!(desires.len(), 0);
 }
 
+fn restore_one(desires: &mut Desires, device: &str, value: &DesiredValue) -> bool {
+    desires.restore(device.to_owned(), "setpoint".to_owned(), &json(value))
+}
+
+/// As a version wrote it that knew neither commands nor what is in doubt.
+fn of_former_version(write: &str, local: bool) -> SavedDesired {
+    let row = serde_json::json!({"text": "20", "local": local, "of_device": "20", "given_ms": 1,
+        "write": write, "refused": false, "message": "", "since_ms": 1});
+    serde_json::from_value(row).unwrap()
+}
+
+#[test]
+fn rows_of_a_former_version_start_nothing_that_may_have_been_a_command() {
+    let resumed = |property: &EffectiveProperty, row| choose(None, property, Some(row), at(2));
+    let state = value(20);
+    let mut command = value(20);
+    let policy = Arc::make_mut(&mut command.policy);
+    policy.write.command = true;
+    let in_doubt = State::Settling {
+        read: None,
+        again_at: 0,
+    };
+    for (property, write, local, expected) in [
+        (&state, "pending", false, in_doubt),
+        (&state, "failed", false, in_doubt),
+        (&state, "pending", true, State::Unknown),
+        (&state, "confirmed", true, State::Confirmed),
+        (&command, "pending", false, State::Unknown),
+        (&command, "confirmed", false, State::Confirmed),
+    ] {
+        let resumed = resumed(property, of_former_version(write, local)).unwrap();
+        assert_eq!(resumed.state, expected, "{write}, local: {local}");
+    }
+}
+
+#[test]
+fn a_version_that_knows_less_leaves_alone_what_is_unknown() {
+    let mut value = *local("30", None);
+    value.command = true;
+    value.state = State::Unknown;
+    let row: serde_json::Value = serde_json::from_str(&json(&value)).unwrap();
+    assert_eq!(
+        (&row["write"], &row["refused"]),
+        (&"failed".into(), &true.into())
+    );
+    let resumed = choose(None, &says(Desired::None), Some(saved(&value)), at(2));
+    assert_eq!(resumed.unwrap().state, State::Unknown);
+}
+
+#[test]
+fn a_command_in_the_store_is_as_old_as_its_giver_says() {
+    let mut command = value(20);
+    Arc::make_mut(&mut command.policy).write.command = true;
+    let stamp = "1700000000000".to_owned();
+    command.desired_metadata = BTreeMap::from([("timestamp".to_owned(), stamp)]);
+    let fresh = choose(None, &command, None, at(1_700_000_600_000)).unwrap();
+    assert_eq!((fresh.given_ms, fresh.command), (1_700_000_000_000, true));
+    let later = choose(None, &command, Some(saved(&fresh)), at(1_700_000_900_000)).unwrap();
+    assert_eq!(later.given_ms, 1_700_000_000_000);
+}
+
 #[test]
 fn what_is_left_of_devices_is_theirs_when_they_come_and_told_when_they_do_not() {
     let mut desires = Desires::default();
@@ -164,6 +225,13 @@ fn what_is_left_of_devices_is_theirs_when_they_come_and_told_when_they_do_not() 
         saved(&value)
     );
     assert!(desires.take_saved("default/boiler").is_empty());
-    assert!(desires.take_orphans().eq(["default/gone"]));
-    assert_eq!(desires.take_orphans().count(), 0);
+    // A device that cannot be used yet keeps its own.
+    assert!(restore_one(&mut desires, "default/late", &value));
+    let known = |device: &str| device == "default/late";
+    assert_eq!(desires.take_orphans(known), ["default/gone"]);
+    assert!(desires.take_orphans(known).is_empty());
+    assert_eq!(
+        desires.take_saved("default/late")["setpoint"],
+        saved(&value)
+    );
 }

@@ -81,7 +81,9 @@ impl Points {
         let times = self.seen.iter().zip(&self.stale_after).enumerate();
         times
             .filter(|(id, (seen, after))| {
-                now_ms.wrapping_sub(**seen) > **after && self.rows[*id].quality == Quality::Good
+                now_ms.wrapping_sub(**seen) > **after
+                    && self.rows[*id].quality == Quality::Good
+                    && !self.rows[*id].write_only
             })
             .map(|(id, _)| id as u32)
             .collect()

@@ -10,7 +10,7 @@ fn key(property: &str) -> Key {
 
 fn ask(saving: &mut Saving, number: u64, rows: &[(&str, &str)]) {
     let ask = Ask {
-        owner: Owner::Client(number),
+        number,
         device: 0,
         name: key("").device,
         changes: Vec::new(),
@@ -22,11 +22,7 @@ fn ask(saving: &mut Saving, number: u64, rows: &[(&str, &str)]) {
 }
 
 fn owners(batch: &Batch) -> Vec<u64> {
-    let owners = batch.asks.iter().map(|ask| match ask.owner {
-        Owner::Client(number) => number,
-        Owner::Step { call, .. } => call,
-    });
-    owners.collect()
+    batch.asks.iter().map(|ask| ask.number).collect()
 }
 
 fn no() -> Result<(), Arc<str>> {

@@ -108,6 +108,9 @@ proptest! {
         world.objects = vec![model(), device("boiler", Some("77.5"))];
         world.reconcile();
         if !up { world.up(); }
+        // Nothing is sent to a device that is away.
+        let (id, now) = (world.engine.fleet.id(&name("boiler")).unwrap(), world.now());
+        world.engine.device_state(0, id, Some(true), "", now);
         for _ in 0..3_000 {
             play(&mut world, &mut register, Status::Ok);
             world.tick(100);

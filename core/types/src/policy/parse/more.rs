@@ -186,21 +186,6 @@ impl Reader<'_> {
             }
         }
     }
-
-    pub(super) fn priority(&mut self, value: &Json) -> i32 {
-        match value.as_str() {
-            Some("high") => 1,
-            Some("normal") => 0,
-            Some("low") => -1,
-            _ => {
-                self.fault(
-                    "write.priority",
-                    format!("expected high, normal or low, got {}", kind(value)),
-                );
-                0
-            }
-        }
-    }
 }
 
 fn mask(value: &Json) -> Option<u64> {
