@@ -8,6 +8,7 @@
 mod behavior;
 mod blueprint;
 mod build;
+mod connect;
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-pub use self::blueprint::Blueprint;
+pub use self::{blueprint::Blueprint, connect::ConnectWrite};
 pub use crate::bound::Bound;
 use crate::{
     device::{AccessMode, Device, DeviceModel, FreeObject, PropertyType},
@@ -50,6 +51,8 @@ pub struct EffectiveDevice {
     pub protocol_config: FreeObject,
     /// The device's properties in its order, duplicates left out.
     pub properties: Vec<EffectiveProperty>,
+    /// What is written after each connecting, in this order.
+    pub connect: Vec<ConnectWrite>,
     /// What can be called.
     pub methods: Vec<Method>,
     /// Conditions that somebody should know of.

@@ -21,6 +21,43 @@ pub struct DeviceConfig {
     /// The device's methods that the protocol carries out by itself.
     #[serde(default)]
     pub methods: Vec<MethodConfig>,
+    /// What is written after each connecting. The schedule does it, by
+    /// [`Connection::write`], before anything is read or watched.
+    #[serde(default)]
+    pub connect: Vec<ConnectWrite>,
+}
+
+/// A value that a device gets after each connecting.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct ConnectWrite {
+    /// The point.
+    pub point: u32,
+    /// A number, a truth value or a text.
+    #[serde(default)]
+    pub value: serde_json::Value,
+    /// In place of a value.
+    #[serde(default)]
+    pub bytes: Option<Vec<u8>>,
+}
+
+impl ConnectWrite {
+    /// The value, if it is one.
+    pub fn value(&self) -> Option<crate::SampleValue> {
+        use crate::SampleValue;
+        if let Some(bytes) = &self.bytes {
+            return Some(SampleValue::Bytes(bytes.clone()));
+        }
+        match &self.value {
+            serde_json::Value::Bool(value) => Some(SampleValue::Bool(*value)),
+            serde_json::Value::String(text) => Some(SampleValue::String(text.clone())),
+            serde_json::Value::Number(number) => {
+                let whole = number.as_i64().map(SampleValue::Int);
+                let whole = whole.or_else(|| number.as_u64().map(SampleValue::Uint));
+                whole.or_else(|| number.as_f64().map(SampleValue::Float))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A method of a device as the host sends it.

@@ -32,6 +32,7 @@ mod discovery;
 mod driver;
 mod emitter;
 mod forming;
+mod greeting;
 mod intake;
 mod machine;
 mod outcome;

@@ -321,7 +321,7 @@ async fn a_call_is_answered_on_its_result_topic_or_where_the_caller_listens() {
         ),
         (
             "longshore/default/boiler/call/fly/result",
-            json!({"id": 2, "ok": false, "error": "no such method"}),
+            json!({"id": 2, "ok": false, "outcome": "refused", "error": "no such method"}),
         ),
         (
             "longshore/default/boiler/mine",

@@ -2,8 +2,10 @@
 //! of those who wrote the manifests.
 
 use longshore_types::{
-    EffectiveDevice, Fault, device::AccessMode, effective::EffectiveProperty, fault::Level,
+    EffectiveDevice, Fault, Value, device::AccessMode, effective::EffectiveProperty, fault::Level,
+    method::json,
 };
+use serde_json::Value as Json;
 
 /// Where a Device and its model have what its mapper was told of.
 #[derive(Debug, Default)]
@@ -64,12 +66,22 @@ pub(super) fn mapper_faults(message: &str, places: &Places) -> Vec<Fault> {
     faults
 }
 
+/// What a device is sent after each connecting: point and raw value. Bytes have a
+/// key of their own, since JSON has none.
+pub(super) fn at_connecting(point: u32, raw: &Value) -> Json {
+    match raw {
+        Value::Bytes(bytes) => serde_json::json!({"point": point, "bytes": bytes}),
+        raw => serde_json::json!({"point": point, "value": json(raw)}),
+    }
+}
+
 /// The JSON of `COMMAND_CONFIGURE`. Broken properties are left out: the mapper
 /// could do nothing with them. `shared` gives what [`told`] made for a property of
 /// the same kind.
 pub(super) fn configuration<'a>(
     effective: &EffectiveDevice,
     points: &[u32],
+    connect: Vec<Json>,
     shared: impl Fn(&EffectiveProperty) -> Option<&'a str>,
 ) -> String {
     let mut json = String::from("{\"device\":");
@@ -106,6 +118,10 @@ pub(super) fn configuration<'a>(
     if !methods.is_empty() {
         json.push_str(",\"methods\":");
         json.push_str(&serde_json::Value::Array(methods).to_string());
+    }
+    if !connect.is_empty() {
+        json.push_str(",\"connect\":");
+        json.push_str(&Json::Array(connect).to_string());
     }
     json.push('}');
     json

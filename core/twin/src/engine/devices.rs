@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use longshore_types::{DeviceName, EffectiveDevice, effective::EffectiveProperty};
+use longshore_types::{DeviceName, EffectiveDevice, Fault, effective::EffectiveProperty};
 
 use super::{
     Engine, Now,
-    configuration::configuration,
+    configuration::{at_connecting, configuration},
     fleet::{Gone, Setup},
     members::Member,
     saving::Key,
@@ -166,9 +166,11 @@ impl Engine {
         }
         self.set_behavior(id, &effective, events, now);
         let mapper = self.links.of_protocol(&effective.protocol);
+        let mut faults = effective.faults.clone();
         let config = self.fleet.device(id).map_or_else(String::new, |device| {
             let shared = |property: &EffectiveProperty| Some(&*self.fleet.shared(property)?.told);
-            configuration(&effective, device.points(), shared)
+            let connect = self.connect_writes(&effective, device.points(), &mut faults);
+            configuration(&effective, device.points(), connect, shared)
         });
         let Some(device) = self.fleet.device_mut(id) else {
             return;
@@ -178,7 +180,7 @@ impl Engine {
         let changed =
             device.config_hash != config_hash || device.mapper != mapper || device.wants_config;
         let former = device.mapper;
-        device.set_faults(&effective.faults, now);
+        device.set_faults(&faults, now);
         let answered = matches!(device.setup, Setup::Done | Setup::Refused);
         if mapper.is_none() || (answered && !changed) {
             device.is_judged();
@@ -216,6 +218,26 @@ impl Engine {
             self.configure(id, &event, now);
         }
         self.set_all_desired(id, &effective, now);
+    }
+
+    /// What the mapper writes after each connecting, as raw values.
+    fn connect_writes(
+        &self,
+        effective: &EffectiveDevice,
+        points: &[u32],
+        faults: &mut Vec<Fault>,
+    ) -> Vec<serde_json::Value> {
+        let mut writes = Vec::with_capacity(effective.connect.len());
+        for write in &effective.connect {
+            let Some(point) = points.get(write.property) else {
+                continue;
+            };
+            match self.fleet.point(*point).rules.invert(&write.value, None) {
+                Ok(raw) => writes.push(at_connecting(*point, &raw)),
+                Err(why) => faults.push(Fault::error(format!("{}.value", write.path), why)),
+            }
+        }
+        writes
     }
 
     /// Nothing of the device can be used now. Its mapper forgets it; its twins

@@ -9,6 +9,7 @@ use super::{
     EffectiveDevice, EffectiveProperty, Kind,
     behavior::Layers,
     build::{desired, one, other_protocol, overlay, protocol_of},
+    connect,
 };
 use crate::{
     device::{Device, DeviceModel, DeviceProperty, VisitorConfig},
@@ -203,12 +204,19 @@ fn build(
     let mut of_model = model.spec.protocol_config_data.clone();
     let mut of_device = device.spec.protocol.config_data.clone();
     let layers = Layers::take(of_model.as_mut(), &mut of_device, &mut faults);
+    let connect = connect::take(of_model.as_mut(), &mut of_device);
     let behavior = layers.read(
         &device.spec.methods,
         &model.spec.properties,
         &mut properties,
         &mut faults,
     );
+    let connect = {
+        let known = model.spec.properties.iter();
+        let unused = known.filter(|known| !seen.contains_key(known.name.as_str()));
+        let unused: Vec<_> = unused.map(|known| known.name.clone()).collect();
+        connect::read(connect, &unused, &properties, &mut faults)
+    };
     Ok(EffectiveDevice {
         name,
         uid: device.metadata.uid.clone(),
@@ -216,6 +224,7 @@ fn build(
         protocol,
         protocol_config: overlay(of_model.as_ref(), &of_device),
         properties,
+        connect,
         methods: behavior.methods,
         events: behavior.events,
         report_state: device

@@ -116,6 +116,7 @@ impl<P: Protocol> Machine<P> {
     }
 
     fn configure(&mut self, device: Arc<Device<P>>, now: Now, out: &mut Output) {
+        let former = self.devices.get(&device.id).cloned();
         self.remove(device.id, Some(&device.unit), now.instant);
         self.epoch += 1;
         let index = self.unit_index(&device.unit).unwrap_or_else(|| {
@@ -203,6 +204,7 @@ impl<P: Protocol> Machine<P> {
                 .filter(|slot| slot.polled().is_some())
                 .map(|slot| slot.id),
         );
+        self.greet_device(index, &device, former.as_deref());
         self.devices.insert(device.id, device);
         self.next_due = Some(now.instant);
     }
@@ -227,6 +229,7 @@ impl<P: Protocol> Machine<P> {
             && let Some(unit) = &mut self.units[index]
         {
             unit.devices.remove(&id);
+            unit.greetings.retain(|(of, _)| *of != id);
             unit.dirty = true;
             if !unit.fresh.is_empty() {
                 unit.fresh.retain(|point| !gone(point));
@@ -258,6 +261,7 @@ impl<P: Protocol> Machine<P> {
         match &self.flight {
             Flight::Cycle { cycle, .. } => cycle.unit == index,
             Flight::Command { unit, .. } => *unit == index,
+            Flight::Greeting { unit, .. } => *unit == index,
             Flight::Watch { unit, .. } => *unit == Some(index),
             Flight::None => false,
         }

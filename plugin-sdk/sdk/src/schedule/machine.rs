@@ -157,6 +157,12 @@ pub(super) enum Flight<P: Protocol> {
         unit: usize,
         epoch: u64,
     },
+    /// A write after connecting.
+    Greeting {
+        unit: usize,
+        device: u32,
+        place: usize,
+    },
     /// `unit` is `None` for one that was removed.
     Watch {
         unit: Option<usize>,
@@ -314,6 +320,11 @@ impl<P: Protocol> Machine<P> {
         }
         // Nothing comes between the requests of a group.
         let mut inside = self.cycles.iter().position(Cycle::is_inside);
+        if inside.is_none()
+            && let Some(job) = self.next_greeting()
+        {
+            return Next::Run(job);
+        }
         if inside.is_none()
             && (self.cycles.is_empty() || self.in_a_row < COMMANDS_IN_A_ROW)
             && let Some(job) = self.next_command(now, out).or_else(|| self.next_watch())

@@ -69,6 +69,9 @@ impl<P: Protocol> Machine<P> {
                 self.restart_unit(index, now.instant);
             }
         }
+        for index in 0..self.units.len() {
+            self.greet(index);
+        }
         self.watch_anew(now.instant);
     }
 
@@ -131,6 +134,11 @@ impl<P: Protocol> Machine<P> {
             Flight::Cycle { cycle, piece } => {
                 self.cycle_done(cycle, piece, result.map(drop), now, out);
             }
+            Flight::Greeting {
+                unit,
+                device,
+                place,
+            } => self.greeted((unit, device, place), result, now, out),
             Flight::Watch { unit, epoch } => self.watch_done(unit, epoch, result, now, out),
             Flight::Command {
                 command,
@@ -496,6 +504,7 @@ impl<P: Protocol> Machine<P> {
         // Whatever it was told to send: that is asked for anew.
         unit.watch.stale |= unit.watch.points > 0;
         self.cycles.retain(|cycle| cycle.unit != index);
+        self.greet(index);
     }
 
     /// Bad samples for the points of a request, and for the groups that they belong to.

@@ -280,6 +280,7 @@ impl<P: Protocol> Router<P> {
             unit: parsed.unit,
             slots: Vec::with_capacity(config.points.len()),
             methods: config.methods,
+            connect: Vec::new(),
             broken: Vec::new(),
         };
         for (point, parsed) in config.points.into_iter().zip(parsed.points) {
@@ -300,6 +301,11 @@ impl<P: Protocol> Router<P> {
                 }),
                 Err(fault) => device.broken.push((point.id, fault.to_string())),
             }
+        }
+        for write in &config.connect {
+            // A point that is broken is told already.
+            let slot = device.slots.iter().position(|slot| slot.id == write.point);
+            device.connect.extend(slot.zip(write.value()));
         }
 
         match self.devices.get(&id).cloned() {

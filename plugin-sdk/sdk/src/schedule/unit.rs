@@ -1,12 +1,12 @@
 //! One unit of a bus: its points in groups of equal interval, its health.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use crate::{Delivery, MethodConfig, Protocol, Reason};
+use crate::{Delivery, MethodConfig, Protocol, Reason, SampleValue};
 
 use super::{snapshot::Planning, watching::Watch};
 
@@ -25,6 +25,8 @@ pub(super) struct Device<P: Protocol> {
     pub(super) unit: P::Unit,
     pub(super) slots: Vec<Slot<P>>,
     pub(super) methods: Vec<MethodConfig>,
+    /// What it gets after each connecting: slot and value.
+    pub(super) connect: Vec<(usize, SampleValue)>,
     /// Points whose configuration is wrong, and what is wrong with it.
     pub(super) broken: Vec<(u32, String)>,
 }
@@ -142,6 +144,8 @@ pub(super) struct Unit<P: Protocol> {
     pub(super) health: Health,
     /// Its points that come by themselves.
     pub(super) watch: Watch,
+    /// What its devices are still to get on this connection: device and place in its list.
+    pub(super) greetings: VecDeque<(u32, usize)>,
     /// Exchanges in a row that brought no answer at all.
     pub(super) silent: u8,
     /// Exchanges in a row that brought no usable answer.
@@ -165,6 +169,7 @@ impl<P: Protocol> Unit<P> {
             dirty: true,
             health: Health::Unknown,
             watch: Watch::new(now),
+            greetings: VecDeque::new(),
             silent: 0,
             useless: 0,
             pause: Duration::ZERO,

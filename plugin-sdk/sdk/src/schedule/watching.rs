@@ -102,6 +102,14 @@ impl<P: Protocol> Machine<P> {
         }
     }
 
+    /// A unit that is offline is not told now after all: its next probe does.
+    pub(super) fn unqueue_watch(&mut self, index: usize) {
+        self.watches.retain(|queued| *queued != index);
+        if let Some(unit) = &mut self.units[index] {
+            unit.watch.queued = false;
+        }
+    }
+
     /// Whether anything may come by itself.
     pub(super) fn listens(&self) -> bool {
         self.pushed > 0 && matches!(self.link, Link::Up)
@@ -134,6 +142,17 @@ impl<P: Protocol> Machine<P> {
         while let Some(index) = self.watches.pop_front() {
             // The place may be another unit's by now.
             let Some(unit) = self.units[index].as_mut().filter(|unit| unit.watch.queued) else {
+                continue;
+            };
+            if !unit.greetings.is_empty() {
+                // First what makes it send.
+                self.watches.push_front(index);
+                if let Some(job) = self.greeting_of(index) {
+                    return Some(job);
+                }
+                self.watches.pop_front();
+            }
+            let Some(unit) = self.units[index].as_mut() else {
                 continue;
             };
             unit.watch.queued = false;

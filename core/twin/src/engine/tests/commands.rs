@@ -275,6 +275,38 @@ fn a_call_that_did_not_go_out_says_so() {
     assert!(world.twin("d", "start").value.is_none());
 }
 
+#[test]
+fn a_mapper_is_told_what_is_a_command_and_what_to_write_after_connecting() {
+    let mut world = World::new();
+    let properties = json!([
+        {"name": "start", "type": "INT", "accessMode": "ReadWrite", "collectCycle": 500,
+         "visitors": {"configData": {"address": "hr:5", "write": {"command": true}}}},
+        {"name": "level", "type": "FLOAT", "accessMode": "ReadWrite",
+         "visitors": {"configData": {"address": "hr:6", "rawType": "int16", "scale": 0.1}}}]);
+    let connect =
+        json!({"connect": [{"write": "level", "value": 2.5}, {"write": "level", "value": 2.55}]});
+    world.objects = objects(&properties, &connect);
+    world.reconcile();
+    world.up();
+    let (_, config, token) = world.configures().remove(0);
+    let (start, level) = (&config["points"][0], &config["points"][1]);
+    assert_eq!(
+        (&start["command"], &start["intervalMs"]),
+        (&json!(true), &json!(0))
+    );
+    assert_eq!(level["command"], Json::Null);
+    assert_eq!(
+        config["connect"],
+        json!([{"point": level["id"], "value": 25}])
+    );
+    world.complete(token, Status::Ok, "");
+    let why = world.condition("d", "ConfigValid").message;
+    assert!(
+        why.contains("protocolConfigData.connect[1].value: "),
+        "{why}"
+    );
+}
+
 #[derive(Debug, Clone)]
 enum Move {
     /// A new value for the command, the state, or a call.

@@ -193,6 +193,7 @@ pub(super) fn device(id: u32, unit: u8, points: &[(u32, u16, u64)]) -> Arc<Devic
         unit,
         slots: slots.collect(),
         methods: Vec::new(),
+        connect: Vec::new(),
         broken: Vec::new(),
     })
 }

@@ -236,7 +236,13 @@ fn a_write_to_a_dead_unit_is_its_probe_but_not_too_often() {
         bench.exchanges.len() - before <= 3,
         "the bus is not taken by writes to the dead"
     );
-    assert!((60..70).all(|token| bench.completion(token).unwrap().1.status == Status::Timeout));
+    // Those that were tried may have arrived; of the others it is known that nothing went.
+    let ends = (60..70).map(|token| bench.completion(token).unwrap().1.status);
+    let ends: Vec<_> = ends.collect();
+    let tried = |status: &&Status| **status == Status::Timeout;
+    assert!(ends.iter().filter(tried).count() <= 3, "{ends:?}");
+    let known = [Status::Timeout, Status::NotSent];
+    assert!(ends.iter().all(|status| known.contains(status)), "{ends:?}");
 }
 
 #[test]
@@ -263,7 +269,7 @@ fn a_line_that_is_down_is_dialled_for_ever() {
     bench.command(bench.at, 77, 1, write(1));
     bench.run_until(bench.at + Duration::from_secs(4));
     let (_, completion) = bench.completion(77).unwrap();
-    assert_eq!(completion.status, Status::Line);
+    assert_eq!(completion.status, Status::NotSent);
     assert!(
         completion.message.contains("connection refused"),
         "{}",
@@ -436,7 +442,7 @@ fn a_command_ends_at_its_deadline_even_when_the_bus_is_held_up() {
     bench.command(ms(3200), 6, 2, write(2));
     bench.run_until(ms(11_000));
     let (at, completion) = bench.completion(5).unwrap();
-    assert_eq!(completion.status, Status::Timeout);
+    assert_eq!(completion.status, Status::NotSent, "it had no turn");
     assert!(*at <= ms(3200), "{at:?}");
 }
 
