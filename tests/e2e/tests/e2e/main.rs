@@ -3,6 +3,7 @@
 mod alone;
 mod bad_input;
 mod bus;
+mod commands;
 mod complaints;
 mod examples;
 mod failures;
