@@ -27,6 +27,7 @@
 //! - Configuring or removing a device leaves the connection and the other
 //!   devices alone.
 
+mod codes;
 mod cycle;
 mod discovery;
 mod driver;

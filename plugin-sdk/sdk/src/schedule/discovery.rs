@@ -11,7 +11,7 @@ use tokio::{
 use crate::{Completion, DiscoverError, Discovered, Protocol, Status, config};
 
 use super::{
-    outcome::status_of,
+    codes::status_of,
     router::{finding, report},
 };
 

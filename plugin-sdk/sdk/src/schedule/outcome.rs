@@ -22,6 +22,7 @@ use std::time::Duration;
 use crate::{DeviceState, Level, Protocol, Reason, RequestError, Status};
 
 use super::{
+    codes::{reason_of, status_of},
     cycle::{Cycle, Learned, Piece, Purpose},
     emitter::Output,
     machine::{
@@ -576,34 +577,5 @@ impl<P: Protocol> Machine<P> {
         }
         let (kept, read) = (&mut out.event.samples, &mut out.read);
         kept.append_where(read, |point| self.counts(point, epoch));
-    }
-}
-
-/// How a command ends that failed so.
-pub(super) fn status_of(error: &RequestError) -> Status {
-    match error {
-        RequestError::InvalidValue(_) => Status::InvalidArgument,
-        RequestError::Timeout(_) => Status::Timeout,
-        RequestError::Refused(_) | RequestError::RefusedTogether(_) => Status::Refused,
-        RequestError::Garbled(_) | RequestError::Line(_) => Status::Line,
-    }
-}
-
-/// What the sample of a point says, beside its reason.
-pub(super) fn message_of(error: &RequestError) -> String {
-    match error {
-        RequestError::Refused(message)
-        | RequestError::RefusedTogether(message)
-        | RequestError::InvalidValue(message) => message.clone(),
-        other => other.to_string(),
-    }
-}
-
-pub(super) fn reason_of(error: &RequestError) -> Reason {
-    match error {
-        RequestError::Refused(_) | RequestError::RefusedTogether(_) => Reason::Refused,
-        RequestError::Timeout(_) => Reason::Timeout,
-        RequestError::Garbled(_) | RequestError::Line(_) => Reason::Line,
-        RequestError::InvalidValue(_) => Reason::Decode,
     }
 }

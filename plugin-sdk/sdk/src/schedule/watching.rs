@@ -8,9 +8,10 @@ use std::{
 use crate::{Protocol, Received, RequestError, Watched};
 
 use super::{
+    codes::{message_of, reason_of},
     emitter::Output,
     machine::{DIAL_LAST, Flight, Job, Link, Machine, Outcome, PROBE_FIRST, PROBE_LAST, earlier},
-    outcome::{STEADY, message_of, reason_of},
+    outcome::STEADY,
     unit::{Health, Now},
 };
 
