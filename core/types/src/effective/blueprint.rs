@@ -211,12 +211,14 @@ fn build(
         &mut properties,
         &mut faults,
     );
-    let connect = {
-        let known = model.spec.properties.iter();
-        let unused = known.filter(|known| !seen.contains_key(known.name.as_str()));
-        let unused: Vec<_> = unused.map(|known| known.name.clone()).collect();
-        connect::read(connect, &unused, &properties, &mut faults)
-    };
+    let connect = connect.map_or_else(Vec::new, |list| {
+        let known = model.spec.properties.iter().map(|known| &known.name);
+        let unused: Vec<_> = known
+            .filter(|name| !seen.contains(name.as_str()))
+            .cloned()
+            .collect();
+        connect::read(list, &unused, &properties, &mut faults)
+    });
     Ok(EffectiveDevice {
         name,
         uid: device.metadata.uid.clone(),

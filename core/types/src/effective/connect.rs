@@ -42,14 +42,12 @@ pub(super) fn take(model: Option<&mut FreeObject>, device: &mut FreeObject) -> O
 
 /// What is to be written. One that is wrong costs itself.
 pub(super) fn read(
-    list: Option<List>,
+    list: List,
     of_model: &[String],
     properties: &[EffectiveProperty],
     faults: &mut Vec<Fault>,
 ) -> Vec<ConnectWrite> {
-    let Some(List { path, value }) = list else {
-        return Vec::new();
-    };
+    let List { path, value } = list;
     let Json::Array(items) = value else {
         let message = format!("expected a list, got {}", kind(&value));
         faults.push(Fault::error(path, message));
