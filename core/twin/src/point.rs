@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use longshore_types::{Quality, Reason, Value, ValueRef};
+use longshore_types::{Quality, Reason, Value, ValueRef, device::AccessMode};
 
 use super::{blob::SavedValue, desired::DesiredValue, rules::Rules};
 
@@ -138,7 +138,7 @@ impl Point {
     /// last: true or false when it is news all the same. None where it counts.
     #[inline]
     pub(crate) fn passes_over(&mut self, reading: &Reading<'_>) -> Option<bool> {
-        if reading.reason == Reason::WriteOnly {
+        if reading.reason == Reason::WriteOnly && self.rules.access == AccessMode::ReadWrite {
             return Some(self.is_only_written());
         }
         if !self.takes_commands() || reading.reason == Reason::Config {
@@ -274,6 +274,11 @@ impl Point {
         source_time_ns: i64,
         now_ms: u32,
     ) -> bool {
+        let reason = match reason {
+            // To be read, and it cannot.
+            Reason::WriteOnly => Reason::Refused,
+            reason => reason,
+        };
         let news = self.quality != Quality::Bad
             || self.reason != reason
             || self.error.as_deref() != Some(message);

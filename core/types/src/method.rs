@@ -178,7 +178,12 @@ pub(crate) fn typed(wanted: PropertyType, given: &Json) -> Option<Value> {
             }),
         PropertyType::Float | PropertyType::Double => given.as_f64().map(Value::Float),
         PropertyType::Boolean => given.as_bool().map(Value::Bool),
-        PropertyType::String => given.as_str().map(|text| Value::String(text.into())),
+        // Lists, matrices and structures are JSON in a text.
+        PropertyType::String => match given {
+            Json::String(text) => Some(Value::String(text.as_str().into())),
+            Json::Array(_) | Json::Object(_) => Some(Value::String(given.to_string().into())),
+            _ => None,
+        },
         PropertyType::Bytes => Value::parse_as(wanted, given.as_str()?).ok(),
         PropertyType::Stream => None,
     }

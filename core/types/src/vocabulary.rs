@@ -159,7 +159,7 @@ pub const DEVICE_KEYS: &[Key] = &[
     key("methods[].timeout", "duration", "30s", "10s", "time for the whole call"),
     key("methods[].parameters", "list", "none", "", "what it is called with"),
     key("methods[].parameters[].name", "name", "", "level", "the parameter's name"),
-    key("methods[].parameters[].type", "`INT`, `FLOAT`, `DOUBLE`, `STRING`, `BOOLEAN`", "", "FLOAT", "the parameter's type"),
+    key("methods[].parameters[].type", "`INT`, `FLOAT`, `DOUBLE`, `STRING`, `BOOLEAN`", "", "FLOAT", "the parameter's type. A list, a matrix or a structure is a STRING: the caller gives it as JSON, or as text with JSON in it"),
     key("methods[].parameters[].minimum", "number", "none", "20", "the least value"),
     key("methods[].parameters[].maximum", "number", "none", "90", "the greatest value"),
     key("methods[].parameters[].enum", "list of values", "none", "[eco, boost]", "the only values"),

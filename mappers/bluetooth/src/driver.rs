@@ -431,6 +431,9 @@ impl Connection<Bluetooth> for Link {
                 (self.read_value(place, &path).await?, bluez::now_ns())
             } else if let Some(latest) = self.latest.get(&place) {
                 latest.clone()
+            } else if opening::is_only_written(&flags) {
+                opening::tell_only_written(&request.points, samples);
+                return Ok(());
             } else {
                 let message = format!("{place} cannot be read; it can {}", flags.join(", "));
                 return Err(RequestError::Refused(message));
@@ -535,6 +538,7 @@ impl Connection<Bluetooth> for Link {
             };
             let reason = match failure {
                 RequestError::Timeout(_) => Reason::Timeout,
+                _ if self.is_only_written(place) => Reason::WriteOnly,
                 _ => Reason::Refused,
             };
             let (message, now) = (failure.to_string(), bluez::now_ns());

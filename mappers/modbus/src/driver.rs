@@ -1,6 +1,7 @@
 //! The open line to a bus: one request, one answer. The only file that awaits.
 
 mod discard;
+mod many;
 
 use std::{
     io,
@@ -469,6 +470,11 @@ impl Connection<Modbus> for Line {
             Method::ReadWrite { write, read } => {
                 let value = method::argument(arguments)?;
                 self.read_write(unit, (&write, &read), &value).await
+            }
+            Method::Write { write } => {
+                let values = method::all_arguments(arguments)?;
+                self.write_many(unit, &write, &values).await?;
+                Ok(serde_json::Value::Null)
             }
             Method::Identify => self.identify(unit).await.map(serde_json::Value::Object),
         }

@@ -141,9 +141,9 @@ pub const PROPERTY: Table = Table {
 pub const METHOD: Table = Table {
     about: "What one exchange does that no property can.",
     keys: &[&[
-        key("function", Form::AnyCase(&FUNCTIONS), "`readWrite`: function 23, the argument is written and the result read in one exchange. `identify`: function 43/14, the device's identification.")
-            .required("missing; write readWrite or identify"),
-        key("write", Form::As(&PROPERTY), "`readWrite`: where the argument goes, as a property has it."),
+        key("function", Form::AnyCase(&FUNCTIONS), "`readWrite`: function 23, the argument is written and the result read in one exchange. `write`: the arguments are written one behind the other, in one request. `identify`: function 43/14, the device's identification.")
+            .required("missing; write readWrite, write or identify"),
+        key("write", Form::As(&PROPERTY), "`readWrite` and `write`: where the argument goes, as a property has it; further arguments of `write` follow it."),
         key("read", Form::As(&PROPERTY), "`readWrite`: where the result comes from, as a property has it."),
     ]],
     examples: &[

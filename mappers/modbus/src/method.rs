@@ -3,6 +3,7 @@
 //! `readWrite` is function 23 of the Application Protocol V1.1b3 (section
 //! 6.17): the device takes the registers that are written and gives those that
 //! are read in one exchange, as drives want it for their parameter channel.
+//! `write` is function 16 (or 15), so that a device gets several values together.
 //! `identify` is function 43/14 (section 6.21).
 
 use longshore_sdk::{
@@ -26,23 +27,44 @@ pub enum Method {
         /// Where the result comes from.
         read: Point,
     },
+    /// Functions 15 and 16, or 5 and 6 for one value.
+    Write {
+        /// Where the first argument goes; the others follow it.
+        write: Point,
+    },
     /// Function 43/14.
     Identify,
 }
 
-pub(crate) const FUNCTIONS: &[(&str, bool)] = &[("readWrite", true), ("identify", false)];
+/// What `function` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Function {
+    ReadWrite,
+    Write,
+    Identify,
+}
+
+pub(crate) const FUNCTIONS: &[(&str, Function)] = &[
+    ("readWrite", Function::ReadWrite),
+    ("write", Function::Write),
+    ("identify", Function::Identify),
+];
 
 /// Reads a method's configuration; `None` when a fault was noted.
 pub(crate) fn parse(section: &Section<'_>) -> Option<Method> {
     match section.choice("function", FUNCTIONS)? {
-        true => {
+        Function::ReadWrite => {
             let write = place(section, "write", true);
             let read = place(section, "read", false);
             write
                 .zip(read)
                 .map(|(write, read)| Method::ReadWrite { write, read })
         }
-        false => {
+        Function::Write => {
+            section.pass_over(&["read"]);
+            place_to_write(section).map(|write| Method::Write { write })
+        }
+        Function::Identify => {
             section.pass_over(&["write", "read"]);
             Some(Method::Identify)
         }
@@ -62,7 +84,40 @@ pub fn of_call(method: &MethodConfig) -> Result<Method, Vec<Fault>> {
     }
 }
 
+/// Registers that are whole, or a coil.
+fn place_to_write(section: &Section<'_>) -> Option<Point> {
+    let point = any_place(section, "write", true)?;
+    let fits = match &point.coding {
+        Coding::Registers { codec, .. } => {
+            point.table == Table::HoldingRegisters && codec.bit_range().is_none()
+        }
+        Coding::Bit => point.table == Table::Coils,
+        Coding::Number => false,
+    };
+    if !fits {
+        let message = "`write` takes whole holding registers, or a coil; the values of several arguments follow each other";
+        section.fault("write", message);
+        return None;
+    }
+    Some(point)
+}
+
 fn place(section: &Section<'_>, key: &'static str, writable: bool) -> Option<Point> {
+    let point = any_place(section, key, writable)?;
+    let is_whole =
+        matches!(&point.coding, Coding::Registers { codec, .. } if codec.bit_range().is_none());
+    if point.table != Table::HoldingRegisters || !is_whole {
+        section.fault(key, "function 23 reads and writes whole holding registers");
+        return None;
+    }
+    if writable && point.count > MAX_READ_WRITE_REGISTERS {
+        section.fault(key, format!("function 23 writes {MOST} registers at most"));
+        return None;
+    }
+    Some(point)
+}
+
+fn any_place(section: &Section<'_>, key: &'static str, writable: bool) -> Option<Point> {
     let Some(inner) = section.section(key) else {
         if !section.has(key) {
             section.fault(
@@ -78,18 +133,40 @@ fn place(section: &Section<'_>, key: &'static str, writable: bool) -> Option<Poi
     };
     let point = point::parse(&inner, &as_point, 0);
     section.absorb(inner);
-    let point = point?;
-    let is_whole =
-        matches!(&point.coding, Coding::Registers { codec, .. } if codec.bit_range().is_none());
-    if point.table != Table::HoldingRegisters || !is_whole {
-        section.fault(key, "function 23 reads and writes whole holding registers");
-        return None;
+    point
+}
+
+/// All arguments in their order, lists among them (a list may be text, as JSON).
+///
+/// # Errors
+/// There is none, or one is no number, truth value or text.
+pub(crate) fn all_arguments(arguments: &Value) -> Result<Vec<SampleValue>, RequestError> {
+    fn flatten(value: &Value, values: &mut Vec<SampleValue>) -> Result<(), RequestError> {
+        match value {
+            Value::Array(list) => list.iter().try_for_each(|item| flatten(item, values)),
+            Value::Object(map) => map.values().try_for_each(|item| flatten(item, values)),
+            Value::String(text) if text.trim_start().starts_with('[') => {
+                match serde_json::from_str::<Value>(text) {
+                    Ok(list) => flatten(&list, values),
+                    Err(_) => {
+                        values.push(argument(value)?);
+                        Ok(())
+                    }
+                }
+            }
+            one => {
+                values.push(argument(one)?);
+                Ok(())
+            }
+        }
     }
-    if writable && point.count > MAX_READ_WRITE_REGISTERS {
-        section.fault(key, format!("function 23 writes {MOST} registers at most"));
-        return None;
+    let mut values = Vec::new();
+    flatten(arguments, &mut values)?;
+    if values.is_empty() {
+        let message = "expected at least one argument".to_owned();
+        return Err(RequestError::InvalidValue(message));
     }
-    Some(point)
+    Ok(values)
 }
 
 /// The only argument of a call.

@@ -262,6 +262,7 @@ pub(crate) fn reason(status: StatusCode) -> Reason {
     ];
     match bare {
         StatusCode::BadTimeout => Reason::Timeout,
+        StatusCode::BadNotReadable => Reason::WriteOnly,
         status if line.contains(&status) => Reason::Line,
         _ => Reason::Refused,
     }

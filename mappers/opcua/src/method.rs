@@ -194,7 +194,12 @@ fn inputs_of(
             scalar,
             is_array: input.value_rank >= 0,
         };
-        match encode::json(value, target) {
+        // As the host has it: a list is a text with JSON in it.
+        let list = match value {
+            Value::String(text) if target.is_array => serde_json::from_str::<Value>(text).ok(),
+            _ => None,
+        };
+        match encode::json(list.as_ref().unwrap_or(value), target) {
             Ok(value) => values.push(value),
             Err(error) => faults.push(format!("arguments.{name}: {error}")),
         }

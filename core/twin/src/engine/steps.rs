@@ -298,6 +298,10 @@ impl Engine {
         };
         let (id, target) = (*point, value.clone());
         let point = self.fleet.point(id);
+        let ended = match ended {
+            Outcome::Done if point.write_only => Outcome::Refused("it can only be written"),
+            ended => ended,
+        };
         let shown = point
             .value
             .as_ref()

@@ -410,7 +410,14 @@ impl Engine {
         let outcome = outcome(status, text);
         let point = self.fleet.point_mut(id);
         let desired = point.desired.as_deref();
-        if matches!(outcome, Outcome::Refused(_)) && desired.is_some_and(|d| d.reads_back(token)) {
+        let reads_back = desired.is_some_and(|desired| desired.reads_back(token));
+        let outcome = match outcome {
+            Outcome::Done if reads_back && point.write_only => {
+                Outcome::Refused("it can only be written")
+            }
+            outcome => outcome,
+        };
+        if matches!(outcome, Outcome::Refused(_)) && reads_back {
             // Written, and the device lets nobody see it.
             point.write_only = true;
         }

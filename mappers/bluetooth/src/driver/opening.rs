@@ -2,15 +2,16 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use longshore_sdk::RequestError;
+use longshore_sdk::{Reason, RequestError, Samples};
 use tokio::time::{Instant, timeout_at};
 use zbus::Variant;
 
 use super::{Connected, Link};
 use crate::{
     advert::Advert,
-    bluez::{Client, Inbox, Scan, Shared, tree},
+    bluez::{self, Client, Inbox, Scan, Shared, tree},
     bus::Bus,
+    point::{Place, Point},
 };
 
 impl Link {
@@ -170,4 +171,24 @@ pub(crate) async fn connect(
         let _ = client.ask("trusting", deadline, call, &trusted).await;
     }
     Ok(())
+}
+
+/// Whether a characteristic takes values and gives none.
+pub(super) fn is_only_written(flags: &[String]) -> bool {
+    let can = |what: &str| flags.iter().any(|flag| flag.contains(what));
+    can("write") && !can("read") && !can("notify") && !can("indicate")
+}
+
+/// What can only be written says so for each of its points.
+pub(super) fn tell_only_written(points: &[(u32, Point)], samples: &mut Samples) {
+    let now = bluez::now_ns();
+    for (id, _) in points {
+        samples.push_bad(*id, Reason::WriteOnly, "it can only be written", now);
+    }
+}
+
+impl Link {
+    pub(super) fn is_only_written(&self, place: Place) -> bool {
+        matches!(self.object(place), Ok((_, flags, _)) if is_only_written(&flags))
+    }
 }

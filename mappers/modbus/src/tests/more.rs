@@ -154,6 +154,51 @@ async fn a_method_writes_and_reads_in_one_exchange() {
     check_read_write(&format!("tcp://127.0.0.1:{port}")).await;
 }
 
+#[tokio::test]
+async fn a_method_writes_several_registers_in_one_request() {
+    let simulator = (10..16).fold(modbus().unit(1), |unit, at| unit.register(40_001 + at, 0));
+    let simulator = simulator.register(4, 0).register(5, 0).start().await;
+    let mut line = line(&format!("tcp://{}", simulator.addr())).await;
+    let many =
+        method(json!({"function": "write", "write": {"address": "hr:10", "rawType": "int16"}}));
+    let both = json!({"from": -2, "limits": [7, 9]});
+    assert_eq!(line.call(&unit(1), &many, &both).await, Ok(json!(null)));
+    let text = json!({"limits": "[1, 2, 3, 4, 5, 6]"});
+    let shown = |at| simulator.holding(1, at);
+    assert_eq!([shown(10), shown(11), shown(12)], [65_534, 7, 9]);
+    assert_eq!(line.call(&unit(1), &many, &text).await, Ok(json!(null)));
+    assert_eq!([shown(10), shown(15)], [1, 6]);
+    let wide =
+        method(json!({"function": "write", "write": {"address": "hr:12", "rawType": "uint32"}}));
+    assert_eq!(
+        line.call(&unit(1), &wide, &json!([65_536, 2])).await,
+        Ok(json!(null))
+    );
+    assert_eq!([shown(12), shown(13), shown(14), shown(15)], [1, 0, 0, 2]);
+    let coils = method(json!({"function": "write", "write": {"address": "co:3"}}));
+    let on = json!([false, true]);
+    assert_eq!(line.call(&unit(1), &coils, &on).await, Ok(json!(null)));
+    assert!(!simulator.coil(1, 3) && simulator.coil(1, 4));
+    let writes = simulator.counters().unit(1);
+    assert_eq!(
+        (
+            writes.function(16).requests(),
+            writes.function(15).requests()
+        ),
+        (3, 1)
+    );
+
+    let too_many = json!(vec![1; 124]);
+    for wrong in [json!({}), json!([70_000, 1]), too_many] {
+        let result = line.call(&unit(1), &many, &wrong).await;
+        assert!(
+            matches!(result, Err(RequestError::InvalidValue(_))),
+            "{result:?}"
+        );
+    }
+    assert_eq!(writes.function(16).requests(), 3, "nothing of it went out");
+}
+
 #[test]
 fn a_wrong_method_is_told_with_its_place() {
     let told = |config: Value| {
@@ -162,7 +207,7 @@ fn a_wrong_method_is_told_with_its_place() {
     };
     assert_eq!(
         told(json!({})),
-        ["config.function: missing; write readWrite or identify"]
+        ["config.function: missing; write readWrite, write or identify"]
     );
     assert_eq!(
         told(

@@ -195,6 +195,32 @@ fn a_write_that_is_accepted_and_cannot_be_read_back_is_done() {
 }
 
 #[test]
+fn what_is_only_written_and_is_to_be_read_is_bad() {
+    let mut world = World::with_device(
+        json!([{"name": "t", "type": "INT", "visitors": {"configData": {"address": "hr:0"}}}]),
+        json!({}),
+    );
+    let t = world.point("d", "t");
+    world.is_bad(t, Reason::WriteOnly, "it can only be written");
+    let twin = world.twin("d", "t");
+    assert_eq!((twin.quality, twin.reason), (Quality::Bad, Reason::Refused));
+}
+
+#[test]
+fn a_mapper_that_learns_at_the_read_back_that_it_can_only_be_written() {
+    let mut world = machine(json!({}));
+    world.asks("auto", "3");
+    let (token, _) = world.writes()[0];
+    world.complete(token, Status::Ok, "");
+    let read = world.reads()[0];
+    let auto = world.point("d", "auto");
+    world.is_bad(auto, Reason::WriteOnly, "it can only be written");
+    world.complete(read, Status::Ok, "");
+    assert_eq!(world.outcome("auto").0, WriteState::Confirmed);
+    assert_eq!(world.twin("d", "auto").value, Some(Value::Int(3)));
+}
+
+#[test]
 fn a_model_that_comes_late_does_not_bring_a_command_back() {
     let mut world = machine(json!({}));
     let device = world.objects.last_mut().unwrap();

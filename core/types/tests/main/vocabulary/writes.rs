@@ -85,3 +85,29 @@ fn a_write_is_a_state_or_a_command() {
         assert!(faults[0].contains(why), "{faults:?}");
     }
 }
+
+#[test]
+fn an_argument_may_be_a_list_or_a_structure() {
+    let methods = json!({"methods": [{"name": "limits", "call": {"function": "write"},
+        "parameters": [{"name": "all", "type": "STRING"}, {"name": "level", "type": "INT"}]}]});
+    let device = pump(methods, json!({}), json!([]));
+    let method = &device.methods[0];
+    for given in [json!([1, 2.5, "x"]), json!([[1], [2]]), json!({"low": 1})] {
+        let arguments = method
+            .arguments(&json!({"all": given, "level": 3}))
+            .unwrap();
+        let text = arguments.to_json()["all"].as_str().unwrap().to_owned();
+        assert_eq!(serde_json::from_str::<Json>(&text).unwrap(), given);
+    }
+    let faults = method
+        .arguments(&json!({"all": 7, "level": [1]}))
+        .unwrap_err();
+    let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        faults,
+        [
+            "arguments.all: expected STRING, got `7`",
+            "arguments.level: expected INT, got a list"
+        ]
+    );
+}
