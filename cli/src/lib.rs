@@ -27,12 +27,14 @@ pub mod watch;
 mod api;
 mod conversation;
 mod edge;
+mod home;
 mod libraries;
 mod output;
 #[cfg(test)]
 mod reference;
 mod table;
 mod view;
+mod wire;
 
 use std::process::ExitCode;
 

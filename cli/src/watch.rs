@@ -15,6 +15,7 @@ use crate::{
     api::{ApiArgs, Connection, Kind, typed},
     output::{say, shown},
     view::{DeviceView, now, with_unit},
+    wire,
 };
 
 /// Arguments of `longshore watch device`.
@@ -22,6 +23,9 @@ use crate::{
 pub struct WatchArgs {
     /// Name of the device
     name: String,
+    /// The bytes on the wire instead, of a device with `trace: true`, out of the log of edgecore [default: that of `longshore up`]
+    #[arg(long, value_name = "LOG", num_args = 0..=1, conflicts_with = "edge")]
+    wire: Option<Option<std::path::PathBuf>>,
     #[command(flatten)]
     api: ApiArgs,
     #[command(flatten)]
@@ -45,6 +49,9 @@ struct Shown {
 
 /// Runs the command.
 pub(crate) async fn run(args: WatchArgs) -> Result<bool> {
+    if let Some(log) = &args.wire {
+        return wire::follow(&args.name, log.as_deref()).await;
+    }
     if let Some(node) = args.edge.node()? {
         return node.watch(&args.name, args.api.namespace.as_deref()).await;
     }

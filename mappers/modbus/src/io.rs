@@ -2,7 +2,7 @@
 
 use std::io;
 
-use longshore_sdk::RequestError;
+use longshore_sdk::{RequestError, wire};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -47,6 +47,7 @@ pub(crate) fn open_serial(serial: &Serial) -> Result<SerialStream, RequestError>
 impl Io {
     pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         // No flush: of a serial port it would block the thread until all is sent.
+        wire::sent(bytes);
         match self {
             Self::Tcp(stream) => stream.write_all(bytes).await,
             Self::Serial(port) => port.write_all(bytes).await,
@@ -54,10 +55,13 @@ impl Io {
     }
 
     pub(crate) async fn read(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
-        match self {
+        let before = into.len();
+        let count = match self {
             Self::Tcp(stream) => stream.read_buf(into).await,
             Self::Serial(port) => port.read_buf(into).await,
-        }
+        }?;
+        wire::came(&into[before..]);
+        Ok(count)
     }
 
     pub(crate) fn try_read(&mut self, into: &mut [u8]) -> io::Result<usize> {

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use longshore_sdk::RequestError;
+use longshore_sdk::{RequestError, wire};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -64,6 +64,7 @@ impl Io {
 
     pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         // No flush: of a serial port it would block the thread until all is sent.
+        wire::sent(bytes);
         match self {
             Self::Tcp(stream) => stream.write_all(bytes).await,
             Self::Serial { port, .. } => port.write_all(bytes).await,
@@ -72,10 +73,13 @@ impl Io {
 
     /// Cancel safe: nothing is read if this is dropped.
     pub(crate) async fn read(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
-        match self {
+        let before = into.len();
+        let count = match self {
             Self::Tcp(stream) => stream.read_buf(into).await,
             Self::Serial { port, .. } => port.read_buf(into).await,
-        }
+        }?;
+        wire::came(&into[before..]);
+        Ok(count)
     }
 
     pub(crate) fn try_read(&mut self, into: &mut [u8]) -> io::Result<usize> {

@@ -23,6 +23,7 @@ mod samples;
 mod schedule;
 pub mod schema;
 pub mod testing;
+pub mod wire;
 
 pub use mapper::{
     Command, CommandKind, Completion, CreateError, DeviceState, Event, Host, HostFunctions, Level,

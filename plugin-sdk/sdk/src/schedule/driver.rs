@@ -12,7 +12,9 @@ use std::{
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Connection, Protocol, Received, RequestError, Samples, Status, WatchPoint};
+use crate::{
+    Connection, Protocol, Received, RequestError, Samples, Status, WatchPoint, wire::Line,
+};
 
 use super::{
     emitter::{Emitter, Output},
@@ -53,6 +55,7 @@ struct Driver<P: Protocol> {
     emitter: Emitter,
     cancel: CancellationToken,
     output: Output,
+    line: Arc<Line>,
     /// When the oldest sample that was not emitted yet was read.
     gathered: Option<Instant>,
 }
@@ -64,6 +67,7 @@ pub(super) async fn run<P: Protocol>(
     commands: mpsc::Receiver<BusCommand<P>>,
     emitter: Emitter,
     cancel: CancellationToken,
+    line: Arc<Line>,
 ) {
     let seed = fastrand::u64(..);
     let mut driver = Driver {
@@ -76,6 +80,7 @@ pub(super) async fn run<P: Protocol>(
         emitter,
         cancel,
         output: Output::default(),
+        line,
         gathered: None,
     };
     let failed = {
@@ -248,6 +253,17 @@ impl<P: Protocol> Driver<P> {
                 (Err(RequestError::Timeout(message)), false)
             }
         };
+        if self.line.is_on() {
+            let error = result.as_ref().err().map(ToString::to_string);
+            let what = match &job {
+                Job::Read { .. } => "read",
+                Job::Write { .. } => "write",
+                Job::Watch { .. } => "watch",
+                Job::Call { .. } => "call",
+            };
+            self.line
+                .taken_for(what, &self.output.read, error.as_deref());
+        }
         self.connection = connection.filter(|_| usable);
         if self.machine.listens() {
             // A bus that is always busy must not starve what comes by itself.

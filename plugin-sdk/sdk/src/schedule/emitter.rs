@@ -58,6 +58,11 @@ impl Emitter {
         }
     }
 
+    /// The host, for lines of the log that wait for nothing.
+    pub(super) fn host(&self) -> Host {
+        self.host.clone()
+    }
+
     /// Emits all that has gathered, and empties it.
     pub(super) fn flush(&self, output: &mut Output) {
         if output.is_empty() {

@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Command, CommandKind, Completion, Delivery, DeviceConfig, DeviceState, Fault, Level,
-    MethodConfig, PointConfig, Protocol, Reason, Status, config, glue::panic_message,
+    MethodConfig, PointConfig, Protocol, Reason, Status, config,
+    glue::panic_message,
+    wire::{self, Line},
 };
 
 use super::{
@@ -39,6 +41,8 @@ pub(super) struct Queued {
 struct BusHandle<P: Protocol> {
     commands: mpsc::Sender<BusCommand<P>>,
     devices: usize,
+    /// What goes over it, for who wants to see it.
+    line: Arc<Line>,
 }
 
 pub(super) struct Router<P: Protocol> {
@@ -233,6 +237,7 @@ impl<P: Protocol> Router<P> {
         self.devices.remove(&device);
         if let Some(handle) = self.buses.get_mut(bus) {
             handle.devices -= 1;
+            handle.line.removed(device);
             if handle.devices == 0 {
                 // The task ends, and closes the line, once it has done what it was told.
                 self.buses.remove(bus);
@@ -242,10 +247,13 @@ impl<P: Protocol> Router<P> {
     }
 
     fn configure(&mut self, token: u64, deadline: Instant, id: u32, text: &str) {
-        let config: DeviceConfig = match config::from_json("", text) {
+        let mut config: DeviceConfig = match config::from_json("", text) {
             Ok(config) => config,
             Err(fault) => return self.refuse(token, deadline, id, None, &[fault]),
         };
+        // The schedule's own key, whatever the protocol.
+        let traced = config.protocol.remove(wire::KEY);
+        let traced = traced.is_some_and(|traced| traced == true || traced == "true");
         let protocol = &self.protocol;
         // A bug of the protocol that one configuration shows costs one device.
         let parsed = catch_unwind(AssertUnwindSafe(|| protocol.parse(&config)));
@@ -314,6 +322,10 @@ impl<P: Protocol> Router<P> {
             _ => self.join(&parsed.bus),
         }
         self.devices.insert(id, parsed.bus.clone());
+        if let Some(handle) = self.buses.get(&parsed.bus) {
+            let points = device.slots.iter().map(|slot| (slot.id, &*slot.name));
+            handle.line.configured(id, &device.name, traced, points);
+        }
         let kind = BusCommandKind::Configure {
             device: Arc::new(device),
             message,
@@ -372,20 +384,23 @@ impl<P: Protocol> Router<P> {
             return;
         }
         let (commands, queue) = mpsc::channel(BUS_QUEUE);
+        let line = Line::new(self.emitter.host(), bus.to_string());
         let task = driver::run(
             Arc::clone(&self.protocol),
             bus.clone(),
             queue,
             self.emitter.clone(),
             self.cancel.clone(),
+            Arc::clone(&line),
         );
-        let id = self.tasks.spawn(task).id();
+        let id = self.tasks.spawn(Arc::clone(&line).scope(task)).id();
         self.running.insert(id, bus.clone());
         self.buses.insert(
             bus.clone(),
             BusHandle {
                 commands,
                 devices: 1,
+                line,
             },
         );
     }

@@ -196,6 +196,39 @@ async fn a_lone_node_answers_the_command_line() {
     assert!(!set && told.contains("did you mean `setpoint`?"), "{told}");
 }
 
+/// With `trace: true` the log has the bytes, and what they were taken for.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wire_of_a_traced_device_can_be_seen() {
+    let plc = modbus().unit(1).register(40_001, 215).start().await;
+    let boiler = device("boiler")
+        .on(&plc)
+        .model_config(json!({"trace": true}))
+        .read(
+            "temperature",
+            "FLOAT",
+            json!({"address": "hr:0", "rawType": "int16", "scale": 0.1}),
+        );
+    let edge = edge().device(&boiler).run().await;
+    edge.twin_is("boiler", "temperature", json!(21.5)).await;
+    eventually("the log to show the wire", async || {
+        let log = edge.log();
+        // Unit 1, function 3, address 0, one register; and 215 in its answer.
+        let seen = [
+            "-> ",
+            "01 03 00 00 00 01",
+            "<- ",
+            "01 03 02 00 D7",
+            "boiler temperature = 215",
+        ];
+        let missing: Vec<_> = seen.iter().filter(|part| !log.contains(**part)).collect();
+        missing
+            .is_empty()
+            .then_some(())
+            .ok_or_else(|| format!("{missing:?} not in {log}"))
+    })
+    .await;
+}
+
 /// From an empty folder to a twin that moves, by what the README says.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mapper_that_was_just_written_passes_its_tests_and_runs() {
