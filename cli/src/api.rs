@@ -18,7 +18,7 @@ use longshore_types::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::{output::advised, up::home::Home, view::DeviceView};
+use crate::{home::Home, output::advised, view::DeviceView};
 
 /// How long the API may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -108,12 +108,12 @@ pub(crate) async fn check(args: CheckArgs) -> Result<bool> {
     if args.output == Format::Text {
         say(&intent(&subject, args.allow_writes));
     }
-    let report = judged(subject).await?;
+    let (report, is_whole) = judged(subject).await?;
     match args.output {
         Format::Text => say(&report.to_string()),
         Format::Json => emit(&format!("{}\n", report.to_json())),
     };
-    Ok(report.conforms())
+    Ok(is_whole && report.conforms())
 }
 
 /// What will be written, said before it is.
@@ -147,7 +147,8 @@ fn intent(subject: &Subject, allowed: bool) -> String {
 
 /// Judges in a thread, so that SIGINT and SIGTERM end it in order: what was
 /// written is put back first.
-async fn judged(subject: Subject) -> Result<longshore_conformance::Report> {
+/// Says too whether it came to its end.
+async fn judged(subject: Subject) -> Result<(longshore_conformance::Report, bool)> {
     let stop = Arc::new(AtomicBool::new(false));
     // Each rule runs in a process of this program, which does nothing else then.
     let subject = subject
@@ -157,7 +158,7 @@ async fn judged(subject: Subject) -> Result<longshore_conformance::Report> {
     let mut judging = std::pin::pin!(tasks::blocking("judge", move || judge(&subject)));
     loop {
         tokio::select! {
-            report = &mut judging => return Ok(report?),
+            report = &mut judging => return Ok((report?, !stop.load(Ordering::Relaxed))),
             signal = signals.asked() => {
                 stop.store(true, Ordering::Relaxed);
                 complain_of(signal);

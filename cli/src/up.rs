@@ -9,7 +9,6 @@ mod cluster;
 mod demo;
 mod extras;
 mod guide;
-pub(crate) mod home;
 mod ports;
 mod process;
 mod run;
@@ -17,8 +16,10 @@ mod status;
 
 use anyhow::Result;
 
-use self::home::Home;
-use crate::output::{advised, emit, say};
+use crate::{
+    home::Home,
+    output::{advised, emit, say},
+};
 
 /// Arguments of `longshore up`.
 #[derive(Debug, clap::Args)]

@@ -9,10 +9,10 @@ use anyhow::Result;
 
 use super::{
     super::libraries,
-    home::Home,
     ports::{Ports, Service},
     process::Program,
 };
+use crate::home::Home;
 
 /// The node of the demo.
 pub(crate) const NODE: &str = "edge-1";

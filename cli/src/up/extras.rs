@@ -11,7 +11,7 @@ use std::{
 use anyhow::Result;
 use kube::Client;
 
-use super::home::Home;
+use crate::home::Home;
 use crate::{apply, libraries, output::say};
 
 /// Time between two looks at the folders.

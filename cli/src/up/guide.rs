@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use super::{demo::Demo, home::Home, ports::Service};
+use super::{demo::Demo, ports::Service};
+use crate::home::Home;
 
 /// Which clients are here.
 struct Tools {

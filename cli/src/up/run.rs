@@ -14,11 +14,11 @@ use super::{
     demo::{Demo, NODE, PARTS, Part},
     extras::Extras,
     guide,
-    home::Home,
     ports::{Ports, Service},
     process::{self, Condition, Supervised},
     status::{self, Written},
 };
+use crate::home::Home;
 use crate::output::{advised, hint, say};
 
 /// How long a process may take to be ready.

@@ -6,7 +6,7 @@ use longshore_process::{http, printable};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::home::Home;
+use crate::home::Home;
 
 /// State of a demo that was ended in good order.
 pub(super) const STOPPED: &str = "stopped";

@@ -1,6 +1,8 @@
 //! What a property's configuration says of its values: how a raw value becomes
 //! a twin's, and the way back.
 
+mod whole;
+
 use std::sync::Arc;
 
 use longshore_types::{
@@ -10,6 +12,8 @@ use longshore_types::{
     expression::Term,
     policy::{Calculation, OnViolation, PropertyPolicy, Sampling},
 };
+
+use self::whole::Whole;
 
 /// Longest time between two reports of a value that does not change, where the
 /// property says nothing: whoever looks sees that it is alive.
@@ -51,16 +55,6 @@ pub(crate) struct Rules {
     pub(crate) is_grouped: bool,
     /// No transform, names, bits or range: the value goes through as it is.
     plain: bool,
-}
-
-/// Whether a raw value to write is a whole number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Whole {
-    /// It has to be: there is nothing between two steps.
-    Always,
-    /// A fraction is a fraction, and what has none is written as a whole number.
-    IfItIs,
-    Never,
 }
 
 impl Rules {
@@ -432,7 +426,7 @@ impl Rules {
         }
         let transform = &self.policy.transform;
         let bits = &self.policy.bits;
-        let whole = self.whole(last_raw_whole);
+        let whole = Whole::of(self, last_raw_whole);
         if let Some(calculation) = &self.policy.calculation {
             return self.calculated_back(calculation, value, whole);
         }
@@ -463,22 +457,6 @@ impl Rules {
                 }
             }
             other => Ok(other.clone()),
-        }
-    }
-
-    /// Whether the raw value to write has to be whole. The configuration
-    /// decides, then the type of the model: that a FLOAT happened to be read as
-    /// a whole number does not make it one.
-    fn whole(&self, last_raw_whole: Option<bool>) -> Whole {
-        if !self.policy.bits.is_none() {
-            return Whole::Always;
-        }
-        match (self.raw_whole, last_raw_whole, self.value_type) {
-            (Some(true), _, _) => Whole::Always,
-            (Some(false), _, _) => Whole::Never,
-            (None, Some(true), PropertyType::Float | PropertyType::Double) => Whole::IfItIs,
-            (None, Some(true), _) | (None, None, PropertyType::Int) => Whole::Always,
-            (None, _, _) => Whole::Never,
         }
     }
 

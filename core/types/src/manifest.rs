@@ -9,6 +9,7 @@ mod check;
 mod lines;
 mod object;
 mod quick;
+mod read;
 mod tree;
 
 use std::{
@@ -270,7 +271,7 @@ impl Loader {
     }
 
     fn document(&mut self, place: &Place, text: &str) {
-        let tree = match tree::read(text, place.line) {
+        let tree = match read::read(text, place.line) {
             Ok(Some(tree)) => tree,
             Ok(None) => return,
             Err((line, message)) => {

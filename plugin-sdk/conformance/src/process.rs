@@ -41,15 +41,21 @@ pub(crate) fn judge(subject: &Subject) -> Report {
     let waiting = Mutex::new(chosen.iter().copied().enumerate().collect::<VecDeque<_>>());
     let verdicts = Mutex::new(Vec::new());
     let written = Mutex::new(Vec::new());
+    // One at a time: what a rule reads while another one writes need not be the
+    // value of the point.
+    let pen = Mutex::new(());
     // Told by the thread that called: its name is that of the test.
     let caller = Caller::present();
     thread::scope(|scope| {
         for devices in places(subject) {
             let (waiting, verdicts, caller) = (&waiting, &verdicts, &caller);
-            let written = &written;
+            let (written, pen) = (&written, &pen);
             scope.spawn(move || {
                 while let Some((place, rule)) = take(waiting) {
+                    let alone = rule.writes && subject.writes == Writes::PutBack;
+                    let turn = alone.then(|| pen.lock().unwrap_or_else(PoisonError::into_inner));
                     let (judged, wrote) = judge_one(subject, rule, devices, caller);
+                    drop(turn);
                     let mut all = written.lock().unwrap_or_else(PoisonError::into_inner);
                     writes::merge(&mut all, wrote);
                     drop(all);

@@ -50,6 +50,8 @@ pub(crate) struct Rule {
     pub(crate) limit: Duration,
     pub(crate) judge: Judge,
     pub(crate) strength: Strength,
+    /// It writes to the device, where it may.
+    pub(crate) writes: bool,
 }
 
 /// How much a rule weighs, in the contract's own words.
@@ -110,7 +112,13 @@ const fn rule(
         limit: LIMIT,
         judge,
         strength: Strength::Must,
+        writes: false,
     }
+}
+
+const fn writing(mut rule: Rule) -> Rule {
+    rule.writes = true;
+    rule
 }
 
 const fn should(mut rule: Rule) -> Rule {
@@ -151,24 +159,24 @@ pub(crate) static RULES: &[Rule] = &[
         "A mapper writes no more of ErrorText than its `size` says",
         "cut the message to size - offsetof(text) bytes, at a character's boundary"),
 
-    rule("submit-does-not-wait", &[12], Mapper(commands::submit_does_not_wait),
+    writing(rule("submit-does-not-wait", &[12], Mapper(commands::submit_does_not_wait),
         "`submit` waits for no device and does no I/O",
-        "copy the commands into a queue of the instance, and carry them out on a thread of its own"),
+        "copy the commands into a queue of the instance, and carry them out on a thread of its own")),
     rule("submit-takes-all-or-none", &[12], Mapper(commands::all_or_none),
         "`submit` takes all commands, or answers another status than OK and completes none",
         "look at all commands before the first is carried out"),
-    rule("one-completion-each", &[13], Mapper(commands::one_completion_each),
+    writing(rule("one-completion-each", &[13], Mapper(commands::one_completion_each),
         "Each command that was taken gets exactly one completion",
-        "keep what is under way by its token, and take it out where the completion is made"),
-    rule("completions-in-time", &[13], Mapper(commands::completions_in_time),
+        "keep what is under way by its token, and take it out where the completion is made")),
+    writing(rule("completions-in-time", &[13], Mapper(commands::completions_in_time),
         "A completion comes within the command's budget, and not a second later, whatever the device does",
-        "give each command a deadline when it is taken, and end it with STATUS_TIMEOUT"),
+        "give each command a deadline when it is taken, and end it with STATUS_TIMEOUT")),
     rule("unknown-commands-are-unsupported", &[13], Mapper(commands::unknown_commands),
         "A command of an unknown kind ends with STATUS_UNSUPPORTED",
         "the default of the switch answers STATUS_UNSUPPORTED"),
-    rule("unknown-methods-are-refused", &[38], Mapper(commands::unknown_method),
+    writing(rule("unknown-methods-are-refused", &[38], Mapper(commands::unknown_method),
         "A call of a method that nobody knows does not end with OK",
-        "answer STATUS_UNSUPPORTED or STATUS_REFUSED, and name the method"),
+        "answer STATUS_UNSUPPORTED or STATUS_REFUSED, and name the method")),
     rule("wrong-discoveries-are-refused", &[40], Mapper(commands::wrong_discovery),
         "A request to look for devices that is no JSON object does not end with OK",
         "answer STATUS_INVALID_ARGUMENT with the faults, or STATUS_UNSUPPORTED"),
@@ -182,9 +190,9 @@ pub(crate) static RULES: &[Rule] = &[
         "Structs that are shorter than known are read no further than their size; what is missing is zero",
         "copy min(stride, sizeof) bytes into a struct of zeroes"),
 
-    rule("garbage-commands-are-survived", &[10], Mapper(survival::garbage_commands),
+    writing(rule("garbage-commands-are-survived", &[10], Mapper(survival::garbage_commands),
         "Commands without sense are answered, and no panic or exception leaves `submit`",
-        "catch at the boundary (the SDKs for Rust and C++ do), and check kinds, types and texts"),
+        "catch at the boundary (the SDKs for Rust and C++ do), and check kinds, types and texts")),
     rule("random-configurations-are-survived", &[10, 13, 23], Mapper(survival::random_configurations),
         "Whatever stands in a configuration, the mapper answers and goes on",
         "parse into a raw struct first, and collect faults instead of indexing into it"),
@@ -217,15 +225,15 @@ pub(crate) static RULES: &[Rule] = &[
         "Two instances live side by side, and the end of one is nothing to the other",
         "keep all state in the instance, none in globals"),
 
-    rule("batches-are-well-formed", &[7, 16, 19], Mapper(emitting::well_formed),
+    writing(rule("batches-are-well-formed", &[7, 16, 19], Mapper(emitting::well_formed),
         "Each batch has right sizes and strides, at most 4 MiB, and only types and qualities that exist; a boolean is 0 or 1",
-        "zero each struct first; set TYPE_NONE exactly for bad samples; set every stride"),
-    rule("reserved-fields-are-zero", &[8], Mapper(emitting::reserved),
+        "zero each struct first; set TYPE_NONE exactly for bad samples; set every stride")),
+    writing(rule("reserved-fields-are-zero", &[8], Mapper(emitting::reserved),
         "Reserved fields of what is emitted are zero",
-        "zero each struct before its fields are set"),
-    rule("texts-are-utf8", &[8], Mapper(emitting::texts),
+        "zero each struct before its fields are set")),
+    writing(rule("texts-are-utf8", &[8], Mapper(emitting::texts),
         "Every text that is emitted, logged or written to ErrorText is UTF-8",
-        "decode what comes from a device; do not pass it on"),
+        "decode what comes from a device; do not pass it on")),
     rule("bad-samples-have-a-reason", &[19], Mapper(emitting::reasons),
         "A bad sample tells its reason",
         "set `reason` to one of REASON_* wherever quality is QUALITY_BAD"),
@@ -272,13 +280,13 @@ pub(crate) static RULES: &[Rule] = &[
     rule("groups-are-read-as-one", &[30], Mapper(order::groups),
         "Points of one group come in one batch with one source time, or a warning says that they do not",
         "read them one after the other, take the time of the first, emit them together; or warn at points[i].group"),
-    should(rule("urgent-writes-go-first", &[31], Mapper(order::priority),
+    writing(should(rule("urgent-writes-go-first", &[31], Mapper(order::priority),
         "Of the writes that wait for a bus, the one with the greatest priority goes first",
-        "take the next write out of the queue by the `priority` of its point, then by its age")),
+        "take the next write out of the queue by the `priority` of its point, then by its age"))),
 
-    rule("a-float-takes-any-number", &[43], Mapper(kinds::any_number),
+    writing(rule("a-float-takes-any-number", &[43], Mapper(kinds::any_number),
         "A point of the type FLOAT or DOUBLE takes a number of any kind that holds it, whatever kind it gave last",
-        "look at the number of a write and not at its kind: 24 may come as INT64, UINT64 or FLOAT64"),
+        "look at the number of a write and not at its kind: 24 may come as INT64, UINT64 or FLOAT64")),
 
     rule("pushed-values-come-again", &[32], Mapper(pushing::come_again),
         "Values that a device sends by itself keep coming when its configuration changed",

@@ -1,8 +1,10 @@
 //! Where in a file a key stands.
 
 use super::{
-    Place, split,
-    tree::{self, Node, Tree},
+    Place,
+    read::read,
+    split,
+    tree::{Node, Tree},
 };
 use crate::files;
 
@@ -24,7 +26,7 @@ impl Lines {
     pub fn read(place: &Place) -> Option<Self> {
         let text = files::read_text(&place.file, files::MANIFEST).ok()?;
         let (first, document) = split(&text).into_iter().nth(place.document - 1)?;
-        Some(Self(tree::read(&document, first).ok()??))
+        Some(Self(read(&document, first).ok()??))
     }
 
     /// Follows a path such as `spec.properties[2].visitors`. In a list, a name

@@ -9,8 +9,6 @@ use serde::{
 use serde_json::Number;
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
-use super::quick;
-
 /// A value and its line.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tree {
@@ -36,14 +34,6 @@ pub(super) struct Key {
     pub(super) name: String,
 }
 
-/// Reads one document whose first line has this number in its file.
-pub(super) fn read(text: &str, first_line: usize) -> Result<Option<Tree>, (usize, String)> {
-    match quick::read(text, first_line) {
-        Some(tree) => Ok(Some(tree)),
-        None => parse(text, first_line),
-    }
-}
-
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
@@ -51,7 +41,8 @@ fn options() -> serde_saphyr::Options {
     }
 }
 
-/// The same with the parser of the whole language.
+/// One document, whose first line has this number in its file, with the parser of
+/// the whole language.
 pub(super) fn parse(text: &str, first_line: usize) -> Result<Option<Tree>, (usize, String)> {
     let offset = first_line - 1;
     match serde_saphyr::from_str_with_options::<Raw>(text, options()) {

@@ -113,6 +113,11 @@ fn where_it_is_allowed_only_the_value_that_was_read_is_written() {
         ("default/press", "setpoint", "10", writes.len())
     );
     assert_eq!((&wrote.found, &wrote.lost), (&None, &None));
+    // Also while others write: one at a time.
+    assert_eq!(
+        reason(&report, "a-float-takes-any-number"),
+        "no point of the device, of the type that the rule is about, can be written"
+    );
     let told = format!(
         "\nwrote to default/press: setpoint, {} times 10, which was read from it; it has that value\n",
         writes.len()
