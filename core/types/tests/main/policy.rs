@@ -121,7 +121,7 @@ fn wrong_values_are_faults_at_their_place() {
         ),
         (
             json!({"write": true}),
-            "v.write: expected an object with confirm, tolerance, timeout, timeoutMs, retries, priority, got `true`",
+            "v.write: expected an object with confirm, tolerance, timeout, timeoutMs, retries, command, expires, onReturn, repeat, priority, got `true`",
         ),
         (
             json!({"write": {"confirm": "maybe"}}),
