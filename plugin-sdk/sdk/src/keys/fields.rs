@@ -175,8 +175,8 @@ pub const fn required<T: Field>(has_default: bool, missing: &'static str) -> Opt
 /// assert_eq!(Device::read(&section), None);
 /// let (faults, warnings) = section.finish();
 /// let told: Vec<_> = faults.iter().chain(&warnings).map(ToString::to_string).collect();
-/// assert!(told[0].starts_with("protocol.unit: 300 is outside"), "{told:?}");
-/// assert!(told.iter().any(|fault| fault.starts_with("protocol.address: ")), "{told:?}");
+/// assert!(told[0].starts_with("protocol.address: is missing"), "{told:?}");
+/// assert!(told[1].starts_with("protocol.unit: 300 is outside"), "{told:?}");
 /// assert!(told.iter().any(|fault| fault.contains("did you mean `passWord`?")), "{told:?}");
 /// ```
 ///
