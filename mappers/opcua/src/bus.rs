@@ -4,6 +4,9 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use opcua::{crypto::SecurityPolicy, types::MessageSecurityMode};
 
+/// The port of OPC UA over TCP (Part 6, section 7.2).
+const PORT: u16 = 4840;
+
 /// A session with a server. Devices with equal buses share one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Bus {
@@ -79,6 +82,9 @@ pub enum User {
         name: String,
         /// The password.
         password: Password,
+        /// Whether it may be sent where nobody protects it: in the clear, or
+        /// encrypted for a certificate that nobody has accepted.
+        unprotected: bool,
     },
     /// A certificate with its private key (PEM), the certificate also as DER.
     Certificate {
@@ -107,6 +113,42 @@ pub enum Trust {
     Thumbprint(String),
     /// Each: protects against listeners, not against a false server.
     All,
+}
+
+impl Url {
+    /// Reads `opc.tcp://host[:port][/path]`.
+    ///
+    /// # Errors
+    /// What is wrong, for people.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let Some(rest) = text.trim().strip_prefix("opc.tcp://") else {
+            return Err(format!(
+                "`{text}` does not begin with opc.tcp://, the only transport that is spoken"
+            ));
+        };
+        let (place, path) = match rest.find('/') {
+            Some(at) => rest.split_at(at),
+            None => (rest, ""),
+        };
+        let (host, port) = match place.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+                match port.parse() {
+                    Ok(port) if port > 0 => (host, port),
+                    _ => return Err(format!("`{port}` is not a port")),
+                }
+            }
+            _ => (place, PORT),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() {
+            return Err(format!("`{text}` names no host"));
+        }
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+            path: path.to_owned(),
+        })
+    }
 }
 
 impl Policy {

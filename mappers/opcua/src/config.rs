@@ -21,8 +21,6 @@ use crate::{
     session::Shared,
 };
 
-/// The port of OPC UA over TCP (Part 6, section 7.2).
-const PORT: u16 = 4840;
 /// A PLC that is at work answers within a second; twice that for a busy one,
 /// and as much again for a mobile network.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(4);
@@ -145,7 +143,8 @@ pub(crate) fn namespace(section: &Section<'_>) -> Namespace {
 
 /// The server and the log-on, by our keys or by KubeEdge's.
 pub(crate) fn bus(section: &Section<'_>) -> Option<Bus> {
-    let url = section.text("url").and_then(|text| url(section, text));
+    let url = section.text("url").map(Url::parse);
+    let url = url.and_then(|url| url.map_err(|message| section.fault("url", message)).ok());
     let security = security(section);
     let user = user(section);
     let trust = trust(section);
@@ -158,40 +157,6 @@ pub(crate) fn bus(section: &Section<'_>) -> Option<Bus> {
         trust: trust?,
         timeout,
         session_timeout,
-    })
-}
-
-fn url(section: &Section<'_>, text: &str) -> Option<Url> {
-    let Some(rest) = text.trim().strip_prefix("opc.tcp://") else {
-        section.fault(
-            "url",
-            format!("`{text}` does not begin with opc.tcp://, the only transport that is spoken"),
-        );
-        return None;
-    };
-    let (place, path) = match rest.find('/') {
-        Some(at) => rest.split_at(at),
-        None => (rest, ""),
-    };
-    let (host, port) = match place.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => match port.parse() {
-            Ok(port) if port > 0 => (host, port),
-            _ => {
-                section.fault("url", format!("`{port}` is not a port"));
-                return None;
-            }
-        },
-        _ => (place, PORT),
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    if host.is_empty() {
-        section.fault("url", format!("`{text}` names no host"));
-        return None;
-    }
-    Some(Url {
-        host: host.to_owned(),
-        port,
-        path: path.to_owned(),
     })
 }
 
@@ -241,6 +206,7 @@ fn user(section: &Section<'_>) -> Option<User> {
                 Password::Text(String::new())
             }
         };
+        let unprotected = inner.boolean_or_default("allowUnprotected");
         section.absorb(inner);
         section.pass_over(&["userName", "password"]);
         if certificate.is_some() {
@@ -249,6 +215,7 @@ fn user(section: &Section<'_>) -> Option<User> {
         return Some(User::Name {
             name: name?,
             password,
+            unprotected,
         });
     }
     let name = section.text("userName");
@@ -258,14 +225,33 @@ fn user(section: &Section<'_>) -> Option<User> {
             if certificate.is_some() {
                 section.warn("certificate", "not used: the user name is");
             }
+            // KubeEdge has no key for it: who writes that nothing is protected has
+            // said so of the password too.
+            let unprotected = says_none(section);
+            if unprotected {
+                section.warn(
+                    "password",
+                    "sent unprotected, as securityMode None says; write user: {name, passwordFile} to have it protected",
+                );
+            }
             Some(User::Name {
                 name: name.to_owned(),
                 password: Password::Text(password.to_owned()),
+                unprotected,
             })
         }
         (None, Some(certificate)) => Some(certificate),
         (None, None) => Some(User::Anonymous),
     }
+}
+
+/// Whether KubeEdge's keys ask for no protection, in so many words.
+fn says_none(section: &Section<'_>) -> bool {
+    let is_none = |key| {
+        let word = section.value(key).and_then(Value::as_str);
+        word.is_some_and(|word| word.eq_ignore_ascii_case("none"))
+    };
+    !section.has("security") && (is_none("securityMode") || is_none("securityPolicy"))
 }
 
 fn certificate(section: &Section<'_>) -> Option<User> {

@@ -41,6 +41,7 @@ const USER: Table = Table {
         key("name", Form::Text, "Its name.").required("no name of the user"),
         key("password", Form::Text, "Its password."),
         key("passwordFile", Form::Text, "A file with its password, read at each log-on; a line end does not count."),
+        key("allowUnprotected", Form::Boolean, "Whether the password may be sent where nobody protects it: in the clear, or encrypted for a certificate that nobody has accepted.").or(Default::Truth(false)),
     ]],
     examples: &[],
 };

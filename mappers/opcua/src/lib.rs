@@ -54,6 +54,7 @@ mod endpoint;
 mod field;
 #[doc(hidden)]
 pub mod fuzzing;
+mod issuer;
 pub mod keys;
 mod login;
 mod method;

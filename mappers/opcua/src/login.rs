@@ -17,7 +17,8 @@ use opcua::{
 
 use crate::{
     bus::{Bus, Password, Policy, User},
-    endpoint,
+    endpoint::{self, Secrecy},
+    issuer,
     pki::{self, text},
     session::{Login, Shared, line},
     wire::{self, WireError, status_text},
@@ -36,10 +37,15 @@ pub(crate) async fn create(
     let policy = endpoint::policy(&endpoint).unwrap_or(Policy::None);
     let own = own(shared, policy).await?;
     let nonce = opcua::crypto::random::byte_string(NONCE);
+    // A certificate that somebody else has signed says who we are.
+    let uri = own
+        .as_ref()
+        .and_then(|(certificate, _)| issuer::application_uri(certificate))
+        .unwrap_or_else(|| shared.pki.application_uri().to_owned());
     let request = CreateSessionRequest {
         request_header: wire::header(channel, &NodeId::null(), bus.timeout),
         client_description: ApplicationDescription {
-            application_uri: shared.pki.application_uri().into(),
+            application_uri: uri.into(),
             product_uri: "urn:longshore".into(),
             application_name: LocalizedText::from(shared.pki.application_name()),
             application_type: ApplicationType::Client,
@@ -121,7 +127,7 @@ pub(crate) async fn log_on(
         )
         .map_err(|error| refused(error.status()))?,
     };
-    let (user_identity_token, user_token_signature) = identity(&bus.user, &login)?;
+    let (user_identity_token, user_token_signature) = identity(shared, bus, &login)?;
     let request = ActivateSessionRequest {
         request_header: wire::header(channel, &login.token, bus.timeout),
         client_signature,
@@ -165,10 +171,13 @@ fn refused(status: StatusCode) -> RequestError {
 }
 
 /// The user's token, and its signature.
-fn identity(user: &User, login: &Login) -> Result<(ExtensionObject, SignatureData), RequestError> {
-    let endpoint = &login.endpoint;
-    let token = endpoint::token_policy(endpoint, endpoint::token_type(user));
-    let Some(token) = token else {
+fn identity(
+    shared: &Shared,
+    bus: &Bus,
+    login: &Login,
+) -> Result<(ExtensionObject, SignatureData), RequestError> {
+    let (user, endpoint) = (&bus.user, &login.endpoint);
+    let Some(token) = endpoint::token_policy(endpoint, user) else {
         return Err(RequestError::Line(
             "the server does not take this kind of user any more".to_owned(),
         ));
@@ -180,17 +189,20 @@ fn identity(user: &User, login: &Login) -> Result<(ExtensionObject, SignatureDat
             let token = AnonymousIdentityToken { policy_id };
             Ok((ExtensionObject::from_message(token), SignatureData::null()))
         }
-        User::Name { name, password } => {
-            let password = password_of(password)?;
+        User::Name {
+            name,
+            password,
+            unprotected,
+        } => {
             let server = X509::from_byte_string(&endpoint.server_certificate).ok();
-            let is_plain = endpoint.security_mode == MessageSecurityMode::None
-                && Policy::of_uri(text(&token.security_policy_uri)).unwrap_or(Policy::None)
-                    == Policy::None;
-            if server.is_none() && !is_plain {
-                return Err(RequestError::Line(
-                    "the server has no certificate to encrypt the password with".to_owned(),
-                ));
+            if endpoint::secrecy(endpoint, token) == Some(Secrecy::Encrypted)
+                && endpoint.security_mode == MessageSecurityMode::None
+                && !unprotected
+            {
+                // Nobody has looked at it: the channel needs none.
+                is_for(shared, bus, server.as_ref())?;
             }
+            let password = password_of(password)?;
             let secret = legacy_encrypt_secret(
                 channel_policy,
                 endpoint.security_mode,
@@ -226,6 +238,22 @@ fn identity(user: &User, login: &Login) -> Result<(ExtensionObject, SignatureDat
             Ok((ExtensionObject::from_message(token), signature))
         }
     }
+}
+
+/// Whether a password may be encrypted for a certificate: anybody can make one.
+fn is_for(shared: &Shared, bus: &Bus, server: Option<&X509>) -> Result<(), RequestError> {
+    let server = server.ok_or_else(|| {
+        RequestError::Line(
+            "the server has no certificate to encrypt the password with that can be read"
+                .to_owned(),
+        )
+    })?;
+    shared.pki.check(server, &[], &bus.trust).map_err(|error| {
+        RequestError::Line(format!(
+            "the password is not sent, it would be encrypted for a certificate that nobody has accepted: {error}\n\
+             or, where anybody may know the password, write user: {{allowUnprotected: true}}"
+        ))
+    })
 }
 
 fn password_of(password: &Password) -> Result<String, RequestError> {

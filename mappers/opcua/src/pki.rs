@@ -3,7 +3,9 @@
 //! ```text
 //! PKI/own/cert.der           our certificate, for the servers' trust lists
 //! PKI/private/private.pem    its key
-//! PKI/trusted/*.der, *.pem   servers' certificates that are accepted
+//! PKI/trusted/*.der, *.pem   servers' certificates that are accepted, and those of
+//!                            authorities whose servers all are
+//! PKI/issuers/*.der, *.pem   authorities in between, which are not trusted by themselves
 //! PKI/rejected/*.der         servers' certificates that were not
 //! ```
 //! Looked at anew at each log-on, so that a certificate is accepted by copying
@@ -25,7 +27,7 @@ use opcua::{
 };
 use tokio::sync::Mutex;
 
-use crate::bus::Trust;
+use crate::{bus::Trust, issuer};
 
 /// Where the folder is when nobody says: beside the edge's own state, or that
 /// of the user.
@@ -197,7 +199,14 @@ impl Pki {
     ///
     /// # Errors
     /// Why not, and what to do.
-    pub(crate) fn check(&self, certificate: &X509, trust: &Trust) -> Result<(), PkiError> {
+    ///
+    /// `chain` is what the server shows of its issuers.
+    pub(crate) fn check(
+        &self,
+        certificate: &X509,
+        chain: &[X509],
+        trust: &Trust,
+    ) -> Result<(), PkiError> {
         let subject = certificate.subject_name();
         let thumbprint = certificate
             .thumbprint()
@@ -217,7 +226,16 @@ impl Pki {
         let der = certificate
             .to_der()
             .map_err(|error| PkiError::Unreadable(error.to_string()))?;
-        if self.is_in_trusted(&der) {
+        let trusted = self.certificates("trusted");
+        let is_known = trusted
+            .iter()
+            .any(|known| known.to_der().is_ok_and(|known| known == der));
+        let leads_up = || {
+            let mut known = self.certificates("issuers");
+            known.extend_from_slice(chain);
+            issuer::leads_up(certificate, &known, &trusted)
+        };
+        if is_known || leads_up() {
             return certificate
                 .is_time_valid(&DateTime::now().as_chrono())
                 .map_err(|error| PkiError::Time {
@@ -240,19 +258,15 @@ impl Pki {
         })
     }
 
-    fn is_in_trusted(&self, der: &[u8]) -> bool {
-        // A folder that is not there holds nothing.
-        let files = fs::read_dir(self.folder.join("trusted"))
-            .into_iter()
-            .flatten();
-        files.flatten().any(|entry| {
-            read_certificate(&entry.path())
-                .is_ok_and(|known| known.to_der().is_ok_and(|known| known == der))
-        })
+    /// The certificates in a folder; one that is not there holds none.
+    fn certificates(&self, folder: &str) -> Vec<X509> {
+        let files = fs::read_dir(self.folder.join(folder)).into_iter().flatten();
+        let read = |entry: fs::DirEntry| read_certificate(&entry.path()).ok();
+        files.flatten().filter_map(read).collect()
     }
 
     fn make_folders(&self) -> Result<(), PkiError> {
-        for name in ["own", "private", "trusted", "rejected"] {
+        for name in ["own", "private", "trusted", "issuers", "rejected"] {
             let path = self.folder.join(name);
             fs::DirBuilder::new()
                 .recursive(true)

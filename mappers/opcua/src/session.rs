@@ -25,7 +25,7 @@ use opcua::{
 use crate::{
     bus::Bus,
     channel::{ChannelError, Transport, channel},
-    endpoint,
+    endpoint, issuer,
     login::{create, first_certificate, log_on},
     node::Namespaces,
     pki::{self, Pki, PkiError},
@@ -214,10 +214,12 @@ fn prepared(
     bus: &Bus,
     mut endpoint: EndpointDescription,
 ) -> Result<EndpointDescription, PkiError> {
+    let chain = issuer::chain(endpoint.server_certificate.as_ref());
     endpoint.server_certificate = first_certificate(&endpoint.server_certificate);
     if endpoint.security_mode != MessageSecurityMode::None {
         let certificate = pki::server_certificate(&endpoint.server_certificate)?;
-        shared.pki.check(&certificate, &bus.trust)?;
+        let issuers = chain.get(1..).unwrap_or_default();
+        shared.pki.check(&certificate, issuers, &bus.trust)?;
     }
     Ok(endpoint)
 }

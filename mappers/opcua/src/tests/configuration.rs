@@ -102,7 +102,7 @@ fn manifests_written_for_kubeedge_load_unchanged() {
     )
     .expect("sound");
     assert_eq!(parsed.bus.security.policy, Some(Policy::None));
-    let User::Name { name, password } = &parsed.bus.user else {
+    let User::Name { name, password, .. } = &parsed.bus.user else {
         panic!("a user");
     };
     assert!(name == "operator" && *password == Password::Text("x".to_owned()));
