@@ -24,6 +24,7 @@ pub(super) struct Peer {
     output: BufReader<ChildStdout>,
     pub(super) url: String,
     pub(super) certificate: PathBuf,
+    pub(super) authority: PathBuf,
 }
 
 impl Peer {
@@ -48,6 +49,7 @@ impl Peer {
             output,
             url: text("url"),
             certificate: text("certificate").into(),
+            authority: text("authority").into(),
         }
     }
 

@@ -67,7 +67,10 @@ async fn asyncua_in_each_policy_mode_and_identity() {
         protocol
     };
     check(plain(&peer.url)).await;
-    check(with(plain(&peer.url), &identities[1])).await;
+    // Without security too: encrypted for a certificate that is accepted.
+    let mut unlooked = with(plain(&peer.url), &identities[1]);
+    unlooked["trust"] = json!("all");
+    check(unlooked).await;
     for policy in POLICIES {
         for mode in ["sign", "signAndEncrypt"] {
             for identity in &identities {
@@ -170,4 +173,100 @@ async fn a_log_on_that_is_refused_says_why_and_what_is_offered() {
     let why = refusal(plain("opc.tcp://127.0.0.1:1")).await;
     assert!(why.contains("refused"), "{why}");
     assert!(!pki().join("trusted/server.der").exists());
+}
+
+/// Nobody may read a password, nor have it encrypted for a certificate of his own.
+#[tokio::test]
+async fn a_password_is_sent_where_it_is_protected_only() {
+    let user = |more: Value| {
+        let mut user = json!({"name": "operator", "password": "secret"});
+        if let Some(more) = more.as_object() {
+            user.as_object_mut().expect("one").extend(more.clone());
+        }
+        user
+    };
+    let allowed = || user(json!({"allowUnprotected": true}));
+    // In the clear: there is no policy to encrypt it by.
+    let peer = Peer::asyncua(&["--user", "operator:secret", "--no-anonymous"]);
+    for policy in ["auto", "none"] {
+        let mut protocol = json!({"url": peer.url, "security": {"policy": policy}, "trust": "all"});
+        protocol["user"] = user(Value::Null);
+        let why = refusal(protocol.clone()).await;
+        assert!(why.contains("takes a password in the clear only"), "{why}");
+        assert!(why.contains("user: {allowUnprotected: true}"), "{why}");
+        protocol["user"] = allowed();
+        check(protocol).await;
+    }
+    // As KubeEdge writes it, who says None has said so.
+    let mut theirs = json!({"url": peer.url, "userName": "operator", "password": "secret"});
+    let why = refusal(theirs.clone()).await;
+    assert!(why.contains("in the clear only"), "{why}");
+    theirs["securityMode"] = json!("None");
+    check(theirs).await;
+    // Encrypted, for a certificate that nobody has looked at.
+    let options = [
+        "--policies",
+        "None,Basic256Sha256",
+        "--user",
+        "operator:secret",
+    ];
+    for peer in [Peer::asyncua(&options), Peer::node(&options)] {
+        let mut protocol = plain(&peer.url);
+        protocol["user"] = user(Value::Null);
+        let why = refusal(protocol.clone()).await;
+        assert!(
+            why.contains("for a certificate that nobody has accepted"),
+            "{why}"
+        );
+        assert!(
+            why.contains("allowUnprotected") && why.contains("thumbprint"),
+            "{why}"
+        );
+        protocol["user"] = allowed();
+        check(protocol).await;
+    }
+}
+
+/// A server that signs with another's name is the one that was dialled.
+#[tokio::test]
+async fn the_tokens_are_those_of_the_url_that_was_dialled() {
+    let peer = Peer::asyncua(&[
+        "--user",
+        "operator:secret",
+        "--policies",
+        "Basic256Sha256",
+        "--other-url",
+    ]);
+    let user = json!({"name": "operator", "password": "secret"});
+    check(json!({"url": peer.url, "trust": "all", "user": user})).await;
+    // By another name of the same host.
+    let url = peer.url.replace("127.0.0.1", "localhost");
+    check(json!({"url": url, "trust": "all", "user": user})).await;
+}
+
+/// An authority's certificate accepts all of its servers, over those in between.
+#[tokio::test]
+async fn a_server_is_accepted_by_its_authority() {
+    let peer = Peer::asyncua(&["--policies", "Basic256Sha256", "--authority"]);
+    let folder = TempDir::new().expect("a temporary folder");
+    let mapper = longshore_sdk::testing::TestMapper::<Opcua>::start(json!({"pki": folder.path()}));
+    mapper
+        .configure(json!({
+            "protocol": {"url": peer.url, "timeout": "4s"},
+            "points": [point("temperature", "DOUBLE", "Temperature")]
+        }))
+        .await;
+    let why = mapper.wait_offline("default/device").await;
+    assert!(why.contains("is not trusted"), "{why}");
+    let put = |from: &Path, to: &str| {
+        let to = folder.path().join(to);
+        fs::copy(from, to.join("one.der")).expect("copied");
+    };
+    // The one in between proves nothing by itself.
+    put(&peer.authority.with_file_name("between.der"), "issuers");
+    let why = mapper.wait_offline("default/device").await;
+    assert!(why.contains("is not trusted"), "{why}");
+    put(&peer.authority, "trusted");
+    mapper.wait_value("temperature", 21.5).await;
+    mapper.stop();
 }

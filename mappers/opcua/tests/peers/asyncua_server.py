@@ -17,6 +17,9 @@ Options:
     --pki FOLDER               keeps the server's certificate there; default: a new one
     --namespaces-before N      so many namespaces come before ours: its index moves
     --refuse-subscriptions     as a server that has no subscription left
+    --authority                its certificate is signed by an authority, whose own one is
+                               "authority" of the first line
+    --other-url                has another endpoint URL too, whose users have other policies
 
 Each line of the input is a command, answered by one line, "ok" or "error …":
     set NAME JSON              a value, with the time of now
@@ -27,6 +30,7 @@ Each line of the input is a command, answered by one line, "ok" or "error …":
 
 import argparse
 import asyncio
+import copy
 import datetime
 import ipaddress
 import json
@@ -43,9 +47,11 @@ from asyncua.common.utils import ServiceError
 from asyncua.crypto.cert_gen import dump_private_key_as_pem, generate_private_key
 from asyncua.crypto.cert_gen import generate_self_signed_app_certificate
 from asyncua.crypto.permission_rules import User, UserRole
+from asyncua.server.internal_session import InternalSession
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 APPLICATION = "urn:longshore:peer:server"
 NAMESPACE = "urn:longshore:peer"
@@ -95,6 +101,8 @@ def arguments():
     parser.add_argument("--pki", type=Path)
     parser.add_argument("--namespaces-before", type=int, default=0)
     parser.add_argument("--refuse-subscriptions", action="store_true")
+    parser.add_argument("--authority", action="store_true")
+    parser.add_argument("--other-url", action="store_true")
     return parser.parse_args()
 
 
@@ -126,6 +134,68 @@ def own_certificate(folder):
         key.write_bytes(dump_private_key_as_pem(secret))
         certificate.write_bytes(signed.public_bytes(Encoding.DER))
     return certificate, key
+
+
+def signed_certificate(folder):
+    """The same, signed by an authority over one in between; and the authority's file."""
+    folder = folder / "signed"
+    folder.mkdir(parents=True, exist_ok=True)
+    certificate, key, root = (folder / name for name in ("server.der", "server.pem", "root.der"))
+    if not certificate.exists():
+        root_key, between_key, own_key = (generate_private_key() for _ in range(3))
+        root_name, between_name = (authority_name(name) for name in ("root", "between"))
+        authority = sign(root_name, root_key.public_key(), root_name, root_key, True)
+        between = sign(between_name, between_key.public_key(), root_name, root_key, True)
+        own = sign(authority_name("peer"), own_key.public_key(), between_name, between_key, False)
+        key.write_bytes(dump_private_key_as_pem(own_key))
+        root.write_bytes(authority.public_bytes(Encoding.DER))
+        (folder / "between.der").write_bytes(between.public_bytes(Encoding.DER))
+        certificate.write_bytes(own.public_bytes(Encoding.DER))
+    return certificate, key, root
+
+
+def authority_name(name):
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Longshore tests {name}")])
+
+
+def sign(subject, public_key, issuer, issuer_key, is_authority):
+    now = datetime.datetime.now(datetime.timezone.utc)
+    names = [x509.UniformResourceIdentifier(APPLICATION), x509.DNSName("localhost")]
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=3650))
+        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(issuer_key, hashes.SHA256())
+    )
+
+
+def add_other_url(server, port):
+    """Endpoints of another URL behind ours; a token of theirs is invalid here."""
+    own = server.iserver.get_endpoints
+    activate = InternalSession.activate_session
+
+    def get_endpoints(*arguments, **more):
+        ours = own(*arguments, **more)
+        others = copy.deepcopy(ours)
+        for endpoint in others:
+            endpoint.EndpointUrl = f"opc.tcp://192.0.2.7:{port}/other"
+            for token in endpoint.UserIdentityTokens:
+                token.PolicyId = f"other-{token.PolicyId}"
+        return ours + others
+
+    def activate_session(self, params, *more):
+        if params.UserIdentityToken.PolicyId.startswith("other-"):
+            raise ServiceError(ua.StatusCodes.BadIdentityTokenInvalid)
+        return activate(self, params, *more)
+
+    server.iserver.get_endpoints = get_endpoints
+    InternalSession.activate_session = activate_session
 
 
 def der(file):
@@ -347,7 +417,10 @@ async def main():
     server.set_server_name("Longshore's peer")
     url = f"opc.tcp://127.0.0.1:{options.port or free_port()}/peer"
     server.set_endpoint(url)
-    certificate, key = own_certificate(options.pki)
+    if options.authority:
+        certificate, key, authority = signed_certificate(options.pki)
+    else:
+        (certificate, key), authority = own_certificate(options.pki), ""
     await server.load_certificate(certificate)
     await server.load_private_key(key)
     server.set_security_policy(policies(options))
@@ -363,12 +436,18 @@ async def main():
             raise ServiceError(ua.StatusCodes.BadTooManySubscriptions)
 
         server.iserver.subscription_service.create_subscription = refuse
+    if options.other_url:
+        add_other_url(server, url.rsplit(":", 1)[1].split("/")[0])
     await server.start()
     counter = asyncio.create_task(count(machine))
-    print(
-        json.dumps({"url": url, "namespace": NAMESPACE, "index": index, "certificate": str(certificate)}),
-        flush=True,
-    )
+    ready = {
+        "url": url,
+        "namespace": NAMESPACE,
+        "index": index,
+        "certificate": str(certificate),
+        "authority": str(authority),
+    }
+    print(json.dumps(ready), flush=True)
     orders = asyncio.create_task(commands(server, machine))
     done, _ = await asyncio.wait([counter, orders], return_when=asyncio.FIRST_COMPLETED)
     for task in done:
