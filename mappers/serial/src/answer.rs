@@ -95,6 +95,17 @@ impl Answer {
         }
     }
 
+    /// Whether it is read as the text that it is.
+    pub(crate) fn is_text(&self) -> bool {
+        match &self.extract {
+            Extract::Pattern { coding, .. } | Extract::Field { coding, .. } => {
+                coding.kind == TextKind::Text
+            }
+            Extract::Whole(coding) => coding.kind == TextKind::Text,
+            Extract::Binary { .. } | Extract::Rest { .. } => false,
+        }
+    }
+
     /// Puts the property's value, or why there is none, into `samples`.
     pub fn sample(&self, point: u32, message: &[u8], time_ns: i64, samples: &mut Samples) {
         let result = match &self.extract {

@@ -2,7 +2,13 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{checksum::Checksum, framer::Framing, pattern::Pattern, ports::UsbId};
+use crate::{
+    checksum::Checksum,
+    framer::Framing,
+    handshake::Handshake,
+    pattern::{Caught, Pattern, shown},
+    ports::UsbId,
+};
 
 /// A port with its settings. Devices with equal buses share one connection and queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -110,6 +116,28 @@ pub struct Link {
     pub echo: bool,
     /// Characters that a text in a request must not hold.
     pub reserved: String,
+    /// What is said between a request and its answer.
+    pub handshake: Option<Handshake>,
+}
+
+impl Link {
+    /// A request as it goes on the line.
+    pub(crate) fn sent(&self, request: Vec<u8>) -> Vec<u8> {
+        self.framing.sent(self.checksum.as_ref(), request)
+    }
+
+    /// What the device says when it refuses, if this is such a message.
+    pub(crate) fn refused(&self, message: &[u8]) -> Option<String> {
+        let mut patterns = self.refused.iter();
+        let captures = patterns.find_map(|pattern| pattern.matches(message))?;
+        let reason = captures
+            .into_iter()
+            .find_map(|(name, caught)| match caught {
+                Caught::Text(text) if name == "message" => Some(text.into_owned()),
+                _ => None,
+            });
+        Some(reason.unwrap_or_else(|| shown(message)))
+    }
 }
 
 impl Bus {

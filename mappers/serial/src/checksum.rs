@@ -18,6 +18,14 @@ pub enum Kind {
     Sum16,
     /// The two's complement of `Sum8`, as in Modbus ASCII.
     Lrc,
+    /// The two's complement of `Sum16`.
+    Sum16Negated,
+    /// `Xor` with all bits turned.
+    XorInverted,
+    /// `Sum8` with all bits turned, as in SHDLC.
+    Sum8Inverted,
+    /// `Sum16` with all bits turned.
+    Sum16Inverted,
     /// A cyclic redundancy check.
     Crc(Crc),
 }
@@ -49,6 +57,10 @@ pub(crate) const KINDS: &[(&str, Kind)] = &[
     ("sum8", Kind::Sum8),
     ("sum16", Kind::Sum16),
     ("lrc", Kind::Lrc),
+    ("sum16-negated", Kind::Sum16Negated),
+    ("xor-inverted", Kind::XorInverted),
+    ("sum8-inverted", Kind::Sum8Inverted),
+    ("sum16-inverted", Kind::Sum16Inverted),
     ("crc8", crc(8, 0x07, 0, false, 0)),      // CRC-8/SMBUS
     ("crc8-maxim", crc(8, 0x31, 0, true, 0)), // CRC-8/MAXIM-DOW
     ("crc16-modbus", crc(16, 0x8005, 0xFFFF, true, 0)), // CRC-16/MODBUS
@@ -108,10 +120,15 @@ impl Kind {
             let add = |sum: u32, byte: &u8| sum.wrapping_add(u32::from(*byte));
             bytes.iter().fold(0, add) & mask
         };
+        let xor = || u32::from(bytes.iter().fold(0, |sum, byte| sum ^ byte));
         match self {
-            Self::Xor => u32::from(bytes.iter().fold(0, |sum, byte| sum ^ byte)),
+            Self::Xor => xor(),
+            Self::XorInverted => xor() ^ 0xFF,
             Self::Sum8 => sum(0xFF),
+            Self::Sum8Inverted => sum(0xFF) ^ 0xFF,
             Self::Sum16 => sum(0xFFFF),
+            Self::Sum16Inverted => sum(0xFFFF) ^ 0xFFFF,
+            Self::Sum16Negated => sum(0xFFFF).wrapping_neg() & 0xFFFF,
             Self::Lrc => sum(0xFF).wrapping_neg() & 0xFF,
             Self::Crc(crc) => crc.of(bytes),
         }
@@ -120,8 +137,8 @@ impl Kind {
     /// How many bytes the number has.
     pub fn size(&self) -> usize {
         match self {
-            Self::Xor | Self::Sum8 | Self::Lrc => 1,
-            Self::Sum16 => 2,
+            Self::Xor | Self::XorInverted | Self::Sum8 | Self::Sum8Inverted | Self::Lrc => 1,
+            Self::Sum16 | Self::Sum16Inverted | Self::Sum16Negated => 2,
             Self::Crc(crc) => crc.width as usize / 8,
         }
     }
@@ -141,7 +158,8 @@ pub enum Format {
 /// Where a checksum stands in a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Place {
-    /// The last bytes of the frame. A line's delimiter is not part of it.
+    /// The last bytes of the frame: behind the end mark of a block that has one.
+    /// A line's delimiter is not part of it.
     End,
     /// The last bytes before the mark that ends the frame.
     BeforeEnd,

@@ -177,12 +177,15 @@ impl Protocol for Serial {
         // wait for a late answer, and the request's time on the line.
         let link = &unit.link;
         let exchange = link.gap + 2 * link.timeout + bus.time_of(MAX_FRAME);
+        let greeting = link.handshake.as_ref().map_or(Duration::ZERO, |handshake| {
+            handshake.pause + link.timeout + bus.time_of(MAX_FRAME)
+        });
         let wait = if link.stream {
             link.silent_after
         } else {
             Duration::ZERO
         };
-        exchange + wait + MARGIN
+        exchange + greeting + wait + MARGIN
     }
 
     fn delivery(&self, _unit: &Unit, point: &Point) -> Delivery {
@@ -267,6 +270,8 @@ impl Method {
             reserved: &unit.link.reserved,
         };
         let bytes = self.request.render(&filling);
-        bytes.map_err(|error| RequestError::InvalidValue(error.to_string()))
+        bytes
+            .map(|bytes| unit.link.sent(bytes))
+            .map_err(|error| RequestError::InvalidValue(error.to_string()))
     }
 }

@@ -2,6 +2,7 @@
 //! The only file that awaits.
 
 mod discard;
+mod greeting;
 
 use std::{
     io,
@@ -22,7 +23,7 @@ use crate::{
     config::{Method, Serial},
     framer::{self, Found, Framing},
     io::Io,
-    pattern::{self, Caught},
+    pattern::{self, Caught, shown},
     plan::Request,
     point::{Head, Point},
     stream::Streams,
@@ -55,6 +56,8 @@ pub struct Line {
     /// late answer of a dead device again and again.
     silent: Vec<Unit>,
     streams: Streams,
+    /// The speed that a device has asked for, where it is another one.
+    speed: Option<u32>,
     broken: bool,
     /// The end of a wait that has had its one read after that end.
     overdue: Option<Instant>,
@@ -86,6 +89,7 @@ impl Line {
             late_until: None,
             silent: Vec::new(),
             streams: Streams::default(),
+            speed: None,
             broken: false,
             overdue: None,
             dropped: 0,
@@ -128,10 +132,12 @@ impl Line {
                 Found::Frame { frame, consumed } => {
                     let frame = &self.input[frame];
                     let message = match (&link.framing, &link.checksum) {
-                        (Framing::Line { .. }, Some(checksum)) => checksum.strip(frame),
-                        _ => frame,
+                        (Framing::Line { .. }, Some(checksum)) => checksum.strip(frame).to_vec(),
+                        (framing, checksum) => {
+                            let plain = framing.plain(checksum.as_ref(), frame);
+                            plain.unwrap_or_default().into_owned()
+                        }
                     };
-                    let message = message.to_vec();
                     self.input.drain(..consumed);
                     return Some(Step::Frame(message));
                 }
@@ -179,6 +185,7 @@ impl Line {
     /// Sends a request.
     async fn send(&mut self, unit: &Unit, bytes: &[u8]) -> Result<(), RequestError> {
         let link = &unit.link;
+        self.slow_down()?;
         sleep_until(self.rest_until.max(self.last_byte + link.gap)).await;
         self.settle(link).await?;
         self.discard(link).await?;
@@ -238,7 +245,20 @@ impl Line {
     ) -> Result<Vec<u8>, RequestError> {
         self.send(unit, bytes).await?;
         let deadline = Instant::now() + self.bus.time_of(bytes.len()) + unit.link.timeout;
-        let answer = self.answer(&unit.link, bytes, is_answer, deadline).await;
+        let greeted = match &unit.link.handshake {
+            Some(handshake) => self.greet(&unit.link, handshake, bytes, deadline).await,
+            None => Ok(()),
+        };
+        let answer = match greeted {
+            Ok(()) if unit.link.handshake.is_some() => {
+                let deadline = Instant::now() + unit.link.timeout;
+                self.answer(&unit.link, bytes, is_answer, deadline).await
+            }
+            Ok(()) => self.answer(&unit.link, bytes, is_answer, deadline).await,
+            Err(error) => Err(error),
+        };
+        // What fails here fails again at the next request, which tells it.
+        let _ = self.slow_down();
         let now = Instant::now();
         self.rest_until = now + unit.link.gap;
         let was_silent = self.silent.contains(unit);
@@ -276,9 +296,9 @@ impl Line {
                         until = deadline.min(Instant::now() + AFTER_SPOILED);
                     }
                     Step::Frame(message) => {
-                        if echo && is_echo(sent, &message) {
+                        if echo && is_echo(link, sent, &message) {
                             echo = false;
-                        } else if let Some(reason) = refused(link, &message) {
+                        } else if let Some(reason) = link.refused(&message) {
                             return Err(RequestError::Refused(reason));
                         } else if is_answer(&message) {
                             return Ok(message);
@@ -437,6 +457,10 @@ impl Connection<Serial> for Line {
                 let error = silence(&unit.link, spoiled);
                 return Ok(Received::Lost { unit, error });
             }
+            self.streams.miss(Instant::now(), now_ns());
+            if self.streams.take(samples) {
+                return Ok(Received::Samples);
+            }
             // A day is for ever here: all are lost, and only bytes can change that.
             let forever = Instant::now() + Duration::from_secs(86_400);
             let until = self.streams.deadline().unwrap_or(forever);
@@ -487,23 +511,9 @@ fn result(response: Option<&Head>, message: &[u8]) -> Value {
     }
 }
 
-/// What the device says when it refuses, if this is such a message.
-fn refused(link: &Link, message: &[u8]) -> Option<String> {
-    let captures = link
-        .refused
-        .iter()
-        .find_map(|pattern| pattern.matches(message))?;
-    let reason = captures
-        .into_iter()
-        .find_map(|(name, caught)| match caught {
-            Caught::Text(text) if name == "message" => Some(text.into_owned()),
-            _ => None,
-        });
-    Some(reason.unwrap_or_else(|| shown(message)))
-}
-
-fn is_echo(sent: &[u8], message: &[u8]) -> bool {
-    pattern::trim(sent) == pattern::trim(message)
+fn is_echo(link: &Link, sent: &[u8], message: &[u8]) -> bool {
+    let plain = link.framing.plain(link.checksum.as_ref(), sent);
+    pattern::trim(plain.as_deref().unwrap_or(sent)) == pattern::trim(message)
 }
 
 /// Nothing of use came for too long; messages with a wrong checksum may have.
@@ -518,21 +528,6 @@ fn silence(link: &Link, spoiled: u64) -> RequestError {
             "{count} messages came within {seconds} s and their checksum was wrong"
         )),
     }
-}
-
-/// A message as people read it: text, or bytes in hexadecimal.
-fn shown(message: &[u8]) -> String {
-    let start = &message[..message.len().min(60)];
-    let dots = if start.len() < message.len() {
-        "…"
-    } else {
-        ""
-    };
-    if start.iter().all(|byte| (0x20..0x7F).contains(byte)) {
-        return format!("{}{dots}", pattern::text(start));
-    }
-    let digits: Vec<_> = start.iter().map(|byte| format!("{byte:02X}")).collect();
-    format!("{}{dots}", digits.join(" "))
 }
 
 fn now_ns() -> i64 {

@@ -5,9 +5,12 @@
 //! on the bytes alone, so however they were cut on their way, the same frames
 //! come out. After rubbish it finds the next frame by itself.
 
-use std::{ops::Range, time::Duration};
+use std::{borrow::Cow, ops::Range, time::Duration};
 
-use crate::checksum::Checksum;
+use crate::{
+    checksum::{Checksum, Place},
+    stuffing::Stuffing,
+};
 
 /// Longer than this, it is no message but a stream of rubbish.
 pub const MAX_FRAME: usize = 4096;
@@ -39,6 +42,8 @@ pub struct Block {
     pub fixed: Option<usize>,
     /// The silence that ends it.
     pub idle: Option<Duration>,
+    /// How its marks are kept out of what stands between them.
+    pub stuffing: Option<Stuffing>,
 }
 
 /// A number inside a block that says how long it is.
@@ -88,6 +93,73 @@ impl Framing {
             Self::Frame(block) => block.end.len(),
         }
     }
+
+    /// A message as it is meant, without its stuffing; `None` if that means nothing.
+    pub(crate) fn plain<'a>(
+        &self,
+        checksum: Option<&Checksum>,
+        frame: &'a [u8],
+    ) -> Option<Cow<'a, [u8]>> {
+        let Self::Frame(block) = self else {
+            return Some(Cow::Borrowed(frame));
+        };
+        let Some(stuffing) = &block.stuffing else {
+            return Some(Cow::Borrowed(frame));
+        };
+        let tail = block.end.len() + block.behind(checksum);
+        let inner = block.start.len()..frame.len().checked_sub(tail)?;
+        let mut plain = block.start.clone();
+        plain.extend(stuffing.plain(frame.get(inner.clone())?)?);
+        plain.extend_from_slice(&frame[inner.end..]);
+        Some(Cow::Owned(plain))
+    }
+
+    /// A request as it goes on the line. One without the marks goes as it is.
+    pub(crate) fn sent(&self, checksum: Option<&Checksum>, request: Vec<u8>) -> Vec<u8> {
+        let Self::Frame(block) = self else {
+            return request;
+        };
+        let Some(stuffing) = &block.stuffing else {
+            return request;
+        };
+        let (start, behind) = (block.start.len(), block.behind(checksum));
+        let Some(end) = request.len().checked_sub(block.end.len() + behind) else {
+            return request;
+        };
+        let marked = end >= start
+            && request.starts_with(&block.start)
+            && request[end..].starts_with(&block.end);
+        if !marked {
+            return request;
+        }
+        let mut sent = block.start.clone();
+        let marks = [&block.start[..], &block.end[..]];
+        stuffing.stuff(&request[start..end], marks, &mut sent);
+        sent.extend_from_slice(&request[end..]);
+        sent
+    }
+}
+
+impl Block {
+    /// How many bytes of the checksum stand behind the end mark.
+    fn behind(&self, checksum: Option<&Checksum>) -> usize {
+        match checksum {
+            Some(checksum) if checksum.place == Place::End && !self.end.is_empty() => {
+                checksum.size()
+            }
+            _ => 0,
+        }
+    }
+
+    /// It says itself how long it is.
+    fn is_sized(&self) -> bool {
+        self.length.is_some() || self.fixed.is_some()
+    }
+
+    /// The mark that ends a block begins the next one too, so that it alone is nothing.
+    fn shares_its_mark(&self) -> bool {
+        !self.start.is_empty() && self.start == self.end
+    }
 }
 
 /// Says what the first bytes of the input are. `silent`: nothing has come for
@@ -98,19 +170,21 @@ pub fn next(framing: &Framing, checksum: Option<&Checksum>, input: &[u8], silent
     }
     let found = match framing {
         Framing::Line { delimiter, start } => line(delimiter, start, input),
-        Framing::Frame(block) => self::block(block, input, silent),
+        Framing::Frame(block) => self::block(block, checksum, input, silent),
     };
-    match (found, checksum) {
-        (Found::Frame { frame, consumed }, Some(checksum))
-            if !checksum.is_right(&input[frame.clone()], framing.end()) =>
-        {
-            // What looked like the start of a block may have been a byte of
-            // another one; a line ends at its delimiter in any case.
-            let is_line = matches!(framing, Framing::Line { .. });
-            Found::Spoiled(if is_line { consumed } else { frame.start + 1 })
-        }
-        (found, _) => found,
+    let Found::Frame { frame, consumed } = found else {
+        return found;
+    };
+    let is_right = framing
+        .plain(checksum, &input[frame.clone()])
+        .is_some_and(|plain| checksum.is_none_or(|sum| sum.is_right(&plain, framing.end())));
+    if is_right {
+        return Found::Frame { frame, consumed };
     }
+    // What looked like the start of a block may have been a byte of
+    // another one; a line ends at its delimiter in any case.
+    let is_line = matches!(framing, Framing::Line { .. });
+    Found::Spoiled(if is_line { consumed } else { frame.start + 1 })
 }
 
 fn line(delimiter: &[u8], start: &[u8], input: &[u8]) -> Found {
@@ -149,7 +223,7 @@ fn line(delimiter: &[u8], start: &[u8], input: &[u8]) -> Found {
     }
 }
 
-fn block(block: &Block, input: &[u8], silent: bool) -> Found {
+fn block(block: &Block, checksum: Option<&Checksum>, input: &[u8], silent: bool) -> Found {
     if !block.start.is_empty() {
         match find(input, &block.start) {
             Some(0) => {}
@@ -164,13 +238,20 @@ fn block(block: &Block, input: &[u8], silent: bool) -> Found {
             }
         }
     }
-    match total(block, input) {
+    let behind = block.behind(checksum);
+    match total(block, behind, input) {
         Total::Known(total) if total > input.len() => {}
         Total::Known(total) => {
-            return if input[..total].ends_with(&block.end) {
+            let marked = total - behind;
+            return if block.shares_its_mark() && marked == block.start.len() + block.end.len() {
+                Found::Skip(block.start.len())
+            } else if input[..marked].ends_with(&block.end) {
+                // A mark between two blocks may be there once for both.
+                let shared = block.shares_its_mark() && behind == 0 && !block.is_sized();
+                let kept = if shared { block.end.len() } else { 0 };
                 Found::Frame {
                     frame: 0..total,
-                    consumed: total,
+                    consumed: total - kept,
                 }
             } else {
                 Found::Skip(1)
@@ -206,7 +287,8 @@ enum Total {
     None,
 }
 
-fn total(block: &Block, input: &[u8]) -> Total {
+/// `behind` bytes stand behind the end mark.
+fn total(block: &Block, behind: usize, input: &[u8]) -> Total {
     if let Some(length) = &block.length {
         let Some(bytes) = input.get(length.offset..length.offset + length.size) else {
             return Total::Open;
@@ -217,7 +299,8 @@ fn total(block: &Block, input: &[u8]) -> Total {
         } else {
             bytes.iter().fold(0, add)
         };
-        let least = (length.offset + length.size).max(block.start.len() + block.end.len());
+        let marks = block.start.len() + block.end.len() + behind;
+        let least = (length.offset + length.size).max(marks);
         let total = usize::try_from(number + i64::from(length.adds)).unwrap_or(0);
         return if (least..=MAX_FRAME).contains(&total) {
             Total::Known(total)
@@ -232,8 +315,13 @@ fn total(block: &Block, input: &[u8]) -> Total {
         return Total::None;
     }
     let bounded = &input[..input.len().min(MAX_FRAME)];
-    match find(&bounded[block.start.len()..], &block.end) {
-        Some(at) => Total::Known(block.start.len() + at + block.end.len()),
+    let inner = &bounded[block.start.len()..];
+    let end = match &block.stuffing {
+        Some(stuffing) => stuffing.find(inner, &block.end),
+        None => find(inner, &block.end),
+    };
+    match end {
+        Some(at) => Total::Known(block.start.len() + at + block.end.len() + behind),
         None if input.len() >= MAX_FRAME => Total::Impossible,
         None => Total::Open,
     }

@@ -71,6 +71,26 @@ impl Io {
         }
     }
 
+    /// Whether bytes wait in the port that have not been sent.
+    pub(crate) fn is_sending(&self) -> bool {
+        match self {
+            Self::Tcp(_) => false,
+            Self::Serial { port, .. } => port.bytes_to_write().is_ok_and(|count| count > 0),
+        }
+    }
+
+    /// Sets another speed.
+    pub(crate) fn set_speed(&mut self, baud: u32) -> Result<(), String> {
+        match self {
+            Self::Tcp(_) => Err(format!(
+                "the device wants {baud} baud, and a serial server keeps its own speed; let `handshake.confirm` name the speed that it has"
+            )),
+            Self::Serial { port, .. } => port
+                .set_baud_rate(baud)
+                .map_err(|error| format!("failed to set {baud} baud: {error}")),
+        }
+    }
+
     /// Cancel safe: nothing is read if this is dropped.
     pub(crate) async fn read(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
         let before = into.len();

@@ -58,7 +58,24 @@ const FRAME: Table = Table {
         key("end", Form::Text, "The bytes that it ends with. Beside `length` or `fixed` they are checked."),
         key("length", Form::Object(&LENGTH), "The field that says how long the block is."),
         key("fixed", Form::Integer(1, MAX_FRAME as i64), "The length of all blocks, in bytes."),
+        key("stuffing", Form::Either(&[Form::Words(&STUFFINGS), Form::Object(&STUFFING)]), "How the marks are kept out of what stands between them: `hdlc`, `shdlc` (Sensirion), `slip`, `dle` (DLE STX … DLE ETX), or `{escape: …}`. Messages are matched, cut and summed up without it, and requests are written without it."),
         key("idle", TIME, "The silence that ends a block, or gives up the beginning of one."),
+    ]],
+    examples: &[],
+};
+
+pub(crate) const STUFFINGS: &[&str] = &["hdlc", "shdlc", "slip", "dle"];
+
+#[rustfmt::skip]
+const STUFFING: Table = Table {
+    about: "Byte stuffing: an escape byte, and one of `xor`, `map` and `double`.",
+    keys: &[&[
+        key("escape", Form::Label, "The byte before an escaped one, as two hexadecimal digits in quotes: `\"7D\"`.")
+            .required("no escape byte"),
+        key("xor", Form::Label, "The escaped byte is changed by exclusive or with this: `\"20\"`."),
+        key("map", Form::Map, "Another byte stands for it: `{\"C0\": \"DC\", \"DB\": \"DD\"}`."),
+        key("double", Form::Boolean, "Only the escape byte is escaped, by itself; the marks begin with it.").or(Default::Truth(false)),
+        key("also", Form::Label, "With `xor`: bytes that are escaped in requests beside the escape byte and the first bytes of the marks: `\"11 13\"`."),
     ]],
     examples: &[],
 };
@@ -86,15 +103,30 @@ const FRAMING: Table = Table {
     examples: &[],
 };
 
+/// IEC 62056-21, section 6.3.14, "reaction time": 200 to 1500 ms.
+pub(crate) const REACTION: Duration = Duration::from_millis(200);
+
+#[rustfmt::skip]
+const HANDSHAKE: Table = Table {
+    about: "What is said between a request and its answer: the device's first line, what it is told, and the change of speed (IEC 62056-21).",
+    keys: &[&[
+        key("response", Form::Text, "What its first line looks like. The field `speed` says how fast it can talk: `/{:text:3}{speed:text:1}{}`.").required("nothing says what the first line looks like"),
+        key("confirm", TEMPLATE, "What is sent then; fields of the first line are filled in: `\"\\x060{speed}0\\r\\n\"`. Without it nothing is."),
+        key("speeds", Form::Map, "Words for `speed` with bits per second. Default: those of IEC 62056-21, `0` to `6` (300 to 19200) where it is confirmed, else `A` to `F` (600 to 19200), and no change for any other."),
+        key("pause", TIME, "Silence before it is confirmed.").or(Default::Time(REACTION)),
+    ]],
+    examples: &[],
+};
+
 #[rustfmt::skip]
 const CHECKSUM: Table = Table {
     about: "A checksum.",
     keys: &[&[
-        key("kind", Form::Words(&KINDS), "`xor`, `sum8`, `sum16`, `lrc` (the two's complement of sum8), `crc8`, `crc8-maxim`, `crc16-modbus`, `crc16-arc`, `crc16-usb`, `crc16-ccitt` (IBM-3740), `crc16-xmodem`, `crc16-kermit`, `crc16-x25`, `crc16-dnp`, `crc32`, `crc32c`, `crc32-mpeg2`; the parameters are those of the CRC RevEng catalogue.")
+        key("kind", Form::Words(&KINDS), "`xor`, `sum8`, `sum16`, `lrc` (the two's complement of sum8), `sum16-negated` (that of sum16), `xor-inverted`, `sum8-inverted`, `sum16-inverted` (all bits turned), `crc8`, `crc8-maxim`, `crc16-modbus`, `crc16-arc`, `crc16-usb`, `crc16-ccitt` (IBM-3740), `crc16-xmodem`, `crc16-kermit`, `crc16-x25`, `crc16-dnp`, `crc32`, `crc32c`, `crc32-mpeg2`; the parameters are those of the CRC RevEng catalogue.")
             .required("no kind: write for example `xor` or `crc16-modbus`"),
         key("over", Form::List(&Form::Integer(i64::MIN, i64::MAX)), "`[from, to]`: the first byte that it covers, and where it ends: above 0 counted from the start of the message, else from the checksum back. `[1, -1]` leaves out the first byte and the one before the checksum.").or(Default::Json("[0, 0]")),
         key("format", Form::Words(&FORMATS), "`hex` (the default of lines), `binary-be` (of blocks) or `binary-le`."),
-        key("at", Form::Words(&PLACES), "`end` (the default): the last bytes of the message, before the delimiter of a line. `before-end`: before the end mark of a block."),
+        key("at", Form::Words(&PLACES), "`end` (the default): the last bytes of the message, before the delimiter of a line and behind the end mark of a block, which it covers. `before-end`: before the end mark of a block."),
     ]],
     examples: &[],
 };
@@ -113,6 +145,7 @@ pub const DEVICE: Table = Table {
         key("dataBits", Form::Integer(5, 8), "5 to 8.").or(Default::Whole(Settings::DEFAULT.data_bits as i64)),
         key("parity", Form::Words(&PARITIES), "`none` (the default), `even` or `odd`."),
         key("stopBits", Form::Integer(1, 2), "1 or 2.").or(Default::Whole(Settings::DEFAULT.stop_bits as i64)),
+        key("characters", Form::Any, "The three in short: `8N1`, `7E1` (meters with IEC 62056-21), `8E1` and so on."),
         key("flowControl", Form::Words(&FLOWS), "`none` (the default), `software` (XON and XOFF) or `hardware` (RTS and CTS)."),
         key("rs485", Form::Object(&RS485), "RS-485: what the change of direction needs."),
         key("pauseAfterConnect", TIME, "Time between the opening of the port and the first request, for devices that start anew when the port is opened."),
@@ -122,10 +155,11 @@ pub const DEVICE: Table = Table {
         key("checksum", Form::Object(&CHECKSUM), "The checksum of the messages, for example `{kind: xor, over: [1, -1]}` or `{kind: crc16-modbus, format: binary-le}`. A message with a wrong one is dropped."),
         key("timeout", TIME, "Time until an answer must have come.").or(Default::Time(TIMEOUT)),
         key("interRequestGap", TIME, "Silence before each request.").or(Default::Time(Duration::ZERO)),
-        key("refused", Form::Either(&[Form::Text, Form::List(&Form::Text)]), "What the device says when it refuses: a pattern or a list of them, such as `ERR {message}`. The message stands in the error of the property."),
+        key("refused", Form::Either(&[Form::Text, Form::List(&Form::Text)]), "What the device says when it refuses: a pattern or a list of them, such as `ERR {message}`. The message stands in the error of the property; of a device that talks by itself all properties are bad with it, but for texts that are read from it."),
         key("echo", Form::Boolean, "What is sent comes back before the answer, as on two-wire lines whose adapter hears itself; it is passed over.").or(Default::Truth(false)),
+        key("handshake", Form::Object(&HANDSHAKE), "What is said between each request and its answer: the device's first line, and the change of speed that it asks for."),
         key("stream", Form::Boolean, "The device talks by itself: properties without `request` take their values from its messages as they come.").or(Default::Truth(false)),
-        key("silentAfter", TIME, "Silence after which a device that talks by itself is lost.").or(Default::Time(SILENT_AFTER)),
+        key("silentAfter", TIME, "Silence after which a device that talks by itself is lost, and each of its properties bad that has not come for so long.").or(Default::Time(SILENT_AFTER)),
         key("reserved", Form::Text, "Characters that a text must not hold when it is written, such as `;` of SCPI. Control characters and the marks of `framing` never may."),
     ]],
     examples: &[
@@ -161,6 +195,7 @@ pub const PROPERTY: Table = Table {
         key("byteOrder", Form::Text, "Order of the bytes: `A` is the most significant, and the letters stand as they arrive. `ABCD` (the default), `CDAB`, `BADC` or `DCBA`."),
         key("length", Form::Integer(1, MAX_FRAME as i64), "How many bytes a text or bytes have, or how many bits from `bit` on."),
         key("bit", Form::Integer(0, 63), "A bit of the number at `address`, 0 is the lowest."),
+        key("silentAfter", TIME, "Of a device that talks by itself: the silence of this property, while others come, after which it is bad. Default: the device's; 0 for what may stay away, such as a key press."),
         key("trueText", Form::Label, "The text of true, read and written. Without it 1, on, true, yes and A are read, 1 is written."),
         key("falseText", Form::Label, "The text of false."),
         key("parameters", PARAMETERS, "Values for fields of this property's templates, over those of the device."),

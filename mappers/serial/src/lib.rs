@@ -47,6 +47,7 @@ pub mod checksum;
 mod config;
 pub mod driver;
 pub mod framer;
+pub mod handshake;
 mod io;
 pub mod keys;
 mod known;
@@ -56,6 +57,7 @@ mod plan;
 mod point;
 pub mod ports;
 mod stream;
+pub mod stuffing;
 pub mod template;
 #[cfg(test)]
 mod tests;

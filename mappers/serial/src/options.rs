@@ -1,5 +1,7 @@
 //! The keys of a device: port, settings, framing, checksum, timing.
 
+mod message;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use longshore_sdk::{SampleValue, config::Section};
@@ -7,8 +9,8 @@ use serde_json::Value;
 
 use crate::{
     bus::{Bus, Flow, Link, Parity, Port, Settings},
-    checksum::{self, Checksum, Format, Place},
-    framer::{Block, Framing, Length, MAX_FRAME},
+    checksum::{Format, Place},
+    framer::Framing,
     keys::FOUR_DIGITS,
     known,
     pattern::Pattern,
@@ -123,14 +125,63 @@ fn port(section: &Section<'_>, key: &str, url: &str) -> Option<Port> {
 }
 
 fn settings(section: &Section<'_>) -> Settings {
+    let mut characters = (
+        section.integer_or_default("dataBits"),
+        section.choice_or_default("parity", PARITIES),
+        section.integer_or_default("stopBits"),
+    );
+    if let Some(value) = section.value("characters") {
+        match short(value) {
+            Some(short) => {
+                for key in ["dataBits", "parity", "stopBits"] {
+                    if section.has(key) {
+                        section.fault(key, "`characters` says it already; keep one of the two");
+                    }
+                }
+                characters = short;
+            }
+            None => section.fault(
+                "characters",
+                "expected data bits, parity and stop bits, like `8N1`, `7E1` or `8O2`",
+            ),
+        }
+    }
+    let (data_bits, parity, stop_bits) = characters;
     Settings {
         baud: section.integer_or_default("baudRate"),
-        data_bits: section.integer_or_default("dataBits"),
-        parity: section.choice_or_default("parity", PARITIES),
-        stop_bits: section.integer_or_default("stopBits"),
+        data_bits,
+        parity,
+        stop_bits,
         flow: section.choice_or_default("flowControl", FLOWS),
         pause_after_connect: section.duration_or_default("pauseAfterConnect"),
     }
+}
+
+/// `7E1`, also as the number 70 that YAML makes of it.
+fn short(value: &Value) -> Option<(u8, Parity, u8)> {
+    let text = match value {
+        Value::String(text) => text.trim().to_ascii_uppercase(),
+        Value::Number(number) => {
+            let mut digits = number.as_f64()?;
+            let mut stop = 0;
+            while digits >= 10.0 {
+                digits /= 10.0;
+                stop += 1;
+            }
+            format!("{digits}E{stop}")
+        }
+        _ => return None,
+    };
+    let [data @ b'5'..=b'8', parity, stop @ b'1'..=b'2'] = text.as_bytes() else {
+        return None;
+    };
+    let parity = match parity {
+        b'N' => Parity::None,
+        b'E' => Parity::Even,
+        b'O' => Parity::Odd,
+        _ => return None,
+    };
+    Some((data - b'0', parity, stop - b'0'))
 }
 
 fn usb(section: &Section<'_>) -> Option<UsbId> {
@@ -164,8 +215,8 @@ fn usb(section: &Section<'_>) -> Option<UsbId> {
 
 /// How to talk to the device.
 pub(crate) fn link(section: &Section<'_>, parameters: &Parameters) -> Link {
-    let framing = framing(section);
-    let checksum = checksum(section, &framing);
+    let framing = message::framing(section);
+    let checksum = message::checksum(section, &framing);
     let turnaround = section.section("rs485").map(|rs485| {
         let turnaround = rs485.duration_or_default("turnaround");
         section.absorb(rs485);
@@ -201,6 +252,7 @@ pub(crate) fn link(section: &Section<'_>, parameters: &Parameters) -> Link {
         refused: refused(section, parameters),
         echo: section.boolean_or_default("echo"),
         reserved,
+        handshake: message::handshake(section, parameters),
     }
 }
 
@@ -220,148 +272,6 @@ fn refused(section: &Section<'_>, parameters: &Parameters) -> Vec<Pattern> {
         }
     }
     patterns
-}
-
-fn framing(section: &Section<'_>) -> Framing {
-    let lines = Framing::Line {
-        delimiter: b"\n".to_vec(),
-        start: Vec::new(),
-    };
-    match section.value("framing") {
-        None => lines,
-        Some(Value::String(word)) if word == "line" => lines,
-        Some(Value::Object(_)) => {
-            let Some(inner) = section.section("framing") else {
-                return lines;
-            };
-            let framing = match (inner.section("line"), inner.section("frame")) {
-                (Some(line), None) => {
-                    let framing = line_framing(&line);
-                    inner.absorb(line);
-                    framing
-                }
-                (None, Some(frame)) => {
-                    let framing = block_framing(&frame);
-                    inner.absorb(frame);
-                    framing
-                }
-                _ => {
-                    if inner.is_sound() {
-                        inner.fault("line", "expected `line` or `frame`, one of the two");
-                    }
-                    lines
-                }
-            };
-            section.absorb(inner);
-            framing
-        }
-        Some(_) => {
-            section.fault("framing", "expected `line`, `{line: …}` or `{frame: …}`");
-            lines
-        }
-    }
-}
-
-fn line_framing(line: &Section<'_>) -> Framing {
-    let delimiter = line.text("delimiter").unwrap_or("\n");
-    if delimiter.is_empty() || delimiter.len() > 16 {
-        line.fault("delimiter", "expected 1 to 16 characters that end a line");
-    }
-    Framing::Line {
-        delimiter: if delimiter.is_empty() {
-            b"\n".to_vec()
-        } else {
-            delimiter.into()
-        },
-        start: line.text("start").unwrap_or_default().into(),
-    }
-}
-
-fn block_framing(frame: &Section<'_>) -> Framing {
-    let mark = |key| {
-        let bytes = frame.text(key).map(hex);
-        match bytes {
-            Some(None) => {
-                frame.fault(key, "expected bytes as hexadecimal digits, like \"02\"");
-                Vec::new()
-            }
-            bytes => bytes.flatten().unwrap_or_default(),
-        }
-    };
-    let (start, end) = (mark("start"), mark("end"));
-    let length = frame.section("length").and_then(|length| {
-        let size = length.integer_or_default("size");
-        if size == 3 {
-            length.fault("size", "a length has 1, 2 or 4 bytes");
-        }
-        let parsed = length.integer("offset").map(|offset| Length {
-            offset,
-            size,
-            little: length.choice_or_default("order", ORDERS),
-            adds: length.integer_or_default("adds"),
-        });
-        frame.absorb(length);
-        parsed
-    });
-    let fixed: Option<usize> = frame.integer("fixed");
-    let idle = frame.duration("idle");
-    let marks = start.len() + end.len();
-    if fixed.is_some_and(|fixed| fixed < marks) {
-        frame.fault("fixed", "shorter than its start and end marks");
-    }
-    if end.is_empty() && length.is_none() && fixed.is_none() && idle.is_none() && frame.is_sound() {
-        frame.fault(
-            "end",
-            "nothing tells where a frame ends; write one of `end`, `length`, `fixed` or `idle`",
-        );
-    }
-    Framing::Frame(Block {
-        start,
-        end,
-        length,
-        fixed,
-        idle,
-    })
-}
-
-fn checksum(section: &Section<'_>, framing: &Framing) -> Option<Checksum> {
-    let inner = section.section("checksum")?;
-    let kind = inner.choice("kind", checksum::KINDS);
-    let is_line = matches!(framing, Framing::Line { .. });
-    let format = inner.choice("format", FORMATS);
-    let place = inner.choice_or_default("at", PLACES);
-    let (from, to) = match inner.value("over") {
-        None => (0, 0),
-        Some(value) => {
-            let pair = value.as_array().and_then(|list| match &list[..] {
-                [from, to] => {
-                    let from = usize::try_from(from.as_i64()?).ok()?;
-                    let to = i32::try_from(to.as_i64()?).ok()?;
-                    (from <= MAX_FRAME).then_some((from, to))
-                }
-                _ => None,
-            });
-            if pair.is_none() {
-                inner.fault(
-                    "over",
-                    "expected `[from, to]`: the first byte that is covered, and where it ends (above 0 from the start, else from the checksum back)",
-                );
-            }
-            pair.unwrap_or_default()
-        }
-    };
-    section.absorb(inner);
-    Some(Checksum {
-        kind: kind?,
-        format: format.unwrap_or(if is_line {
-            Format::Hex
-        } else {
-            Format::BinaryBig
-        }),
-        place,
-        from,
-        to,
-    })
 }
 
 /// `parameters` of a device or property, over those that stand already.

@@ -446,3 +446,18 @@ fn trim_end(bytes: &[u8]) -> &[u8] {
 pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
     trim_start(trim_end(bytes))
 }
+
+/// A message as people read it: text, or bytes in hexadecimal.
+pub(crate) fn shown(message: &[u8]) -> String {
+    let start = &message[..message.len().min(60)];
+    let dots = if start.len() < message.len() {
+        "…"
+    } else {
+        ""
+    };
+    if start.iter().all(|byte| (0x20..0x7F).contains(byte)) {
+        return format!("{}{dots}", text(start));
+    }
+    let digits: Vec<_> = start.iter().map(|byte| format!("{byte:02X}")).collect();
+    format!("{}{dots}", digits.join(" "))
+}

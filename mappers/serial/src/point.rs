@@ -1,6 +1,6 @@
 //! The keys of a property: what is sent, and how its value is found in the answer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use longshore_sdk::{
     PointConfig, RequestError, SampleValue,
@@ -28,6 +28,7 @@ struct Inner {
     request: Option<Vec<u8>>,
     answer: Answer,
     set: Option<Set>,
+    silent_after: Option<Duration>,
 }
 
 /// How a property is written.
@@ -73,6 +74,13 @@ impl Point {
         &self.0.answer
     }
 
+    /// The silence after which the value of a message that comes by itself is
+    /// not known any more; `None` for one that may stay away for ever.
+    pub(crate) fn silent_after(&self, link: &Link) -> Option<Duration> {
+        let own = self.0.silent_after.unwrap_or(link.silent_after);
+        (!own.is_zero()).then_some(own)
+    }
+
     pub(crate) fn set(&self) -> Option<&Set> {
         self.0.set.as_ref()
     }
@@ -109,7 +117,9 @@ impl Set {
             reserved: &link.reserved,
         };
         let bytes = self.template.render(&filling);
-        bytes.map_err(|error| RequestError::InvalidValue(error.to_string()))
+        bytes
+            .map(|bytes| link.sent(bytes))
+            .map_err(|error| RequestError::InvalidValue(error.to_string()))
     }
 }
 
@@ -147,6 +157,7 @@ pub(crate) fn parse(
         );
     }
     let set = set(section, point, link, &parameters, codec, &truths);
+    let silent_after = section.duration("silentAfter");
     let request = match request {
         Some(Some(bytes)) => Some(bytes),
         Some(None) => return None,
@@ -159,6 +170,7 @@ pub(crate) fn parse(
         request,
         answer: answer?,
         set,
+        silent_after,
     })))
 }
 
@@ -227,7 +239,7 @@ fn render(
         reserved: "",
     };
     match template.render(&filling) {
-        Ok(bytes) => Some(bytes),
+        Ok(bytes) => Some(link.sent(bytes)),
         Err(error) => {
             section.fault(key, missing(&error));
             None

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use longshore_sdk::{Samples, WatchPoint};
+use longshore_sdk::{Reason, Samples, WatchPoint};
 use tokio::time::Instant;
 
-use crate::{bus::Unit, point::Point};
+use crate::{bus::Unit, pattern::shown, point::Point};
 
 /// Samples that wait until somebody takes them; more are thrown away.
 const MOST_WAITING: usize = 4096;
@@ -30,6 +30,8 @@ struct Watch {
     spoiled: u64,
     /// It was reported as lost and has said nothing since.
     lost: bool,
+    /// The last message that was of no use, to be shown.
+    other: Vec<u8>,
 }
 
 struct Listener {
@@ -37,6 +39,14 @@ struct Listener {
     point: Point,
     interval: Option<Duration>,
     due: Instant,
+    /// When a message with its value last came.
+    heard: Instant,
+    /// The silence after which its value is not known any more.
+    silent_after: Option<Duration>,
+    /// It was told that no such message comes.
+    missed: bool,
+    /// The device refused it last, and that was told.
+    refused: bool,
 }
 
 impl Streams {
@@ -51,6 +61,10 @@ impl Streams {
             point: of.point.clone(),
             interval: of.interval.filter(|interval| !interval.is_zero()),
             due: now,
+            heard: now,
+            silent_after: of.point.silent_after(&unit.link),
+            missed: false,
+            refused: false,
         };
         self.watches.push(Watch {
             unit: unit.clone(),
@@ -58,6 +72,7 @@ impl Streams {
             heard: now,
             spoiled: 0,
             lost: false,
+            other: Vec::new(),
         });
     }
 
@@ -70,23 +85,51 @@ impl Streams {
     pub(crate) fn deliver(&mut self, message: &[u8], now: Instant, time_ns: i64) -> bool {
         let mut taken = false;
         for watch in &mut self.watches {
+            let refused = watch.unit.link.refused(message);
+            let mut used = refused.is_some();
             for listener in &mut watch.points {
-                if !listener.point.answer().accepts(message) {
-                    continue;
-                }
-                taken = true;
-                watch.heard = now;
-                watch.spoiled = 0;
-                watch.lost = false;
-                if !listener.is_due(now) {
+                let holds = listener.point.answer().accepts(message);
+                used |= holds;
+                let reason = match &refused {
+                    // A word such as `OL` is what a text property is for; a
+                    // number in a refusal is none.
+                    Some(reason) if !(holds && listener.point.answer().is_text()) => Some(reason),
+                    _ if holds => None,
+                    _ => continue,
+                };
+                listener.heard = now;
+                listener.missed = false;
+                // The first refusal is told at once, and so is the value after it.
+                let turned = listener.refused != reason.is_some();
+                if !listener.is_due(now) && !turned {
                     continue;
                 }
                 if self.waiting.len() >= MOST_WAITING {
                     self.thrown += 1;
                     continue;
                 }
-                let answer = listener.point.answer();
-                answer.sample(listener.id, message, time_ns, &mut self.waiting);
+                listener.refused = reason.is_some();
+                match reason {
+                    Some(reason) => {
+                        self.waiting
+                            .push_bad(listener.id, Reason::Refused, reason, time_ns);
+                    }
+                    None => {
+                        let answer = listener.point.answer();
+                        answer.sample(listener.id, message, time_ns, &mut self.waiting);
+                    }
+                }
+            }
+            if used {
+                taken = true;
+                watch.heard = now;
+                watch.spoiled = 0;
+                watch.lost = false;
+            } else {
+                watch.other.clear();
+                watch
+                    .other
+                    .extend_from_slice(&message[..message.len().min(64)]);
             }
         }
         taken
@@ -111,7 +154,34 @@ impl Streams {
     /// When the next device will have been silent for too long.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let present = self.watches.iter().filter(|watch| !watch.lost);
-        present.map(Watch::deadline).min()
+        let points = |watch: &Watch| watch.points.iter().filter_map(Listener::deadline).min();
+        present
+            .flat_map(|watch| [Some(watch.deadline()), points(watch)])
+            .flatten()
+            .min()
+    }
+
+    /// Properties of which nothing came for too long, while their device said
+    /// other things. Each is told once.
+    pub(crate) fn miss(&mut self, now: Instant, time_ns: i64) {
+        for watch in self.watches.iter_mut().filter(|watch| !watch.lost) {
+            for listener in &mut watch.points {
+                if listener.deadline().is_none_or(|deadline| deadline > now) {
+                    continue;
+                }
+                listener.missed = true;
+                let seconds = listener.silent_after.unwrap_or_default().as_secs_f64();
+                let other = match &watch.other[..] {
+                    [] => "others do".to_owned(),
+                    other => format!("`{}` comes and is none", shown(other)),
+                };
+                let message = format!(
+                    "no message that holds it has come for {seconds} s; {other} (see `response`, `match`, `silentAfter`)"
+                );
+                self.waiting
+                    .push_bad(listener.id, Reason::Timeout, &message, time_ns);
+            }
+        }
     }
 
     /// A device that has been silent for too long, and how many spoiled messages
@@ -136,6 +206,11 @@ impl Watch {
 }
 
 impl Listener {
+    fn deadline(&self) -> Option<Instant> {
+        let silent_after = self.silent_after.filter(|_| !self.missed)?;
+        Some(self.heard + silent_after)
+    }
+
     /// Whether enough time has passed since the last value. A tenth of the
     /// interval is allowed for: a device that talks once a second does not do
     /// so on the dot, and none of its messages is to be lost.

@@ -22,14 +22,14 @@ use crate::{
     pattern::{SyntaxError, is_name, scan},
 };
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Part {
     Literal(Vec<u8>),
     Field(Field),
     Checksum,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Field {
     name: String,
     /// A number that is not negative has a `+`.
@@ -40,7 +40,7 @@ struct Field {
     kind: Kind,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Kind {
     Plain,
     Whole,
@@ -50,7 +50,7 @@ enum Kind {
 }
 
 /// A compiled template.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Template {
     parts: Vec<Part>,
     is_hex: bool,

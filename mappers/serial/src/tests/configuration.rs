@@ -389,6 +389,7 @@ fn the_keys_are_those_of_the_reader_and_of_the_schema() {
         protocol["framing"] = framing;
         protocol["rs485"] = json!({});
         protocol["checksum"] = json!({"kind": "xor"});
+        protocol["handshake"] = json!({"response": "/{speed}"});
         json!({
             "device": "default/all", "protocol": protocol,
             "points": [{"id": 1, "name": "a", "intervalMs": 0, "type": "INT", "config": property}],
@@ -403,6 +404,11 @@ fn the_keys_are_those_of_the_reader_and_of_the_schema() {
         device(
             json!({"url": "/dev/x"}),
             json!({"frame": {"length": {"offset": 1}}}),
+            bytes.clone(),
+        ),
+        device(
+            json!({"url": "/dev/x"}),
+            json!({"frame": {"start": "7E", "end": "7E", "stuffing": {"escape": "7D", "xor": "20"}}}),
             bytes,
         ),
     ];
