@@ -23,6 +23,30 @@ pub struct Bus {
     /// How long the server keeps the session, and what it queues for it, while
     /// the line is cut.
     pub session_timeout: Duration,
+    /// How much one answer may come to.
+    pub bounds: Bounds,
+}
+
+/// How much one answer may come to, so that a mad server cannot fill the memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Bounds {
+    /// Bytes of a message.
+    pub message: u32,
+    /// Bytes of a text or byte string.
+    pub text: u32,
+    /// Elements of an array.
+    pub array: u32,
+}
+
+impl Default for Bounds {
+    /// 1000 values of 16 KiB each; a text of 4 MiB; an array of a million.
+    fn default() -> Self {
+        Self {
+            message: 16 << 20,
+            text: 4 << 20,
+            array: 1_000_000,
+        }
+    }
 }
 
 /// The only unit of a server.

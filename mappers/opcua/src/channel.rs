@@ -1,8 +1,9 @@
 //! The secure channel, and the task that moves its bytes.
 
 use std::{
+    ops::Deref,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll},
 };
 
@@ -11,25 +12,21 @@ use longshore_sdk::RequestError;
 use opcua::{
     client::{
         SessionRetryPolicy,
-        transport::{
-            AsyncSecureChannel, StreamConnection, StreamConnector, TransportConfiguration,
-            TransportPollResult,
-        },
+        transport::{AsyncSecureChannel, TransportConfiguration, TransportPollResult},
     },
-    core::comms::tcp_codec::TcpCodec,
     sync::RwLock,
     types::{
-        ContextOwned, DecodingOptions, EndpointDescription, Error, MessageSecurityMode,
-        NamespaceMap, StatusCode,
+        ContextOwned, DecodingOptions, EndpointDescription, MessageSecurityMode, NamespaceMap,
+        StatusCode,
     },
 };
 use tokio::{net::TcpStream, task::JoinHandle};
-use tokio_util::codec::FramedRead;
 
 use crate::{
-    bounded::Bounded,
-    bus::{Bus, Url},
+    bus::{Bounds, Bus, Url},
+    loader::loaders,
     session::{Shared, line},
+    transport::{Once, Unread},
     wire::status_text,
 };
 
@@ -37,13 +34,35 @@ use crate::{
 const CHUNK: usize = 65_535;
 /// Where a chunk is no longer one: some servers round up what was agreed.
 const CHUNK_MOST: u32 = 2 * CHUNK as u32;
-/// The largest answer: 16 MiB, 1000 values of 16 KiB each.
-const CHUNKS: usize = 256;
-/// Bounds for one value, so that a mad server cannot fill the memory.
-const ELEMENTS: usize = 1_000_000;
-const BYTES: usize = 4 << 20;
 /// An hour, as servers and tools have it; renewed at three quarters of it.
 const CHANNEL_LIFETIME_MS: u32 = 3_600_000;
+
+/// An open channel, and what came over it that could not be read.
+pub(crate) struct Channel {
+    inner: AsyncSecureChannel,
+    pub(crate) unread: Arc<Unread>,
+}
+
+impl Channel {
+    /// Takes times as the server says them. The library shifts what it decodes by the
+    /// difference of the clocks, which is right for nobody: a time is about when
+    /// something was at the server, and a fixed date is no time of its clock at all.
+    fn as_the_server_says(&self) {
+        let is_shifted = |context: &ContextOwned| !context.options().client_offset.is_zero();
+        if is_shifted(&self.inner.encoding_context().read()) {
+            let mut context = self.inner.encoding_context().write();
+            context.options_mut().client_offset = Default::default();
+        }
+    }
+}
+
+impl Deref for Channel {
+    type Target = AsyncSecureChannel;
+
+    fn deref(&self) -> &AsyncSecureChannel {
+        &self.inner
+    }
+}
 
 /// The task that moves the bytes of a channel; ends with it.
 pub(crate) struct Transport(JoinHandle<StatusCode>);
@@ -85,7 +104,7 @@ pub(crate) async fn channel(
     shared: &Shared,
     bus: &Bus,
     endpoint: &EndpointDescription,
-) -> Result<(Arc<AsyncSecureChannel>, Transport), ChannelError> {
+) -> Result<(Arc<Channel>, Transport), ChannelError> {
     if endpoint.security_mode != MessageSecurityMode::None {
         // Made before the library looks for it.
         let own = shared.pki.own().await;
@@ -99,37 +118,32 @@ pub(crate) async fn channel(
         .await
         .unwrap_or_else(|_| Err(late("connecting")))
         .map_err(ChannelError::Dial)?;
-    let channel = Arc::new(AsyncSecureChannel::new(
-        shared.pki.store(),
-        endpoint.clone().into(),
-        SessionRetryPolicy::never(),
-        // Times are put right again where they are shown; without this, a PLC
-        // with a clock of 1970 gets a new key for each request.
-        true,
-        Arc::default(),
-        TransportConfiguration {
-            send_buffer_size: CHUNK,
-            recv_buffer_size: CHUNK,
-            max_message_size: CHUNK * CHUNKS,
-            max_chunk_count: CHUNKS,
-        },
-        CHANNEL_LIFETIME_MS,
-        Arc::new(RwLock::new(context())),
-    ));
-    let slot = Mutex::new(Some(stream));
-    let connector = StreamConnector::new(
-        move |url: String, options: DecodingOptions| {
-            let stream = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let connection = stream.map(|stream| {
-                let (reader, writer) = tokio::io::split(stream);
-                let reader = Bounded::new(reader, CHUNK_MOST);
-                StreamConnection::new(FramedRead::new(reader, TcpCodec::new(options)), writer, url)
-            });
-            let gone = || Error::new(StatusCode::BadNotConnected, "dialled once only");
-            std::future::ready(connection.ok_or_else(gone))
-        },
-        bus.url.to_string(),
-    );
+    let unread = Arc::new(Unread::default());
+    let channel = Arc::new(Channel {
+        inner: AsyncSecureChannel::new(
+            shared.pki.store(),
+            endpoint.clone().into(),
+            SessionRetryPolicy::never(),
+            // Else a PLC with a clock of 1970 gets a new key for each request.
+            true,
+            Arc::default(),
+            TransportConfiguration {
+                send_buffer_size: CHUNK,
+                recv_buffer_size: CHUNK,
+                max_message_size: bus.bounds.message as usize,
+                max_chunk_count: chunks(&bus.bounds),
+            },
+            CHANNEL_LIFETIME_MS,
+            Arc::new(RwLock::new(context(&bus.bounds))),
+        ),
+        unread: unread.clone(),
+    });
+    let connector = Once {
+        stream: Mutex::new(Some(stream)),
+        url: bus.url.to_string(),
+        chunk: CHUNK_MOST,
+        unread,
+    };
     let opening = channel.connect_no_retry(&connector);
     let opened = tokio::time::timeout(limit, opening)
         .await
@@ -149,10 +163,16 @@ pub(crate) async fn channel(
             status_text(error.status())
         )))
     })?;
+    channel.as_the_server_says();
+    let weak = Arc::downgrade(&channel);
     let task = tokio::spawn(async move {
         loop {
             if let TransportPollResult::Closed(status) = events.poll().await {
                 break status;
+            }
+            // With a new key the library measures the clocks anew.
+            if let Some(channel) = weak.upgrade() {
+                channel.as_the_server_says();
             }
         }
     });
@@ -160,18 +180,24 @@ pub(crate) async fn channel(
 }
 
 /// The bounds of what is decoded.
-pub(crate) fn context() -> ContextOwned {
-    ContextOwned::new_default(
+pub(crate) fn context(bounds: &Bounds) -> ContextOwned {
+    ContextOwned::new(
         NamespaceMap::new(),
+        loaders(),
         DecodingOptions {
-            max_message_size: CHUNK * CHUNKS,
-            max_chunk_count: CHUNKS,
-            max_string_length: BYTES,
-            max_byte_string_length: BYTES,
-            max_array_length: ELEMENTS,
+            max_message_size: bounds.message as usize,
+            max_chunk_count: chunks(bounds),
+            max_string_length: bounds.text as usize,
+            max_byte_string_length: bounds.text as usize,
+            max_array_length: bounds.array as usize,
             ..DecodingOptions::default()
         },
     )
+}
+
+/// Chunks of a message; a server may make them a little smaller than agreed.
+fn chunks(bounds: &Bounds) -> usize {
+    (bounds.message as usize).div_ceil(CHUNK) + 1
 }
 
 async fn dial(url: &Url) -> Result<TcpStream, RequestError> {

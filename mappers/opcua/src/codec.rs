@@ -3,11 +3,12 @@
 use std::time::SystemTime;
 
 use longshore_sdk::{Reason, Samples};
-use opcua::types::{Array, DataValue, DateTime, StatusCode, UAString, Variant};
+use opcua::types::{Array, DataValue, NumericRange, StatusCode, UAString, Variant};
 use serde_json::{Map, Number, Value};
 
 use crate::{
     point::{Field, Step},
+    range,
     room::Room,
     structure::Types,
     wire::status_text,
@@ -20,10 +21,51 @@ const UNIX_EPOCH_TICKS: i64 = 116_444_736_000_000_000;
 pub(crate) struct Decoder<'a> {
     /// The structures that are known.
     pub(crate) types: &'a Types,
-    /// How far the server's clock is ahead; taken off by the library.
-    pub(crate) clock_offset_ns: i64,
     /// For values that bring no time.
     pub(crate) now_ns: i64,
+}
+
+/// What is said of a value that is none.
+const NULL: &str = "the node has no value (null)";
+
+/// The part of an array that an index range means, where the server did not look at
+/// the range; of a single index, the element itself.
+fn cut(value: &Variant, wanted: &NumericRange) -> Result<Option<Variant>, String> {
+    let Variant::Array(array) = value else {
+        return Ok(None);
+    };
+    if wanted.is_none() {
+        return Ok(None);
+    }
+    let part = match range::is_ignored(array, wanted) {
+        false => None,
+        true => Some(range::part(array, wanted).ok_or_else(|| {
+            format!("the server gives the whole array, and it ends before {wanted}")
+        })?),
+    };
+    if range::is_one(wanted) {
+        let mut values = part.as_ref().unwrap_or(array).values.iter();
+        return match (values.next(), values.next()) {
+            (Some(one), None) => Ok(Some(one.clone())),
+            _ => Err(format!("the server gives no single element for {wanted}")),
+        };
+    }
+    Ok(part.map(|part| Variant::Array(Box::new(part))))
+}
+
+/// A bad status with what to do, where that is known.
+fn refusal_text(status: StatusCode) -> String {
+    let text = status_text(status);
+    match StatusCode::from_category(status.sub_code()) {
+        StatusCode::BadAttributeIdInvalid => format!(
+            "{text}\n\nhint: a folder or another object has no value, and not each node has each attribute; \
+             longshore discover opcua lists the variables below it"
+        ),
+        StatusCode::BadIndexRangeNoData | StatusCode::BadIndexRangeInvalid => {
+            format!("{text}\n\nhint: indexRange lies outside of the array, or the value is none")
+        }
+        _ => text,
+    }
 }
 
 /// A part of a value.
@@ -38,16 +80,25 @@ impl Decoder<'_> {
         let time = self.time(value);
         let status = value.status.unwrap_or(StatusCode::Good);
         if status.is_bad() {
-            samples.push_bad(point, reason(status), &status_text(status), time);
+            let message = refusal_text(status);
+            samples.push_bad(point, reason(status), &message, time);
             return;
         }
         let inner = match &value.value {
             None | Some(Variant::Empty) => {
-                let message = "the node has no value (null)";
-                samples.push_bad(point, Reason::Decode, message, time);
+                samples.push_bad(point, Reason::Decode, NULL, time);
                 return;
             }
             Some(inner) => inner,
+        };
+        let cut = cut(inner, &field.range);
+        let inner = match &cut {
+            Ok(Some(cut)) => cut,
+            Ok(None) => inner,
+            Err(message) => {
+                samples.push_bad(point, Reason::Decode, message, time);
+                return;
+            }
         };
         match self.part(inner, &field.element) {
             Ok(Part::Value(inner)) => self.push_variant(point, inner, time, samples),
@@ -66,7 +117,7 @@ impl Decoder<'_> {
     fn time(&self, value: &DataValue) -> i64 {
         let given = [&value.source_timestamp, &value.server_timestamp];
         let mut known = given.into_iter().flatten().filter_map(|time| {
-            let ticks = self.ticks(time);
+            let ticks = time.ticks();
             // A null time is no time; so is one of a clock that was never set.
             (ticks > UNIX_EPOCH_TICKS).then(|| ticks - UNIX_EPOCH_TICKS)
         });
@@ -74,10 +125,6 @@ impl Decoder<'_> {
             .next()
             .and_then(|ticks| ticks.checked_mul(100))
             .unwrap_or(self.now_ns)
-    }
-
-    fn ticks(&self, time: &DateTime) -> i64 {
-        time.ticks().saturating_add(self.clock_offset_ns / 100)
     }
 
     fn push_variant(&self, point: u32, value: &Variant, time: i64, samples: &mut Samples) {
@@ -93,8 +140,12 @@ impl Decoder<'_> {
             Variant::UInt64(value) => samples.push_u64(point, *value, time),
             Variant::Float(value) => samples.push_f64(point, f64::from(*value), time),
             Variant::Double(value) => samples.push_f64(point, *value, time),
-            Variant::ByteString(value) => samples.push_bytes(point, value.as_ref(), time),
-            Variant::String(value) => samples.push_str(point, value.as_ref(), time),
+            Variant::ByteString(value) if !value.is_null() => {
+                samples.push_bytes(point, value.as_ref(), time);
+            }
+            Variant::String(value) if !value.is_null() => {
+                samples.push_str(point, value.as_ref(), time);
+            }
             Variant::Variant(value) => self.push_variant(point, value, time, samples),
             value => push_json(point, &self.json(value), time, samples),
         }
@@ -146,13 +197,14 @@ impl Decoder<'_> {
             Variant::String(value) => text(value),
             Variant::XmlElement(value) => Value::from(value.to_string()),
             Variant::DateTime(value) => {
-                let ticks = self.ticks(value);
-                let time = DateTime::from(ticks).as_chrono();
+                let time = value.as_chrono();
                 Value::from(time.format("%Y-%m-%dT%H:%M:%S%.fZ").to_string())
             }
             Variant::Guid(value) => Value::from(value.to_string()),
             Variant::StatusCode(value) => Value::from(value.to_string()),
+            Variant::ByteString(value) if value.is_null() => Value::Null,
             Variant::ByteString(value) => Value::from(value.as_base64()),
+            Variant::QualifiedName(value) if value.name.is_null() => Value::Null,
             Variant::QualifiedName(value) => Value::from(match value.namespace_index {
                 0 => value.name.to_string(),
                 index => format!("{index}:{}", value.name),
@@ -223,11 +275,20 @@ fn down(json: Value, step: &Step) -> Result<Value, String> {
         }
         (Value::Object(mut fields), Step::Field(name)) => match fields.remove(name) {
             Some(value) => Ok(value),
+            None if fault_of(&fields).is_some() => Err(fault_of(&fields).unwrap_or_default()),
             None => Err(format!("no field `{name}`: there are {}", names(&fields))),
         },
         (_, Step::Index(index)) => Err(format!("no element {index}: the value is no array")),
         (_, Step::Field(name)) => Err(format!("no field `{name}`: the value is no structure")),
     }
+}
+
+/// Why a structure is shown as its bytes, though its fields are known.
+fn fault_of(fields: &Map<String, Value>) -> Option<String> {
+    let fault = fields
+        .get("fault")
+        .filter(|_| fields.contains_key("typeId"))?;
+    Some(format!("the structure cannot be read: {}", fault.as_str()?))
 }
 
 fn names(fields: &Map<String, Value>) -> String {
@@ -237,7 +298,7 @@ fn names(fields: &Map<String, Value>) -> String {
 
 fn push_json(point: u32, value: &Value, time: i64, samples: &mut Samples) {
     match value {
-        Value::Null => samples.push_bad(point, Reason::Decode, "null", time),
+        Value::Null => samples.push_bad(point, Reason::Decode, NULL, time),
         Value::Bool(value) => samples.push_bool(point, *value, time),
         Value::String(value) => samples.push_str(point, value, time),
         Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
@@ -245,6 +306,10 @@ fn push_json(point: u32, value: &Value, time: i64, samples: &mut Samples) {
             (_, Some(value), _) => samples.push_u64(point, value, time),
             (_, _, value) => samples.push_f64(point, value.unwrap_or(f64::NAN), time),
         },
+        Value::Object(fields) if fault_of(fields).is_some() => {
+            let fault = fault_of(fields).unwrap_or_default();
+            samples.push_bad(point, Reason::Decode, &fault, time);
+        }
         value => samples.push_str(point, &value.to_string(), time),
     }
 }

@@ -10,7 +10,7 @@ use longshore_sdk::{
 use serde_json::{Map, Value};
 
 use crate::{
-    bus::{Bus, Mode, Password, Policy, Security, Trust, Unit, Url, User},
+    bus::{Bounds, Bus, Mode, Password, Policy, Security, Trust, Unit, Url, User},
     discover,
     driver::Link,
     field, keys,
@@ -150,6 +150,7 @@ pub(crate) fn bus(section: &Section<'_>) -> Option<Bus> {
     let trust = trust(section);
     let timeout = section.duration_or_default("timeout");
     let session_timeout = section.duration_or_default("sessionTimeout");
+    let bounds = bounds(section);
     Some(Bus {
         url: url?,
         security,
@@ -157,7 +158,22 @@ pub(crate) fn bus(section: &Section<'_>) -> Option<Bus> {
         trust: trust?,
         timeout,
         session_timeout,
+        bounds,
     })
+}
+
+/// `bounds: {message, text, array}`.
+fn bounds(section: &Section<'_>) -> Bounds {
+    let Some(inner) = section.section("bounds") else {
+        return Bounds::default();
+    };
+    let bounds = Bounds {
+        message: inner.integer_or_default("message"),
+        text: inner.integer_or_default("text"),
+        array: inner.integer_or_default("array"),
+    };
+    section.absorb(inner);
+    bounds
 }
 
 /// `security: {policy, mode}`, or KubeEdge's `securityPolicy` and `securityMode`.

@@ -4,8 +4,8 @@ use std::{fmt, str::FromStr};
 
 use longshore_sdk::SampleValue;
 use opcua::types::{
-    Array, ByteString, DateTime, Guid, LocalizedText, NodeId, QualifiedName, StatusCode, UAString,
-    Variant, VariantScalarTypeId as Type,
+    Array, ByteString, DateTime, Guid, LocalizedText, NodeId, QualifiedName, StatusCode,
+    SubStatusCode, UAString, Variant, VariantScalarTypeId as Type,
 };
 use serde_json::Value;
 
@@ -219,8 +219,13 @@ fn worded(value: &Value, wanted: Type) -> Result<Variant, EncodeError> {
             }))
         }
         Type::StatusCode => {
-            let number = text.parse::<u32>().map_err(|_| bad("a number"))?;
-            Variant::StatusCode(StatusCode::from(number))
+            let status = match text.trim().parse::<u32>() {
+                Ok(number) => Some(StatusCode::from(number)),
+                Err(_) => SubStatusCode::from_str(text.trim())
+                    .ok()
+                    .map(StatusCode::from_category),
+            };
+            Variant::StatusCode(status.ok_or_else(|| bad("a status such as BadSensorFailure"))?)
         }
         _ => return Err(EncodeError::Unsupported(format!("{wanted:?}"))),
     })

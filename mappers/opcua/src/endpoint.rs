@@ -245,6 +245,7 @@ mod tests {
             trust: Trust::Folder,
             timeout: Duration::from_secs(4),
             session_timeout: Duration::from_secs(60),
+            bounds: crate::bus::Bounds::default(),
         }
     }
 

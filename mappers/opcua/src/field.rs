@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     config::{Defaults, namespace},
     node::{Namespace, NodeName, Place},
-    point::{ATTRIBUTES, Deadband, Field, Point, TYPES, VALUE, Watch},
+    point::{ATTRIBUTES, Deadband, EVENT_NOTIFIER, Field, Point, TYPES, VALUE, Watch},
 };
 
 /// Reads one point; `None` when its node cannot be known.
@@ -38,6 +38,8 @@ pub(crate) fn parse(
         raw_type,
         // Values that come one by one are no snapshot of a group.
         polled: match point.sampling {
+            // Who watches it is sent events and no values (Part 4, section 5.12.1.2).
+            _ if attribute == EVENT_NOTIFIER => true,
             Sampling::Auto => point.group.is_some(),
             Sampling::Poll => true,
             Sampling::Push => false,

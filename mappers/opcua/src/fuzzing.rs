@@ -20,6 +20,7 @@ use tokio_util::{bytes::BytesMut, codec::Decoder as _};
 
 use crate::{
     bounded::Chunks,
+    bus::Bounds,
     channel::context,
     codec::Decoder,
     node::{NodeName, Place},
@@ -31,8 +32,8 @@ use crate::{
 /// that mean all of it and parts of it. Gives how many samples came, and of how many
 /// points.
 pub fn value(data: &[u8]) -> (usize, usize) {
-    let types = Types::alone(context());
-    let context = context();
+    let types = Types::new(context(&Bounds::default()));
+    let context = context(&Bounds::default());
     let context = context.context();
     let mut stream = data;
     let Ok(count) = u8::decode(&mut stream, &context) else {
@@ -54,7 +55,6 @@ pub fn value(data: &[u8]) -> (usize, usize) {
     };
     let decoder = Decoder {
         types: &types,
-        clock_offset_ns: 0,
         now_ns: 0,
     };
     types.missing(&value);
@@ -87,7 +87,7 @@ thread_local! {
         SecureChannel::new(
             Arc::new(RwLock::new(store)),
             Role::Client,
-            Arc::new(RwLock::new(context())),
+            Arc::new(RwLock::new(context(&Bounds::default()))),
         )
     };
 }

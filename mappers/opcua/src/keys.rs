@@ -67,6 +67,17 @@ const PINNED: Table = Table {
 };
 
 #[rustfmt::skip]
+const BOUNDS: Table = Table {
+    about: "How much one answer of the server may come to, so that it cannot fill the memory.",
+    keys: &[&[
+        key("message", Form::Integer(65_536, 1 << 28), "Bytes of a message.").or(Default::Whole(16 << 20)),
+        key("text", Form::Integer(1024, 1 << 28), "Bytes of a text or of a byte string.").or(Default::Whole(4 << 20)),
+        key("array", Form::Integer(1, 1 << 28), "Elements of an array.").or(Default::Whole(1_000_000)),
+    ]],
+    examples: &[],
+};
+
+#[rustfmt::skip]
 const SERVER: &[Key] = &[
     key("url", Form::Text, "The server: `opc.tcp://host[:4840][/path]`.").required("no address of the server: write url: opc.tcp://HOST:4840"),
     key("security", Form::Object(&SECURITY), "How messages are protected. Without it, as well as the server offers."),
@@ -75,6 +86,7 @@ const SERVER: &[Key] = &[
     key("trust", Form::Either(&[Form::Text, Form::Object(&PINNED)]), "Which server certificates are accepted beside those in the folder `trusted` of the mapper's `pki`: `folder`, the default, `all` (any certificate, for laboratories), or one by its thumbprint."),
     key("timeout", millis(50, Duration::from_secs(600)), "Until an answer must have come: `500ms`, `4s`, or a number of milliseconds.").or(Default::Time(TIMEOUT)),
     key("sessionTimeout", millis(5_000, Duration::from_secs(86_400)), "How long the server is to keep the session, and to queue values for it, while the line is cut.").or(Default::Time(SESSION_TIMEOUT)),
+    key("bounds", Form::Object(&BOUNDS), "How much one answer may come to. A value beyond is bad and says so; the other values come as ever."),
     key("publishingInterval", millis(10, HOUR), "Between two notifications. Without it, the `collectCycle` of each property."),
     key("namespace", Form::Text, "The namespace (URI) of node ids and path elements that name none, for example `http://www.siemens.com/simatic-s7-opcua`."),
     key("userName", Form::Text, "KubeEdge's form of `user.name`."),
@@ -116,7 +128,7 @@ pub const PROPERTY: Table = Table {
         key("attribute", Form::AnyCase(&ATTRIBUTES), "The attribute: Value, DisplayName, Description, DataType, AccessLevel, ….").or(Default::Text("Value")),
         key("indexRange", Form::Label, "The part of an array that the server is to give: `2`, `0:3`, `0:1,2:3`."),
         key("element", Form::Label, "The part of the value that is meant: `3` of an array, `limits.high` of a structure, `axes.0.position` of both. Arrays and structures that are not taken apart come as JSON text."),
-        key("rawType", Form::AnyCase(&TYPES), "The type that writes are sent in; without it, the node's: bool, int8, uint8, …, int64, uint64, float32, float64, string, dateTime, guid, byteString, nodeId, qualifiedName, localizedText."),
+        key("rawType", Form::AnyCase(&TYPES), "The type that writes are sent in; without it, the node's: bool, int8, uint8, …, int64, uint64, float32, float64, string, dateTime, guid, byteString, nodeId, qualifiedName, localizedText, statusCode."),
         key("queueSize", Form::Integer(1, 10_000), "Values that the server keeps between two notifications; all of them are given, in order.").or(Default::Whole(1)),
         key("samplingInterval", millis(0, HOUR), "Between two looks of the server at the value. Without it, the `collectCycle` divided by `queueSize`."),
         key("publishingInterval", millis(10, HOUR), "Between two notifications, in place of the device's."),

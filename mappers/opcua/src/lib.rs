@@ -42,6 +42,7 @@
 //! assert!(parsed.points[0].is_ok());
 //! ```
 
+mod batch;
 mod bounded;
 mod bus;
 mod channel;
@@ -56,12 +57,14 @@ mod field;
 pub mod fuzzing;
 mod issuer;
 pub mod keys;
+mod loader;
 mod login;
 mod method;
 mod node;
 mod pki;
 mod plan;
 mod point;
+mod range;
 mod room;
 mod server;
 mod session;
@@ -69,10 +72,11 @@ mod structure;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod wire;
 mod write;
 
-pub use bus::{Bus, Mode, Password, Policy, Security, Trust, Unit, Url, User};
+pub use bus::{Bounds, Bus, Mode, Password, Policy, Security, Trust, Unit, Url, User};
 pub use config::Opcua;
 pub use node::{Namespace, NodeName, Place};
 pub use plan::Request;

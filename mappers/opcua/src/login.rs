@@ -2,7 +2,6 @@
 
 use longshore_sdk::{RequestError, files};
 use opcua::{
-    client::transport::AsyncSecureChannel,
     core::ResponseMessage,
     crypto::{
         PrivateKey, X509, create_signature_data, legacy_encrypt_secret, verify_signature_data,
@@ -17,6 +16,7 @@ use opcua::{
 
 use crate::{
     bus::{Bus, Password, Policy, User},
+    channel::Channel,
     endpoint::{self, Secrecy},
     issuer,
     pki::{self, text},
@@ -31,7 +31,7 @@ const NONCE: usize = 32;
 pub(crate) async fn create(
     shared: &Shared,
     bus: &Bus,
-    channel: &AsyncSecureChannel,
+    channel: &Channel,
     endpoint: EndpointDescription,
 ) -> Result<Login, RequestError> {
     let policy = endpoint::policy(&endpoint).unwrap_or(Policy::None);
@@ -62,7 +62,7 @@ pub(crate) async fn create(
             .map(|(certificate, _)| certificate.as_byte_string())
             .unwrap_or_default(),
         requested_session_timeout: bus.session_timeout.as_millis() as f64,
-        max_response_message_size: 0,
+        max_response_message_size: bus.bounds.message,
     };
     let answer = wire::ask(channel, "CreateSession", request, bus.timeout).await?;
     let ResponseMessage::CreateSession(answer) = answer else {
@@ -113,7 +113,7 @@ async fn own(shared: &Shared, policy: Policy) -> Result<Option<(X509, PrivateKey
 pub(crate) async fn log_on(
     shared: &Shared,
     bus: &Bus,
-    channel: &AsyncSecureChannel,
+    channel: &Channel,
     login: Login,
 ) -> Result<Login, RequestError> {
     let policy = endpoint::policy(&login.endpoint).unwrap_or(Policy::None);

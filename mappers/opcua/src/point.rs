@@ -79,6 +79,7 @@ pub(crate) const TYPES: &[(&str, Type)] = &[
     ("nodeId", Type::NodeId),
     ("qualifiedName", Type::QualifiedName),
     ("localizedText", Type::LocalizedText),
+    ("statusCode", Type::StatusCode),
     // As the specification has them.
     ("Boolean", Type::Boolean),
     ("SByte", Type::SByte),
@@ -105,6 +106,9 @@ pub(crate) const ATTRIBUTES: &[(&str, u32)] = &[
     ("Historizing", 20),
     ("Executable", 21),
 ];
+
+/// Which events a node has (Part 6, annex A).
+pub(crate) const EVENT_NOTIFIER: u32 = 12;
 
 /// The value of a node (Part 6, annex A).
 pub(crate) const VALUE: u32 = 13;

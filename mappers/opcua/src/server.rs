@@ -11,6 +11,7 @@ use opcua::types::{
 };
 
 use crate::{
+    channel::context,
     codec::{Decoder, now_ns, reason},
     node::{Namespaces, Place, Resolved},
     point::{Deadband, Field, Point},
@@ -35,6 +36,8 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
     /// What the server said, if it was asked.
     pub(crate) status: Option<StatusCode>,
+    /// There is a value, which nobody can read.
+    pub(crate) is_unreadable: bool,
 }
 
 /// What came of attempts to have points watched.
@@ -43,11 +46,26 @@ pub(crate) struct Built {
 }
 
 impl Refusal {
+    /// The one that spoilt a request for the others.
+    fn alone(place: &Place, error: &WireError) -> Self {
+        let is_unreadable = error.is_unreadable();
+        Self {
+            reason: match is_unreadable {
+                true => Reason::Decode,
+                false => Reason::Refused,
+            },
+            message: format!("{place}: {error}"),
+            status: error.status(),
+            is_unreadable,
+        }
+    }
+
     fn status(place: &Place, status: StatusCode) -> Self {
         Self {
             reason: reason(status),
             message: format!("{place}: {}", status_text(status)),
             status: Some(status),
+            is_unreadable: false,
         }
     }
 }
@@ -55,7 +73,7 @@ impl Refusal {
 impl Server {
     pub(crate) fn new(wire: Arc<Wire>, namespaces: Namespaces) -> Self {
         Self {
-            types: Arc::new(Types::new(wire.channel.clone())),
+            types: Arc::new(Types::new(context(&wire.bounds))),
             namespaces: Arc::new(namespaces),
             resolved: Arc::default(),
             wire,
@@ -83,6 +101,7 @@ impl Server {
                 reason: Reason::Config,
                 message: error.to_string(),
                 status: None,
+                is_unreadable: false,
             };
             let known = self.resolved().get(place).cloned();
             let node = match (known, place.start.resolve(&self.namespaces)) {
@@ -138,7 +157,7 @@ impl Server {
             .collect();
         let mut values = match ids.is_empty() {
             true => Vec::new(),
-            false => self.wire.read(&ids).await?,
+            false => self.wire.read_each(&ids).await?,
         }
         .into_iter();
         let mut results = Vec::with_capacity(points.len());
@@ -146,11 +165,14 @@ impl Server {
             let value = match node {
                 Err(refusal) => Err(refusal),
                 Ok(_) => {
-                    let value = values.next().unwrap_or_default();
-                    if value.status.is_some_and(is_gone) {
+                    let missing = Err(WireError::Unexpected { service: "Read" });
+                    let value = values.next().unwrap_or(missing);
+                    if let Ok(value) = &value
+                        && value.status.is_some_and(is_gone)
+                    {
                         self.forget(&field.place);
                     }
-                    Ok(value)
+                    value.map_err(|error| Refusal::alone(&field.place, &error))
                 }
             };
             results.push(value);
@@ -232,7 +254,6 @@ impl Server {
     pub(crate) fn decoder(&self) -> Decoder<'_> {
         Decoder {
             types: &self.types,
-            clock_offset_ns: self.wire.clock_offset_ns(),
             now_ns: now_ns(),
         }
     }

@@ -14,7 +14,6 @@ use std::{
 
 use longshore_sdk::RequestError;
 use opcua::{
-    client::transport::AsyncSecureChannel,
     core::ResponseMessage,
     types::{
         ByteString, CloseSessionRequest, EndpointDescription, GetEndpointsRequest,
@@ -24,7 +23,7 @@ use opcua::{
 
 use crate::{
     bus::Bus,
-    channel::{ChannelError, Transport, channel},
+    channel::{Channel, ChannelError, Transport, channel},
     endpoint, issuer,
     login::{create, first_certificate, log_on},
     node::Namespaces,
@@ -227,7 +226,7 @@ fn prepared(
 /// Asks for what each connection needs to know.
 async fn opened(
     bus: &Bus,
-    channel: Arc<AsyncSecureChannel>,
+    channel: Arc<Channel>,
     transport: Transport,
     mut login: Login,
 ) -> Result<Opened, RequestError> {
@@ -236,6 +235,7 @@ async fn opened(
         token: login.token.clone(),
         timeout: bus.timeout,
         limits: Limits::default(),
+        bounds: bus.bounds,
     };
     let (namespaces, started) = wire.read_capabilities().await?;
     login.started = started;

@@ -10,15 +10,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use opcua::{
-    client::transport::AsyncSecureChannel,
-    sync::RwLock,
-    types::{
-        BinaryDecodable, BrowseDescription, BrowseDirection, ByteString, ContextOwned, DataValue,
-        DateTime, DiagnosticInfo, Error, ExpandedNodeId, ExtensionObject, Guid, Identifier,
-        LocalizedText, NodeId, QualifiedName, ReadValueId, StatusCode, StructureDefinition,
-        StructureType, UAString, Variant, XmlElement,
-    },
+use opcua::types::{
+    BinaryDecodable, BrowseDescription, BrowseDirection, ByteString, ContextOwned, DataValue,
+    DateTime, DiagnosticInfo, Error, ExpandedNodeId, ExtensionObject, Guid, Identifier,
+    LocalizedText, NodeId, QualifiedName, ReadValueId, StatusCode, StructureDefinition,
+    StructureType, UAString, Variant, XmlElement,
 };
 use serde_json::{Map, Value, json};
 
@@ -53,6 +49,17 @@ enum Kind {
     Unknown,
 }
 
+impl Kind {
+    /// The types that lie in it.
+    fn inner(&self) -> Vec<NodeId> {
+        let Self::Structure(definition) = self else {
+            return Vec::new();
+        };
+        let fields = definition.fields.iter().flatten();
+        fields.map(|field| field.data_type.clone()).collect()
+    }
+}
+
 #[derive(Debug, Default)]
 struct Known {
     /// The data types of encodings.
@@ -63,29 +70,15 @@ struct Known {
 /// The data types that were met on one connection.
 pub(crate) struct Types {
     known: Mutex<Known>,
-    context: Source,
-}
-
-/// Where the limits of decoding are.
-enum Source {
-    Channel(Arc<AsyncSecureChannel>),
-    /// Of types that came over none.
-    Own(RwLock<ContextOwned>),
+    context: ContextOwned,
 }
 
 impl Types {
-    pub(crate) fn new(channel: Arc<AsyncSecureChannel>) -> Self {
+    /// With the limits of decoding.
+    pub(crate) fn new(context: ContextOwned) -> Self {
         Self {
             known: Mutex::default(),
-            context: Source::Channel(channel),
-        }
-    }
-
-    /// Without a connection: only what is [described](Self::describe) is known.
-    pub(crate) fn alone(context: ContextOwned) -> Self {
-        Self {
-            known: Mutex::default(),
-            context: Source::Own(RwLock::new(context)),
+            context,
         }
     }
 
@@ -94,13 +87,6 @@ impl Types {
         let mut known = self.known();
         known.kinds.insert(data_type.clone(), structure(it));
         known.encodings.insert(encoding, data_type);
-    }
-
-    fn context(&self) -> &RwLock<ContextOwned> {
-        match &self.context {
-            Source::Channel(channel) => channel.encoding_context(),
-            Source::Own(context) => context,
-        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -141,16 +127,18 @@ impl Types {
     /// Asks for the types of encodings, and for those that lie in them. What
     /// the server does not answer is unknown from now on.
     pub(crate) async fn load(&self, wire: &Wire, encodings: &[NodeId]) -> Result<(), WireError> {
-        let inverse = encodings
-            .iter()
+        let asked = encodings.iter();
+        let asked: Vec<_> = asked
+            .filter(|encoding| standard::data_type_of(encoding).is_none())
             .map(|node| references(node, HAS_ENCODING))
-            .collect::<Vec<_>>();
-        let found = wire.browse(&inverse).await?;
+            .collect();
+        let mut found = wire.browse(&asked).await?.into_iter();
         let mut wanted = Vec::new();
-        for (encoding, references) in encodings.iter().zip(found) {
-            let of = references.into_iter().next();
-            let data_type =
-                of.map_or_else(|| encoding.clone(), |reference| reference.node_id.node_id);
+        for encoding in encodings {
+            let data_type = standard::data_type_of(encoding).unwrap_or_else(|| {
+                let of = found.next().and_then(|all| all.into_iter().next());
+                of.map_or_else(|| encoding.clone(), |of| of.node_id.node_id)
+            });
             self.known()
                 .encodings
                 .insert(encoding.clone(), data_type.clone());
@@ -172,7 +160,15 @@ impl Types {
             if wanted.is_empty() {
                 break;
             }
-            let nodes: Vec<_> = wanted
+            let mut next = Vec::new();
+            let (standard, asked): (Vec<_>, Vec<_>) =
+                wanted.into_iter().partition(|id| known_kind(id).is_some());
+            for id in standard {
+                let kind = known_kind(&id).unwrap_or(Kind::Unknown);
+                next.extend(kind.inner());
+                self.known().kinds.insert(id, kind);
+            }
+            let nodes: Vec<_> = asked
                 .iter()
                 .map(|node| ReadValueId {
                     node_id: node.clone(),
@@ -181,17 +177,18 @@ impl Types {
                 })
                 .collect();
             let values = wire.read(&nodes).await?;
-            let mut next = Vec::new();
-            for (id, value) in wanted.into_iter().zip(values) {
+            for (id, value) in asked.into_iter().zip(values) {
                 let kind = match definition(value) {
-                    _ if built_in(&id).is_some() => built_in(&id).unwrap_or(Kind::Unknown),
-                    Some(kind) => kind,
+                    Some(kind @ Kind::Structure(_)) => kind,
+                    // Names for numbers, or for the bits of an OptionSet: what it is on
+                    // the wire, and how wide, says what it is derived from.
+                    Some(names) => match self.inherited(wire, id.clone()).await? {
+                        Kind::Unknown => names,
+                        kind => kind,
+                    },
                     None => self.inherited(wire, id.clone()).await?,
                 };
-                if let Kind::Structure(definition) = &kind {
-                    let fields = definition.fields.iter().flatten();
-                    next.extend(fields.map(|field| field.data_type.clone()));
-                }
+                next.extend(kind.inner());
                 self.known().kinds.insert(id, kind);
             }
             wanted = next;
@@ -202,7 +199,7 @@ impl Types {
     /// A type without a definition is what it is derived from.
     async fn inherited(&self, wire: &Wire, mut id: NodeId) -> Result<Kind, WireError> {
         for _ in 0..DEPTH {
-            if let Some(kind) = built_in(&id) {
+            if let Some(kind) = known_kind(&id) {
                 return Ok(match kind {
                     // A structure whose fields nobody tells.
                     Kind::BuiltIn(STRUCTURE) => Kind::Unknown,
@@ -240,22 +237,37 @@ impl Types {
         let id = object.binary_type_id().node_id;
         let body = self.body(object);
         let data_type = self.known().encodings.get(&id).cloned();
-        let decoded = data_type.and_then(|data_type| {
+        let kind = data_type
+            .as_ref()
+            .and_then(|id| self.known().kinds.get(id).cloned());
+        let is_known = matches!(kind, Some(Kind::Structure(_)));
+        let unknown = || Error::decoding("the server does not describe the type");
+        let decoded = data_type.ok_or_else(unknown).and_then(|data_type| {
             let mut stream = body.as_slice();
-            self.structure(&data_type, &mut stream, decoder, room).ok()
+            let value = self.structure(&data_type, &mut stream, decoder, room)?;
+            match stream.len() {
+                0 => Ok(value),
+                // Then the fields before are not what they are said to be either.
+                left => Err(Error::decoding(format!(
+                    "{left} bytes are left over behind the fields that the server describes"
+                ))),
+            }
         });
-        decoded.unwrap_or_else(
-            || json!({"typeId": id.to_string(), "body": ByteString::from(&body).as_base64()}),
-        )
+        decoded.unwrap_or_else(|fault| {
+            let body = ByteString::from(&body).as_base64();
+            match is_known {
+                true => json!({"typeId": id.to_string(), "body": body, "fault": fault.to_string()}),
+                false => json!({"typeId": id.to_string(), "body": body}),
+            }
+        })
     }
 
     /// The body as it was on the wire, also of a type that the library knows.
     fn body(&self, object: &ExtensionObject) -> Vec<u8> {
         let mut body = Vec::new();
         if let Some(inner) = &object.body {
-            let context = self.context().read();
             // Writing to memory does not fail; half a body would not decode.
-            let _ = inner.encode_binary(&mut body, &context.context());
+            let _ = inner.encode_binary(&mut body, &self.context.context());
         }
         body
     }
@@ -352,8 +364,7 @@ impl Types {
 
     /// A value of a built-in type (Part 6, table 1).
     fn scalar(&self, number: u32, stream: &mut &[u8]) -> Result<Variant, Error> {
-        let context = self.context().read();
-        let context = &context.context();
+        let context = &self.context.context();
         let stream: &mut dyn Read = stream;
         Ok(match number {
             1 => Variant::Boolean(bool::decode(stream, context)?),
@@ -386,7 +397,12 @@ impl Types {
     }
 }
 
-/// Types of namespace 0 that need no asking.
+/// Types of namespace 0 that need no asking, structures and all.
+fn known_kind(id: &NodeId) -> Option<Kind> {
+    built_in(id).or_else(|| standard::definition(id).map(|it| structure(&it)))
+}
+
+/// Types of namespace 0 that are no structures.
 fn built_in(id: &NodeId) -> Option<Kind> {
     match (id.namespace, &id.identifier) {
         // Number, Integer, UInteger and Enumeration follow the 25.
@@ -447,5 +463,6 @@ fn length(stream: &mut &[u8]) -> Result<usize, Error> {
     }
 }
 
+mod standard;
 #[cfg(test)]
 pub(crate) mod tests;

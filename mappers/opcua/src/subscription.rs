@@ -20,6 +20,8 @@ use crate::point::Point;
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The longest such pause: a node that comes back is seen half a minute later.
 const RETRY_LAST: Duration = Duration::from_secs(30);
+/// Pause after a value that nobody can read: it comes at the cost of the others.
+pub(crate) const REST: Duration = Duration::from_secs(600);
 
 /// How a point is watched. Items with another key are made anew.
 #[derive(Debug, Clone, PartialEq)]
@@ -269,6 +271,13 @@ impl Subscriptions {
         };
         self.retry(point, now);
         Some((subscription, id))
+    }
+
+    /// The server watches a value that nobody can read: it is let go, and looked for
+    /// again much later. Gives what the server is to forget.
+    pub(crate) fn rest(&mut self, point: u32, now: Instant) -> Option<(u32, u32)> {
+        self.items.get_mut(&point)?.pause = REST;
+        self.lost(point, now)
     }
 
     /// A value has come: should it be lost again, the pauses begin anew.

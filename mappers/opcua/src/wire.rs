@@ -1,10 +1,12 @@
 //! Requests and answers over one secure channel, in batches that the server takes.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use longshore_sdk::RequestError;
 use opcua::{
-    client::transport::AsyncSecureChannel,
     core::{RequestMessage, ResponseMessage},
     types::{
         BrowseDescription, BrowseNextRequest, BrowsePath, BrowsePathResult, BrowseRequest,
@@ -20,7 +22,12 @@ use opcua::{
     },
 };
 
-use crate::node::Namespaces;
+use crate::{
+    batch::{Apart, Bound, Turns, ask_all},
+    bus::Bounds,
+    channel::Channel,
+    node::Namespaces,
+};
 
 /// Operations in one request at most, whatever the server would take: a larger
 /// answer only comes later.
@@ -33,36 +40,44 @@ const REFERENCES_MOST: usize = 200_000;
 const PAGES_MOST: usize = 2000;
 
 /// By how many ticks of 100 ns the time of a server's start may differ between
-/// two readings of it: the library moves times by the difference of the clocks,
-/// and to move them back rounds.
+/// two readings of it: some servers take it from what they have run for.
 pub(crate) const STARTED_SLACK: i64 = 10_000;
 
 /// An open channel with a session on it.
 pub(crate) struct Wire {
-    pub(crate) channel: Arc<AsyncSecureChannel>,
+    pub(crate) channel: Arc<Channel>,
     pub(crate) token: NodeId,
     pub(crate) timeout: Duration,
     pub(crate) limits: Limits,
+    pub(crate) bounds: Bounds,
 }
 
-/// What a server takes in one request (Part 5, section 6.3.11).
-#[derive(Debug, Clone, Copy)]
+/// What a server takes in one request (Part 5, section 6.3.11), as it tells and as it
+/// was learnt.
+#[derive(Debug)]
 pub(crate) struct Limits {
-    pub(crate) read: usize,
-    pub(crate) write: usize,
-    pub(crate) browse: usize,
-    pub(crate) translate: usize,
-    pub(crate) monitored_items: usize,
+    read: Bound,
+    write: Bound,
+    browse: Bound,
+    translate: Bound,
+    monitored_items: Bound,
+    transfer: Bound,
+    turns: Turns,
+    /// What spoilt a Read, by node and attribute.
+    apart: Apart<(NodeId, u32)>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            read: MOST,
-            write: MOST,
-            browse: MOST,
-            translate: MOST,
-            monitored_items: MOST,
+            read: Bound::new(MOST),
+            write: Bound::new(MOST),
+            browse: Bound::new(MOST),
+            translate: Bound::new(MOST),
+            monitored_items: Bound::new(MOST),
+            transfer: Bound::new(MOST),
+            turns: Turns::default(),
+            apart: Apart::default(),
         }
     }
 }
@@ -97,6 +112,14 @@ pub(crate) enum WireError {
         references: usize,
         pages: usize,
     },
+    /// An answer came that is beyond the bounds, or no answer at all.
+    #[error(
+        "{service}: the answer cannot be read: {message}\n\nhint: bounds in the device's protocol.configData say how large a message, a text and an array may be"
+    )]
+    Unreadable {
+        service: &'static str,
+        message: String,
+    },
     /// The answer is not one to the request.
     #[error("{service}: the answer does not belong to it")]
     Unexpected { service: &'static str },
@@ -108,8 +131,21 @@ impl WireError {
         match self {
             Self::Line { .. } => true,
             Self::Service { status, .. } => is_end(*status),
-            Self::Timeout { .. } | Self::Endless { .. } | Self::Unexpected { .. } => false,
+            Self::Timeout { .. }
+            | Self::Endless { .. }
+            | Self::Unreadable { .. }
+            | Self::Unexpected { .. } => false,
         }
+    }
+
+    /// Whether less of it at once may succeed.
+    pub(crate) fn is_of_size(&self) -> bool {
+        self.is_unreadable() || self.status().is_some_and(is_of_size)
+    }
+
+    /// Whether the server has answered, but nobody can read it.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Unreadable { .. })
     }
 
     /// The server's status, if it refused.
@@ -129,9 +165,10 @@ impl From<WireError> for RequestError {
             _ if ends => Self::Line(message),
             WireError::Timeout { .. } => Self::Timeout(message),
             WireError::Service { .. } => Self::Refused(message),
-            WireError::Line { .. } | WireError::Endless { .. } | WireError::Unexpected { .. } => {
-                Self::Garbled(message)
-            }
+            WireError::Line { .. }
+            | WireError::Endless { .. }
+            | WireError::Unreadable { .. }
+            | WireError::Unexpected { .. } => Self::Garbled(message),
         }
     }
 }
@@ -153,6 +190,24 @@ fn is_end(status: StatusCode) -> bool {
         StatusCode::BadShutdown,
         StatusCode::BadSequenceNumberInvalid,
         StatusCode::BadTcpSecureChannelUnknown,
+    ]
+    .contains(&status)
+}
+
+/// Statuses of a request that is too much, or of which one part is.
+fn is_of_size(status: StatusCode) -> bool {
+    [
+        StatusCode::BadTooManyOperations,
+        StatusCode::BadInternalError,
+        StatusCode::BadUnexpectedError,
+        StatusCode::BadEncodingError,
+        StatusCode::BadEncodingLimitsExceeded,
+        StatusCode::BadRequestTooLarge,
+        StatusCode::BadResponseTooLarge,
+        StatusCode::BadTcpMessageTooLarge,
+        StatusCode::BadTcpNotEnoughResources,
+        StatusCode::BadOutOfMemory,
+        StatusCode::BadResourceUnavailable,
     ]
     .contains(&status)
 }
@@ -195,36 +250,83 @@ impl Wire {
         ask(&self.channel, service, request, timeout).await
     }
 
-    /// How far the server's clock is ahead of ours. The library takes it off of
-    /// each time that it decodes; whoever shows a time puts it back.
-    pub(crate) fn clock_offset_ns(&self) -> i64 {
-        let context = self.channel.encoding_context().read();
-        let offset = context.options().client_offset;
-        offset.num_nanoseconds().unwrap_or_default()
+    /// Reads attributes; one value for each, in their order. What was refused alone
+    /// is a value with the status.
+    pub(crate) async fn read(&self, nodes: &[ReadValueId]) -> Result<Vec<DataValue>, WireError> {
+        let values = self.read_each(nodes).await?;
+        let refused = |error: WireError| DataValue {
+            status: Some(bad(&error)),
+            ..DataValue::default()
+        };
+        let values = values.into_iter();
+        Ok(values.map(|value| value.unwrap_or_else(refused)).collect())
     }
 
-    /// Reads attributes; one value for each, in their order.
-    pub(crate) async fn read(&self, nodes: &[ReadValueId]) -> Result<Vec<DataValue>, WireError> {
-        let chunk = |chunk: &[ReadValueId]| {
+    /// Reads attributes; one value for each, in their order, or why there is none.
+    pub(crate) async fn read_each(
+        &self,
+        nodes: &[ReadValueId],
+    ) -> Result<Vec<Result<DataValue, WireError>>, WireError> {
+        let apart = &self.limits.apart;
+        let key = |node: &ReadValueId| (node.node_id.clone(), node.attribute_id);
+        if apart.is_empty() {
+            let values = self.read_together(nodes).await?;
+            for (node, value) in nodes.iter().zip(&values) {
+                if value.is_err() {
+                    apart.note(key(node), value, Instant::now());
+                }
+            }
+            return Ok(values);
+        }
+        let together = nodes.iter().filter(|node| !apart.has(&key(node)));
+        let together: Vec<_> = together.cloned().collect();
+        let mut values = self.read_together(&together).await?.into_iter();
+        let mut all = Vec::with_capacity(nodes.len());
+        let mut rest = together.iter().peekable();
+        for node in nodes {
+            if rest.next_if(|next| *next == node).is_some() {
+                all.extend(values.next());
+                continue;
+            }
+            let (key, now) = (key(node), Instant::now());
+            let value = match apart.rests(&key, now) {
+                Some(error) => Err(error),
+                None => match self.read_together(std::slice::from_ref(node)).await {
+                    Ok(mut values) => values
+                        .pop()
+                        .unwrap_or(Err(WireError::Unexpected { service: "Read" })),
+                    Err(error) if !error.is_of_size() => return Err(error),
+                    Err(error) => Err(error),
+                },
+            };
+            apart.note(key, &value, now);
+            all.push(value);
+        }
+        Ok(all)
+    }
+
+    async fn read_together(
+        &self,
+        nodes: &[ReadValueId],
+    ) -> Result<Vec<Result<DataValue, WireError>>, WireError> {
+        let ask = |chunk: Vec<ReadValueId>| async move {
+            let wanted = chunk.len();
             let request = ReadRequest {
                 request_header: self.header(self.timeout),
                 max_age: 0.0,
                 timestamps_to_return: TimestampsToReturn::Both,
-                nodes_to_read: Some(chunk.to_vec()),
+                nodes_to_read: Some(chunk),
             };
-            let wanted = chunk.len();
-            async move {
-                let answer = answer!(self, Read, request, self.timeout)?;
-                complete("Read", answer.results, wanted)
-            }
+            let answer = answer!(self, Read, request, self.timeout)?;
+            complete("Read", answer.results, wanted)
         };
-        let chunks = nodes.chunks(self.limits.read).map(chunk);
-        Ok(futures::future::try_join_all(chunks).await?.concat())
+        ask_all(&self.limits.read, &self.limits.turns, nodes, ask).await
     }
 
     pub(crate) async fn write(&self, values: &[WriteValue]) -> Result<Vec<StatusCode>, WireError> {
         let mut all = Vec::with_capacity(values.len());
-        for chunk in values.chunks(self.limits.write) {
+        // In no halves: what was refused may have been done.
+        for chunk in values.chunks(self.limits.write.get()) {
             let request = WriteRequest {
                 request_header: self.header(self.timeout),
                 nodes_to_write: Some(chunk.to_vec()),
@@ -255,20 +357,24 @@ impl Wire {
         &self,
         paths: &[BrowsePath],
     ) -> Result<Vec<BrowsePathResult>, WireError> {
-        let mut all = Vec::with_capacity(paths.len());
-        for chunk in paths.chunks(self.limits.translate) {
+        let ask = |chunk: Vec<BrowsePath>| async move {
+            let wanted = chunk.len();
             let request = TranslateBrowsePathsToNodeIdsRequest {
                 request_header: self.header(self.timeout),
-                browse_paths: Some(chunk.to_vec()),
+                browse_paths: Some(chunk),
             };
             let answer = answer!(self, TranslateBrowsePathsToNodeIds, request, self.timeout)?;
-            all.extend(complete(
-                "TranslateBrowsePathsToNodeIds",
-                answer.results,
-                chunk.len(),
-            )?);
-        }
-        Ok(all)
+            complete("TranslateBrowsePathsToNodeIds", answer.results, wanted)
+        };
+        let all = ask_all(&self.limits.translate, &self.limits.turns, paths, ask).await?;
+        let refused = |error: WireError| BrowsePathResult {
+            status_code: bad(&error),
+            targets: None,
+        };
+        Ok(all
+            .into_iter()
+            .map(|one| one.unwrap_or_else(refused))
+            .collect())
     }
 
     /// All references of some nodes; one list for each, in their order. A node
@@ -277,8 +383,8 @@ impl Wire {
         &self,
         nodes: &[BrowseDescription],
     ) -> Result<Vec<Vec<ReferenceDescription>>, WireError> {
-        let mut all = Vec::with_capacity(nodes.len());
-        for chunk in nodes.chunks(self.limits.browse) {
+        let ask = |chunk: Vec<BrowseDescription>| async move {
+            let wanted = chunk.len();
             let request = BrowseRequest {
                 request_header: self.header(self.timeout),
                 view: ViewDescription {
@@ -287,11 +393,33 @@ impl Wire {
                     view_version: 0,
                 },
                 requested_max_references_per_node: REFERENCES,
-                nodes_to_browse: Some(chunk.to_vec()),
+                nodes_to_browse: Some(chunk),
             };
             let answer = answer!(self, Browse, request, self.timeout)?;
-            for result in complete("Browse", answer.results, chunk.len())? {
-                all.push(self.browse_on(result).await?);
+            complete("Browse", answer.results, wanted)
+        };
+        let mut all = Vec::with_capacity(nodes.len());
+        for chunk in nodes.chunks(self.limits.browse.get()) {
+            // The rest of each node is asked for before the next ones: a server holds
+            // few of them.
+            let found = ask_all(&self.limits.browse, &self.limits.turns, chunk, ask).await?;
+            let mut alone = Vec::new();
+            for (result, node) in found.into_iter().zip(chunk) {
+                let references = match result {
+                    Ok(result) if result.status_code == StatusCode::BadNoContinuationPoints => {
+                        alone.push((all.len(), node));
+                        Vec::new()
+                    }
+                    Ok(result) => self.browse_on(result).await?,
+                    Err(_) => Vec::new(),
+                };
+                all.push(references);
+            }
+            for (index, node) in alone {
+                let mut found = ask(vec![node.clone()]).await?;
+                if let Some(result) = found.pop() {
+                    all[index] = self.browse_on(result).await?;
+                }
             }
         }
         Ok(all)
@@ -348,14 +476,25 @@ impl Wire {
         &self,
         ids: Vec<u32>,
     ) -> Result<Vec<TransferResult>, WireError> {
-        let wanted = ids.len();
-        let request = TransferSubscriptionsRequest {
-            request_header: self.header(self.timeout),
-            subscription_ids: Some(ids),
-            send_initial_values: true,
+        let ask = |chunk: Vec<u32>| async move {
+            let wanted = chunk.len();
+            let request = TransferSubscriptionsRequest {
+                request_header: self.header(self.timeout),
+                subscription_ids: Some(chunk),
+                send_initial_values: true,
+            };
+            let answer = answer!(self, TransferSubscriptions, request, self.timeout)?;
+            complete("TransferSubscriptions", answer.results, wanted)
         };
-        let answer = answer!(self, TransferSubscriptions, request, self.timeout)?;
-        complete("TransferSubscriptions", answer.results, wanted)
+        let all = ask_all(&self.limits.transfer, &self.limits.turns, &ids, ask).await?;
+        let refused = |error: WireError| TransferResult {
+            status_code: bad(&error),
+            ..TransferResult::default()
+        };
+        Ok(all
+            .into_iter()
+            .map(|one| one.unwrap_or_else(refused))
+            .collect())
     }
 
     pub(crate) async fn create_items(
@@ -363,22 +502,27 @@ impl Wire {
         subscription: u32,
         items: &[MonitoredItemCreateRequest],
     ) -> Result<Vec<MonitoredItemCreateResult>, WireError> {
-        let mut all = Vec::with_capacity(items.len());
-        for chunk in items.chunks(self.limits.monitored_items) {
+        let ask = |chunk: Vec<MonitoredItemCreateRequest>| async move {
+            let wanted = chunk.len();
             let request = CreateMonitoredItemsRequest {
                 request_header: self.header(self.timeout),
                 subscription_id: subscription,
                 timestamps_to_return: TimestampsToReturn::Both,
-                items_to_create: Some(chunk.to_vec()),
+                items_to_create: Some(chunk),
             };
             let answer = answer!(self, CreateMonitoredItems, request, self.timeout)?;
-            all.extend(complete(
-                "CreateMonitoredItems",
-                answer.results,
-                chunk.len(),
-            )?);
-        }
-        Ok(all)
+            complete("CreateMonitoredItems", answer.results, wanted)
+        };
+        let bound = &self.limits.monitored_items;
+        let all = ask_all(bound, &self.limits.turns, items, ask).await?;
+        let refused = |error: WireError| MonitoredItemCreateResult {
+            status_code: bad(&error),
+            ..MonitoredItemCreateResult::default()
+        };
+        Ok(all
+            .into_iter()
+            .map(|one| one.unwrap_or_else(refused))
+            .collect())
     }
 
     pub(crate) async fn delete_items(
@@ -386,15 +530,21 @@ impl Wire {
         subscription: u32,
         ids: &[u32],
     ) -> Result<(), WireError> {
-        for chunk in ids.chunks(self.limits.monitored_items) {
+        let ask = |chunk: Vec<u32>| async move {
+            let wanted = chunk.len();
             let request = DeleteMonitoredItemsRequest {
                 request_header: self.header(self.timeout),
                 subscription_id: subscription,
-                monitored_item_ids: Some(chunk.to_vec()),
+                monitored_item_ids: Some(chunk),
             };
-            answer!(self, DeleteMonitoredItems, request, self.timeout)?;
-        }
-        Ok(())
+            let answer = answer!(self, DeleteMonitoredItems, request, self.timeout)?;
+            // Some servers have one status for all of them.
+            let mut results = answer.results.unwrap_or_default();
+            results.resize(wanted, StatusCode::Good);
+            Ok(results)
+        };
+        let bound = &self.limits.monitored_items;
+        ask_all(bound, &self.limits.turns, ids, ask).await.map(drop)
     }
 
     pub(crate) async fn publish(
@@ -448,7 +598,7 @@ impl Wire {
         let value = |index: usize| values.get(index).and_then(|value| value.value.as_ref());
         let limit = |index: usize| {
             let number = value(index).and_then(Variant::as_f64).unwrap_or(0.0) as usize;
-            if number == 0 { MOST } else { number.min(MOST) }
+            Bound::new(if number == 0 { MOST } else { number.min(MOST) })
         };
         self.limits = Limits {
             read: limit(1),
@@ -456,15 +606,15 @@ impl Wire {
             browse: limit(3),
             translate: limit(4),
             monitored_items: limit(5),
+            ..Limits::default()
         };
         let uris = value(0).and_then(Variant::as_array);
         let uris = uris.into_iter().flatten().map(|uri| match uri {
             Variant::String(uri) => uri.as_ref().to_owned(),
             _ => String::new(),
         });
-        let offset = self.clock_offset_ns() / 100;
         let started = values.get(6).and_then(|value| match &value.value {
-            Some(Variant::DateTime(started)) => Some(started.ticks().saturating_add(offset)),
+            Some(Variant::DateTime(started)) => Some(started.ticks()),
             _ => None,
         });
         // A server that does not know it leaves it empty.
@@ -474,11 +624,7 @@ impl Wire {
 }
 
 /// A request's header.
-pub(crate) fn header(
-    channel: &AsyncSecureChannel,
-    token: &NodeId,
-    timeout: Duration,
-) -> RequestHeader {
+pub(crate) fn header(channel: &Channel, token: &NodeId, timeout: Duration) -> RequestHeader {
     RequestHeader {
         authentication_token: token.clone(),
         timestamp: DateTime::now(),
@@ -490,30 +636,43 @@ pub(crate) fn header(
 
 /// Sends a request on a channel, with or without a session.
 pub(crate) async fn ask(
-    channel: &AsyncSecureChannel,
+    channel: &Channel,
     service: &'static str,
     request: impl Into<RequestMessage>,
     timeout: Duration,
 ) -> Result<ResponseMessage, WireError> {
-    let answer = channel
-        .send(request, timeout)
-        .await
-        .map_err(|error| match error.status() {
-            StatusCode::BadTimeout => WireError::Timeout { service, timeout },
-            StatusCode::BadConnectionClosed | StatusCode::BadNotConnected => WireError::Line {
-                service,
-                message: "the connection is closed".to_owned(),
-            },
-            status => WireError::Line {
-                service,
-                message: status_text(status),
-            },
-        })?;
+    let unread = channel.unread.count();
+    let answer = channel.send(request, timeout).await.map_err(|error| {
+        let message = match error.status() {
+            StatusCode::BadTimeout => return WireError::Timeout { service, timeout },
+            // Its request was given up, and no other: the line is as it was.
+            StatusCode::BadConnectionClosed if channel.unread.count() > unread => {
+                let message = channel.unread.latest();
+                return WireError::Unreadable { service, message };
+            }
+            status @ (StatusCode::BadEncodingLimitsExceeded | StatusCode::BadRequestTooLarge) => {
+                let message = format!("{}: {error}", status_text(status));
+                return WireError::Unreadable { service, message };
+            }
+            StatusCode::BadConnectionClosed | StatusCode::BadNotConnected => {
+                "the connection is closed".to_owned()
+            }
+            status => status_text(status),
+        };
+        WireError::Line { service, message }
+    })?;
     let status = answer.response_header().service_result;
     if status.is_bad() {
         return Err(WireError::Service { service, status });
     }
     Ok(answer)
+}
+
+/// The status that stands for one operation that was refused alone.
+fn bad(error: &WireError) -> StatusCode {
+    error
+        .status()
+        .unwrap_or(StatusCode::BadEncodingLimitsExceeded)
 }
 
 /// Whether the references of one node may have another page.

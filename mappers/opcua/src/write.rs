@@ -10,6 +10,7 @@ use crate::{
     driver::{ByNode, OperationError},
     encode::{self, Target},
     point::{Field, Step, VALUE},
+    range,
     server::{Server, is_gone},
     wire::status_text,
 };
@@ -29,7 +30,7 @@ pub(crate) async fn write(
     if field.attribute != VALUE {
         return Err(invalid("only the Value attribute can be written".to_owned()).into());
     }
-    let (range, is_one) = part(field).ok_or_else(|| {
+    let (part, is_one) = part(field).ok_or_else(|| {
         invalid(
             "a part of a structure cannot be written; write the whole or name its own node"
                 .to_owned(),
@@ -58,16 +59,24 @@ pub(crate) async fn write(
     let encoded = match (is_one && known.is_array, encoded) {
         // Part 4, section 5.11.4: an element is written as an array of one.
         (true, one) => {
-            let array = Array::new(wanted.scalar, vec![one]);
+            let sizes = vec![1; range::dimensions(&part)];
+            let array = match sizes.len() {
+                1 => Array::new(wanted.scalar, vec![one]),
+                _ => Array::new_multi(wanted.scalar, vec![one], sizes),
+            };
             let array = array.map_err(|error| invalid(error.to_string()))?;
             Variant::Array(Box::new(array))
         }
         (false, encoded) => encoded,
     };
+    let (part, encoded) = match known.is_array && !part.is_none() {
+        true => placed(server, &node, part, encoded).await?,
+        false => (part, encoded),
+    };
     let request = WriteValue {
         node_id: node.clone(),
         attribute_id: VALUE,
-        index_range: range,
+        index_range: part,
         // Without times: most servers refuse to have theirs set.
         value: DataValue {
             value: Some(encoded),
@@ -89,12 +98,47 @@ pub(crate) async fn write(
 
 /// The range to write, and whether it is a single element; `None` for a place in a structure.
 fn part(field: &Field) -> Option<(NumericRange, bool)> {
-    match (&field.element[..], &field.range) {
-        ([], range @ NumericRange::Index(_)) => Some((range.clone(), true)),
-        ([], range) => Some((range.clone(), false)),
-        ([Step::Index(index)], _) => Some((NumericRange::Index(u32::try_from(*index).ok()?), true)),
-        _ => None,
+    if field.element.is_empty() {
+        return Some((field.range.clone(), range::is_one(&field.range)));
     }
+    let indexes = field.element.iter().map(|step| match step {
+        Step::Index(index) => u32::try_from(*index).ok().map(NumericRange::Index),
+        Step::Field(_) => None,
+    });
+    let mut indexes = indexes.collect::<Option<Vec<_>>>()?;
+    Some(match indexes.len() {
+        1 => (indexes.remove(0), true),
+        _ => (NumericRange::MultipleRanges(indexes), true),
+    })
+}
+
+/// What to write into a part of an array: the part, or, on a server that does not look
+/// at ranges and would put the part in the place of all, the whole with it in it.
+async fn placed(
+    server: &Server,
+    node: &NodeId,
+    part: NumericRange,
+    value: Variant,
+) -> Result<(NumericRange, Variant), OperationError> {
+    let mut asked = ReadValueId::new(node.clone(), AttributeId::Value);
+    asked.index_range = part.clone();
+    let now = server.wire.read(&[asked]).await?.into_iter().next();
+    let Some(Variant::Array(mut whole)) = now.and_then(|now| now.value) else {
+        return Ok((part, value));
+    };
+    if !range::is_ignored(&whole, &part) {
+        return Ok((part, value));
+    }
+    let values = match value {
+        Variant::Array(array) => array.values,
+        one => vec![one],
+    };
+    if !range::put(&mut whole, &part, values) {
+        let message =
+            format!("the server takes whole arrays only, and {part} does not fit into this one");
+        return Err(RequestError::InvalidValue(message).into());
+    }
+    Ok((NumericRange::None, Variant::Array(whole)))
 }
 
 /// The type of a node: that of its value, else that of its DataType.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use longshore_sdk::{Reading, SampleView};
-use opcua::types::{Guid, NumericRange, VariantScalarTypeId as Type};
+use opcua::types::{DateTime, Guid, NumericRange, VariantScalarTypeId as Type};
 use serde_json::json;
 
 use super::*;
@@ -33,21 +33,19 @@ fn field(element: &str) -> Point {
     })
 }
 
-/// One value through a decoder whose server is `ahead_ns` ahead.
-fn decode<T>(
-    value: &DataValue,
-    element: &str,
-    ahead_ns: i64,
-    look: impl Fn(&SampleView<'_>) -> T,
-) -> T {
+/// One value through a decoder.
+fn decode<T>(value: &DataValue, element: &str, look: impl Fn(&SampleView<'_>) -> T) -> T {
+    decode_of(&field(element), value, look)
+}
+
+fn decode_of<T>(field: &Field, value: &DataValue, look: impl Fn(&SampleView<'_>) -> T) -> T {
     let types = alone();
     let decoder = Decoder {
         types: &types,
-        clock_offset_ns: ahead_ns,
         now_ns: 42,
     };
     let mut samples = Samples::default();
-    decoder.push(1, &field(element), value, &mut samples);
+    decoder.push(1, field, value, &mut samples);
     assert_eq!(samples.len(), 1, "one sample for each value");
     let view = samples.iter().next().expect("one");
     look(&view)
@@ -55,7 +53,7 @@ fn decode<T>(
 
 fn text(value: impl Into<Variant>, element: &str) -> String {
     let value = DataValue::value_only(value.into());
-    decode(&value, element, 0, |view| match view.reading {
+    decode(&value, element, |view| match view.reading {
         Reading::Bad { message, .. } => format!("bad: {message}"),
         Reading::String(text) => text.to_owned(),
         other => format!("{other:?}"),
@@ -73,19 +71,17 @@ fn the_time_is_the_sources_by_its_own_clock() {
         server_timestamp: Some(at(8)),
         ..DataValue::default()
     };
-    let time = |value: &DataValue, ahead| decode(value, "", ahead, |view| view.source_time_ns);
-    assert_eq!(time(&value, 0), (unix + 7 * 3600) * second);
-    // The library took the hour off that the server is ahead.
-    assert_eq!(time(&value, 3600 * second), (unix + 8 * 3600) * second);
+    let time = |value: &DataValue| decode(value, "", |view| view.source_time_ns);
+    assert_eq!(time(&value), (unix + 7 * 3600) * second);
     value.source_timestamp = None;
-    assert_eq!(time(&value, 0), (unix + 8 * 3600) * second);
+    assert_eq!(time(&value), (unix + 8 * 3600) * second);
     // A null time, and that of a clock that was never set, are none.
     value.server_timestamp = Some(DateTime::null());
-    assert_eq!(time(&value, 0), 42);
+    assert_eq!(time(&value), 42);
     value.server_timestamp = Some(DateTime::ymd(1970, 1, 1));
-    assert_eq!(time(&value, 0), 42);
+    assert_eq!(time(&value), 42);
     value.server_timestamp = None;
-    assert_eq!(time(&value, 0), 42);
+    assert_eq!(time(&value), 42);
 }
 
 #[test]
@@ -95,14 +91,14 @@ fn the_top_bits_of_a_status_are_the_quality() {
         status: Some(StatusCode::from(bits)),
         ..DataValue::default()
     };
-    let read = |bits| decode(&value(bits), "", 0, |view| format!("{:?}", view.reading));
+    let read = |bits| decode(&value(bits), "", |view| format!("{:?}", view.reading));
     assert_eq!(read(0), "Float(2.5)");
     // Good, clamped, with info bits.
     assert_eq!(read(0x0030_0000), "Float(2.5)");
     // UncertainLastUsableValue.
     assert_eq!(read(0x4090_0000), "Float(2.5)");
     let why = |bits| {
-        decode(&value(bits), "", 0, |view| match view.reading {
+        decode(&value(bits), "", |view| match view.reading {
             Reading::Bad { reason, message } => (reason, message.to_owned()),
             other => panic!("{other:?}"),
         })
@@ -152,7 +148,6 @@ fn what_is_no_scalar_is_json() {
     let types = alone();
     let decoder = Decoder {
         types: &types,
-        clock_offset_ns: 0,
         now_ns: 0,
     };
     let time = Variant::from(DateTime::ymd_hms_nano(2024, 5, 6, 7, 8, 9, 123_400_000));
@@ -168,4 +163,50 @@ fn a_matrix_of_too_many_dimensions_is_a_list() {
     };
     assert_eq!(text(ones(3), ""), "[[[7]]]");
     assert_eq!(text(ones(100_000), ""), "[7]");
+}
+
+/// One element of an array is that element, whether the server cut it out or not.
+#[test]
+fn a_part_of_an_array_is_taken_where_the_server_does_not() {
+    let part = |values: &[i16], dimensions: Option<Vec<u32>>, range: &str| {
+        let values: Vec<_> = values.iter().copied().map(Variant::Int16).collect();
+        let array = match dimensions {
+            Some(dimensions) => Array::new_multi(Type::Int16, values, dimensions),
+            None => Array::new(Type::Int16, values),
+        };
+        let value = DataValue::value_only(Variant::from(array.expect("an array")));
+        let mut field = (*field("")).clone();
+        field.range = range.parse().expect("a range");
+        decode_of(&field, &value, |view| match view.reading {
+            Reading::Bad { message, .. } => format!("bad: {message}"),
+            other => format!("{other:?}"),
+        })
+    };
+    assert_eq!(part(&[7], None, "2"), "Int(7)");
+    assert_eq!(part(&[5, 6, 7], None, "2"), "Int(7)");
+    assert_eq!(part(&[5, 6, 7], None, "1:2"), r#"String("[6,7]")"#);
+    assert_eq!(part(&[6, 7], None, "1:2"), r#"String("[6,7]")"#);
+    assert_eq!(part(&[7], Some(vec![1, 1]), "1,2"), "Int(7)");
+    let whole = [1, 2, 3, 4, 5, 6];
+    assert_eq!(part(&whole, Some(vec![2, 3]), "1,2"), "Int(6)");
+    assert_eq!(
+        part(&whole, Some(vec![2, 3]), "0:1,1"),
+        r#"String("[[2],[5]]")"#
+    );
+    let beyond = part(&[5, 6], None, "7");
+    assert!(
+        beyond.starts_with("bad: the server gives the whole array"),
+        "{beyond}"
+    );
+}
+
+#[test]
+fn a_null_text_is_none_and_an_empty_one_is_a_text() {
+    let null = "bad: the node has no value (null)";
+    assert_eq!(text(UAString::null(), ""), null);
+    assert_eq!(text(UAString::from(""), ""), "");
+    assert_eq!(text(opcua::types::ByteString::null(), ""), null);
+    assert_eq!(text(opcua::types::LocalizedText::null(), ""), null);
+    let texts = vec![UAString::null(), UAString::from("a")];
+    assert_eq!(text(texts, ""), r#"[null,"a"]"#);
 }

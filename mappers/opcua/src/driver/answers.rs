@@ -95,6 +95,15 @@ impl Link {
             }
         };
         self.heard();
+        for ((point, field), value) in points.iter().zip(&values) {
+            let is_unreadable = value.as_ref().is_err_and(|refusal| refusal.is_unreadable);
+            if is_unreadable && self.subscriptions.is_still(*point, field) {
+                let gone = self.subscriptions.rest(*point, Instant::now());
+                if let Some((subscription, id)) = gone {
+                    self.delete_later(subscription, vec![id]);
+                }
+            }
+        }
         let all = points.iter().zip(&values);
         let all = all.map(|((point, field), value)| (*point, field, value));
         // An id may be another place by now.
@@ -150,9 +159,30 @@ impl Link {
                 Ok(())
             }
             Err(error) if error.ends_session() => Err(self.fail(error)),
+            // It would come the same way each time: what was in it is read.
+            Err(error) if error.is_unreadable() => {
+                let Missed {
+                    subscription,
+                    sequence,
+                    and_on,
+                } = missed;
+                self.subscriptions.republished(subscription, sequence);
+                if and_on {
+                    self.republish(subscription, sequence.wrapping_add(1), true);
+                }
+                self.search();
+                Ok(())
+            }
             // The server does not have it (any more).
             Ok(_) | Err(_) => Ok(()),
         }
+    }
+
+    /// A notification came that nobody can read: all that is watched is read, which
+    /// finds the one that is to blame and the values that came with it.
+    fn search(&mut self) {
+        let watched = self.subscriptions.some_watched(0, usize::MAX);
+        self.begin_read(watched);
     }
 
     pub(super) fn published(
@@ -183,6 +213,12 @@ impl Link {
         };
         if error.ends_session() {
             return Err(self.fail(error));
+        }
+        if error.is_unreadable() {
+            self.heard();
+            self.publish_from = Instant::now() + PUBLISH_PAUSE;
+            self.search();
+            return Ok(());
         }
         match error.status() {
             Some(StatusCode::BadNoSubscription) => {

@@ -1,16 +1,13 @@
 //! Bodies byte by byte, and bodies that no server should send.
 
-use opcua::types::{DecodingOptions, NamespaceMap, StructureField};
+use opcua::types::StructureField;
 use proptest::prelude::*;
 
 use super::*;
 
 /// Without a connection.
 pub(crate) fn alone() -> Types {
-    Types::alone(ContextOwned::new_default(
-        NamespaceMap::new(),
-        DecodingOptions::default(),
-    ))
+    Types::new(crate::channel::context(&crate::bus::Bounds::default()))
 }
 
 impl Types {
@@ -27,7 +24,6 @@ impl Types {
     fn decode(&self, id: u32, mut body: &[u8]) -> Result<Value, Error> {
         let decoder = Decoder {
             types: self,
-            clock_offset_ns: 0,
             now_ns: 0,
         };
         self.structure(&NodeId::new(2, id), &mut body, &decoder, &mut Room::new())
@@ -132,7 +128,6 @@ fn a_structure_that_nobody_describes_is_its_bytes() {
     let object = ExtensionObject::from_message(body);
     let decoder = Decoder {
         types: &types,
-        clock_offset_ns: 0,
         now_ns: 0,
     };
     assert_eq!(
@@ -214,4 +209,31 @@ proptest! {
         // Whatever it gives; it must not panic, nor fill the memory.
         let _ = types().decode(id, &body);
     }
+}
+
+/// A field whose type is narrower than what is sent: nothing of it is right then.
+#[test]
+fn a_body_with_bytes_left_over_is_refused() {
+    let types = alone();
+    let fields = vec![
+        field("flags", built(7), -1, false),
+        field("pressure", built(11), -1, false),
+    ];
+    types.put(10, StructureType::Structure, fields);
+    let decoder = Decoder {
+        types: &types,
+        now_ns: 0,
+    };
+    let shown = |body: &[u8]| {
+        let body =
+            opcua::types::ByteStringBody::new(ByteString::from(body), NodeId::new(2, 11_u32));
+        let object = ExtensionObject::from_message(body);
+        types.json(&object, &decoder, &mut Room::new())
+    };
+    let mut body = 3_u32.to_le_bytes().to_vec();
+    body.extend(99.5_f64.to_le_bytes());
+    assert_eq!(shown(&body), json!({"flags": 3, "pressure": 99.5}));
+    body.splice(4..4, [0; 4]);
+    let fault = shown(&body)["fault"].to_string();
+    assert!(fault.contains("4 bytes are left over"), "{fault}");
 }
