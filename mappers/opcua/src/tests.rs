@@ -2,6 +2,7 @@
 
 mod configuration;
 mod faults;
+mod odd;
 mod peers;
 mod rig;
 mod security;

@@ -19,23 +19,30 @@ Options:
     --refuse-subscriptions     as a server that has no subscription left
     --authority                its certificate is signed by an authority, whose own one is
                                "authority" of the first line
+    --most N                   refuses more than N operations in a request, and tells no limit
+    --spoil NAME               refuses each request that has this node in it
+    --clock SECONDS            its clock is so far ahead
     --other-url                has another endpoint URL too, whose users have other policies
 
 Each line of the input is a command, answered by one line, "ok" or "error …":
     set NAME JSON              a value, with the time of now
     status NAME CODE           its status, such as BadSensorFailure; Good takes it back
     delete NAME | create NAME  takes a node away and brings it back
+    big NAME SIZE              a text of so many bytes
     sessions                   drops all connections; the server forgets the sessions
 """
 
 import argparse
+import atexit
 import asyncio
 import copy
 import datetime
 import ipaddress
 import json
 import os
+import shutil
 import socket
+import struct
 import sys
 import tempfile
 import uuid
@@ -48,6 +55,7 @@ from asyncua.crypto.cert_gen import dump_private_key_as_pem, generate_private_ke
 from asyncua.crypto.cert_gen import generate_self_signed_app_certificate
 from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.server.internal_session import InternalSession
+from asyncua.server.uaprocessor import UaProcessor
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -103,6 +111,9 @@ def arguments():
     parser.add_argument("--refuse-subscriptions", action="store_true")
     parser.add_argument("--authority", action="store_true")
     parser.add_argument("--other-url", action="store_true")
+    parser.add_argument("--most", type=int, default=0)
+    parser.add_argument("--spoil")
+    parser.add_argument("--clock", type=int, default=0)
     return parser.parse_args()
 
 
@@ -114,7 +125,9 @@ def free_port():
 
 def own_certificate(folder):
     """The files of the server's certificate and key, made at the first use."""
-    folder = folder or Path(tempfile.mkdtemp(prefix="longshore-peer-"))
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(prefix="longshore-peer-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     certificate, key = folder / "server.der", folder / "server.pem"
     if not certificate.exists():
@@ -175,6 +188,51 @@ def sign(subject, public_key, issuer, issuer_key, is_authority):
     )
 
 
+def refuse_whole(options):
+    """Whole requests: too many operations, or one that spoils them."""
+
+    def watch(name, operations, node):
+        call = getattr(InternalSession, name)
+
+        def check(parameters):
+            asked = operations(parameters)
+            if options.most and len(asked) > options.most:
+                raise ServiceError(ua.StatusCodes.BadTooManyOperations)
+            if options.spoil and any(node(one) == f"Machine.{options.spoil}" for one in asked):
+                raise ServiceError(ua.StatusCodes.BadInternalError)
+
+        async def checked(self, parameters, *more, **named):
+            if self.external:
+                check(parameters)
+            return await call(self, parameters, *more, **named)
+
+        setattr(InternalSession, name, checked)
+
+    watch("read", lambda of: of.NodesToRead, lambda one: one.NodeId.Identifier)
+    watch("browse", lambda of: of.NodesToBrowse, lambda one: one.NodeId.Identifier)
+    watch("translate_browsepaths_to_nodeids", lambda of: of, lambda one: None)
+    watch(
+        "create_monitored_items",
+        lambda of: of.ItemsToCreate,
+        lambda one: one.ItemToMonitor.NodeId.Identifier,
+    )
+
+
+def set_clock(seconds):
+    """What it says of itself is so far ahead: clients take its clock from its answers."""
+    send = UaProcessor.send_response
+
+    def send_response(self, handle, header, response, *more, **named):
+        response.ResponseHeader.Timestamp = clock(seconds)
+        return send(self, handle, header, response, *more, **named)
+
+    UaProcessor.send_response = send_response
+
+
+def clock(seconds):
+    return datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
+
+
 def add_other_url(server, port):
     """Endpoints of another URL behind ours; a token of theirs is invalid here."""
     own = server.iserver.get_endpoints
@@ -230,8 +288,9 @@ class Users:
 class Machine:
     """The address space below Objects/Machine."""
 
-    def __init__(self, server, index):
+    def __init__(self, server, index, ahead):
         self.server = server
+        self.ahead = ahead
         self.index = index
         self.nodes = {}
         self.types = {}
@@ -297,6 +356,54 @@ class Machine:
         )
         await node.set_writable()
         self.nodes["Mode"] = (node, ua.VariantType.Int32, machine, "Machine.Mode", True)
+        await self.flags(machine)
+
+    async def flags(self, machine):
+        """An OptionSet of 64 bits: a structure with one in it, and a node of it without a value."""
+        flags = await self.data_type(
+            ua.ObjectIds.UInt64,
+            "Flags",
+            ua.EnumDefinition(Fields=[ua.EnumField(Name="overpressure", Value=0)]),
+        )
+        fields = [
+            ua.StructureField(Name="Flags", DataType=flags.nodeid, ValueRank=-1),
+            ua.StructureField(Name="Pressure", DataType=ua.NodeId(ua.ObjectIds.Double), ValueRank=-1),
+        ]
+        encoding = ua.NodeId("Gauge.Binary", self.index)
+        definition = ua.StructureDefinition(
+            DefaultEncodingId=encoding,
+            BaseDataType=ua.NodeId(ua.ObjectIds.Structure),
+            StructureType=ua.StructureType.Structure,
+            Fields=fields,
+        )
+        gauge = await self.data_type(ua.ObjectIds.Structure, "Gauge", definition)
+        node = await gauge.add_object(encoding, ua.QualifiedName("Default Binary", 0))
+        await gauge.delete_reference(node, ua.ObjectIds.HasComponent)
+        await gauge.add_reference(node, ua.ObjectIds.HasEncoding)
+        value = ua.ExtensionObject(TypeId=encoding, Body=struct.pack("<Qd", 2**40 + 5, 99.5))
+        long = ua.ExtensionObject(TypeId=encoding, Body=struct.pack("<QdB", 1, 2.5, 3))
+        for name, body in (("Gauge", value), ("Long", long)):
+            await machine.add_variable(
+                ua.NodeId(f"Machine.{name}", self.index), self.name(name), ua.Variant(body), datatype=gauge.nodeid
+            )
+        empty = await machine.add_variable(
+            ua.NodeId("Machine.Options", self.index),
+            self.name("Options"),
+            ua.Variant(None, ua.VariantType.Null),
+            datatype=flags.nodeid,
+        )
+        await empty.set_writable()
+        await self.variable(
+            machine, "Status", "Machine.Status", ua.VariantType.StatusCode, ua.StatusCode(0), True
+        )
+
+    async def data_type(self, parent, name, definition):
+        node = await self.server.get_node(parent).add_data_type(
+            ua.NodeId(f"Types.{name}", self.index), self.name(name)
+        )
+        value = ua.DataValue(ua.Variant(definition, ua.VariantType.ExtensionObject))
+        await node.write_attribute(ua.AttributeIds.DataTypeDefinition, value)
+        return node
 
     async def methods(self, machine):
         @uamethod
@@ -328,7 +435,7 @@ class Machine:
     async def set(self, name, value, status=ua.StatusCodes.Good):
         node, kind = self.nodes[name][:2]
         self.last[name] = value
-        now = datetime.datetime.now(datetime.timezone.utc)
+        now = clock(self.ahead)
         variant = ua.Variant(value, kind)
         await node.write_value(
             ua.DataValue(variant, StatusCode=ua.StatusCode(status), SourceTimestamp=now)
@@ -379,6 +486,8 @@ async def obey(server, machine, line):
         await machine.delete(*rest)
     elif command == "create":
         await machine.create(*rest)
+    elif command == "big":
+        await machine.set(rest[0], "x" * int(rest[1]))
     elif command == "sessions":
         await drop_sessions(server)
     else:
@@ -428,7 +537,7 @@ async def main():
     for number in range(options.namespaces_before):
         await server.register_namespace(f"urn:longshore:before:{number}")
     index = await server.register_namespace(NAMESPACE)
-    machine = Machine(server, index)
+    machine = Machine(server, index, options.clock)
     await machine.fill()
     if options.refuse_subscriptions:
 
@@ -436,6 +545,9 @@ async def main():
             raise ServiceError(ua.StatusCodes.BadTooManySubscriptions)
 
         server.iserver.subscription_service.create_subscription = refuse
+    refuse_whole(options)
+    if options.clock:
+        set_clock(options.clock)
     if options.other_url:
         add_other_url(server, url.rsplit(":", 1)[1].split("/")[0])
     await server.start()
@@ -452,6 +564,7 @@ async def main():
     done, _ = await asyncio.wait([counter, orders], return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()
+    atexit._run_exitfuncs()
     os._exit(0)
 
 

@@ -80,7 +80,10 @@ function options() {
             "namespaces-before": { type: "string", default: "0" },
         },
     });
-    values.pki ??= fs.mkdtempSync(path.join(os.tmpdir(), "longshore-peer-"));
+    if (values.pki === undefined) {
+        values.pki = fs.mkdtempSync(path.join(os.tmpdir(), "longshore-peer-"));
+        process.on("exit", () => fs.rmSync(values.pki, { recursive: true, force: true }));
+    }
     return values;
 }
 
@@ -96,7 +99,7 @@ function freePort() {
 // Namespaces without a node, each a file, since the library takes files.
 function namespacesBefore(count) {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), "longshore-peer-"));
-    return Array.from({ length: count }, (_, number) => {
+    const files = Array.from({ length: count }, (_, number) => {
         const uri = `urn:longshore:before:${number}`;
         const file = path.join(folder, `${number}.xml`);
         fs.writeFileSync(
@@ -108,6 +111,7 @@ function namespacesBefore(count) {
         );
         return file;
     });
+    return { folder, files };
 }
 
 // The address space below Objects/Machine.
@@ -262,6 +266,7 @@ async function start(given) {
             disableFileWatchers: true,
         });
     const policies = given.policies.split(",");
+    const before = namespacesBefore(Number(given["namespaces-before"]));
     const users = new Map(given.user.map((user) => user.split(/:(.*)/s).slice(0, 2)));
     const server = new OPCUAServer({
         port: Number(given.port) || (await freePort()),
@@ -278,9 +283,10 @@ async function start(given) {
         ],
         allowAnonymous: !given["no-anonymous"],
         userManager: { isValidUser: (name, password) => users.get(name) === password },
-        nodesets: [nodesets.standard, ...namespacesBefore(Number(given["namespaces-before"])), path.join(__dirname, "peer.xml")],
+        nodesets: [nodesets.standard, ...before.files, path.join(__dirname, "peer.xml")],
     });
     await server.initialize();
+    fs.rmSync(before.folder, { recursive: true, force: true });
     const machine = new Machine(server.engine.addressSpace);
     await server.start();
     const url = `opc.tcp://127.0.0.1:${server.endpoints[0].port}/peer`;
