@@ -54,7 +54,7 @@ fn cut(value: &Variant, wanted: &NumericRange) -> Result<Option<Variant>, String
 }
 
 /// A bad status with what to do, where that is known.
-fn refusal_text(status: StatusCode) -> String {
+pub(crate) fn refusal_text(status: StatusCode) -> String {
     let text = status_text(status);
     match StatusCode::from_category(status.sub_code()) {
         StatusCode::BadAttributeIdInvalid => format!(

@@ -32,7 +32,8 @@ impl TypeLoader for Exact {
         length: Option<usize>,
     ) -> Option<EncodingResult<Box<dyn DynEncodable>>> {
         let length = length.unwrap_or(0);
-        if *node_id == NodeId::from(ObjectId::DataChangeNotification_Encoding_DefaultBinary) {
+        let changes_id = ObjectId::DataChangeNotification_Encoding_DefaultBinary as u32;
+        if node_id.namespace == 0 && node_id.as_u32() == Some(changes_id) {
             return Some(changes(stream, context, length));
         }
         let mut body = Vec::new();

@@ -12,12 +12,12 @@ use opcua::types::{
 
 use crate::{
     channel::context,
-    codec::{Decoder, now_ns, reason},
+    codec::{Decoder, now_ns, reason, refusal_text},
     node::{Namespaces, Place, Resolved},
     point::{Deadband, Field, Point},
     structure::Types,
     subscription::Attempt,
-    wire::{Wire, WireError, status_text},
+    wire::{Wire, WireError},
 };
 
 /// What one connection knows of its server.
@@ -63,7 +63,7 @@ impl Refusal {
     fn status(place: &Place, status: StatusCode) -> Self {
         Self {
             reason: reason(status),
-            message: format!("{place}: {}", status_text(status)),
+            message: format!("{place}: {}", refusal_text(status)),
             status: Some(status),
             is_unreadable: false,
         }
@@ -319,14 +319,12 @@ fn refused_item(place: &Place, status: StatusCode) -> Refusal {
         StatusCode::BadMonitoredItemFilterUnsupported,
         StatusCode::BadFilterNotAllowed,
         StatusCode::BadDeadbandFilterInvalid,
-        StatusCode::BadIndexRangeInvalid,
-        StatusCode::BadAttributeIdInvalid,
     ];
     match ours.contains(&status) {
         true => Refusal {
             reason: Reason::Config,
             message: format!(
-                "{}\n\nhint: look at serverDeadband, indexRange and attribute; percent needs an EURange at the node",
+                "{}\n\nhint: look at serverDeadband; percent needs an EURange at the node",
                 refusal.message
             ),
             ..refusal

@@ -1,24 +1,19 @@
 //! Requests and answers over one secure channel, in batches that the server takes.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use longshore_sdk::RequestError;
 use opcua::{
     core::{RequestMessage, ResponseMessage},
     types::{
         BrowseDescription, BrowseNextRequest, BrowsePath, BrowsePathResult, BrowseRequest,
         BrowseResult, ByteString, CallMethodRequest, CallMethodResult, CallRequest,
         CreateMonitoredItemsRequest, CreateSubscriptionRequest, CreateSubscriptionResponse,
-        DataValue, DateTime, DeleteMonitoredItemsRequest, DeleteSubscriptionsRequest,
+        DateTime, DeleteMonitoredItemsRequest, DeleteSubscriptionsRequest,
         MonitoredItemCreateRequest, MonitoredItemCreateResult, NodeId, NotificationMessage,
-        PublishRequest, PublishResponse, ReadRequest, ReadValueId, ReferenceDescription,
-        RepublishRequest, RequestHeader, StatusCode, SubscriptionAcknowledgement,
-        TimestampsToReturn, TransferResult, TransferSubscriptionsRequest,
-        TranslateBrowsePathsToNodeIdsRequest, VariableId, Variant, ViewDescription, WriteRequest,
-        WriteValue,
+        PublishRequest, PublishResponse, ReadValueId, ReferenceDescription, RepublishRequest,
+        RequestHeader, StatusCode, SubscriptionAcknowledgement, TimestampsToReturn, TransferResult,
+        TransferSubscriptionsRequest, TranslateBrowsePathsToNodeIdsRequest, VariableId, Variant,
+        ViewDescription, WriteRequest, WriteValue,
     },
 };
 
@@ -82,145 +77,6 @@ impl Default for Limits {
     }
 }
 
-/// Why a request failed as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum WireError {
-    /// No answer came.
-    #[error("{service}: none within {} ms", .timeout.as_millis())]
-    Timeout {
-        service: &'static str,
-        timeout: Duration,
-    },
-    /// The channel is closed.
-    #[error("{service}: {message}")]
-    Line {
-        service: &'static str,
-        message: String,
-    },
-    /// The server refused it.
-    #[error("{service}: {}", status_text(*.status))]
-    Service {
-        service: &'static str,
-        status: StatusCode,
-    },
-    /// A node has more references than anybody needs.
-    #[error(
-        "{service}: the references of a node do not end, after {references} of them in {pages} answers"
-    )]
-    Endless {
-        service: &'static str,
-        references: usize,
-        pages: usize,
-    },
-    /// An answer came that is beyond the bounds, or no answer at all.
-    #[error(
-        "{service}: the answer cannot be read: {message}\n\nhint: bounds in the device's protocol.configData say how large a message, a text and an array may be"
-    )]
-    Unreadable {
-        service: &'static str,
-        message: String,
-    },
-    /// The answer is not one to the request.
-    #[error("{service}: the answer does not belong to it")]
-    Unexpected { service: &'static str },
-}
-
-impl WireError {
-    /// Whether nothing more can be done with this session.
-    pub(crate) fn ends_session(&self) -> bool {
-        match self {
-            Self::Line { .. } => true,
-            Self::Service { status, .. } => is_end(*status),
-            Self::Timeout { .. }
-            | Self::Endless { .. }
-            | Self::Unreadable { .. }
-            | Self::Unexpected { .. } => false,
-        }
-    }
-
-    /// Whether less of it at once may succeed.
-    pub(crate) fn is_of_size(&self) -> bool {
-        self.is_unreadable() || self.status().is_some_and(is_of_size)
-    }
-
-    /// Whether the server has answered, but nobody can read it.
-    pub(crate) fn is_unreadable(&self) -> bool {
-        matches!(self, Self::Unreadable { .. })
-    }
-
-    /// The server's status, if it refused.
-    pub(crate) fn status(&self) -> Option<StatusCode> {
-        match self {
-            Self::Service { status, .. } => Some(*status),
-            _ => None,
-        }
-    }
-}
-
-impl From<WireError> for RequestError {
-    fn from(error: WireError) -> Self {
-        let ends = error.ends_session();
-        let message = error.to_string();
-        match error {
-            _ if ends => Self::Line(message),
-            WireError::Timeout { .. } => Self::Timeout(message),
-            WireError::Service { .. } => Self::Refused(message),
-            WireError::Line { .. }
-            | WireError::Endless { .. }
-            | WireError::Unreadable { .. }
-            | WireError::Unexpected { .. } => Self::Garbled(message),
-        }
-    }
-}
-
-/// Statuses of a session or channel that is no more, or of a server that goes.
-fn is_end(status: StatusCode) -> bool {
-    [
-        StatusCode::BadSessionIdInvalid,
-        StatusCode::BadSessionClosed,
-        StatusCode::BadSessionNotActivated,
-        StatusCode::BadSecureChannelClosed,
-        StatusCode::BadSecureChannelIdInvalid,
-        StatusCode::BadSecureChannelTokenUnknown,
-        StatusCode::BadConnectionClosed,
-        StatusCode::BadCommunicationError,
-        StatusCode::BadNotConnected,
-        StatusCode::BadServerNotConnected,
-        StatusCode::BadServerHalted,
-        StatusCode::BadShutdown,
-        StatusCode::BadSequenceNumberInvalid,
-        StatusCode::BadTcpSecureChannelUnknown,
-    ]
-    .contains(&status)
-}
-
-/// Statuses of a request that is too much, or of which one part is.
-fn is_of_size(status: StatusCode) -> bool {
-    [
-        StatusCode::BadTooManyOperations,
-        StatusCode::BadInternalError,
-        StatusCode::BadUnexpectedError,
-        StatusCode::BadEncodingError,
-        StatusCode::BadEncodingLimitsExceeded,
-        StatusCode::BadRequestTooLarge,
-        StatusCode::BadResponseTooLarge,
-        StatusCode::BadTcpMessageTooLarge,
-        StatusCode::BadTcpNotEnoughResources,
-        StatusCode::BadOutOfMemory,
-        StatusCode::BadResourceUnavailable,
-    ]
-    .contains(&status)
-}
-
-/// A status as people look it up: its name and what it means.
-pub(crate) fn status_text(status: StatusCode) -> String {
-    let name = status.sub_code();
-    match name.description().trim().trim_end_matches('.') {
-        "" => status.to_string(),
-        description => format!("{status} ({description})"),
-    }
-}
-
 /// Takes the answer of one service, or says why there is none.
 macro_rules! answer {
     ($wire:expr, $kind:ident, $request:expr, $timeout:expr) => {
@@ -233,6 +89,11 @@ macro_rules! answer {
     };
 }
 pub(crate) use answer;
+
+mod error;
+mod read;
+
+pub(crate) use error::{WireError, status_text};
 
 impl Wire {
     /// The header of a request in our session.
@@ -248,79 +109,6 @@ impl Wire {
         timeout: Duration,
     ) -> Result<ResponseMessage, WireError> {
         ask(&self.channel, service, request, timeout).await
-    }
-
-    /// Reads attributes; one value for each, in their order. What was refused alone
-    /// is a value with the status.
-    pub(crate) async fn read(&self, nodes: &[ReadValueId]) -> Result<Vec<DataValue>, WireError> {
-        let values = self.read_each(nodes).await?;
-        let refused = |error: WireError| DataValue {
-            status: Some(bad(&error)),
-            ..DataValue::default()
-        };
-        let values = values.into_iter();
-        Ok(values.map(|value| value.unwrap_or_else(refused)).collect())
-    }
-
-    /// Reads attributes; one value for each, in their order, or why there is none.
-    pub(crate) async fn read_each(
-        &self,
-        nodes: &[ReadValueId],
-    ) -> Result<Vec<Result<DataValue, WireError>>, WireError> {
-        let apart = &self.limits.apart;
-        let key = |node: &ReadValueId| (node.node_id.clone(), node.attribute_id);
-        if apart.is_empty() {
-            let values = self.read_together(nodes).await?;
-            for (node, value) in nodes.iter().zip(&values) {
-                if value.is_err() {
-                    apart.note(key(node), value, Instant::now());
-                }
-            }
-            return Ok(values);
-        }
-        let together = nodes.iter().filter(|node| !apart.has(&key(node)));
-        let together: Vec<_> = together.cloned().collect();
-        let mut values = self.read_together(&together).await?.into_iter();
-        let mut all = Vec::with_capacity(nodes.len());
-        let mut rest = together.iter().peekable();
-        for node in nodes {
-            if rest.next_if(|next| *next == node).is_some() {
-                all.extend(values.next());
-                continue;
-            }
-            let (key, now) = (key(node), Instant::now());
-            let value = match apart.rests(&key, now) {
-                Some(error) => Err(error),
-                None => match self.read_together(std::slice::from_ref(node)).await {
-                    Ok(mut values) => values
-                        .pop()
-                        .unwrap_or(Err(WireError::Unexpected { service: "Read" })),
-                    Err(error) if !error.is_of_size() => return Err(error),
-                    Err(error) => Err(error),
-                },
-            };
-            apart.note(key, &value, now);
-            all.push(value);
-        }
-        Ok(all)
-    }
-
-    async fn read_together(
-        &self,
-        nodes: &[ReadValueId],
-    ) -> Result<Vec<Result<DataValue, WireError>>, WireError> {
-        let ask = |chunk: Vec<ReadValueId>| async move {
-            let wanted = chunk.len();
-            let request = ReadRequest {
-                request_header: self.header(self.timeout),
-                max_age: 0.0,
-                timestamps_to_return: TimestampsToReturn::Both,
-                nodes_to_read: Some(chunk),
-            };
-            let answer = answer!(self, Read, request, self.timeout)?;
-            complete("Read", answer.results, wanted)
-        };
-        ask_all(&self.limits.read, &self.limits.turns, nodes, ask).await
     }
 
     pub(crate) async fn write(&self, values: &[WriteValue]) -> Result<Vec<StatusCode>, WireError> {

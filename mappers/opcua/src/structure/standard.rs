@@ -87,19 +87,19 @@ const ALL: &[(DataTypeId, ObjectId, &[Field])] = &[
         one("Real", DOUBLE), one("Imaginary", DOUBLE)]),
 ];
 
+fn is(node: &NodeId, number: u32) -> bool {
+    node.namespace == 0 && node.as_u32() == Some(number)
+}
+
 /// The data type of a binary encoding.
 pub(crate) fn data_type_of(encoding: &NodeId) -> Option<NodeId> {
-    let found = ALL
-        .iter()
-        .find(|(_, known, _)| NodeId::from(*known) == *encoding);
+    let found = ALL.iter().find(|(_, known, _)| is(encoding, *known as u32));
     found.map(|(data_type, ..)| NodeId::from(*data_type))
 }
 
 /// The fields of a structure.
 pub(crate) fn definition(data_type: &NodeId) -> Option<StructureDefinition> {
-    let found = ALL
-        .iter()
-        .find(|(known, ..)| NodeId::from(*known) == *data_type);
+    let found = ALL.iter().find(|(known, ..)| is(data_type, *known as u32));
     let (_, encoding, fields) = found?;
     let fields = fields.iter().map(|(name, kind, is_array)| StructureField {
         name: (*name).into(),
