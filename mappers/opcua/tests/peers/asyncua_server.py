@@ -238,8 +238,8 @@ def add_other_url(server, port):
     own = server.iserver.get_endpoints
     activate = InternalSession.activate_session
 
-    def get_endpoints(*arguments, **more):
-        ours = own(*arguments, **more)
+    async def get_endpoints(*arguments, **more):
+        ours = await own(*arguments, **more)
         others = copy.deepcopy(ours)
         for endpoint in others:
             endpoint.EndpointUrl = f"opc.tcp://192.0.2.7:{port}/other"
