@@ -75,6 +75,15 @@ impl Cause {
         )
     }
 
+    /// The same for a value of another type than it must be.
+    pub(crate) fn wrong_type(field: impl fmt::Display, value: &Value, detail: &str) -> Cause {
+        let cause = Cause::invalid(field, value, detail);
+        Cause {
+            reason: "FieldValueTypeInvalid",
+            ..cause
+        }
+    }
+
     pub(crate) fn required(field: impl fmt::Display) -> Cause {
         Cause::new("FieldValueRequired", &field, "Required value".into())
     }
@@ -111,6 +120,12 @@ impl Cause {
             list.join(", ")
         );
         Cause::new("FieldValueNotSupported", &field, text)
+    }
+
+    /// More bytes than it may have. The value itself is too long to be told.
+    pub(crate) fn too_long(field: impl fmt::Display, most: usize) -> Cause {
+        let text = format!("Too long: may not be more than {most} bytes");
+        Cause::new("FieldValueTooLong", &field, text)
     }
 
     /// The object asks for more work than one request may cost.

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 
 use crate::patch::{self, Manager, PatchError};
-use crate::registry::COMPONENTS;
+use crate::registry::{COMPONENTS, Selectable};
 use crate::rest::{
     body,
     selector::{Fields, Labels},
@@ -104,7 +104,10 @@ pub fn selected(labels: &str, fields: &str, object: &[u8]) -> (bool, bool) {
     if let Ok(labels) = &labels {
         labels.matches(&object);
     }
-    let fields = Fields::parse(fields, &["spec.nodeName", "status.phase", "type"]);
+    let fields = Fields::parse(
+        fields,
+        &["spec.nodeName", "status.phase", "type"].map(Selectable::plain),
+    );
     if let Ok(fields) = &fields {
         let selected = fields.matches(&object);
         let own = object["metadata"]["name"].as_str();

@@ -1,9 +1,17 @@
 //! Who asks, and whether they may.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Members of this group may do everything.
 pub const MASTERS: &str = "system:masters";
+
+/// Everybody who showed credentials is in this group, …
+pub(crate) const AUTHENTICATED: &str = "system:authenticated";
+
+/// … and who did not goes by this name, in that group.
+pub(crate) const ANONYMOUS: &str = "system:anonymous";
+pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
 
 /// The identity behind a request. Whoever terminates TLS puts it into the
 /// request's extensions.
@@ -13,23 +21,21 @@ pub struct User {
     pub name: String,
     /// The groups the user belongs to.
     pub groups: Vec<String>,
+    /// Tells users of one name apart, where somebody keeps track.
+    pub uid: Option<String>,
+    /// More about the user, as whoever acts for it says.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl User {
     /// Somebody who showed no credentials.
     pub(crate) fn anonymous() -> User {
-        User {
-            name: "system:anonymous".into(),
-            groups: vec!["system:unauthenticated".into()],
-        }
+        User::new(ANONYMOUS, [UNAUTHENTICATED.to_owned()])
     }
 
     /// A user who may do everything.
     pub fn admin(name: impl Into<String>) -> User {
-        User {
-            name: name.into(),
-            groups: vec![MASTERS.into(), "system:authenticated".into()],
-        }
+        User::new(name, [MASTERS, AUTHENTICATED].map(str::to_owned))
     }
 
     /// A user with exactly these groups.
@@ -37,6 +43,8 @@ impl User {
         User {
             name: name.into(),
             groups: groups.into_iter().collect(),
+            uid: None,
+            extra: BTreeMap::new(),
         }
     }
 }
@@ -44,8 +52,8 @@ impl User {
 /// What a request wants to do, as an [`Authorizer`] sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
-    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or
-    /// `deletecollection`; for paths that are no resources the HTTP method in
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`,
+    /// `deletecollection` or `impersonate`; for paths that are no resources the HTTP method in
     /// lower case.
     pub verb: String,
     /// API group; empty for the core group.
@@ -147,7 +155,7 @@ pub(crate) fn user_of_certificate(der: &[u8]) -> Option<User> {
         cursor = element(cursor)?.1;
     }
     body = element(cursor)?.0;
-    let (mut name, mut groups) = (None, vec!["system:authenticated".to_owned()]);
+    let (mut name, mut groups) = (None, vec![AUTHENTICATED.to_owned()]);
     let mut names = body.1;
     while !names.is_empty() {
         let (set, rest) = element(names)?;
@@ -161,10 +169,7 @@ pub(crate) fn user_of_certificate(der: &[u8]) -> Option<User> {
             _ => {}
         }
     }
-    Some(User {
-        name: name?,
-        groups,
-    })
+    Some(User::new(name?, groups))
 }
 
 type Element<'a> = (u8, &'a [u8]);

@@ -29,8 +29,8 @@
 //!
 //! Rules in CEL (`x-kubernetes-validations` are published and not evaluated),
 //! webhooks, conversion between versions other than `None`, the `scale`
-//! subresource, RBAC (an [`Authorizer`] decides), protobuf in answers (requests
-//! in protobuf are read), pods (listed as none, because clients ask for a node's
+//! subresource, RBAC (an [`Authorizer`] decides, also who may act for others),
+//! protobuf in answers (requests in protobuf are read), pods (listed as none, because clients ask for a node's
 //! pods).
 //!
 //! # Example

@@ -46,6 +46,28 @@ pub(crate) struct Column {
     pub(crate) cell: Cell,
 }
 
+/// A field that lists can be selected by.
+#[derive(Clone, Debug)]
+pub(crate) struct Selectable {
+    /// As a selector names it.
+    pub(crate) label: String,
+    /// Where its value stands: the first that has one counts.
+    pub(crate) places: Vec<String>,
+    /// What it is where no place has a value.
+    pub(crate) absent: &'static str,
+}
+
+impl Selectable {
+    /// A field that stands where its name says, and is empty where it is not.
+    pub(crate) fn plain(path: &str) -> Selectable {
+        Selectable {
+            label: path.to_owned(),
+            places: vec![path.to_owned()],
+            absent: "",
+        }
+    }
+}
+
 /// How a cell is made.
 #[derive(Clone, Debug)]
 pub(crate) enum Cell {
@@ -79,7 +101,7 @@ pub(crate) struct Resource {
     /// Name of the schema in OpenAPI documents.
     pub(crate) schema_name: String,
     /// Fields that lists can be selected by, beside name and namespace.
-    pub(crate) selectable: Vec<String>,
+    pub(crate) selectable: Vec<Selectable>,
     /// A text for the `Warning` header of each answer.
     pub(crate) deprecation: Option<String>,
 }

@@ -1,13 +1,16 @@
 //! The REST face: from a request to a verb on a resource.
 
+mod accept;
 pub(crate) mod body;
 pub(crate) mod convert;
 pub(crate) mod delete;
 mod discovery;
 mod edit;
+mod impersonate;
 mod intake;
 mod openapi;
 mod openapi_v2;
+mod options;
 mod plain;
 mod pool;
 mod protobuf;
@@ -18,8 +21,10 @@ pub(crate) mod rules;
 pub(crate) mod selector;
 pub(crate) mod status;
 mod table;
+mod validity;
 mod watch;
 mod write;
+mod yaml;
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -36,11 +41,12 @@ use tokio_util::sync::CancellationToken;
 use crate::identity::{Attributes, Authorizer, User};
 use crate::path::begin;
 use crate::registry::{Class, Registry, Resource};
+use accept::Output;
 use intake::{Hold, Intake};
 use longshore_objects::{Key, Log, Record, Write, WriteError};
 use longshore_process::tasks::blocking;
 use pool::Pool;
-use request::{Output, Params, ResourcePath, Target};
+use request::{Params, ResourcePath, Target};
 use status::ApiError;
 pub(crate) use write::uid;
 
@@ -50,6 +56,9 @@ const VERSION: &str = "v1.33.0+longshore";
 /// are headers, of which clients take no more.
 const WARNING: usize = 256;
 const WARNINGS: usize = 4096;
+/// Why there is no pod here.
+const NO_PODS: &str = "pods are forbidden: this API server is Longshore's own: it knows nodes and devices and runs no pods yet. For pods, \
+                       let the hub use a Kubernetes cluster (`kubernetes:` in its configuration)";
 /// Queues for writers of one object; different objects rarely share one.
 const TURNS: usize = 32;
 
@@ -170,14 +179,9 @@ impl Call {
         }
     }
 
-    pub(crate) fn dry_run(&self) -> Result<bool, ApiError> {
-        match self.params.get("dryRun") {
-            None => Ok(false),
-            Some("All") => Ok(true),
-            Some(other) => Err(ApiError::bad_request(format!(
-                "dryRun: Unsupported value: {other:?}: supported values: \"All\""
-            ))),
-        }
+    /// Whether nothing is to be stored. Other values were refused before.
+    pub(crate) fn dry_run(&self) -> bool {
+        self.params.get("dryRun").is_some()
     }
 
     /// One object as the answer, in the form that was asked for.
@@ -257,8 +261,7 @@ fn is_public(request: &Request<Body>) -> bool {
 /// Answers one request of this process: as the user whom it names, or else `user`.
 pub(crate) async fn handle(api: Arc<Api>, user: User, request: Request<Body>) -> Response {
     let named = request.extensions().get::<User>().cloned();
-    let answer = route(api, named.unwrap_or(user), request, Hold::inside());
-    answer.await.unwrap_or_else(IntoResponse::into_response)
+    respond(api, named.unwrap_or(user), request, Hold::inside()).await
 }
 
 /// Answers one request from a socket; `user` is who showed that it is.
@@ -272,8 +275,17 @@ pub(crate) async fn handle_outside(
         return ApiError::unauthorized().into_response();
     };
     let hold = api.intake.hold(&user.name);
-    let answer = route(api, user, request, hold);
-    answer.await.unwrap_or_else(IntoResponse::into_response)
+    respond(api, user, request, hold).await
+}
+
+async fn respond(api: Arc<Api>, user: User, request: Request<Body>, hold: Hold) -> Response {
+    let in_yaml = yaml::is_wanted(request.uri().path(), request.headers());
+    let answer = route(Arc::clone(&api), user, request, hold).await;
+    let response = answer.unwrap_or_else(IntoResponse::into_response);
+    if in_yaml {
+        return yaml::answer(&api, response).await;
+    }
+    response
 }
 
 async fn route(
@@ -283,6 +295,7 @@ async fn route(
     mut hold: Hold,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
+    let user = impersonate::acting(&api, user, &parts.headers)?;
     let target = Target::parse(parts.uri.path()).ok_or_else(ApiError::no_such_path)?;
     let params = Params::parse(parts.uri.query().unwrap_or_default());
     let path = match target {
@@ -298,7 +311,7 @@ async fn route(
                 return Err(ApiError::method_not_allowed());
             }
             return match other {
-                Target::Plain(path) => plain::answer(&api, &path, &params).await,
+                Target::Plain(path) => plain::answer(&api, &path, &params, &parts.headers).await,
                 other => discovery::answer(&api.registry(), &other, &parts.headers),
             };
         }
@@ -367,7 +380,7 @@ fn call(
         Some("finalize") if resource.class == Class::Namespace => {}
         Some(_) => return Err(ApiError::no_such_path()),
     }
-    let output = Output::negotiate(&headers);
+    let output = accept::negotiate(&headers, params.flag("watch"))?;
     Ok(Call {
         api,
         resource,
@@ -387,9 +400,14 @@ async fn dispatch(
     mut hold: Hold,
 ) -> Result<Response, ApiError> {
     let namespace_missing = call.resource.namespaced && call.namespace.is_none();
+    if call.resource.class == Class::Pod && verb == "create" {
+        return Err(ApiError::new(403, "Forbidden", NO_PODS));
+    }
     if !call.resource.verbs().contains(&verb) {
         return Err(ApiError::method_not_allowed());
     }
+    let apply = body::content_type(&call.headers) == "application/apply-patch+yaml";
+    options::check(verb, apply, &call.params)?;
     let hold = &mut hold;
     match verb {
         "get" => read::get(&call).await,

@@ -6,6 +6,8 @@
 //! CustomResourceDefinition or from the table of built-in types, so that what is
 //! checked is what `/openapi/v3` publishes.
 
+mod decode;
+mod format;
 mod pattern;
 mod prune;
 #[cfg(test)]
@@ -19,8 +21,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::digest::Index;
+pub(crate) use decode::decode_fault;
+use format::Format;
 pub(crate) use pattern::Pattern;
-pub(crate) use prune::{apply_defaults, drop_nulls, prune};
+pub(crate) use prune::{apply_defaults, drop_nulls, drop_refused_nulls, prune};
 pub(crate) use validate::{check_at, validate};
 
 /// What a value is.
@@ -98,6 +102,7 @@ pub(crate) struct Checks {
     pub(crate) maximum: Option<(f64, bool)>,
     pub(crate) multiple_of: Option<f64>,
     pub(crate) pattern: Option<(String, Option<Pattern>)>,
+    pub(crate) format: Option<Format>,
     pub(crate) length: (Option<u64>, Option<u64>),
     pub(crate) items: (Option<u64>, Option<u64>),
     pub(crate) properties: (Option<u64>, Option<u64>),
@@ -146,6 +151,7 @@ impl Schema {
     pub(crate) fn anything() -> Schema {
         Schema {
             preserve: true,
+            nullable: true,
             ..Schema::default()
         }
     }
@@ -238,6 +244,7 @@ impl Checks {
             pattern: source["pattern"]
                 .as_str()
                 .map(|text| (text.to_owned(), Pattern::new(text).ok())),
+            format: source["format"].as_str().and_then(Format::named),
             length: (size("minLength"), size("maxLength")),
             items: (size("minItems"), size("maxItems")),
             properties: (size("minProperties"), size("maxProperties")),

@@ -4,12 +4,25 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{COMPONENTS, Cell, Class, Column, Resource};
+use super::{COMPONENTS, Cell, Class, Column, Resource, Selectable};
 use crate::schema::Schema;
 use crate::time;
 
 /// (heading, type, priority, how the cell is made)
 type Printed = (&'static str, &'static str, i64, fn(&Value) -> Value);
+
+/// (name in a selector, other place of its value, what it is where it is absent)
+type Field = (&'static str, &'static str, &'static str);
+
+/// A text, which is empty where it is absent.
+const fn text(name: &'static str) -> Field {
+    (name, "", "")
+}
+
+/// A flag, which is false where it is absent.
+const fn flag(name: &'static str) -> Field {
+    (name, "", "false")
+}
 
 struct Row {
     class: Class,
@@ -22,36 +35,49 @@ struct Row {
     status: bool,
     schema: &'static str,
     storage: &'static str,
-    selectable: &'static [&'static str],
+    selectable: &'static [Field],
     columns: &'static [Printed],
 }
 
-const EVENT_FIELDS: &[&str] = &[
-    "involvedObject.kind",
-    "involvedObject.namespace",
-    "involvedObject.name",
-    "involvedObject.uid",
-    "involvedObject.apiVersion",
-    "involvedObject.resourceVersion",
-    "involvedObject.fieldPath",
-    "reason",
-    "type",
-    "reportingComponent",
-    "source",
-    "source.component",
+const EVENT_FIELDS: &[Field] = &[
+    text("involvedObject.kind"),
+    text("involvedObject.namespace"),
+    text("involvedObject.name"),
+    text("involvedObject.uid"),
+    text("involvedObject.apiVersion"),
+    text("involvedObject.resourceVersion"),
+    text("involvedObject.fieldPath"),
+    text("reason"),
+    text("type"),
+    text("reportingComponent"),
+    // The controller that reports it, whichever of its two names it goes by.
+    ("source", "source.component reportingComponent", ""),
+    text("source.component"),
 ];
 
-const EVENTS_FIELDS: &[&str] = &[
-    "regarding.kind",
-    "regarding.namespace",
-    "regarding.name",
-    "regarding.uid",
-    "regarding.apiVersion",
-    "regarding.resourceVersion",
-    "regarding.fieldPath",
-    "reason",
-    "type",
-    "reportingController",
+const POD_FIELDS: &[Field] = &[
+    text("spec.nodeName"),
+    ("spec.restartPolicy", "", "Always"),
+    ("spec.schedulerName", "", "default-scheduler"),
+    text("spec.serviceAccountName"),
+    flag("spec.hostNetwork"),
+    text("status.phase"),
+    text("status.podIP"),
+    text("status.podIPs"),
+    text("status.nominatedNodeName"),
+];
+
+const EVENTS_FIELDS: &[Field] = &[
+    text("regarding.kind"),
+    text("regarding.namespace"),
+    text("regarding.name"),
+    text("regarding.uid"),
+    text("regarding.apiVersion"),
+    text("regarding.resourceVersion"),
+    text("regarding.fieldPath"),
+    text("reason"),
+    text("type"),
+    text("reportingController"),
 ];
 
 const ROWS: &[Row] = &[
@@ -66,7 +92,7 @@ const ROWS: &[Row] = &[
         status: true,
         schema: "io.k8s.api.core.v1.Namespace",
         storage: "/namespaces",
-        selectable: &["status.phase"],
+        selectable: &[text("status.phase")],
         columns: &[
             ("Status", "string", 0, |o| o["status"]["phase"].clone()),
             ("Age", "string", 0, age),
@@ -83,7 +109,7 @@ const ROWS: &[Row] = &[
         status: true,
         schema: "io.k8s.api.core.v1.Node",
         storage: "/nodes",
-        selectable: &["spec.unschedulable"],
+        selectable: &[flag("spec.unschedulable")],
         columns: &[
             ("Status", "string", 0, node_status),
             ("Roles", "string", 0, node_roles),
@@ -136,7 +162,7 @@ const ROWS: &[Row] = &[
         status: false,
         schema: "io.k8s.api.core.v1.Secret",
         storage: "/secrets",
-        selectable: &["type"],
+        selectable: &[text("type")],
         columns: &[
             ("Type", "string", 0, |o| o["type"].clone()),
             ("Data", "string", 0, |o| json!(size(&o["data"]))),
@@ -168,7 +194,7 @@ const ROWS: &[Row] = &[
         status: false,
         schema: "io.k8s.api.core.v1.Pod",
         storage: "/pods",
-        selectable: &["spec.nodeName", "status.phase"],
+        selectable: POD_FIELDS,
         columns: &[
             ("Status", "string", 0, |o| o["status"]["phase"].clone()),
             ("Age", "string", 0, age),
@@ -267,7 +293,7 @@ pub(super) fn resources() -> Vec<Arc<Resource>> {
 
 fn resource(row: &Row) -> Resource {
     let document = COMPONENTS.get(row.schema).cloned().unwrap_or_default();
-    let text = |list: &[&str]| list.iter().map(|item| (*item).to_owned()).collect();
+    let texts = |list: &[&str]| list.iter().map(|item| (*item).to_owned()).collect();
     let mut columns = vec![Column {
         name: "Name".into(),
         kind: "string".into(),
@@ -295,7 +321,7 @@ fn resource(row: &Row) -> Resource {
         singular: row.singular.into(),
         kind: row.kind.into(),
         list_kind: format!("{}List", row.kind),
-        short_names: text(row.short),
+        short_names: texts(row.short),
         categories: if row.class == Class::Definition {
             vec!["api-extensions".into()]
         } else {
@@ -314,8 +340,22 @@ fn resource(row: &Row) -> Resource {
         document: Arc::new(document),
         schema_name: row.schema.to_owned(),
         columns,
-        selectable: text(row.selectable),
+        selectable: row.selectable.iter().map(selectable).collect(),
         deprecation: None,
+    }
+}
+
+fn selectable((label, elsewhere, absent): &Field) -> Selectable {
+    let plain = Selectable::plain(label);
+    let elsewhere: Vec<String> = elsewhere.split_whitespace().map(str::to_owned).collect();
+    Selectable {
+        places: if elsewhere.is_empty() {
+            plain.places
+        } else {
+            elsewhere
+        },
+        absent,
+        ..plain
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 mod structural;
 
 use super::jsonpath::JsonPath;
-use super::{COMPONENTS, Cell, Class, Column, OBJECT_META, Resource};
+use super::{COMPONENTS, Cell, Class, Column, OBJECT_META, Resource, Selectable};
 use crate::cause::{Cause, Faults};
 use crate::path::Path;
 use crate::schema::{REF, Schema};
@@ -91,7 +91,7 @@ fn resource(spec: &Value, group: &str, version: &Value, stored: &str) -> Resourc
             .as_array()
             .into_iter()
             .flatten()
-            .map(|field| text(&field["jsonPath"]).trim_start_matches('.').to_owned())
+            .map(|field| Selectable::plain(text(&field["jsonPath"]).trim_start_matches('.')))
             .collect(),
         deprecation,
         version: version_name,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
@@ -31,6 +31,9 @@ const PATIENCE: Patience = Patience {
     whole: Duration::from_secs(60),
     silence: Duration::from_secs(15),
 };
+
+/// Bytes of a body that is too large, which are still taken before it is refused.
+const DROPPED: usize = 4 * size::BODY;
 
 /// Bytes of the words of a parser, which may quote what it did not like.
 const FAULT: usize = 1024;
@@ -61,20 +64,29 @@ async fn within(patience: Patience, body: Body, hold: &mut Hold) -> Result<Bytes
 }
 
 async fn collect(body: Body, hold: &mut Hold, silence: Duration) -> Result<Bytes, ApiError> {
-    let mut body = Limited::new(body, size::BODY);
+    let mut body = body;
     let mut parts: Vec<Bytes> = Vec::new();
+    let mut bytes = 0;
     loop {
         let frame = tokio::time::timeout(silence, body.frame());
         match frame.await.map_err(|_| too_slow())? {
             None => break,
             Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    hold.add(data.len())?;
-                    parts.push(data);
+                let Ok(data) = frame.into_data() else {
+                    continue;
+                };
+                bytes += data.len();
+                if bytes > size::BODY {
+                    // Who is still sending when the connection ends sees no answer, so
+                    // the rest is taken, up to a bound, and dropped.
+                    parts.clear();
+                    if bytes > DROPPED {
+                        return Err(ApiError::too_large(size::BODY));
+                    }
+                    continue;
                 }
-            }
-            Some(Err(fault)) if fault.downcast_ref::<LengthLimitError>().is_some() => {
-                return Err(ApiError::too_large(size::BODY));
+                hold.add(data.len())?;
+                parts.push(data);
             }
             Some(Err(_)) => {
                 return Err(ApiError::bad_request(
@@ -82,6 +94,9 @@ async fn collect(body: Body, hold: &mut Hold, silence: Duration) -> Result<Bytes
                 ));
             }
         }
+    }
+    if bytes > size::BODY {
+        return Err(ApiError::too_large(size::BODY));
     }
     Ok(match parts.len() {
         0 | 1 => parts.pop().unwrap_or_default(),

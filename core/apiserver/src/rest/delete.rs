@@ -7,9 +7,10 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::read::{self, Selection};
+use super::read::{self, Pages, Selection};
 use super::status::{ApiError, json_response};
 use super::{Api, Call, Stored, body, convert, rules, table};
+use crate::cause::Cause;
 use crate::registry::{Class, Resource};
 use crate::time;
 use longshore_objects::{Draft, Expect, Key, Record, Write, WriteError};
@@ -88,10 +89,9 @@ impl Options {
             None if given["orphanDependents"] == true => Policy::Orphan,
             None | Some("Background") => Policy::Background,
             Some(other) => {
-                return Err(ApiError::bad_request(format!(
-                    "propagationPolicy: Unsupported value: {other:?}: supported values: \
-                     \"Background\", \"Foreground\", \"Orphan\""
-                )));
+                let known = ["Foreground", "Background", "Orphan", "nil"].map(|text| json!(text));
+                let cause = Cause::unsupported("propagationPolicy", &json!(other), &known);
+                return Err(ApiError::invalid_options("DeleteOptions", &[cause]));
             }
         };
         let preconditions = &given["preconditions"];
@@ -102,23 +102,27 @@ impl Options {
             uid: text(&preconditions["uid"]),
             revision: text(&preconditions["resourceVersion"]),
             policy,
-            dry_run: call.dry_run()? || in_body,
+            dry_run: call.dry_run() || in_body,
         })
     }
 
     fn check(&self, resource: &Resource, record: &Record, object: &Value) -> Result<(), ApiError> {
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
         let revision = record.revision.to_string();
-        let conflict = |what: &str, wanted: &str, found: &str| {
+        let conflict = |what: &str, wanted: &str, found: &str, why: &str| {
             let text = format!(
-                "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+                "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). {why}"
             );
             Err(ApiError::conflict(resource, &record.name, &text))
         };
+        let (anew, changed) = (
+            "The object might have been deleted and then recreated",
+            "The object might have been modified",
+        );
         match (&self.uid, &self.revision) {
-            (Some(wanted), _) if wanted != uid => conflict("UID", wanted, uid),
+            (Some(wanted), _) if wanted != uid => conflict("UID", wanted, uid, anew),
             (_, Some(wanted)) if *wanted != revision => {
-                conflict("ResourceVersion", wanted, &revision)
+                conflict("ResourceVersion", wanted, &revision, changed)
             }
             _ => Ok(()),
         }
@@ -146,7 +150,7 @@ pub(super) async fn one(call: &Arc<Call>, bytes: Bytes) -> Result<Response, ApiE
 pub(super) async fn many(call: &Arc<Call>, bytes: Bytes) -> Result<Response, ApiError> {
     let options = Options::read(call, bytes).await?;
     let selection = Selection::parse(&call.resource, &call.params)?;
-    let listing = read::collect(call, &selection).await?;
+    let listing = read::collect(call, &selection, Pages::AsAsked).await?;
     let mut items = Vec::with_capacity(listing.records.len());
     for record in listing.records {
         match delete(&call.api, &call.resource, call.key(&record.name), &options).await {

@@ -4,7 +4,8 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::request::{Target, accepted};
+use super::accept::accepted;
+use super::request::Target;
 use super::review;
 use super::status::{ApiError, json_response};
 use crate::registry::{Class, Registry, Resource};
@@ -67,15 +68,14 @@ pub(super) fn answer(
 
 /// The version of aggregated discovery that the client prefers, if it knows one.
 fn aggregated_version(headers: &HeaderMap) -> Option<&'static str> {
-    accepted(headers).find_map(|part| {
-        let has = |piece: &str| part.split(';').any(|given| given.trim() == piece);
-        if !has("as=APIGroupDiscoveryList") {
+    accepted(headers).iter().find_map(|part| {
+        if part.parameter("as") != Some("APIGroupDiscoveryList") {
             return None;
         }
-        if has("v=v2") {
-            Some("v2")
-        } else {
-            has("v=v2beta1").then_some("v2beta1")
+        match part.parameter("v") {
+            Some("v2") => Some("v2"),
+            Some("v2beta1") => Some("v2beta1"),
+            _ => None,
         }
     })
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::body::{self, Decoded};
 use super::status::ApiError;
-use super::{Call, convert, delete, rules};
+use super::{Call, convert, delete, rules, validity};
 use crate::cause::{Cause, Faults, Texts};
 use crate::patch;
 use crate::registry::{Class, Resource};
@@ -47,6 +47,7 @@ pub(super) fn decode_put(call: &Call, bytes: &[u8]) -> Result<Edit, ApiError> {
     let Decoded { value, duplicates } = body::decode(&call.headers, bytes)?;
     let mut object = value;
     rules::check_type(&call.resource, &mut object)?;
+    rules::check_decodes(&call.resource, &object)?;
     check_name(call, &object)?;
     Ok(Edit::new(Change::Put(object), duplicates, bytes.len()))
 }
@@ -104,13 +105,6 @@ fn patch_object(bytes: &[u8]) -> Result<Decoded, ApiError> {
 
 fn apply_change(call: &Call, mut config: Value) -> Result<Change, ApiError> {
     let resource = &call.resource;
-    if call.params.get("fieldManager").is_none() {
-        return Err(ApiError::new(
-            422,
-            "Invalid",
-            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-        ));
-    }
     for field in ["apiVersion", "kind"] {
         if config[field].as_str().is_none_or(str::is_empty) {
             return Err(ApiError::bad_request(format!(
@@ -238,6 +232,7 @@ pub(super) fn step(call: &Call, edit: Edit, json: Bytes) -> Result<Step, ApiErro
             let mut proposed = edited(resource, name, other, current)?;
             rules::check_type(resource, &mut proposed)?;
             check_name(call, &proposed)?;
+            rules::drop_refused_nulls(resource, &mut proposed);
             let warnings = rules::unknown_fields(resource, &mut proposed, duplicates, mode)?;
             if put && resource.class == Class::Custom {
                 require_revision(resource, name, &proposed)?;
@@ -248,7 +243,7 @@ pub(super) fn step(call: &Call, edit: Edit, json: Bytes) -> Result<Step, ApiErro
     };
     let part = call.subresource.as_deref();
     rules::settle(resource, current, &mut proposed, part)?;
-    let faults = rules::validate(resource, &proposed, Some(current));
+    let faults = validity::validate(resource, &proposed, Some(current));
     if !faults.is_empty() {
         return Err(ApiError::invalid(resource, name, &faults));
     }

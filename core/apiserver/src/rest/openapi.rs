@@ -10,7 +10,7 @@ use super::VERSION;
 use crate::registry::{COMPONENTS, Registry, Resource};
 use crate::schema::REF;
 
-fn path_of(group: &str, version: &str) -> String {
+pub(super) fn path_of(group: &str, version: &str) -> String {
     if group.is_empty() {
         format!("api/{version}")
     } else {

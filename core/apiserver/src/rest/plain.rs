@@ -1,14 +1,19 @@
 //! Paths that are no resources: health, version, OpenAPI.
 
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use serde_json::json;
 
 use super::request::Params;
 use super::status::{ApiError, json_response};
 use super::{Api, VERSION, openapi, openapi_v2};
 
-pub(super) async fn answer(api: &Api, path: &str, params: &Params) -> Result<Response, ApiError> {
+pub(super) async fn answer(
+    api: &Api,
+    path: &str,
+    params: &Params,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
     match path {
         "/healthz" | "/livez" => Ok(text("ok")),
         "/readyz" if api.stopping.is_cancelled() => Err(ApiError::unavailable()),
@@ -25,18 +30,10 @@ pub(super) async fn answer(api: &Api, path: &str, params: &Params) -> Result<Res
             StatusCode::OK,
             &openapi::index(&api.registry()),
         )),
-        "/openapi/v2" => {
-            let document = openapi_v2::document(&api.registry());
-            Ok((
-                StatusCode::OK,
-                [(header::CONTENT_TYPE, openapi_v2::MEDIA)],
-                document,
-            )
-                .into_response())
-        }
+        "/openapi/v2" => openapi_v2::answer(&api.registry(), headers),
         "" => Ok(json_response(
             StatusCode::OK,
-            &json!({"paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]}),
+            &json!({"paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]}),
         )),
         _ => match path.strip_prefix("/openapi/v3/") {
             Some(group_version) => {

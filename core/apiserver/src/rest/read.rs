@@ -12,7 +12,8 @@ use futures::stream;
 use http::{StatusCode, header};
 use serde_json::{Value, json};
 
-use super::request::{Output, Params};
+use super::accept::Output;
+use super::request::Params;
 use super::selector::{Fields, Labels};
 use super::status::{ApiError, json_text};
 use super::{Call, Stored, convert, table};
@@ -37,10 +38,12 @@ pub(super) struct Selection {
 
 impl Selection {
     pub(super) fn parse(resource: &Resource, params: &Params) -> Result<Selection, ApiError> {
-        let known: Vec<&str> = resource.selectable.iter().map(String::as_str).collect();
         Ok(Selection {
             labels: Labels::parse(params.get("labelSelector").unwrap_or_default())?,
-            fields: Fields::parse(params.get("fieldSelector").unwrap_or_default(), &known)?,
+            fields: Fields::parse(
+                params.get("fieldSelector").unwrap_or_default(),
+                &resource.selectable,
+            )?,
         })
     }
 
@@ -78,6 +81,12 @@ pub(super) struct Listing {
 
 pub(super) async fn get(call: &Arc<Call>) -> Result<Response, ApiError> {
     let name = call.name.as_deref().unwrap_or_default();
+    if let Some(wanted) = revision(&call.params)? {
+        let current = call.api.store.current();
+        if wanted > current {
+            return Err(ApiError::too_new(wanted, current));
+        }
+    }
     let record = call.api.store.get(call.key(name)).await?;
     let record = record.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
     Ok(call
@@ -87,7 +96,7 @@ pub(super) async fn get(call: &Arc<Call>) -> Result<Response, ApiError> {
 
 pub(super) async fn list(call: &Arc<Call>) -> Result<Response, ApiError> {
     let selection = Selection::parse(&call.resource, &call.params)?;
-    let listing = collect(call, &selection).await?;
+    let listing = collect(call, &selection, Pages::AsAsked).await?;
     let resource = &call.resource;
     let metadata = table::list_metadata(listing.revision, listing.next, listing.remaining);
     if call.output == Output::Object && convert::is_stored_form(resource) {
@@ -174,20 +183,37 @@ pub(super) fn revision(params: &Params) -> Result<Option<u64>, ApiError> {
     match params.get("resourceVersion") {
         None | Some("0") => Ok(None),
         Some(text) => text.parse().map(Some).map_err(|_| {
-            ApiError::bad_request(format!("resourceVersion: Invalid value: {text:?}"))
+            ApiError::bad_request(format!(
+                "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing \
+                 {text:?}: invalid syntax"
+            ))
         }),
     }
 }
 
+/// Whether a request is answered in pages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pages {
+    /// As its parameters say.
+    AsAsked,
+    /// Never: a watch begins with everything, whatever else is asked.
+    All,
+}
+
 /// Reads the objects that a list asks for.
-pub(super) async fn collect(call: &Arc<Call>, selection: &Selection) -> Result<Listing, ApiError> {
+pub(super) async fn collect(
+    call: &Arc<Call>,
+    selection: &Selection,
+    pages: Pages,
+) -> Result<Listing, ApiError> {
     let params = &call.params;
+    let paged = pages == Pages::AsAsked;
     let limit = params
         .number("limit")
-        .filter(|limit| *limit > 0)
+        .filter(|limit| paged && *limit > 0)
         .map_or(usize::MAX, |limit| limit as usize);
     let (mut at, mut after) = (None, None);
-    if let Some(token) = params.get("continue") {
+    if let Some(token) = params.get("continue").filter(|_| paged) {
         if revision(params)?.is_some() {
             return Err(ApiError::bad_request(
                 "specifying resource version is not allowed when using continue",

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use http::{HeaderMap, header};
-
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -116,7 +114,7 @@ impl Params {
     }
 }
 
-fn decode(text: &str, plus: bool) -> String {
+pub(super) fn decode(text: &str, plus: bool) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -133,47 +131,6 @@ fn decode(text: &str, plus: bool) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// The form of the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Output {
-    Object,
-    Table,
-    /// Metadata only.
-    Partial,
-}
-
-impl Output {
-    /// The first form of the `Accept` header that we have; JSON always does.
-    pub(crate) fn negotiate(headers: &HeaderMap) -> Output {
-        for part in accepted(headers) {
-            let mut pieces = part.split(';').map(str::trim);
-            let media = pieces.next().unwrap_or_default();
-            if !matches!(media, "application/json" | "*/*" | "application/*") {
-                continue;
-            }
-            let form = pieces.find_map(|piece| piece.strip_prefix("as="));
-            match form {
-                Some("Table") => return Output::Table,
-                Some("PartialObjectMetadata" | "PartialObjectMetadataList") => {
-                    return Output::Partial;
-                }
-                Some(_) => {}
-                None => return Output::Object,
-            }
-        }
-        Output::Object
-    }
-}
-
-/// The parts of all `Accept` headers, in order.
-pub(crate) fn accepted(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let values = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
 #[cfg(test)]

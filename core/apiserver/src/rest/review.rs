@@ -78,11 +78,22 @@ pub(super) fn read(kind: &str, mut given: Value) -> Result<Value, ApiError> {
     Ok(json!({"metadata": {}, "spec": spec}))
 }
 
+fn user_info(user: &User) -> Value {
+    let mut info = json!({"username": user.name, "groups": user.groups});
+    if let Some(uid) = &user.uid {
+        info["uid"] = json!(uid);
+    }
+    if !user.extra.is_empty() {
+        info["extra"] = json!(user.extra);
+    }
+    info
+}
+
 pub(super) fn answer(api: &Api, user: &User, kind: &str, mut given: Value) -> Response {
     given["kind"] = json!(kind);
     if kind == "SelfSubjectReview" {
         given["apiVersion"] = json!("authentication.k8s.io/v1");
-        given["status"] = json!({"userInfo": {"username": user.name, "groups": user.groups}});
+        given["status"] = json!({"userInfo": user_info(user)});
         return json_response(StatusCode::CREATED, &given);
     }
     given["apiVersion"] = json!("authorization.k8s.io/v1");

@@ -2,18 +2,14 @@
 //! the rules of its class, and whether it is valid.
 
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use regex_lite::Regex;
 use serde_json::{Map, Value, json};
 
 use super::status::ApiError;
-use crate::cause::{Cause, Faults, Texts};
-use crate::digest::Index;
-use crate::path::Path;
+use crate::cause::Texts;
 use crate::registry::{self, Class, Resource};
-use crate::schema;
+use crate::schema::{self, Schema};
 use crate::size;
 use crate::time;
 
@@ -34,25 +30,6 @@ const SERVER_FIELDS: &[&str] = &[
     "generateName",
 ];
 
-#[allow(
-    clippy::expect_used,
-    reason = "the patterns are constants and a test uses them"
-)]
-fn pattern(text: &str) -> Regex {
-    Regex::new(text).expect("the pattern is valid")
-}
-
-static SUBDOMAIN: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"));
-static LABEL: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"));
-static LABEL_VALUE: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"));
-static QUALIFIED: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
-        r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$",
-    )
-});
-
 /// Checks type and version that a body says it is, and fills them in.
 pub(super) fn check_type(resource: &Resource, object: &mut Value) -> Result<(), ApiError> {
     let Some(map) = object.as_object_mut() else {
@@ -61,6 +38,9 @@ pub(super) fn check_type(resource: &Resource, object: &mut Value) -> Result<(), 
         ));
     };
     let wanted = resource.api_version();
+    if resource.class == Class::Custom {
+        named(resource, map)?;
+    }
     match map.get("apiVersion").and_then(Value::as_str) {
         Some(given) if given != wanted => {
             return Err(ApiError::bad_request(format!(
@@ -71,6 +51,11 @@ pub(super) fn check_type(resource: &Resource, object: &mut Value) -> Result<(), 
     };
     match map.get("kind").and_then(Value::as_str) {
         Some(given) if given != resource.kind => {
+            if resource.class == Class::Custom {
+                let name = map.get("metadata").map(|metadata| &metadata["name"]);
+                let name = name.and_then(Value::as_str).unwrap_or_default();
+                return Err(ApiError::wrong_kind(resource, name, given));
+            }
             return Err(ApiError::bad_request(format!(
                 "{given} in version {:?} cannot be handled as a {}: no kind {given:?} is registered for it",
                 resource.version, resource.kind
@@ -95,6 +80,56 @@ pub(super) fn check_type(resource: &Resource, object: &mut Value) -> Result<(), 
     Ok(())
 }
 
+/// A custom resource must say what it is: nothing else tells its kind.
+fn named(resource: &Resource, map: &Map<String, Value>) -> Result<(), ApiError> {
+    let says = |field: &str| {
+        let text = map.get(field).and_then(Value::as_str);
+        text.is_some_and(|text| !text.is_empty())
+    };
+    for (field, word) in [("kind", "Kind"), ("apiVersion", "apiVersion")] {
+        if !says(field) {
+            return Err(ApiError::bad_request(format!(
+                "the object provided is unrecognized (must be of type {}): Object '{word}' is missing in it",
+                resource.kind
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what could not be decoded as an object of the resource: see
+/// [`schema::decode_fault`].
+pub(super) fn check_decodes(resource: &Resource, object: &Value) -> Result<(), ApiError> {
+    let kind = &resource.kind;
+    let fault = match resource.class {
+        Class::Custom => {
+            let of_metadata = resource.schema.field("metadata");
+            let fault =
+                |schema: &Schema| schema::decode_fault(&object["metadata"], schema, "ObjectMeta");
+            of_metadata.and_then(|schema| fault(schema))
+        }
+        _ => schema::decode_fault(object, &resource.schema, kind),
+    };
+    let Some(fault) = fault else { return Ok(()) };
+    Err(ApiError::bad_request(format!(
+        "{kind} in version {:?} cannot be handled as a {kind}: {fault}",
+        resource.version
+    )))
+}
+
+/// Null in a field of a custom resource that may not be null means that it is absent. Not
+/// so in server-side apply, which checks what is applied as it is.
+pub(super) fn drop_refused_nulls(resource: &Resource, object: &mut Value) {
+    if resource.class != Class::Custom {
+        return;
+    }
+    // Metadata are of a built-in type in any kind.
+    if let Some(of_metadata) = resource.schema.field("metadata") {
+        schema::drop_nulls(&mut object["metadata"], of_metadata);
+    }
+    schema::drop_refused_nulls(object, &resource.schema);
+}
+
 /// Removes unknown fields. By `fieldValidation` they are an error, warnings, or
 /// nothing.
 pub(super) fn unknown_fields(
@@ -112,7 +147,6 @@ pub(super) fn unknown_fields(
     texts.extend(&unknown, |path| format!("unknown field {path:?}"));
     match mode {
         "Ignore" => Ok(Vec::new()),
-        "Warn" | "" => Ok(texts.into_list()),
         "Strict" if texts.is_empty() => Ok(Vec::new()),
         "Strict" => Err(ApiError::bad_request(format!(
             "{kind} in version {:?} cannot be handled as a {kind}: strict decoding error: {}",
@@ -120,9 +154,8 @@ pub(super) fn unknown_fields(
             texts.into_list().join(", "),
             kind = resource.kind,
         ))),
-        other => Err(ApiError::bad_request(format!(
-            "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
-        ))),
+        // Others were refused before.
+        _ => Ok(texts.into_list()),
     }
 }
 
@@ -152,6 +185,7 @@ pub(super) fn prepare(resource: &Resource, object: &mut Value, uid: &str) -> Res
     }
     defaults(resource, object)?;
     match resource.class {
+        Class::Node | Class::Lease if object["spec"].is_null() => object["spec"] = json!({}),
         Class::Namespace => {
             object["spec"] = json!({"finalizers": ["kubernetes"]});
             object["status"] = json!({"phase": "Active"});
@@ -168,7 +202,7 @@ pub(super) fn prepare(resource: &Resource, object: &mut Value, uid: &str) -> Res
 }
 
 /// Fills in the defaults, which may not make more than an object of it.
-fn defaults(resource: &Resource, object: &mut Value) -> Result<(), ApiError> {
+pub(super) fn defaults(resource: &Resource, object: &mut Value) -> Result<(), ApiError> {
     let mut room = size::OBJECT;
     if schema::apply_defaults(object, &resource.schema, &mut room) {
         return Ok(());
@@ -316,109 +350,4 @@ fn desired_differs(old: &Value, new: &Value) -> bool {
     };
     let names = desired(old);
     names != desired(new) || names.iter().any(|name| old[name] != new[name])
-}
-
-/// The faults of an object that is about to be stored.
-pub(super) fn validate(resource: &Resource, object: &Value, old: Option<&Value>) -> Faults {
-    let mut faults = Faults::new();
-    metadata(resource, object, old, &mut faults);
-    schema::validate(object, &resource.schema, &mut faults);
-    match resource.class {
-        Class::Definition => registry::check_crd(object, old, &mut faults),
-        Class::ConfigMap | Class::Secret => data(resource, object, old, &mut faults),
-        _ => {}
-    }
-    faults
-}
-
-fn metadata(resource: &Resource, object: &Value, old: Option<&Value>, faults: &mut Faults) {
-    let metadata = &object["metadata"];
-    let name = metadata["name"].as_str().unwrap_or_default();
-    if name.is_empty() {
-        let detail = "name or generateName is required";
-        faults.push(|| Cause::missing("metadata.name", detail));
-    } else if old.is_none() {
-        let (pattern, longest) = match resource.class {
-            Class::Namespace => (&LABEL, 63),
-            _ => (&SUBDOMAIN, 253),
-        };
-        if name.len() > longest {
-            let detail = format!("must be no more than {longest} characters");
-            faults.push(|| Cause::invalid("metadata.name", &json!(name), &detail));
-        } else if !pattern.is_match(name) {
-            let detail = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or \
-                          '.', and must start and end with an alphanumeric character";
-            faults.push(|| Cause::invalid("metadata.name", &json!(name), detail));
-        }
-    }
-    for (key, value) in metadata["labels"].as_object().into_iter().flatten() {
-        if key.len() > 63 + 1 + 253 || !QUALIFIED.is_match(key) {
-            let detail = "name part must consist of alphanumeric characters, '-', '_' or '.'";
-            faults.push(|| Cause::invalid("metadata.labels", &json!(key), detail));
-        }
-        let text = value.as_str().unwrap_or_default();
-        if text.len() > 63 || !LABEL_VALUE.is_match(text) {
-            let detail = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or \
-                          '.', no more than 63 of them";
-            faults.push(|| Cause::invalid("metadata.labels", value, detail));
-        }
-    }
-    if let Some(old) = old.filter(|old| old["metadata"]["deletionTimestamp"].is_string()) {
-        let nothing = Vec::new();
-        let list = |object: &Value| object["metadata"]["finalizers"].as_array().cloned();
-        let before = list(old).unwrap_or_default();
-        let index = Index::of(&before);
-        let now = metadata["finalizers"].as_array().unwrap_or(&nothing);
-        let added = now
-            .iter()
-            .filter(|item| index.find(item, |at| before.get(at)).is_none());
-        let added: Vec<String> = added.take(10).map(Value::to_string).collect();
-        if !added.is_empty() {
-            let detail = format!(
-                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-                added.join(", ")
-            );
-            faults.push(|| Cause::forbidden("metadata.finalizers", &detail));
-        }
-    }
-}
-
-/// Like Go's decoder, which Kubernetes uses, this skips line breaks.
-fn is_base64(text: &str) -> bool {
-    let text: Vec<u8> = text
-        .bytes()
-        .filter(|byte| !b"\r\n".contains(byte))
-        .collect();
-    STANDARD.decode(text).is_ok()
-}
-
-/// ConfigMaps and Secrets: keys, base64, and what was declared immutable.
-fn data(resource: &Resource, object: &Value, old: Option<&Value>, faults: &mut Faults) {
-    for field in ["data", "binaryData"] {
-        let path = Path::ROOT.field(field);
-        for (key, value) in object[field].as_object().into_iter().flatten() {
-            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-            if key.is_empty() || !key.chars().all(plain) {
-                let detail =
-                    "a valid config key must consist of alphanumeric characters, '-', '_' or '.'";
-                faults.push(|| Cause::invalid(path.key(key), &json!(key), detail));
-            }
-            let encoded = field == "binaryData" || resource.class == Class::Secret;
-            if encoded && value.as_str().is_some_and(|text| !is_base64(text)) {
-                faults.push(|| Cause::invalid(path.key(key), value, "illegal base64 data"));
-            }
-        }
-    }
-    let Some(old) = old else { return };
-    if resource.class == Class::Secret && old["type"] != object["type"] {
-        faults.push(|| Cause::invalid("type", &object["type"], "field is immutable"));
-    }
-    if old["immutable"] == true {
-        for field in ["data", "binaryData", "immutable"] {
-            if old[field] != object[field] {
-                let detail = "field is immutable when `immutable` is set";
-                faults.push(|| Cause::forbidden(field, detail));
-            }
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::status::ApiError;
+use crate::registry::Selectable;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Test {
@@ -119,13 +120,21 @@ fn requirement(text: &str) -> Option<(String, Test)> {
     Some((key(text)?, Test::Exists))
 }
 
-/// A parsed field selector: (path, value, negated).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Fields(Vec<(String, String, bool)>);
+/// A parsed field selector.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fields(Vec<Field>);
+
+/// One condition of it.
+#[derive(Clone, Debug)]
+struct Field {
+    of: Selectable,
+    value: String,
+    negated: bool,
+}
 
 impl Fields {
-    /// `known` are the paths that the resource can be selected by.
-    pub(crate) fn parse(text: &str, known: &[&str]) -> Result<Fields, ApiError> {
+    /// `known` are the fields that the resource can be selected by.
+    pub(crate) fn parse(text: &str, known: &[Selectable]) -> Result<Fields, ApiError> {
         let mut tests = Vec::new();
         for part in text.split(',').filter(|part| !part.trim().is_empty()) {
             let (path, value, negated) = [("!=", true), ("==", false), ("=", false)]
@@ -136,16 +145,22 @@ impl Fields {
                 })
                 .ok_or_else(|| {
                     ApiError::bad_request(format!(
-                        "invalid selector: {text:?}; can't understand {part:?}"
+                        "invalid selector: '{text}'; can't understand '{part}'"
                     ))
                 })?;
             let path = path.trim();
-            if !matches!(path, "metadata.name" | "metadata.namespace") && !known.contains(&path) {
-                return Err(ApiError::bad_request(format!(
-                    "field label not supported: {path}"
-                )));
-            }
-            tests.push((path.to_owned(), value.trim().to_owned(), negated));
+            let found = known.iter().find(|field| field.label == path).cloned();
+            let of = match path {
+                "metadata.name" | "metadata.namespace" => Some(Selectable::plain(path)),
+                _ => found,
+            };
+            tests.push(Field {
+                of: of.ok_or_else(|| {
+                    ApiError::bad_request(format!("field label not supported: {path}"))
+                })?,
+                value: value.trim().to_owned(),
+                negated,
+            });
         }
         Ok(Fields(tests))
     }
@@ -158,27 +173,35 @@ impl Fields {
     pub(crate) fn name(&self) -> Option<&str> {
         self.0
             .iter()
-            .find(|(path, _, negated)| path == "metadata.name" && !negated)
-            .map(|(_, value, _)| value.as_str())
+            .find(|test| test.of.label == "metadata.name" && !test.negated)
+            .map(|test| test.value.as_str())
     }
 
     /// Whether an object's own fields decide, which can change, and not only its name.
     pub(crate) fn mutable(&self) -> bool {
         self.0
             .iter()
-            .any(|(path, _, _)| !path.starts_with("metadata."))
+            .any(|test| !test.of.label.starts_with("metadata."))
     }
 
     pub(crate) fn matches(&self, object: &Value) -> bool {
-        self.0.iter().all(|(path, wanted, negated)| {
-            let found = path.split('.').fold(object, |at, name| &at[name]);
-            let same = match found {
-                Value::Null => wanted.is_empty(),
-                Value::String(text) => text == wanted,
-                other => wanted.parse().is_ok_and(|wanted: Value| wanted == *other),
-            };
-            same != *negated
-        })
+        self.0.iter().all(|test| test.holds(object))
+    }
+}
+
+impl Field {
+    fn holds(&self, object: &Value) -> bool {
+        let mut places = self.of.places.iter();
+        let found = places.find_map(|place| {
+            let found = place.split('.').fold(object, |at, name| &at[name]);
+            (!found.is_null() && found != "").then_some(found)
+        });
+        let same = match found {
+            None => self.value == self.of.absent,
+            Some(Value::String(text)) => *text == self.value,
+            Some(other) => self.value.parse().is_ok_and(|value: Value| value == *other),
+        };
+        same != self.negated
     }
 }
 
@@ -225,7 +248,7 @@ mod tests {
 
     #[test]
     fn field_selectors() {
-        let known = ["involvedObject.name", "spec.unschedulable"];
+        let known = ["involvedObject.name", "spec.unschedulable"].map(Selectable::plain);
         let object = json!({"metadata": {"name": "a"}, "involvedObject": {"name": "n"}, "spec": {"unschedulable": true}});
         let parse = |text: &str| Fields::parse(text, &known).expect("parses");
         assert!(
@@ -235,5 +258,38 @@ mod tests {
         assert!(!parse("metadata.name!=a").matches(&object));
         assert_eq!(parse("metadata.name=a").name(), Some("a"));
         assert!(Fields::parse("spec.other=x", &known).is_err());
+    }
+
+    #[test]
+    fn an_absent_field_is_what_it_is_by_default() {
+        let known = [
+            Selectable {
+                absent: "false",
+                ..Selectable::plain("spec.unschedulable")
+            },
+            Selectable {
+                places: vec!["source.component".into(), "reportingComponent".into()],
+                ..Selectable::plain("source")
+            },
+        ];
+        let is = |text: &str, object: Value| {
+            let fields = Fields::parse(text, &known).expect("parses");
+            fields.matches(&object)
+        };
+        for (text, wanted) in [
+            ("spec.unschedulable=false", true),
+            ("spec.unschedulable!=false", false),
+            ("spec.unschedulable=true", false),
+            ("spec.unschedulable!=true", true),
+            ("spec.unschedulable=", false),
+            ("source=", true),
+        ] {
+            assert_eq!(is(text, json!({})), wanted, "{text}");
+        }
+        assert!(is("source=a", json!({"source": {"component": "a"}})));
+        assert!(is(
+            "source=b",
+            json!({"source": {}, "reportingComponent": "b"})
+        ));
     }
 }

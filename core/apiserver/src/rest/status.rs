@@ -150,6 +150,38 @@ impl ApiError {
         error
     }
 
+    /// The object says that it is of another kind than the path.
+    pub(crate) fn wrong_kind(resource: &Resource, name: &str, given: &str) -> ApiError {
+        let detail = format!("must be {}", resource.kind);
+        let cause = Cause::invalid("kind", &json!(given), &detail);
+        let group = &resource.group;
+        let text = format!("{given}.{group} {name:?} is invalid: {}", cause.text());
+        let mut error = ApiError::new(422, "Invalid", text);
+        error.details =
+            json!({"name": name, "group": group, "kind": given, "causes": [cause.json()]});
+        error
+    }
+
+    /// A parameter of the request is wrong. `options` is the kind that they make up.
+    pub(crate) fn invalid_options(options: &str, causes: &[Cause]) -> ApiError {
+        let texts: Vec<String> = causes.iter().map(Cause::text).collect();
+        let text = match texts.as_slice() {
+            [only] => only.clone(),
+            many => format!("[{}]", many.join(", ")),
+        };
+        let text = format!("{options}.meta.k8s.io \"\" is invalid: {text}");
+        let mut error = ApiError::new(422, "Invalid", text);
+        error.details = json!({"group": "meta.k8s.io", "kind": options,
+            "causes": causes.iter().map(Cause::json).collect::<Vec<_>>()});
+        error
+    }
+
+    pub(crate) fn not_acceptable(accepted: &[&str]) -> ApiError {
+        let list = accepted.join(", ");
+        let text = format!("only the following media types are accepted: {list}");
+        ApiError::new(406, "NotAcceptable", text)
+    }
+
     pub(crate) fn forbidden(resource: &Resource, name: &str, detail: &str) -> ApiError {
         let text = format!("{} {name:?} is forbidden: {detail}", qualified(resource));
         ApiError::new(403, "Forbidden", text).about(resource, name)

@@ -13,8 +13,8 @@ use http::{StatusCode, header};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::read::{self, Selection};
-use super::request::Output;
+use super::accept::Output;
+use super::read::{self, Pages, Selection};
 use super::status::ApiError;
 use super::{Call, convert, table};
 use longshore_objects::{Event, EventKind, ReadError, Selector, Watcher};
@@ -47,14 +47,6 @@ pub(super) async fn start(call: &Arc<Call>) -> Result<Response, ApiError> {
         selection.fields = super::selector::Fields::parse(&format!("metadata.name={name}"), &[])?;
     }
     let initial = call.params.flag("sendInitialEvents");
-    if initial && call.params.get("resourceVersionMatch") != Some("NotOlderThan") {
-        return Err(ApiError::new(
-            422,
-            "Invalid",
-            "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: \
-             sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        ));
-    }
     let since = read::revision(&call.params)?;
     let bookmarks = call.params.flag("allowWatchBookmarks");
     let mut queue = VecDeque::new();
@@ -72,7 +64,7 @@ pub(super) async fn start(call: &Arc<Call>) -> Result<Response, ApiError> {
             }
         }
         _ => {
-            let listing = read::collect(call, &selection).await?;
+            let listing = read::collect(call, &selection, Pages::All).await?;
             position = position.max(listing.revision);
             let size = listing.records.iter().map(|record| record.json.len());
             let (call_, size) = (Arc::clone(call), size.sum());

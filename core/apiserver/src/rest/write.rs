@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::body::{self, Decoded};
 use super::edit::{self, Change, Edit, Next, Step, draft};
 use super::status::ApiError;
-use super::{Call, Stored, convert, rules};
+use super::{Call, Stored, convert, rules, validity};
 use crate::cause::Texts;
 use crate::patch::{self, Manager};
 use crate::time;
@@ -55,6 +55,8 @@ pub(super) async fn create(call: &Arc<Call>, bytes: Bytes) -> Result<Response, A
         let Decoded { value, duplicates } = body::decode(&call_.headers, &bytes)?;
         let mut object = value;
         rules::check_type(&call_.resource, &mut object)?;
+        rules::check_decodes(&call_.resource, &object)?;
+        rules::drop_refused_nulls(&call_.resource, &mut object);
         let mode = call_.field_validation();
         let warnings = rules::unknown_fields(&call_.resource, &mut object, &duplicates, mode)?;
         Ok::<_, ApiError>((object, warnings, bytes.len()))
@@ -72,7 +74,12 @@ async fn insert(
     applied: Option<Value>,
     size: usize,
 ) -> Result<Stored, ApiError> {
-    let dry_run = call.dry_run()?;
+    let dry_run = call.dry_run();
+    let revision = object["metadata"]["resourceVersion"].as_str();
+    if revision.is_some_and(|text| !text.is_empty() && text != "0") {
+        let text = "resourceVersion should not be set on objects to be created";
+        return Err(ApiError::new(500, "", text));
+    }
     check_namespace(call, &mut object).await?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let prefix = text(&object["metadata"]["generateName"]);
@@ -120,14 +127,19 @@ fn fresh(
     rules::prepare(resource, &mut object, &uid())?;
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let name = name.to_owned();
-    let faults = rules::validate(resource, &object, None);
+    let faults = validity::validate(resource, &object, None);
     if !faults.is_empty() {
         return Err(ApiError::invalid(resource, &name, &faults));
     }
     let who = call.manager();
     let object = match applied {
-        Some(config) => patch::apply(&object, config, &resource.schema, &who, true)
-            .map_err(|conflicts| ApiError::apply_conflict(&conflicts))?,
+        Some(config) => {
+            let mut object = patch::apply(&object, config, &resource.schema, &who, true)
+                .map_err(|conflicts| ApiError::apply_conflict(&conflicts))?;
+            // A null that was applied may stand in the place of a default again.
+            rules::defaults(resource, &mut object)?;
+            object
+        }
         None => {
             if let Some(metadata) = object["metadata"].as_object_mut() {
                 metadata.shift_remove("managedFields");
@@ -204,7 +216,7 @@ async fn decoded(call: &Arc<Call>, bytes: &Bytes, decode: Decode) -> Result<Edit
 async fn modify(call: &Arc<Call>, bytes: Bytes, decode: Decode) -> Result<Response, ApiError> {
     let name = call.name.as_deref().unwrap_or_default();
     let resource = &call.resource;
-    let dry_run = call.dry_run()?;
+    let dry_run = call.dry_run();
     let mut turn = None;
     for _ in 0..ATTEMPTS {
         let edit = decoded(call, &bytes, decode).await?;

@@ -69,23 +69,78 @@ pub(crate) fn apply_defaults(value: &mut Value, schema: &Schema, room: &mut usiz
             }
             let mut fields = map.iter_mut();
             fields.all(|(name, value)| match schema.field(name) {
-                Some(field) => apply_defaults(value, field, room),
+                Some(field) => in_place_of_null(value, field, room),
                 None => true,
             })
         }
         Value::Array(items) => {
             let of = schema.items.as_ref();
-            of.is_none_or(|of| items.iter_mut().all(|item| apply_defaults(item, of, room)))
+            of.is_none_or(|of| {
+                let mut items = items.iter_mut();
+                items.all(|item| in_place_of_null(item, of, room))
+            })
         }
         _ => true,
     }
+}
+
+/// The default, where there is null and may be none; then what stands inside.
+fn in_place_of_null(value: &mut Value, schema: &Schema, room: &mut usize) -> bool {
+    if value.is_null()
+        && !schema.nullable
+        && let Some(default) = &schema.default
+    {
+        let Some(left) = room.checked_sub(size::of(default)) else {
+            return false;
+        };
+        *room = left;
+        *value = default.clone();
+    }
+    apply_defaults(value, schema, room)
+}
+
+/// In custom resources a null that the schema does not allow means that the field is
+/// absent. One in the place of a default stays for [`apply_defaults`], one in a list for
+/// the check, which refuses it.
+pub(crate) fn drop_refused_nulls(value: &mut Value, schema: &Schema) {
+    match value {
+        Value::Object(map) => map.retain(|name, value| {
+            let Some(field) = schema.field(name) else {
+                return true;
+            };
+            if value.is_null() {
+                return field.nullable || field.default.is_some();
+            }
+            drop_refused_nulls(value, field);
+            true
+        }),
+        Value::Array(items) => {
+            if let Some(of) = &schema.items {
+                items
+                    .iter_mut()
+                    .for_each(|item| drop_refused_nulls(item, of));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_of_texts(schema: &Schema) -> bool {
+    let of = schema.additional.as_ref();
+    of.is_some_and(|of| of.kind == Kind::String)
 }
 
 /// For built-in types null means absent, as in a decoder with typed fields.
 pub(crate) fn drop_nulls(value: &mut Value, schema: &Schema) {
     match value {
         Value::Object(map) if !schema.preserve => {
-            map.retain(|_, value| !value.is_null());
+            map.retain(|name, value| {
+                // A text in a map has its key, so it is there, and is empty.
+                if value.is_null() && !schema.properties.contains_key(name) && is_of_texts(schema) {
+                    *value = Value::String(String::new());
+                }
+                !value.is_null()
+            });
             for (name, value) in map.iter_mut() {
                 if let Some(field) = schema.field(name) {
                     drop_nulls(value, field);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Checks, Kind, List, Schema};
+use super::{Checks, Format, Kind, List, Schema};
 use crate::cause::{Cause, Faults};
 use crate::digest::Index;
 use crate::path::Path;
@@ -27,7 +27,7 @@ fn walk(value: &Value, schema: &Schema, path: &Path<'_>, faults: &mut Faults) {
             let wanted = schema.kind.name();
             let name = path.in_body();
             let text = format!("{name} in body must be of type {wanted}: \"{found}\"");
-            Cause::invalid(path, &Value::String(found.into()), &text)
+            Cause::wrong_type(path, &Value::String(found.into()), &text)
         });
         return;
     }
@@ -138,6 +138,9 @@ fn check(value: &Value, checks: &Checks, path: &Path<'_>, faults: &mut Faults) {
             invalid(value, path, faults, || format!("should match '{pattern}'"));
         }
     }
+    if let Some(format) = checks.format.filter(|format| !format.fits(value)) {
+        faults.push(|| wrong_format(value, format, path));
+    }
     if let Some(number) = value.as_f64() {
         bounds(value, number, checks, path, faults);
     }
@@ -151,6 +154,12 @@ fn check(value: &Value, checks: &Checks, path: &Path<'_>, faults: &mut Faults) {
         });
     }
     junctors(value, checks, path, faults);
+}
+
+fn wrong_format(value: &Value, format: Format, path: &Path<'_>) -> Cause {
+    let name = format.name();
+    let text = format!("{} in body must be of type {name}: {value}", path.in_body());
+    Cause::wrong_type(path, value, &text)
 }
 
 fn invalid(value: &Value, path: &Path<'_>, faults: &mut Faults, text: impl FnOnce() -> String) {
@@ -170,8 +179,7 @@ fn sizes(value: &Value, checks: &Checks, path: &Path<'_>, faults: &mut Faults) {
             invalid(value, path, faults, text);
         }
         if let Some(most) = checks.length.1.filter(|most| length > *most) {
-            let text = || format!("should be at most {most} chars long");
-            invalid(value, path, faults, text);
+            faults.push(|| Cause::too_long(path, usize::try_from(most).unwrap_or(usize::MAX)));
         }
     }
     let (size, (least, most), what) = match value {
@@ -184,8 +192,8 @@ fn sizes(value: &Value, checks: &Checks, path: &Path<'_>, faults: &mut Faults) {
         invalid(value, path, faults, text);
     }
     if let Some(most) = most.filter(|most| size > *most) {
-        let text = || format!("should have at most {most} {what}");
-        invalid(value, path, faults, text);
+        let text = format!("{size}: must have at most {most} items");
+        faults.push(|| Cause::too_much(path, &text));
     }
 }
 

@@ -139,6 +139,14 @@ async fn large_work_holds_up_nobody() {
     }
 }
 
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+
+/// A lease with one field: a text that no rule of its kind bounds.
+fn lease(field: &str, value: &str) -> Value {
+    json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "a"},
+        "spec": {field: value}})
+}
+
 #[tokio::test]
 async fn an_object_is_not_larger_than_an_object_may_be() {
     let server = Server::start();
@@ -152,12 +160,12 @@ async fn an_object_is_not_larger_than_an_object_may_be() {
         );
     };
     let large = text(1_600_000);
-    refused(server.post(MAPS, config_map("a", "k", &large)).await);
+    refused(server.post(LEASES, lease("holderIdentity", &large)).await);
     let yaml = format!(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{a: &a {}, b: *a}}\n",
+        "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: {{name: a}}\nspec: {{holderIdentity: &a {}, strategy: *a}}\n",
         text(900_000)
     );
-    refused(server.send("POST", MAPS, "application/yaml", yaml).await);
+    refused(server.send("POST", LEASES, "application/yaml", yaml).await);
     let field = |number: u8, inner: &[u8]| {
         let mut bytes = vec![number << 3 | 2];
         let mut length = inner.len();
@@ -168,29 +176,29 @@ async fn an_object_is_not_larger_than_an_object_may_be() {
         bytes.push(length as u8);
         [bytes.as_slice(), inner].concat()
     };
-    let pair = [field(1, b"k"), field(2, large.as_bytes())].concat();
-    let object = [field(1, &field(1, b"a")), field(2, &pair)].concat();
-    let kind = [field(1, b"v1"), field(2, b"ConfigMap")].concat();
+    let spec = field(1, large.as_bytes());
+    let object = [field(1, &field(1, b"a")), field(2, &spec)].concat();
+    let kind = [field(1, b"coordination.k8s.io/v1"), field(2, b"Lease")].concat();
     let protobuf = [b"k8s\0".to_vec(), field(1, &kind), field(2, &object)].concat();
     let media = "application/vnd.kubernetes.protobuf";
-    refused(server.send("POST", MAPS, media, protobuf).await);
+    refused(server.send("POST", LEASES, media, protobuf).await);
 
     server
-        .post(MAPS, config_map("a", "k", &text(1_000_000)))
+        .post(LEASES, lease("holderIdentity", &text(1_000_000)))
         .await
         .expect(201);
-    let one = format!("{MAPS}/a");
-    let more = json!({"data": {"l": text(700_000)}});
+    let one = format!("{LEASES}/a");
+    let more = json!({"spec": {"strategy": text(700_000)}});
     refused(server.patch("merge", &one, more.clone()).await);
     refused(server.patch("strategic", &one, more).await);
-    let copy = json!([{"op": "copy", "from": "/data/k", "path": "/data/l"}]);
+    let copy = json!([{"op": "copy", "from": "/spec/holderIdentity", "path": "/spec/strategy"}]);
     refused(server.patch("json", &one, copy).await);
-    let config = config_map("a", "l", &text(700_000));
+    let config = lease("strategy", &text(700_000));
     let apply = format!("{one}?fieldManager=t&force=true");
     refused(server.patch("apply", &apply, config).await);
-    refused(server.put(&one, config_map("a", "k", &large)).await);
+    refused(server.put(&one, lease("holderIdentity", &large)).await);
     let kept = server.get(&one).await.expect(200);
-    let kept = kept["data"]["k"].as_str().map(str::len);
+    let kept = kept["spec"]["holderIdentity"].as_str().map(str::len);
     assert_eq!(kept, Some(1_000_000), "it is as it was");
 }
 

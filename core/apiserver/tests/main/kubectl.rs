@@ -177,6 +177,11 @@ fn definitions(kubectl: &Kubectl) {
     );
     kubectl.fails(&["create", "-f", "-"], &widget(5, ""), "already exists");
     kubectl.ok(&["delete", "widget", "w1"], "");
+    kubectl.ok(
+        &["create", "-f", "-"],
+        &widget(5, "  color:\n  parts:\nstatus:\n"),
+    );
+    kubectl.ok(&["delete", "widget", "w1"], "");
     kubectl.says(&["apply", "-f", "-"], &widget(5, ""), "created");
     kubectl.says(&["apply", "-f", "-"], &widget(5, ""), "unchanged");
     kubectl.says(&["apply", "-f", "-"], &widget(7, ""), "configured");
@@ -381,7 +386,26 @@ fn builtins(kubectl: &Kubectl) {
     kubectl.ok(&["cordon", &name], "");
     kubectl.says(&["get", "nodes"], "", "SchedulingDisabled");
     kubectl.says(&["describe", "node", &name], "", "edge=yes:NoSchedule");
+    kubectl.says(
+        &["get", "nodes", "--field-selector=spec.unschedulable=true"],
+        "",
+        &name,
+    );
+    kubectl.ok(&["uncordon", &name], "");
+    kubectl.says(
+        &["get", "nodes", "--field-selector=spec.unschedulable=false"],
+        "",
+        &name,
+    );
     kubectl.ok(&["get", "events"], "");
+    kubectl.fails(&["run", "p", "--image=x"], "", "runs no pods");
+    kubectl.fails(
+        &["get", "configmap", "c1", "--as=bob", "--as-group=dev"],
+        "",
+        "User \"bob\" cannot get resource \"configmaps\"",
+    );
+    let tls = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s2\ntype: kubernetes.io/tls\n";
+    kubectl.fails(&["apply", "-f", "-"], tls, "data[tls.crt]: Required value");
     kubectl.says(
         &["auth", "can-i", "create", "widgets.test.longshore.io"],
         "",
@@ -390,6 +414,7 @@ fn builtins(kubectl: &Kubectl) {
     // 1.27 asks for alpha and beta versions that no server of 1.33 has
     if !kubectl.program.ends_with("kubectl.1.27") {
         kubectl.says(&["auth", "whoami"], "", "admin");
+        kubectl.says(&["auth", "whoami", "--as=bob", "--as-group=dev"], "", "bob");
     }
 }
 

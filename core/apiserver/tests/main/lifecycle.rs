@@ -46,7 +46,7 @@ async fn preconditions_of_a_deletion() {
     assert!(
         wrong
             .message()
-            .contains("Precondition failed: UID in precondition: other"),
+            .contains("the UID in the precondition (other) does not match the UID in record"),
         "{wrong:?}"
     );
     wrong.expect(409);

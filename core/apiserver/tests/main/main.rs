@@ -1,5 +1,6 @@
 //! The API server as its clients see it: plain requests, `kube::Client`, kubectl.
 
+mod clients;
 mod hostile;
 mod http2;
 mod identity;

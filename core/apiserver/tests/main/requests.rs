@@ -367,7 +367,7 @@ async fn secrets_hide_plain_text_and_keep_their_promises() {
             json!({"metadata": {"name": "t"}, "data": {"x": "no base64!"}}),
         )
         .await
-        .expect(422);
+        .expect(400);
 }
 
 #[tokio::test]

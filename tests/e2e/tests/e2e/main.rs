@@ -3,6 +3,7 @@
 mod alone;
 mod bad_input;
 mod bus;
+mod clients;
 mod commands;
 mod complaints;
 mod examples;
