@@ -85,7 +85,10 @@ impl Namespaces {
     pub fn text(&self, node: &NodeId) -> String {
         match self.uri(node.namespace) {
             _ if node.namespace == 0 => node.identifier.to_string(),
-            Some(uri) => format!("nsu={uri};{}", node.identifier),
+            Some(uri) => {
+                let uri = uri.replace('%', "%25").replace(';', "%3B");
+                format!("nsu={uri};{}", node.identifier)
+            }
             None => node.to_string(),
         }
     }
@@ -106,7 +109,8 @@ impl NodeName {
     /// # Errors
     /// What is wrong, for people.
     pub fn parse(text: &str, default: &Namespace) -> Result<Self, String> {
-        let text = text.trim();
+        // What stands behind belongs to the name: a text may end with blanks.
+        let text = text.trim_start();
         let (namespace, identifier) = if let Some(rest) = text.strip_prefix("nsu=") {
             // A URI may hold `;` only escaped (%3B).
             let (uri, rest) = rest
@@ -157,9 +161,8 @@ fn identifier_of(text: &str) -> Result<Identifier, String> {
             .map_err(|_| wrong("i= takes a number up to 4294967295")),
         "s" if value.is_empty() => Err(wrong("the name is empty")),
         "s" => Ok(Identifier::String(UAString::from(value))),
-        "g" | "b" => {
-            Identifier::from_str(text).map_err(|_| wrong("g= takes a GUID, b= takes base64"))
-        }
+        "g" | "b" => Identifier::from_str(text.trim_end())
+            .map_err(|_| wrong("g= takes a GUID, b= takes base64")),
         _ => Err(wrong("write i=NUMBER, s=NAME, g=GUID or b=BASE64")),
     }
 }
@@ -390,6 +393,18 @@ mod tests {
             at(&["urn:0", "urn:a"]).expect_err("is gone").to_string(),
             "the server has no namespace `urn:b`; it has urn:0, urn:a"
         );
+    }
+
+    #[test]
+    fn what_is_shown_is_read_back() {
+        let uris = ["urn:0", "urn:a;b%c", "urn:b"].map(str::to_owned);
+        let namespaces = Namespaces::new(uris.to_vec());
+        for (namespace, name) in [(1, "a;b%3B=c "), (2, " x  "), (0, "50%25")] {
+            let node = NodeId::new(namespace, UAString::from(name));
+            let text = namespaces.text(&node);
+            let back = NodeName::parse(&text, &ZERO).expect("reads");
+            assert_eq!(back.resolve(&namespaces), Ok(node), "{text}");
+        }
     }
 
     #[test]
