@@ -38,6 +38,7 @@
 //! ```
 
 mod evaluate;
+mod fit;
 mod functions;
 mod lexer;
 mod parser;
@@ -48,7 +49,10 @@ use std::{fmt, sync::Arc};
 pub use functions::{FUNCTIONS, FunctionHelp};
 pub use types::Type;
 
-use crate::value::{Value, ValueRef};
+use crate::{
+    policy::RawRange,
+    value::{Value, ValueRef},
+};
 
 /// Longest text of an expression.
 pub const MAX_LENGTH: usize = 1_000;
@@ -138,6 +142,25 @@ impl Expression {
     /// A part that fails whatever the values are.
     pub fn infer(&self, type_of: &dyn Fn(&str) -> Type) -> Result<Type, ExpressionError> {
         types::infer(&self.0.root, &self.0.variables, type_of)
+    }
+
+    /// The same over a raw value `x` that has these numbers: a bit pattern of a signed
+    /// type is the number that it is (`x == 0x8000` of an int16).
+    ///
+    /// # Errors
+    /// `x` is compared with a number that it cannot have.
+    pub fn over_raw(&self, range: &RawRange) -> Result<Self, ExpressionError> {
+        let variables: Vec<&str> = self.variables().collect();
+        let Some(x) = variables.iter().position(|name| *name == "x") else {
+            return Ok(self.clone());
+        };
+        let (mut root, variables) = parser::parse(self.source(), &variables)?;
+        fit::fit(&mut root, x as u32, range)?;
+        Ok(Self(Arc::new(Parsed {
+            source: self.source().into(),
+            root,
+            variables,
+        })))
     }
 
     /// Whether it calls `math.isNaN` or `math.isFinite`: then it says itself

@@ -16,7 +16,32 @@ pub struct Bus {
     /// Time that the peer needs between the connection and the first request.
     /// Not part of the identity: the first device of the bus decides.
     pub pause_after_connect: Duration,
+    /// When the connection is closed to make room for others. As the pause,
+    /// this and what follows is no part of the identity.
+    pub close: Close,
+    /// Answers may bear any transaction id.
+    pub any_transaction: bool,
+    /// What is sent comes back before the answer, as RS-485 adapters do that hear themselves.
+    pub echo: bool,
 }
+
+/// When a connection is closed, for devices that have only one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Close {
+    /// It stays open.
+    #[default]
+    Never,
+    /// When nothing more is due.
+    AfterCycle,
+    /// After each answer.
+    AfterRequest,
+}
+
+pub(crate) const CLOSES: &[(&str, Close)] = &[
+    ("never", Close::Never),
+    ("afterCycle", Close::AfterCycle),
+    ("afterRequest", Close::AfterRequest),
+];
 
 /// Where a bus is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -131,6 +156,11 @@ impl Hash for Bus {
 }
 
 impl Bus {
+    /// Whether it goes over TCP, whatever its frames.
+    pub fn is_tcp(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Tcp { .. })
+    }
+
     /// How long `count` characters take on the line.
     pub fn time_of(&self, count: u32) -> Duration {
         match &self.endpoint {

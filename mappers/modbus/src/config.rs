@@ -10,10 +10,12 @@ use longshore_sdk::{
 use serde_json::{Map, Value};
 
 use crate::{
-    bus::{Bus, DEFAULTS, Endpoint, Framing, Parity, Serial, Settings, Unit},
+    bus::{Bus, CLOSES, DEFAULTS, Endpoint, Framing, Parity, Serial, Settings, Unit},
     discover,
     driver::Line,
-    keys, method,
+    keys,
+    learned::Shelf,
+    method,
     plan::{self, Request},
     point::{self, Point},
 };
@@ -22,6 +24,8 @@ use crate::{
 pub(crate) const PORT: u16 = 502;
 /// The default of the specification (Serial Line V1.02, section 3.3).
 pub(crate) const BAUD: u32 = 19_200;
+/// All the pauses for a device that is busy.
+const BUSY: Duration = Duration::from_secs(1);
 /// Opening a connection over a slow mobile network takes this long.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -45,6 +49,8 @@ pub(crate) const MODES: &[(&str, Framing)] = &[
 #[derive(Debug, Clone, Default)]
 pub struct Modbus {
     defaults: Settings,
+    /// What was learnt of buses that have no connection now.
+    shelf: Shelf,
 }
 
 impl Protocol for Modbus {
@@ -57,7 +63,10 @@ impl Protocol for Modbus {
     /// The mapper's configuration holds defaults for its devices.
     fn new(config: &Value) -> Result<Self, Vec<Fault>> {
         let defaults = config::of_mapper(&keys::MAPPER, config, |keys| settings(keys, DEFAULTS))?;
-        Ok(Self { defaults })
+        Ok(Self {
+            defaults,
+            shelf: Shelf::default(),
+        })
     }
 
     fn parse(&self, device: &DeviceConfig) -> Result<Parsed<Self>, Vec<Fault>> {
@@ -109,7 +118,7 @@ impl Protocol for Modbus {
     }
 
     fn connect(&self, bus: &Bus) -> impl Future<Output = Result<Line, RequestError>> + Send {
-        Line::open(bus.clone())
+        Line::open_with(bus.clone(), Some(self.shelf.clone()))
     }
 
     fn connect_timeout(&self, bus: &Bus) -> Duration {
@@ -122,8 +131,10 @@ impl Protocol for Modbus {
     }
 
     fn timeout(&self, bus: &Bus, unit: &Unit) -> Duration {
-        // A line keeps to the timeout by itself. A bit write may take three
-        // exchanges, each with both frames on the line at their longest.
+        // A line keeps to the timeout by itself. A bit write may take four exchanges,
+        // a silent block that is looked into as many, each with both frames on the line
+        // at their longest; one that is asked for again on another connection one more
+        // of each, and a device that is at work or busy is given its time.
         let settings = unit.settings;
         let frames = bus.time_of(if bus.framing == Framing::Ascii {
             1030
@@ -133,7 +144,7 @@ impl Protocol for Modbus {
         let own = Duration::from_millis(
             u64::from(settings.timeout_ms) + u64::from(settings.request_gap_ms),
         );
-        3 * (own + frames)
+        8 * (own + frames) + BUSY
     }
 }
 
@@ -184,6 +195,9 @@ fn unit(section: &Section<'_>, is_serial: bool) -> Option<u8> {
 pub(crate) fn bus(section: &Section<'_>) -> Option<Bus> {
     let pause = section.integer_or_default("pauseAfterConnectMs");
     let pause_after_connect = Duration::from_millis(pause);
+    let close = section.choice_or_default("close", CLOSES);
+    let any_transaction = section.boolean_or_default("anyTransactionId");
+    let echo = section.boolean_or_default("echo");
     let (endpoint, framing) = match section.text("url") {
         Some(url) => {
             section.pass_over(&["communicateMode", "ip", "port"]);
@@ -196,6 +210,9 @@ pub(crate) fn bus(section: &Section<'_>) -> Option<Bus> {
         endpoint,
         framing,
         pause_after_connect,
+        close,
+        any_transaction,
+        echo,
     })
 }
 

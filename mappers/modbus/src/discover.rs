@@ -14,7 +14,7 @@ use crate::{
     driver::Line,
     keys,
     pdu::{self, Exception},
-    point::Table,
+    point::{Table, whole},
 };
 
 /// Silent units cost this each, unless `timeoutMs` says otherwise.
@@ -23,6 +23,9 @@ pub(crate) const TIMEOUT_MS: u32 = 200;
 const UNITS: RangeInclusive<u8> = 1..=32;
 /// Registers looked at for one unit at most.
 const MOST_REGISTERS: usize = 2_000;
+/// Registers that bring no answer, after which the rest of a range is not asked for:
+/// each costs a timeout.
+const MOST_SILENT: usize = 16;
 
 /// What to look for.
 pub(crate) struct Request {
@@ -84,7 +87,7 @@ impl Request {
         let mut found = Discovered::default();
         let mut line = Line::open(self.bus.clone()).await?;
         for unit in &self.units {
-            match self.look_at(&mut line, unit).await {
+            match self.look_at(&mut line, unit, &mut found.notes).await {
                 Ok(Some(device)) => found.devices.push(device),
                 Ok(None) => {}
                 Err(RequestError::Line(message)) => {
@@ -118,18 +121,14 @@ impl Request {
         &self,
         line: &mut Line,
         unit: &Unit,
+        notes: &mut Vec<String>,
     ) -> Result<Option<FoundDevice>, RequestError> {
         let objects = match line.identify(unit).await {
             Ok(objects) => objects,
             Err(RequestError::Refused(_) | RequestError::Garbled(_)) => Map::new(),
             // Some devices say nothing to a function that they do not know.
-            Err(RequestError::Timeout(_)) => {
-                match line.read_words(unit, Table::HoldingRegisters, 0, 1).await {
-                    Ok(_) => Map::new(),
-                    Err(RequestError::Timeout(_)) => return Ok(None),
-                    Err(error) => return Err(error),
-                }
-            }
+            Err(RequestError::Timeout(_)) if self.reads_anything(line, unit).await? => Map::new(),
+            Err(RequestError::Timeout(_)) => return Ok(None),
             Err(error) => return Err(error),
         };
         let mut device = FoundDevice {
@@ -140,49 +139,79 @@ impl Request {
         };
         device.protocol.insert("unit".to_owned(), unit.id.into());
         for (table, range) in &self.ranges {
-            self.list(line, unit, *table, range, &mut device.properties)
-                .await?;
+            let silent = list(line, unit, *table, range, &mut device.properties).await?;
+            if silent > 0 {
+                notes.push(format!(
+                    "unit {}: {silent} of the {table}s were not answered at all",
+                    unit.id
+                ));
+            }
         }
         Ok(Some(device))
     }
 
-    /// Asks for blocks, and one by one where a block is refused.
-    async fn list(
-        &self,
-        line: &mut Line,
-        unit: &Unit,
-        table: Table,
-        range: &RangeInclusive<u16>,
-        properties: &mut Vec<FoundProperty>,
-    ) -> Result<(), RequestError> {
-        let most = if table.is_bits() {
-            unit.settings.max_bits
-        } else {
-            unit.settings.max_registers
-        };
-        let mut first = u32::from(*range.start());
-        let end = u32::from(*range.end()) + 1;
-        while first < end {
-            let count = (end - first).min(u32::from(most)) as u16;
-            let at = first as u16;
-            first += u32::from(count);
-            if let Ok(words) = line.read_words(unit, table, at, count).await? {
-                properties.extend(
-                    words
-                        .iter()
-                        .zip(at..)
-                        .map(|(word, at)| property(table, at, *word)),
-                );
-                continue;
-            }
-            for one in at..=(at + (count - 1)) {
-                if let Ok(words) = line.read_words(unit, table, one, 1).await? {
-                    properties.extend(words.first().map(|word| property(table, one, *word)));
-                }
+    /// Whether the unit answers a read, be it with a refusal.
+    async fn reads_anything(&self, line: &mut Line, unit: &Unit) -> Result<bool, RequestError> {
+        let first = self.ranges.first();
+        let first = first.map(|(table, range)| (*table, *range.start()));
+        let usual = (Table::HoldingRegisters, 0);
+        for (table, address) in first
+            .into_iter()
+            .filter(|first| *first != usual)
+            .chain([usual])
+        {
+            match line.read_words(unit, table, address, 1).await {
+                Err(RequestError::Timeout(_)) => {}
+                Ok(_) | Err(RequestError::Garbled(_)) => return Ok(true),
+                Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(false)
     }
+}
+
+/// Asks for blocks, and for halves of them where a block is refused or not
+/// answered. Gives how many registers brought no answer.
+async fn list(
+    line: &mut Line,
+    unit: &Unit,
+    table: Table,
+    range: &RangeInclusive<u16>,
+    properties: &mut Vec<FoundProperty>,
+) -> Result<usize, RequestError> {
+    let most = if table.is_bits() {
+        unit.settings.max_bits
+    } else {
+        unit.settings.max_registers
+    };
+    let (first, end) = (u32::from(*range.start()), u32::from(*range.end()) + 1);
+    let blocks = (first..end).step_by(usize::from(most.max(1)));
+    let mut waiting: Vec<(u16, u16)> = blocks
+        .map(|at| (at as u16, (end - at).min(u32::from(most)) as u16))
+        .collect();
+    waiting.reverse();
+    let mut silent = 0;
+    while let Some((at, count)) = waiting.pop() {
+        match line.read_words(unit, table, at, count).await {
+            Ok(Ok(words)) => {
+                let found = words.iter().zip(at..=at + (count - 1));
+                properties.extend(found.map(|(word, at)| property(table, at, *word)));
+            }
+            Ok(Err(_)) | Err(RequestError::Timeout(_) | RequestError::Garbled(_)) if count > 1 => {
+                let half = count / 2;
+                waiting.push((at + half, count - half));
+                waiting.push((at, half));
+            }
+            Ok(Err(_)) => {}
+            Err(RequestError::Timeout(_) | RequestError::Garbled(_)) => silent += 1,
+            Err(error) => return Err(error),
+        }
+        if silent >= MOST_SILENT {
+            let left: usize = waiting.iter().map(|(_, count)| usize::from(*count)).sum();
+            return Ok(silent + left);
+        }
+    }
+    Ok(silent)
 }
 
 impl Line {
@@ -337,8 +366,9 @@ fn ranges(value: &Value) -> Result<Vec<(Table, RangeInclusive<u16>)>, String> {
         let (table, place) = text.split_once(':').ok_or_else(wrong)?;
         let table = Table::by_name(table).ok_or_else(wrong)?;
         let (first, last) = place.split_once('-').unwrap_or((place, place));
-        let first = first.trim().parse().map_err(|_| wrong())?;
-        let last = last.trim().parse().map_err(|_| wrong())?;
+        let number = |text| whole(text).and_then(|number| u16::try_from(number).ok());
+        let first = number(first).ok_or_else(wrong)?;
+        let last = number(last).ok_or_else(wrong)?;
         if first > last {
             return Err(wrong());
         }

@@ -6,7 +6,7 @@
 
 use crate::{
     bus::Framing,
-    pdu::{AnswerLength, MAX_PDU, Request},
+    pdu::{AnswerLength, EXCEPTION, MAX_PDU, Request},
 };
 
 /// The longest frame: ASCII with `:`, unit, PDU and LRC as two digits each, CR LF.
@@ -62,23 +62,101 @@ pub fn encode(framing: Framing, unit: u8, transaction: u16, request: &Request, o
     }
 }
 
+/// Header of Modbus TCP with the unit.
+const HEAD: usize = 7;
+/// More bytes than this that are no frame are not Modbus TCP.
+const MOST_SURPLUS: usize = 16;
+
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// Looks for the answer to `request`; drops from `buffer` what cannot be part
-/// of it and counts the bytes in `dropped`.
-pub fn decode(
-    framing: Framing,
-    unit: u8,
-    transaction: u16,
-    request: &Request,
-    buffer: &mut Vec<u8>,
-    dropped: &mut u64,
-) -> Found {
-    match framing {
-        Framing::Mbap => decode_mbap(transaction, request, buffer, dropped),
-        Framing::Rtu => decode_rtu(unit, request, buffer, dropped),
-        Framing::Ascii => decode_ascii(unit, request, buffer, dropped),
+/// What was asked, and how its answer is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// How frames look.
+    pub framing: Framing,
+    /// Who was asked.
+    pub unit: u8,
+    /// TCP: the transaction that the answer bears; `None` for any.
+    pub transaction: Option<u16>,
+    /// What was asked.
+    pub request: &'a Request,
+}
+
+/// What came and was not the answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Bytes that belonged to no answer.
+    pub dropped: u64,
+    /// TCP: the transaction of what could be the answer but for that.
+    pub transaction: Option<u16>,
+    /// TCP: the unit that the answer bears, where it is another one.
+    pub unit: Option<u8>,
+}
+
+/// Looks for the answer to what was asked; drops from `buffer` what cannot be part
+/// of it and notes that in `heard`.
+pub fn decode(asked: &Asked<'_>, buffer: &mut Vec<u8>, heard: &mut Heard) -> Found {
+    let (unit, request) = (asked.unit, asked.request);
+    match asked.framing {
+        Framing::Mbap => decode_mbap(asked, buffer, heard),
+        Framing::Rtu => decode_rtu(unit, request, buffer, &mut heard.dropped),
+        Framing::Ascii => decode_ascii(unit, request, buffer, &mut heard.dropped),
     }
+}
+
+/// Drops what stands before a request is sent and belongs to none: whole frames
+/// of late answers, and the few bytes that some devices put behind their answers.
+/// The start of a late answer stays.
+pub fn drop_surplus(buffer: &mut Vec<u8>, dropped: &mut u64) {
+    while !buffer.is_empty() {
+        let end = match head_of(buffer) {
+            Head::Frame(length) if buffer.len() < 6 + length => return,
+            Head::Frame(length) => 6 + length,
+            Head::Short | Head::Wrong => buffer.len(),
+        };
+        drop_front(buffer, end, dropped);
+    }
+}
+
+/// Drops what is no message, but for the last bytes, which may begin one.
+pub fn drop_strange(buffer: &mut Vec<u8>, dropped: &mut u64) {
+    let count = buffer.len().saturating_sub(HEAD);
+    drop_front(buffer, count, dropped);
+}
+
+/// How a buffer of Modbus TCP begins.
+enum Head {
+    /// Fewer bytes than a header has.
+    Short,
+    /// So many bytes follow the length.
+    Frame(usize),
+    /// No header.
+    Wrong,
+}
+
+fn head_of(buffer: &[u8]) -> Head {
+    let &[_, _, p0, p1, l0, l1, ..] = buffer else {
+        return Head::Short;
+    };
+    let length = usize::from(u16::from_be_bytes([l0, l1]));
+    if (p0, p1) == (0, 0) && (2..=MAX_PDU + 1).contains(&length) {
+        Head::Frame(length)
+    } else {
+        Head::Wrong
+    }
+}
+
+/// Where in the buffer the answer begins, if bytes before it belong to nothing.
+fn behind_surplus(asked: &Asked<'_>, buffer: &[u8]) -> Option<usize> {
+    let transaction = asked.transaction.map(u16::to_be_bytes);
+    let function = asked.request.function();
+    (1..buffer.len().saturating_sub(7)).find(|start| {
+        let frame = &buffer[*start..];
+        matches!(head_of(frame), Head::Frame(_))
+            && transaction.is_none_or(|transaction| frame.starts_with(&transaction))
+            && frame[6] == asked.unit
+            && frame[7] & !EXCEPTION == function
+    })
 }
 
 fn drop_front(buffer: &mut Vec<u8>, count: usize, dropped: &mut u64) {
@@ -86,36 +164,39 @@ fn drop_front(buffer: &mut Vec<u8>, count: usize, dropped: &mut u64) {
     *dropped += count as u64;
 }
 
-fn decode_mbap(
-    transaction: u16,
-    request: &Request,
-    buffer: &mut Vec<u8>,
-    dropped: &mut u64,
-) -> Found {
+fn decode_mbap(asked: &Asked<'_>, buffer: &mut Vec<u8>, heard: &mut Heard) -> Found {
     loop {
-        let &[t0, t1, p0, p1, l0, l1, ..] = &buffer[..] else {
-            return Found::Incomplete;
+        let length = match head_of(buffer) {
+            Head::Short => return Found::Incomplete,
+            Head::Frame(length) if buffer.len() < 6 + length => return Found::Incomplete,
+            Head::Frame(length) => length,
+            Head::Wrong => match behind_surplus(asked, buffer) {
+                Some(start) => {
+                    drop_front(buffer, start, &mut heard.dropped);
+                    continue;
+                }
+                None if buffer.len() < MOST_SURPLUS => return Found::Incomplete,
+                None => return Found::NotModbus,
+            },
         };
-        let length = usize::from(u16::from_be_bytes([l0, l1]));
-        if (p0, p1) != (0, 0) || !(2..=MAX_PDU + 1).contains(&length) {
-            return Found::NotModbus;
+        let fits = asked.request.is_answered_by(&buffer[7..6 + length]);
+        let theirs = u16::from_be_bytes([buffer[0], buffer[1]]);
+        let is_ours = asked.transaction.is_none_or(|ours| ours == theirs);
+        if is_ours && fits {
+            heard.unit = Some(buffer[6]).filter(|unit| *unit != asked.unit);
+            return Found::Answer {
+                start: 7,
+                length: length - 1,
+            };
         }
-        if buffer.len() < 6 + length {
-            return Found::Incomplete;
-        }
-        let pdu = &buffer[7..6 + length];
-        if u16::from_be_bytes([t0, t1]) == transaction {
-            if request.is_answered_by(pdu) {
-                return Found::Answer {
-                    start: 7,
-                    length: length - 1,
-                };
-            }
-            drop_front(buffer, 6 + length, dropped);
+        // A late answer to a request that was given up, or a gateway that counts by itself.
+        drop_front(buffer, 6 + length, &mut heard.dropped);
+        if is_ours {
             return Found::Spoiled;
         }
-        // A late answer to a request that was given up.
-        drop_front(buffer, 6 + length, dropped);
+        if fits {
+            heard.transaction = Some(theirs);
+        }
     }
 }
 

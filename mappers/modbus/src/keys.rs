@@ -8,7 +8,7 @@ use longshore_sdk::{
 };
 
 use crate::{
-    bus::DEFAULTS,
+    bus::{CLOSES, DEFAULTS},
     config::{BAUD, MODES, PARITIES, PORT},
     discover::TIMEOUT_MS,
     method::FUNCTIONS,
@@ -20,6 +20,9 @@ const MILLIS: Form = Form::Integer(0, 60_000);
 #[rustfmt::skip]
 const BUS: &[Key] = &[
     key("url", Form::Text, "The bus. `tcp://host[:502]`, `rtu:///dev/…?baud=9600&parity=even&stop=1&data=8` (19200 baud, 8N1 without settings), `ascii:///dev/…`, or serial frames through a TCP gateway: `rtu+tcp://host:port`, `ascii+tcp://host:port`. Devices with the same url share one connection and one queue."),
+    key("close", Form::AnyCase(&CLOSES), "When the connection is closed, for devices that have only one and others who want it: `never`, `afterCycle` (when nothing more is due) or `afterRequest`. A device that hangs up after each answer is noticed without it. The first device of the bus decides, as in the next two.").or(Default::Text("never")),
+    key("anyTransactionId", Form::Boolean, "Modbus TCP: answers may bear another transaction id than the request, as those of some gateways do. Each request without an answer then costs the connection, because a late one could not be told from the next.").or(Default::Truth(false)),
+    key("echo", Form::Boolean, "Serial frames: the adapter hears itself, so that each request comes back before its answer. Noticed without it when a read comes back.").or(Default::Truth(false)),
     key("pauseAfterConnectMs", MILLIS, "Milliseconds between connecting and the first request. The first device of the bus decides.").or(Default::Whole(0)),
 ];
 
@@ -113,11 +116,12 @@ pub(crate) const NO_ADDRESS: &str = "no address: write for example `hr:3`, or ta
 pub const PROPERTY: Table = Table {
     about: "Where a property is and how it reads.",
     keys: &[&[
-        key("address", Form::Either(&[Form::Label, Form::Object(&PARTS)]), "`table:number[.bit][:length][#order]` with the tables `hr` (holding registers), `ir` (input registers), `co` (coils), `di` (discrete inputs), counted from 0; a classic reference such as `40001`; or an object with the parts."),
+        key("address", Form::Either(&[Form::Label, Form::Object(&PARTS)]), "`table:number[.bit][:length][#order]` with the tables `hr` (holding registers), `ir` (input registers), `co` (coils), `di` (discrete inputs), counted from 0 and decimal or hexadecimal (`hr:0x3100`); a classic reference such as `40001`; or an object with the parts."),
         key("rawType", Form::Words(&RawType::NAMES), "The type on the wire. Without it by the type of the property: INT is int16, FLOAT float32, DOUBLE float64, and by length (`hr:3:2` as INT is int32)."),
         key("byteOrder", Form::Text, "Order of the bytes: `A` is the most significant, and the letters stand as they arrive. `ABCD` (the default), `CDAB`, `BADC`, `DCBA`, or as many letters as the value has bytes."),
-        key("stringOrder", Form::AnyCase(&STRING_ORDERS), "Where the first of two characters stands in a register: `high` (the default) or `low`."),
-        key("writeFunction", Form::AnyCase(&WRITE_FUNCTIONS), "`single` (functions 5 and 6) or `multiple` (15 and 16). Without it by size."),
+        key("stringOrder", Form::AnyCase(&STRING_ORDERS), "Where the first of two characters stands in a register: `high` (the default) or `low`; `highOnly` or `lowOnly` where a register has one character. Reading sees the latter by itself; writing needs it."),
+        key("writeFunction", Form::AnyCase(&WRITE_FUNCTIONS), "`single` (functions 5 and 6), `multiple` (15 and 16), or `mask` (22, bits of a register); it forbids the others. Without it by size, and by what the device does not refuse."),
+        key("writeBlock", Form::Text, "Registers that the device takes only together, as `hr:0x9003:12`: they are read, those of the property changed, and all written in one request."),
         key("table", Form::AnyCase(&TABLES), "The long form without `address`: a table."),
         key("offset", OFFSET, "The long form without `address`, and KubeEdge's form: the first register."),
         key("bit", BIT, "The long form and KubeEdge's form: a bit, 0 is the lowest."),

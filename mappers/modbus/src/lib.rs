@@ -47,6 +47,7 @@ pub mod driver;
 pub mod frame;
 mod io;
 pub mod keys;
+mod learned;
 pub mod method;
 mod pace;
 pub mod pdu;
@@ -55,10 +56,10 @@ mod point;
 #[cfg(test)]
 mod tests;
 
-pub use bus::{Bus, Endpoint, Framing, Parity, Serial, Settings, Unit};
+pub use bus::{Bus, Close, Endpoint, Framing, Parity, Serial, Settings, Unit};
 pub use config::Modbus;
 pub use plan::Request;
-pub use point::{Point, Table};
+pub use point::{Point, Table, WriteWith};
 
 /// What may stand in the configurations, see [`longshore_sdk::schema`].
 pub const SCHEMA: &str = include_str!("../schema.json");

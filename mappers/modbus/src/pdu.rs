@@ -207,18 +207,108 @@ impl Request {
         let Some(&function) = pdu.first() else {
             return false;
         };
+        // Some devices send the whole of functions 15 and 16 back.
+        if matches!(self.answer, Expected::Echo(_)) && *pdu == self.bytes {
+            return true;
+        }
         if self.answer_length(pdu) != AnswerLength::Known(pdu.len()) {
             return false;
         }
         match self.answer {
             _ if function & EXCEPTION != 0 => true,
             Expected::Data(length) => usize::from(pdu[1]) == length,
+            // A device may say what it has made of the value.
+            Expected::Echo(_) if self.is_single_write() => true,
             Expected::Echo(length) => self.bytes[..length] == *pdu,
             Expected::Identification => pdu[1..3] == self.bytes[1..3],
         }
     }
 
-    /// Takes the answer apart: the data of a read, nothing of a write.
+    /// Whether this PDU is the answer that the specification has for the request:
+    /// [`Self::is_answered_by`], and what is written comes back as it is.
+    pub fn is_answered_exactly_by(&self, pdu: &[u8]) -> bool {
+        let comes_back = match (self.answer, pdu.first()) {
+            (Expected::Echo(length), Some(first)) if first & EXCEPTION == 0 => {
+                self.bytes.get(..length) == Some(pdu)
+            }
+            _ => true,
+        };
+        comes_back && self.is_answered_by(pdu)
+    }
+
+    /// Whether it changes nothing in the device, so that it may be sent again.
+    pub fn is_read(&self) -> bool {
+        matches!(
+            self.function(),
+            function::READ_COILS
+                | function::READ_DISCRETE_INPUTS
+                | function::READ_INPUT_REGISTERS
+                | function::READ_HOLDING_REGISTERS
+                | function::ENCAPSULATED_INTERFACE
+        )
+    }
+
+    /// Functions 5 and 6.
+    fn is_single_write(&self) -> bool {
+        matches!(
+            self.function(),
+            function::WRITE_SINGLE_COIL | function::WRITE_SINGLE_REGISTER
+        )
+    }
+
+    /// Whether the answer may be the request itself, byte for byte.
+    pub fn comes_back_whole(&self) -> bool {
+        matches!(self.answer, Expected::Echo(length) if length == self.bytes.len())
+    }
+
+    /// The first address that it is about, if it is about addresses.
+    pub fn address(&self) -> Option<u16> {
+        if self.function() == function::ENCAPSULATED_INTERFACE {
+            return None;
+        }
+        Some(self.word(1))
+    }
+
+    fn word(&self, at: usize) -> u16 {
+        let byte = |at: usize| self.bytes.get(at).copied().unwrap_or(0);
+        u16::from_be_bytes([byte(at), byte(at + 1)])
+    }
+
+    /// The read that shows whether this write was done.
+    pub fn settled_by(&self) -> Option<Self> {
+        let (function, count) = match self.function() {
+            function::WRITE_SINGLE_COIL => (function::READ_COILS, 1),
+            function::WRITE_MULTIPLE_COILS => (function::READ_COILS, self.word(3)),
+            function::WRITE_SINGLE_REGISTER | function::MASK_WRITE_REGISTER => {
+                (function::READ_HOLDING_REGISTERS, 1)
+            }
+            function::WRITE_MULTIPLE_REGISTERS => (function::READ_HOLDING_REGISTERS, self.word(3)),
+            _ => return None,
+        };
+        Some(Self::read(function, self.word(1), count))
+    }
+
+    /// Whether the data of [`Self::settled_by`] is what this write makes of it.
+    pub fn is_shown_by(&self, data: &[u8]) -> bool {
+        match self.function() {
+            function::WRITE_SINGLE_COIL => data.first().is_some_and(|bits| {
+                let on = self.word(3) != 0;
+                (bits & 1 == 1) == on
+            }),
+            function::MASK_WRITE_REGISTER => data.first_chunk().is_some_and(|bytes| {
+                let (present, and, or) = (u16::from_be_bytes(*bytes), self.word(3), self.word(5));
+                present & !and == or & !and
+            }),
+            function::WRITE_SINGLE_REGISTER => data == &self.bytes[3..5],
+            function::WRITE_MULTIPLE_COILS | function::WRITE_MULTIPLE_REGISTERS => {
+                self.bytes.get(6..) == Some(data)
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes the answer apart: the data of a read, the address and value of
+    /// functions 5 and 6 as the device has them, nothing of other writes.
     ///
     /// # Errors
     /// The exception that the device answered.
@@ -226,6 +316,7 @@ impl Request {
         match (pdu, self.answer) {
             ([function, code, ..], _) if function & EXCEPTION != 0 => Err(Exception(*code)),
             (_, Expected::Data(length)) => Ok(&pdu[2..2 + length]),
+            (_, Expected::Echo(length)) if self.is_single_write() => Ok(&pdu[1..length]),
             (_, Expected::Echo(_)) => Ok(&[]),
             (_, Expected::Identification) => Ok(&pdu[3..]),
         }
@@ -268,6 +359,11 @@ impl Exception {
     pub const ILLEGAL_DATA_ADDRESS: Self = Self(2);
     /// The count or the value is not allowed.
     pub const ILLEGAL_DATA_VALUE: Self = Self(3);
+
+    /// The device has taken the order and is at work on it.
+    pub const ACKNOWLEDGE: Self = Self(5);
+    /// The device is at work on something else; the request may come again.
+    pub const BUSY: Self = Self(6);
 
     /// Whether a gateway says that it could not reach the unit.
     pub fn is_of_gateway(self) -> bool {

@@ -1,14 +1,17 @@
 //! Where a point is: `hr:3#CDAB`, `di:10`, `hr:5.3:4`, `40001`, or the long form.
 
-use std::{fmt, ops::RangeInclusive};
+mod written;
+
+use std::fmt;
 
 use longshore_sdk::{
     PointConfig,
     codec::{Bits, ByteOrder, Codec, RawType, StringOrder},
     config::{Section, choice},
 };
-use serde_json::Value;
 
+pub(crate) use self::written::whole;
+use self::written::{Written, block, kubeedge, ours, within};
 use crate::{
     bus::DEFAULTS,
     keys::NO_ADDRESS,
@@ -100,8 +103,27 @@ pub struct Point {
     pub count: u16,
     /// How the content reads.
     pub coding: Coding,
-    /// Whether to write even one register or coil with functions 16 and 15.
-    pub write_multiple: bool,
+    /// By which functions it is written.
+    pub write_with: WriteWith,
+    /// The registers that the device takes only together, first and count: they are
+    /// read, those of the point are changed, and all are written back.
+    pub write_block: Option<(u16, u16)>,
+    /// What is written to it is an order, which must not be given twice.
+    pub is_command: bool,
+}
+
+/// By which functions a point is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WriteWith {
+    /// By size, and by what the device knows.
+    #[default]
+    Any,
+    /// 5 and 6; bits of a register by reading it and writing it back.
+    Single,
+    /// 15 and 16; bits of a register by reading it and writing it back.
+    Multiple,
+    /// 22, for bits of a register.
+    Mask,
 }
 
 /// How the content of a point reads.
@@ -120,21 +142,17 @@ pub enum Coding {
     },
 }
 
-/// The parts of an address as they were written.
-#[derive(Debug, Default, Clone)]
-struct Written {
-    table: Option<Table>,
-    address: Option<i64>,
-    bit: Option<i64>,
-    length: Option<i64>,
-    order: Option<ByteOrder>,
-    string: Option<StringOrder>,
-}
-
-pub(crate) const STRING_ORDERS: &[(&str, StringOrder)] =
-    &[("high", StringOrder::High), ("low", StringOrder::Low)];
-pub(crate) const WRITE_FUNCTIONS: &[(&str, bool)] = &[("single", false), ("multiple", true)];
-const ADDRESSES: RangeInclusive<i64> = 0..=65_535;
+pub(crate) const STRING_ORDERS: &[(&str, StringOrder)] = &[
+    ("high", StringOrder::High),
+    ("low", StringOrder::Low),
+    ("highOnly", StringOrder::HighOnly),
+    ("lowOnly", StringOrder::LowOnly),
+];
+pub(crate) const WRITE_FUNCTIONS: &[(&str, WriteWith)] = &[
+    ("single", WriteWith::Single),
+    ("multiple", WriteWith::Multiple),
+    ("mask", WriteWith::Mask),
+];
 
 /// Reads the visitor of a point. Faults are noted in the section.
 pub(crate) fn parse(section: &Section<'_>, point: &PointConfig, base: i64) -> Option<Point> {
@@ -144,7 +162,11 @@ pub(crate) fn parse(section: &Section<'_>, point: &PointConfig, base: i64) -> Op
         ours(section, base)
     };
     let raw = raw_type(section, point, &written);
-    let multiple = section.choice("writeFunction", WRITE_FUNCTIONS);
+    let write_with = section.choice("writeFunction", WRITE_FUNCTIONS);
+    let write_with = write_with.unwrap_or_default();
+    let write_block = section
+        .value("writeBlock")
+        .map(|value| block(section, value, base));
     // The twin engine's; named here for those who run the mapper without it.
     section.pass_over(&["scale", "offset"]);
     if !section.is_sound() {
@@ -187,13 +209,24 @@ pub(crate) fn parse(section: &Section<'_>, point: &PointConfig, base: i64) -> Op
         );
         return None;
     }
-    if multiple == Some(false) && count > 1 {
+    if write_with == WriteWith::Single && count > 1 {
         section.fault(
             "writeFunction",
             format!("single writes one {table}, but the point has {count}"),
         );
         return None;
     }
+    let is_part = matches!(&coding, Coding::Registers { codec, .. } if codec.bit_range().is_some() || codec.size() == 1);
+    if write_with == WriteWith::Mask && !(is_part && count == 1) {
+        let message = "mask (function 22) writes bits of one register; write single or multiple";
+        section.fault("writeFunction", message);
+        return None;
+    }
+    let own = (table, address as u16, count);
+    let write_block = match write_block {
+        None => None,
+        Some(block) => Some(within(section, block?, own)?),
+    };
     if point.writable && !table.is_writable() {
         section.warn(
             "address",
@@ -205,155 +238,10 @@ pub(crate) fn parse(section: &Section<'_>, point: &PointConfig, base: i64) -> Op
         address: address as u16,
         count,
         coding,
-        write_multiple: multiple == Some(true),
+        write_with,
+        write_block,
+        is_command: point.command,
     })
-}
-
-/// `register`, `offset`, `limit`, `isSwap`, `isRegisterSwap`.
-fn kubeedge(section: &Section<'_>) -> Written {
-    let bytes = section.boolean("isSwap").unwrap_or(false);
-    let words = section.boolean("isRegisterSwap").unwrap_or(false);
-    let explicit = section.parse("byteOrder");
-    Written {
-        table: section.choice("register", REGISTERS),
-        address: section.integer_in("offset", ADDRESSES).or(Some(0)),
-        bit: section.integer("bit"),
-        // Samples have `limit: 0` where they mean one value.
-        length: section.integer("limit").filter(|limit| *limit > 0),
-        order: explicit.or_else(|| (bytes || words).then(|| ByteOrder::from_swaps(bytes, words))),
-        string: section.choice("stringOrder", STRING_ORDERS),
-    }
-}
-
-/// The compact form, the long form, or the long form's keys in the visitor itself.
-fn ours(section: &Section<'_>, base: i64) -> Written {
-    let mut written = match section.value("address") {
-        Some(Value::String(text)) => compact(section, text, base),
-        Some(Value::Number(number)) => compact(section, &number.to_string(), base),
-        Some(Value::Object(_)) => {
-            let Some(inner) = section.section("address") else {
-                return Written::default();
-            };
-            let written = long(&inner, base);
-            section.absorb(inner);
-            written
-        }
-        Some(_) => {
-            section.fault("address", "expected a text such as `hr:3`, or an object");
-            Written::default()
-        }
-        None if section.has("table") => long(section, base),
-        None => Written::default(),
-    };
-    written.order = section.parse("byteOrder").or(written.order);
-    written.string = section
-        .choice("stringOrder", STRING_ORDERS)
-        .or(written.string);
-    written
-}
-
-fn long(section: &Section<'_>, base: i64) -> Written {
-    Written {
-        table: section.choice("table", TABLES),
-        address: section
-            .integer_in("offset", base..=65_535 + base)
-            .map(|offset: i64| offset - base),
-        bit: section.integer("bit"),
-        length: section.integer("length"),
-        order: section.parse("order"),
-        string: section.choice("string", STRING_ORDERS),
-    }
-}
-
-/// `[table:]number[.bit][:length][#order]`.
-fn compact(section: &Section<'_>, text: &str, base: i64) -> Written {
-    let mut written = Written::default();
-    let fault = |message: String| section.fault("address", message);
-    let (place, order) = match text.trim().split_once('#') {
-        Some((place, order)) => (place, Some(order)),
-        None => (text.trim(), None),
-    };
-    match order.map(str::parse::<ByteOrder>) {
-        Some(Ok(order)) => written.order = Some(order),
-        Some(Err(error)) => fault(error.to_string()),
-        None => {}
-    }
-    let mut parts = place.split(':');
-    let mut first = parts.next().unwrap_or_default();
-    let has_table = !first.starts_with(|c: char| c.is_ascii_digit());
-    if has_table {
-        match Table::by_name(first) {
-            Some(table) => written.table = Some(table),
-            None => fault(format!("`{first}` is not a table; write hr, ir, co or di")),
-        }
-        first = parts.next().unwrap_or_default();
-    }
-    let (number, bit) = match first.split_once('.') {
-        Some((number, bit)) => (number, Some(bit)),
-        None => (first, None),
-    };
-    if let Some(bit) = bit {
-        written.bit = bit.parse().ok().filter(|bit| (0..=63).contains(bit));
-        if written.bit.is_none() {
-            fault(format!(
-                "`{bit}` is not a bit number; write 0 to 15, or up to 63 in wider integers"
-            ));
-        }
-    }
-    if let Some(length) = parts.next() {
-        written.length = length
-            .parse()
-            .ok()
-            .filter(|length| (1..=2000).contains(length));
-        if written.length.is_none() {
-            fault(format!("`{length}` is not a length"));
-        }
-    }
-    if let Some(rest) = parts.next() {
-        fault(format!(
-            "`:{rest}` is too much; write table:number.bit:length#order"
-        ));
-    }
-    if has_table {
-        match number.parse::<i64>() {
-            Ok(number) if (base..=65_535 + base).contains(&number) => {
-                written.address = Some(number - base)
-            }
-            Ok(number) => fault(format!("{number} is outside of {base}…{}", 65_535 + base)),
-            Err(_) => fault(format!(
-                "`{number}` is not a number; write for example hr:3"
-            )),
-        }
-    } else {
-        match reference(number) {
-            Some((table, address)) => {
-                (written.table, written.address) = (Some(table), Some(address))
-            }
-            None => fault(format!(
-                "`{number}` is neither a reference such as 40001 nor has it a table such as hr:3"
-            )),
-        }
-    }
-    written
-}
-
-/// The classic references of five or six digits: the first one is the table,
-/// the rest counts from one.
-fn reference(text: &str) -> Option<(Table, i64)> {
-    if !matches!(text.len(), 5 | 6) || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let table = match &text[..1] {
-        "0" => Table::Coils,
-        "1" => Table::DiscreteInputs,
-        "3" => Table::InputRegisters,
-        "4" => Table::HoldingRegisters,
-        _ => return None,
-    };
-    let number: i64 = text[1..].parse().ok()?;
-    (1..=65_536)
-        .contains(&number)
-        .then_some((table, number - 1))
 }
 
 /// What the configuration says of the type of the content.
@@ -493,7 +381,7 @@ fn register_coding(
             ))
         }
         number => {
-            let codec = Codec::number(number, order)
+            let codec = Codec::in_registers(number, order)
                 .map_err(|error| noted(&error))
                 .ok()?;
             let count = registers(codec.size());

@@ -10,7 +10,9 @@
 //! values (`CDAB` is `GHEFCDAB`, low word first) and 16-bit values (`BADC` is
 //! `BA`); any other order fits values of as many bytes as it has letters.
 
+mod digits;
 mod order;
+mod text;
 
 use std::fmt;
 
@@ -26,6 +28,10 @@ pub enum StringOrder {
     High,
     /// In the low byte.
     Low,
+    /// One character in a register, in its high byte.
+    HighOnly,
+    /// One character in a register, in its low byte.
+    LowOnly,
 }
 
 /// A run of bits inside an unsigned integer.
@@ -113,6 +119,22 @@ impl Codec {
         })
     }
 
+    /// A number in whole registers: those of three bytes have four, the first of
+    /// which counts for nothing.
+    ///
+    /// # Errors
+    /// As [`Self::number`].
+    pub fn in_registers(raw: RawType, order: &ByteOrder) -> Result<Self, CodecError> {
+        match raw.size() {
+            Some(3) => Ok(Self {
+                kind: Kind::Plain(raw),
+                size: 4,
+                table: order.table(raw, 4)?,
+            }),
+            _ => Self::number(raw, order),
+        }
+    }
+
     /// Bits of an integer: one bit is a truth value unless `numeric`, more are an unsigned number.
     ///
     /// # Errors
@@ -127,6 +149,11 @@ impl Codec {
             RawType::Bool
             | RawType::String
             | RawType::Bytes
+            | RawType::Bcd16
+            | RawType::Bcd32
+            | RawType::Bcd64
+            | RawType::Sm16
+            | RawType::Sm32
             | RawType::Float32
             | RawType::Float64 => {
                 return Err(CodecError::NoBits(raw));
@@ -252,6 +279,24 @@ impl Codec {
                 samples.push_i64(point, i64::from(self.load(wire) as i8), time_ns)
             }
             Kind::Plain(RawType::Uint8) => samples.push_u64(point, self.load(wire), time_ns),
+            Kind::Plain(RawType::Int24) => {
+                // The sign is moved to the top and back.
+                let number = (self.load(wire) as i32) << 8 >> 8;
+                samples.push_i64(point, i64::from(number), time_ns);
+            }
+            Kind::Plain(RawType::Uint24) => {
+                samples.push_u64(point, self.load(wire) & 0x00FF_FFFF, time_ns)
+            }
+            Kind::Plain(RawType::Bcd16 | RawType::Bcd32 | RawType::Bcd64) => {
+                match digits::from_bcd(self.load(wire), self.size()) {
+                    Ok(number) => samples.push_u64(point, number, time_ns),
+                    Err(message) => samples.push_bad(point, Reason::Decode, &message, time_ns),
+                }
+            }
+            Kind::Plain(RawType::Sm16 | RawType::Sm32) => {
+                let number = digits::from_sign_and_magnitude(self.load(wire), self.size());
+                samples.push_i64(point, number, time_ns);
+            }
             Kind::Plain(RawType::Bool) => samples.push_bool(point, self.load2(wire) != 0, time_ns),
             Kind::Plain(RawType::String) | Kind::Text(_) => {
                 self.decode_text(point, wire, time_ns, samples)
@@ -267,12 +312,13 @@ impl Codec {
     }
 
     fn decode_text(&self, point: u32, wire: &[u8], time_ns: i64, samples: &mut Samples) {
-        let swapped: Vec<u8>;
-        let bytes = if self.kind == Kind::Text(StringOrder::Low) {
-            swapped = swap_pairs(wire);
-            &swapped[..]
-        } else {
-            wire
+        let other: Vec<u8>;
+        let bytes = match self.kind {
+            Kind::Text(order) => {
+                other = text::in_order(wire, order);
+                &other[..]
+            }
+            _ => wire,
         };
         let end = bytes
             .iter()
@@ -322,11 +368,24 @@ impl Codec {
                 let new = self.integer(value, 0, i128::from(mask(bits.length)))? as u64;
                 self.load(wire) & !(mask(bits.length) << bits.first) | new << bits.first
             }
+            Kind::Plain(RawType::Bcd16 | RawType::Bcd32 | RawType::Bcd64) => {
+                let most = 10_i128.pow(2 * self.size() as u32) - 1;
+                digits::to_bcd(self.integer(value, 0, most)? as u64)
+            }
+            Kind::Plain(RawType::Sm16 | RawType::Sm32) => {
+                let most = (1_i128 << (self.size() * 8 - 1)) - 1;
+                let number = self.integer(value, -most, most)?;
+                digits::to_sign_and_magnitude(number as i64, self.size())
+            }
             Kind::Plain(raw) => {
-                let size = self.size() as u32 * 8;
+                let size = raw.size().unwrap_or(self.size()) as u32 * 8;
                 let signed = matches!(
                     raw,
-                    RawType::Int8 | RawType::Int16 | RawType::Int32 | RawType::Int64
+                    RawType::Int8
+                        | RawType::Int16
+                        | RawType::Int24
+                        | RawType::Int32
+                        | RawType::Int64
                 );
                 let (minimum, maximum) = match signed {
                     true => (-(1_i128 << (size - 1)), (1_i128 << (size - 1)) - 1),
@@ -351,19 +410,19 @@ impl Codec {
             other => return Err(self.wrong(if text { "a text" } else { "bytes" }, other)),
         };
         let size = self.size();
-        if bytes.len() > size {
+        let order = match self.kind {
+            Kind::Text(order) => order,
+            _ => StringOrder::High,
+        };
+        let room = text::room(size, order);
+        if bytes.len() > room {
             return Err(EncodeError::Length {
                 length: bytes.len(),
-                size,
+                size: room,
                 kind: self.name(),
             });
         }
-        wire[..bytes.len()].copy_from_slice(bytes);
-        wire[bytes.len()..size].fill(0);
-        if self.kind == Kind::Text(StringOrder::Low) {
-            let swapped = swap_pairs(&wire[..size]);
-            wire[..size].copy_from_slice(&swapped);
-        }
+        text::put(bytes, order, &mut wire[..size]);
         Ok(())
     }
 
@@ -447,12 +506,4 @@ impl Codec {
 /// The lowest `length` bits.
 fn mask(length: u8) -> u64 {
     u64::MAX >> (64 - u32::from(length.clamp(1, 64)))
-}
-
-fn swap_pairs(bytes: &[u8]) -> Vec<u8> {
-    let mut swapped = bytes.to_vec();
-    for pair in swapped.chunks_exact_mut(2) {
-        pair.swap(0, 1);
-    }
-    swapped
 }

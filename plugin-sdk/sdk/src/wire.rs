@@ -36,6 +36,11 @@ pub fn came(bytes: &[u8]) {
     tell("<-", bytes);
 }
 
+/// Tells the operator something about the bus that no sample can say.
+pub fn warn(text: &str) {
+    let _ = LINE.try_with(|line| line.host.log(Level::Warn, &format!("{} {text}", line.bus)));
+}
+
 fn tell(direction: &str, bytes: &[u8]) {
     // Outside of a schedule, as in a protocol's own tests, nobody traces.
     let _ = LINE.try_with(|line| {

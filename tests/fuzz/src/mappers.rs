@@ -9,7 +9,7 @@ use longshore_mapper_bluetooth::{
 };
 use longshore_mapper_modbus::{
     Framing as ModbusFraming,
-    frame::{self, Found as ModbusFound},
+    frame::{self, Asked, Found as ModbusFound, Heard},
     pdu::Request,
 };
 use longshore_mapper_serial::{
@@ -40,12 +40,17 @@ pub(crate) fn modbus(mut data: &[u8]) {
         4 => Request::read_write(0, count, 0, &[0, 1]),
         _ => Request::identify(1, byte(&mut data)),
     };
-    let mut buffer = Vec::new();
-    let mut dropped = 0;
+    let asked = Asked {
+        framing,
+        unit: 1,
+        transaction: (function & 64 == 0).then_some(1),
+        request: &request,
+    };
+    let (mut buffer, mut heard) = (Vec::new(), Heard::default());
     for part in data.chunks(32) {
         buffer.extend_from_slice(part);
-        let before = buffer.len() as u64 + dropped;
-        let found = frame::decode(framing, 1, 1, &request, &mut buffer, &mut dropped);
+        let before = buffer.len() as u64 + heard.dropped;
+        let found = frame::decode(&asked, &mut buffer, &mut heard);
         if let ModbusFound::Answer { start, length } = found {
             let pdu = &buffer[start..start + length];
             assert!(request.is_answered_by(pdu), "not the answer to this");
@@ -53,7 +58,11 @@ pub(crate) fn modbus(mut data: &[u8]) {
             let _ = request.open(pdu);
             return;
         }
-        assert_eq!(buffer.len() as u64 + dropped, before, "a byte got lost");
+        assert_eq!(
+            buffer.len() as u64 + heard.dropped,
+            before,
+            "a byte got lost"
+        );
     }
 }
 

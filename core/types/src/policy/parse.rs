@@ -30,7 +30,7 @@ pub(super) fn parse(config: &FreeObject, path: &str) -> (PropertyPolicy, FreeObj
         .into_iter()
         .filter(|key| rest.contains_key(*key))
         .collect();
-    let policy = PropertyPolicy {
+    let mut policy = PropertyPolicy {
         bits: reader.bits(&mut rest),
         transform: reader.transform(&mut rest),
         names: rest
@@ -60,6 +60,7 @@ pub(super) fn parse(config: &FreeObject, path: &str) -> (PropertyPolicy, FreeObj
             .and_then(|value| reader.write(&value))
             .unwrap_or_default(),
     };
+    reader.fit_raw(&mut policy, &rest);
     // An `offset` that was left to the mapper is an address.
     let beside: Vec<_> = beside
         .into_iter()
@@ -140,7 +141,7 @@ impl Reader<'_> {
         let mut names = Names::default();
         for (raw, name) in object {
             let key = format!("enum.{raw}");
-            let Ok(number) = raw.trim().parse::<i64>() else {
+            let Some(number) = whole(raw) else {
                 self.fault(&key, "the key must be a whole number, the raw value");
                 continue;
             };
@@ -276,6 +277,18 @@ impl Reader<'_> {
             );
         }
         duration
+    }
+}
+
+/// Decimal, or hexadecimal as manuals have it.
+fn whole(text: &str) -> Option<i64> {
+    let text = text.trim();
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            i64::from_str_radix(digits, 16).ok()
+        }
+        Some(_) => None,
+        None => text.parse().ok(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use longshore_types::expression::Term;
 use longshore_types::policy::{
     Confirm, Deadband, InverseError, OnViolation, PropertyPolicy, Transform,
 };
@@ -171,5 +172,67 @@ proptest! {
     #[test]
     fn no_text_is_a_panic(text in "\\PC{0,12}") {
         let _ = parse(json!({"staleAfter": text, "scale": text, "enum": {text.clone(): text}, "write": text}));
+    }
+}
+
+/// Numbers that a raw value cannot have: the bit pattern of a signed type is the
+/// number that it is, anything else is a fault.
+#[test]
+fn constants_fit_the_raw_type() {
+    let bad = |config: Json, raw: i64| {
+        let (policy, _, faults) = parse(config);
+        assert_eq!(faults, [""; 0]);
+        let condition = policy.bad_when.expect("a condition");
+        condition.holds(&|_| Some(Term::Int(raw))) == Ok(true)
+    };
+    let of = |raw: &str, when: &str| json!({"rawType": raw, "badWhen": when});
+    assert!(bad(of("int16", "x == 0x8000"), -32_768));
+    assert!(bad(of("int32", "x == 0x80000000"), i64::from(i32::MIN)));
+    assert!(bad(of("int32", "x in [0x7FFFFFFF, 4294967295]"), -1));
+    assert!(bad(of("int16", "0xFFFF == x || x > 3000"), -1));
+    assert!(!bad(of("int24", "x != 0xFFFFFF"), -1));
+    assert!(bad(of("uint16", "x == 0x8000"), 32_768));
+    assert!(
+        bad(of("int16", "x + 1.0 == 32768.0"), 32_767),
+        "it is not the value itself"
+    );
+    for (raw, when, what) in [
+        (
+            "int16",
+            "x == 0x80000000",
+            "2147483648 is outside of int16 (-32768…32767)",
+        ),
+        ("uint16", "x < 0", ""),
+        ("uint16", "x == -1", "-1 is outside of uint16 (0…65535)"),
+        ("int16", "x > 40000", "40000 is outside of int16"),
+        ("bcd16", "x == 0xFFFF", "65535 is outside of bcd16 (0…9999)"),
+    ] {
+        let (_, _, faults) = parse(of(raw, when));
+        let is_told = faults
+            .iter()
+            .any(|fault| !what.is_empty() && fault.contains(what));
+        assert_eq!(is_told, !what.is_empty(), "{raw} {when}: {faults:?}");
+    }
+    let names =
+        json!({"rawType": "int16", "enum": {"0": "Off", "65535": "Error", "0x7FFF": "Most"}});
+    let (policy, _, faults) = parse(names);
+    assert_eq!(faults, [""; 0]);
+    let names = policy.names.expect("names");
+    assert_eq!(
+        (names.name(-1), names.name(32_767)),
+        (Some("Error"), Some("Most"))
+    );
+    let (_, _, faults) = parse(json!({"rawType": "uint8", "enum": {"0": "Off", "256": "On"}}));
+    assert_eq!(
+        faults,
+        ["v.enum.256: 256 is outside of uint8 (0…255): no value has it"]
+    );
+    // What a mask takes out, and bits of a register, are other numbers.
+    for config in [
+        json!({"rawType": "int8", "mask": "0xF00", "enum": {"3840": "All"}}),
+        json!({"rawType": "uint16", "address": "hr:5.0:4", "badWhen": "x == 70000"}),
+    ] {
+        let (_, _, faults) = parse(config);
+        assert_eq!(faults, [""; 0]);
     }
 }

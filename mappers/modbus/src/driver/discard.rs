@@ -6,8 +6,8 @@ use std::{io, time::Duration};
 use longshore_sdk::RequestError;
 use tokio::{task::yield_now, time::Instant};
 
-use super::Line;
-use crate::bus::Framing;
+use super::{Line, anew::Lost};
+use crate::{bus::Framing, frame};
 
 /// What waits on a line before a request is a late answer or noise. More than
 /// this, or for longer, is a line that never stops: no receive buffer that
@@ -18,17 +18,22 @@ const LONGEST_DISCARD: Duration = Duration::from_millis(100);
 const READS_AT_ONCE: usize = 16;
 
 impl Line {
-    /// What has come since the last answer is late or noise. Over TCP the
-    /// transaction id tells, and the stream must stay in step.
+    /// What has come since the last answer is late or noise. Over TCP it is whole
+    /// messages, and the stream must stay in step: the start of one stays.
     pub(super) async fn discard_input(&mut self) -> Result<(), RequestError> {
-        if self.bus.framing == Framing::Mbap {
-            return Ok(());
-        }
-        let (start, before) = (Instant::now(), self.dropped);
-        self.dropped += self.input.len() as u64;
-        self.input.clear();
-        while !self.discard_some()? {
-            let (count, taken) = (self.dropped - before, start.elapsed());
+        let (start, before) = (Instant::now(), self.heard.dropped);
+        loop {
+            let is_all = self.take_some()?;
+            if self.bus.framing == Framing::Mbap {
+                frame::drop_surplus(&mut self.input, &mut self.heard.dropped);
+            } else {
+                self.heard.dropped += self.input.len() as u64;
+                self.input.clear();
+            }
+            if is_all {
+                break;
+            }
+            let (count, taken) = (self.heard.dropped - before, start.elapsed());
             if count >= MOST_DISCARDED || taken >= LONGEST_DISCARD {
                 return Err(self.babble(before, start));
             }
@@ -38,23 +43,32 @@ impl Line {
     }
 
     /// Takes some of what has come; `true` when that was all.
-    fn discard_some(&mut self) -> Result<bool, RequestError> {
-        let mut rubbish = [0; 512];
+    fn take_some(&mut self) -> Result<bool, RequestError> {
+        let mut some = [0; 512];
         for _ in 0..READS_AT_ONCE {
-            match self.io.try_read(&mut rubbish) {
-                Ok(0) => return Err(self.broke(&io::Error::from(io::ErrorKind::UnexpectedEof))),
-                Ok(count) => self.dropped += count as u64,
+            let read = match &mut self.io {
+                Some(io) => io.try_read(&mut some),
+                None => Ok(0),
+            };
+            let error = match read {
+                Ok(count @ 1..) => {
+                    self.input.extend_from_slice(&some[..count]);
+                    continue;
+                }
+                Ok(_) => io::Error::from(io::ErrorKind::UnexpectedEof),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.broke(&error)),
-            }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => error,
+            };
+            self.loses(Lost::Unsent);
+            return Err(self.broke(&error));
         }
         Ok(false)
     }
 
     /// Ends an exchange in which far more came than belongs to any message.
     pub(super) fn babbles(&mut self, before: u64, start: Instant) -> Result<(), RequestError> {
-        if self.dropped - before < MOST_DISCARDED {
+        if self.heard.dropped - before < MOST_DISCARDED {
             return Ok(());
         }
         Err(self.babble(before, start))
@@ -65,7 +79,7 @@ impl Line {
         self.broken = true;
         RequestError::Line(format!(
             "the line does not stop talking: {} bytes in {} ms that belong to no message",
-            self.dropped - before + self.input.len() as u64,
+            self.heard.dropped - before + self.input.len() as u64,
             start.elapsed().as_millis()
         ))
     }

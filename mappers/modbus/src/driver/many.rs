@@ -2,7 +2,7 @@
 
 use longshore_sdk::{Connection, RequestError, SampleValue};
 
-use super::{Line, refused};
+use super::{Line, writes};
 use crate::{
     bus::Unit,
     pdu::{self, MAX_WRITE_BITS, MAX_WRITE_REGISTERS},
@@ -47,13 +47,14 @@ impl Line {
             Coding::Bit | Coding::Number => {
                 let mut packed = vec![0_u8; usize::from(count).div_ceil(8)];
                 for (index, value) in values.iter().enumerate() {
-                    if super::bits_of(first, value)? == 1 {
+                    if writes::bits_of(first, value)? == 1 {
                         packed[index / 8] |= 1 << (index % 8);
                     }
                 }
                 pdu::Request::write_coils(first.address, count, &packed)
             }
         };
-        self.command(unit, &request).await?.map_err(refused)
+        let result = self.command(unit, &request).await?;
+        result.map_err(|exception| writes::refused(exception, &request))
     }
 }

@@ -9,7 +9,7 @@ use tokio_modbus::{Request as Theirs, prelude::Response};
 
 use crate::{
     bus::Framing,
-    frame::{self, Found, crc, lrc},
+    frame::{self, Asked, Found, Heard, crc, lrc},
     pdu::{Exception, Request, function},
 };
 
@@ -21,6 +21,22 @@ fn decoded(codec: Codec, wire: &[u8]) -> Samples {
     let mut samples = Samples::default();
     codec.decode(1, wire, 0, &mut samples);
     samples
+}
+
+fn decode(
+    framing: Framing,
+    transaction: u16,
+    request: &Request,
+    buffer: &mut Vec<u8>,
+    heard: &mut Heard,
+) -> Found {
+    let asked = Asked {
+        framing,
+        unit: 1,
+        transaction: Some(transaction),
+        request,
+    };
+    frame::decode(&asked, buffer, heard)
 }
 
 #[test]
@@ -114,27 +130,27 @@ fn a_decoder_skips_what_is_not_its_answer() {
         frame.extend_from_slice(&crc(&frame).to_le_bytes());
         frame
     };
-    let mut dropped = 0;
+    let mut heard = Heard::default();
 
     // Noise that looks like a beginning, a late answer of unit 2, ours.
     let mut buffer = [vec![0x01, 0x04], rtu(2, &answer), rtu(1, &answer)].concat();
-    let found = frame::decode(Framing::Rtu, 1, 0, &read, &mut buffer, &mut dropped);
+    let found = decode(Framing::Rtu, 0, &read, &mut buffer, &mut heard);
     let Found::Answer { start, length } = found else {
         panic!("{found:?}")
     };
     assert_eq!(buffer[start..start + length], answer);
-    assert_eq!(dropped, 2 + 7);
+    assert_eq!(heard.dropped, 2 + 7);
 
     let mut broken = rtu(1, &answer);
     broken[3] ^= 1;
     assert_eq!(
-        frame::decode(Framing::Rtu, 1, 0, &read, &mut broken, &mut dropped),
+        decode(Framing::Rtu, 0, &read, &mut broken, &mut heard),
         Found::Spoiled
     );
 
     let mut buffer = b"\xFF:0204021234B4\r\n:010402:0104021234B3\r\n".to_vec();
     assert_eq!(
-        frame::decode(Framing::Ascii, 1, 0, &read, &mut buffer, &mut dropped),
+        decode(Framing::Ascii, 0, &read, &mut buffer, &mut heard),
         Found::Answer {
             start: 0,
             length: 4
@@ -145,14 +161,14 @@ fn a_decoder_skips_what_is_not_its_answer() {
     let mut buffer = vec![
         0, 6, 0, 0, 0, 5, 1, 0x04, 0x02, 0, 0, 0, 7, 0, 0, 0, 5, 1, 0x04, 0x02, 0x12, 0x34,
     ];
-    let found = frame::decode(Framing::Mbap, 1, 7, &read, &mut buffer, &mut dropped);
+    let found = decode(Framing::Mbap, 7, &read, &mut buffer, &mut heard);
     let Found::Answer { start, length } = found else {
         panic!("{found:?}")
     };
     assert_eq!(buffer[start..start + length], answer);
     let mut http = b"HTTP/1.1 400 Bad Request".to_vec();
     assert_eq!(
-        frame::decode(Framing::Mbap, 1, 7, &read, &mut http, &mut dropped),
+        decode(Framing::Mbap, 7, &read, &mut http, &mut heard),
         Found::NotModbus
     );
 }
@@ -356,10 +372,10 @@ proptest! {
     ) {
         let request = Request::read(3, 0, 2);
         let mut buffer = Vec::new();
-        let mut dropped = 0;
+        let mut heard = Heard::default();
         for piece in junk.chunks(7) {
             buffer.extend_from_slice(piece);
-            match frame::decode(framing, 1, 1, &request, &mut buffer, &mut dropped) {
+            match decode(framing, 1, &request, &mut buffer, &mut heard) {
                 Found::Answer { start, length } => prop_assert!(start + length <= buffer.len()),
                 Found::NotModbus => break,
                 Found::Incomplete | Found::Spoiled => prop_assert!(buffer.len() <= 2 * frame::MAX_FRAME),
@@ -378,8 +394,8 @@ proptest! {
         frame.extend_from_slice(&crc(&frame).to_le_bytes());
         let mut buffer = noise.clone();
         buffer.extend_from_slice(&frame);
-        let mut dropped = 0;
-        let found = frame::decode(Framing::Rtu, 1, 0, &request, &mut buffer, &mut dropped);
+        let mut heard = Heard::default();
+        let found = decode(Framing::Rtu, 0, &request, &mut buffer, &mut heard);
         let is_found = matches!(found, Found::Answer { start, length } if buffer[start..start + length][2..] == registers[..]);
         prop_assert!(is_found, "{found:?}");
     }
@@ -387,4 +403,112 @@ proptest! {
 
 fn bytes(slice: &[u8]) -> tokio_modbus::bytes::Bytes {
     tokio_modbus::bytes::Bytes::copy_from_slice(slice)
+}
+
+/// The types that are no plain binary numbers, both ways, in all orders.
+#[test]
+fn other_numbers() {
+    let codec = |raw: &str, order: &str| {
+        let (raw, order) = (
+            raw.parse().expect("a type"),
+            order.parse().expect("an order"),
+        );
+        Codec::in_registers(raw, &order).expect("they fit")
+    };
+    let whole = |number: i64| match u64::try_from(number) {
+        Ok(number) => Reading::Uint(number),
+        Err(_) => Reading::Int(number),
+    };
+    for (raw, order, wire, number) in [
+        // The lower three bytes of two registers.
+        ("uint24", "ABCD", vec![0x00, 0x12, 0x34, 0x56], 0x12_3456),
+        ("uint24", "CDAB", vec![0x34, 0x56, 0x00, 0x12], 0x12_3456),
+        ("int24", "ABCD", vec![0xFF, 0xFF, 0xFF, 0xFE], -2),
+        ("int24", "DCBA", vec![0x00, 0x00, 0x80, 0xFF], -0x80_0000),
+        ("bcd16", "AB", vec![0x12, 0x34], 1234),
+        ("bcd32", "ABCD", vec![0x00, 0x12, 0x34, 0x56], 123_456),
+        ("bcd32", "CDAB", vec![0x34, 0x56, 0x00, 0x12], 123_456),
+        ("bcd64", "ABCD", vec![0x99; 8], 9_999_999_999_999_999),
+        ("sm16", "AB", vec![0x80, 0x05], -5),
+        ("sm16", "BA", vec![0x05, 0x00], 5),
+        ("sm32", "ABCD", vec![0x80, 0x00, 0x01, 0x00], -256),
+    ] {
+        let codec = codec(raw, order);
+        let shown = decoded(codec, &wire);
+        let same = match (value(&shown), whole(number)) {
+            (Reading::Int(a), Reading::Uint(b)) => u64::try_from(a) == Ok(b),
+            (a, b) => a == b,
+        };
+        assert!(same, "{raw} {order}: {:?} is not {number}", value(&shown));
+        let mut back = vec![0; wire.len()];
+        codec
+            .encode(&SampleValue::Int(number), &mut back)
+            .expect("it fits");
+        assert_eq!(back, wire, "{raw} {order}");
+    }
+    // The byte that counts for nothing may hold anything; minus nothing is nothing.
+    assert_eq!(
+        value(&decoded(codec("uint24", "ABCD"), &[7, 0, 0, 1])),
+        Reading::Uint(1)
+    );
+    assert_eq!(
+        value(&decoded(codec("sm16", "AB"), &[0x80, 0])),
+        Reading::Int(0)
+    );
+    let bad = decoded(codec("bcd16", "AB"), &[0x1A, 0x00]);
+    let Reading::Bad { message, .. } = value(&bad) else {
+        panic!("{bad:?}")
+    };
+    assert_eq!(message, "0x1A00 has digits that are not decimal (BCD)");
+    for (raw, number) in [
+        ("bcd16", 10_000),
+        ("bcd16", -1),
+        ("sm16", -32_768),
+        ("int24", 0x80_0000),
+    ] {
+        let mut back = [0; 4];
+        let result = codec(raw, "ABCD").encode(&SampleValue::Int(number), &mut back);
+        assert!(result.is_err(), "{raw} {number}");
+    }
+    let order = ByteOrder::default();
+    let bits = Bits {
+        first: 0,
+        length: 1,
+    };
+    assert!(Codec::bits(RawType::Bcd16, &order, bits, false).is_err());
+}
+
+/// One character in a register, in either byte: seen when reading, said when writing.
+#[test]
+fn texts_with_one_character_in_a_register() {
+    let low = [0, b'M', 0, b'o', 0, b'd', 0, 0];
+    let high = [b'M', 0, b'o', 0, b'd', 0, 0, 0];
+    for order in [StringOrder::High, StringOrder::Low] {
+        for wire in [low, high] {
+            let read = decoded(Codec::text(8, order), &wire);
+            assert_eq!(value(&read), Reading::String("Mod"), "{order:?}");
+        }
+    }
+    for (order, wire) in [(StringOrder::LowOnly, low), (StringOrder::HighOnly, high)] {
+        let codec = Codec::text(8, order);
+        let mut back = [0xFF; 8];
+        let text = |text: &str| SampleValue::String(text.to_owned());
+        codec.encode(&text("Mod"), &mut back).expect("it fits");
+        assert_eq!(back, wire);
+        assert!(
+            codec.encode(&text("Modbu"), &mut back).is_err(),
+            "four at most"
+        );
+    }
+    // One alone, and what stands behind the end of a packed text, say nothing.
+    let packed = [b'M', 0, b'x', b'y'];
+    assert_eq!(
+        value(&decoded(Codec::text(4, StringOrder::High), &packed)),
+        Reading::String("M")
+    );
+    let packed = [0, b'M', 0, 0];
+    assert_eq!(
+        value(&decoded(Codec::text(4, StringOrder::Low), &packed)),
+        Reading::String("M")
+    );
 }

@@ -240,7 +240,7 @@ fn faults_stand_at_their_place() {
         (
             json!({"address": "hr:1", "rawType": "float16"}),
             "INT",
-            "points[0].config.rawType: `float16` is not a raw type; known are bool, int8, uint8, int16, uint16, int32, uint32, int64, uint64, float32, float64, string, bytes",
+            "points[0].config.rawType: `float16` is not a raw type; known are bool, int8, uint8, int16, uint16, int32, uint32, int64, uint64, float32, float64, int24, uint24, bcd16, bcd32, bcd64, sm16, sm32, string, bytes",
         ),
         (
             json!({"address": "hr:1#ABBA"}),

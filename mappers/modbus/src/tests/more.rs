@@ -137,7 +137,8 @@ async fn check_read_write(url: &str) {
     assert_eq!(
         refused,
         Err(RequestError::Refused(
-            "exception 2 (illegal data address)".to_owned()
+            "exception 2 (illegal data address) to function 23 at 60000 (0xEA60 on the wire)"
+                .to_owned()
         )),
         "{url}"
     );

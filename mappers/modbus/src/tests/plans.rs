@@ -11,7 +11,7 @@ use proptest::{collection::vec, prelude::*};
 use crate::{
     bus::{DEFAULTS, Settings},
     plan::plan,
-    point::{Coding, Point, Table},
+    point::{Coding, Point, Table, WriteWith},
 };
 
 fn register(table: Table, address: u16, count: u16) -> Point {
@@ -30,7 +30,9 @@ fn register(table: Table, address: u16, count: u16) -> Point {
         address,
         count,
         coding,
-        write_multiple: false,
+        write_with: WriteWith::Any,
+        write_block: None,
+        is_command: false,
     }
 }
 

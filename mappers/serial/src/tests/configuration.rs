@@ -185,7 +185,7 @@ fn faults_of_properties_say_what_to_do() {
         (
             &nothing,
             json!({"config": {"request": "V?\n", "rawType": "decimal"}}),
-            "rawType: `decimal` is not a raw type; known are bool, int8, uint8, int16, uint16, int32, uint32, int64, uint64, float32, float64, string, bytes; for texts float, int, hex, bool, string, nmeaLatitude, nmeaLongitude, nmeaTime",
+            "rawType: `decimal` is not a raw type; known are bool, int8, uint8, int16, uint16, int32, uint32, int64, uint64, float32, float64, int24, uint24, bcd16, bcd32, bcd64, sm16, sm32, string, bytes; for texts float, int, hex, bool, string, nmeaLatitude, nmeaLongitude, nmeaTime",
         ),
         (
             &nothing,

@@ -27,6 +27,20 @@ pub enum RawType {
     Float32,
     /// IEEE 754 double.
     Float64,
+    /// Three bytes, signed.
+    Int24,
+    /// Three bytes.
+    Uint24,
+    /// Two bytes of two decimal digits each.
+    Bcd16,
+    /// Four bytes of two decimal digits each.
+    Bcd32,
+    /// Eight bytes of two decimal digits each.
+    Bcd64,
+    /// Two bytes, the highest bit is the sign and the others the magnitude.
+    Sm16,
+    /// Four bytes, the highest bit is the sign and the others the magnitude.
+    Sm32,
     /// Text, ended by NUL or by its length.
     String,
     /// Bytes as they are.
@@ -45,6 +59,13 @@ const NAMES: &[(&str, RawType)] = &[
     ("uint64", RawType::Uint64),
     ("float32", RawType::Float32),
     ("float64", RawType::Float64),
+    ("int24", RawType::Int24),
+    ("uint24", RawType::Uint24),
+    ("bcd16", RawType::Bcd16),
+    ("bcd32", RawType::Bcd32),
+    ("bcd64", RawType::Bcd64),
+    ("sm16", RawType::Sm16),
+    ("sm32", RawType::Sm32),
     ("string", RawType::String),
     ("bytes", RawType::Bytes),
     ("boolean", RawType::Bool),
@@ -57,7 +78,7 @@ const NAMES: &[(&str, RawType)] = &[
 ];
 
 /// How many of [`NAMES`] are the proper ones; the rest are aliases.
-const PROPER_NAMES: usize = 13;
+const PROPER_NAMES: usize = 20;
 
 impl RawType {
     /// Its words in configurations, aliases last.
@@ -67,9 +88,10 @@ impl RawType {
     pub fn size(self) -> Option<usize> {
         match self {
             Self::Int8 | Self::Uint8 => Some(1),
-            Self::Bool | Self::Int16 | Self::Uint16 => Some(2),
-            Self::Int32 | Self::Uint32 | Self::Float32 => Some(4),
-            Self::Int64 | Self::Uint64 | Self::Float64 => Some(8),
+            Self::Bool | Self::Int16 | Self::Uint16 | Self::Bcd16 | Self::Sm16 => Some(2),
+            Self::Int24 | Self::Uint24 => Some(3),
+            Self::Int32 | Self::Uint32 | Self::Float32 | Self::Bcd32 | Self::Sm32 => Some(4),
+            Self::Int64 | Self::Uint64 | Self::Float64 | Self::Bcd64 => Some(8),
             Self::String | Self::Bytes => None,
         }
     }
@@ -199,6 +221,17 @@ impl ByteOrder {
 
     /// For each byte of the big-endian value, where it lies on the wire.
     pub(super) fn table(&self, raw: RawType, size: usize) -> Result<[u8; 8], CodecError> {
+        if size == 3 {
+            return match self.letters.as_str() {
+                "ABCD" => Ok([0, 1, 2, 0, 0, 0, 0, 0]),
+                "DCBA" => Ok([2, 1, 0, 0, 0, 0, 0, 0]),
+                letters => Err(CodecError::OrderSize {
+                    order: letters.to_owned(),
+                    raw,
+                    size,
+                }),
+            };
+        }
         let (bytes, words) = match self.letters.as_str() {
             "AB" | "ABCD" => (false, false),
             "CDAB" => (false, true),

@@ -22,6 +22,7 @@ impl<P: Protocol> Machine<P> {
             let Some(unit) = &mut self.units[index] else {
                 continue;
             };
+            unit.forgets(now.instant);
             if unit.dirty {
                 unit.regroup(&self.devices, self.base, now.instant);
             }

@@ -192,8 +192,9 @@ impl<P: Protocol> Machine<P> {
                     unit.forget_plans();
                 }
             }
-            Err(RequestError::RefusedTogether(_)) if piece.planned.points.len() > 1 => {
+            Err(RequestError::RefusedTogether(message)) if piece.planned.points.len() > 1 => {
                 self.heard(index, now, out);
+                self.tell_parts(index, &message, now, out);
                 let (first, second) = piece
                     .planned
                     .points
@@ -205,6 +206,7 @@ impl<P: Protocol> Machine<P> {
                 self.heard(index, now, out);
                 self.bad(&mut cycle, &piece, Reason::Refused, &message, now, out);
                 if let Some(unit) = &mut self.units[index] {
+                    unit.learns(now.instant);
                     let known = unit.alone.len();
                     unit.alone.extend(&piece.planned.points);
                     if unit.alone.len() > known {
@@ -231,6 +233,22 @@ impl<P: Protocol> Machine<P> {
         } else {
             self.give_snapshots(&mut cycle, false, now, out);
             self.cycles.push(cycle);
+        }
+    }
+
+    /// A request is refused as a whole: told once until the whole is tried again.
+    fn tell_parts(&mut self, index: usize, message: &str, now: Now, out: &mut Output) {
+        let Some(unit) = &mut self.units[index] else {
+            return;
+        };
+        if unit.learns(now.instant) {
+            out.logs.push((
+                Level::Info,
+                format!(
+                    "unit {} on {} does not take a request as a whole ({message}); it is read in parts",
+                    unit.address, self.bus
+                ),
+            ));
         }
     }
 

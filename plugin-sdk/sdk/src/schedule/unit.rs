@@ -126,6 +126,10 @@ impl Outage {
     }
 }
 
+/// After how long the whole of what was refused is tried again, at first and at last.
+const FORGET_FIRST: Duration = Duration::from_secs(60);
+const FORGET_LAST: Duration = Duration::from_secs(3600);
+
 /// Plans kept for each unit; a unit with more sets of due groups than this
 /// plans some of them anew.
 const PLANS: usize = 64;
@@ -155,6 +159,10 @@ pub(super) struct Unit<P: Protocol> {
     /// What the device refused, see [`crate::PlanPoint`].
     pub(super) alone: HashSet<u32>,
     pub(super) cuts: HashSet<u32>,
+    /// When that is forgotten, so that the whole is tried again, and after how long
+    /// it is the next time.
+    forget_at: Option<Instant>,
+    forget_after: Duration,
     plans: HashMap<Box<[u16]>, Plan<P>>,
 }
 
@@ -175,6 +183,8 @@ impl<P: Protocol> Unit<P> {
             pause: Duration::ZERO,
             alone: HashSet::new(),
             cuts: HashSet::new(),
+            forget_at: None,
+            forget_after: FORGET_FIRST,
             plans: HashMap::new(),
         }
     }
@@ -244,6 +254,27 @@ impl<P: Protocol> Unit<P> {
     /// Plans anew from now on: the device has shown what it minds.
     pub(super) fn forget_plans(&mut self) {
         self.plans.clear();
+    }
+
+    /// The device minds something: whether that is the first of it for now.
+    pub(super) fn learns(&mut self, now: Instant) -> bool {
+        let is_first = self.forget_at.is_none();
+        if is_first {
+            self.forget_at = Some(now + self.forget_after);
+            self.forget_after = (self.forget_after * 2).min(FORGET_LAST);
+        }
+        is_first
+    }
+
+    /// What a device refused it may have refused for a while: at times the whole is
+    /// tried again. That costs a few requests, and no value.
+    pub(super) fn forgets(&mut self, now: Instant) {
+        if self.forget_at.is_some_and(|at| at <= now) {
+            self.forget_at = None;
+            self.alone.clear();
+            self.cuts.clear();
+            self.forget_plans();
+        }
     }
 
     pub(super) fn is_offline(&self) -> bool {

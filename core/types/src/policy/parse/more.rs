@@ -8,7 +8,7 @@ use super::{Reader, kind};
 use crate::{
     device::FreeObject,
     expression::Expression,
-    policy::{Bits, Calculation, Sampling},
+    policy::{Bits, Calculation, Names, PropertyPolicy, RawRange, Sampling},
 };
 
 const MOST_SHIFT: i64 = 63;
@@ -118,6 +118,55 @@ impl Reader<'_> {
             shift.and_then(|shift| i32::try_from(shift).ok())
         });
         Bits::new(mask, shift.unwrap_or(0))
+    }
+
+    /// Constants of `badWhen` and numbers of `enum` that a raw value of this type
+    /// cannot have; bit patterns of signed types become the numbers that they are.
+    pub(super) fn fit_raw(&mut self, policy: &mut PropertyPolicy, rest: &FreeObject) {
+        let raw_type = rest.get("rawType").and_then(Json::as_str);
+        let Some(range) = raw_type.and_then(RawRange::of) else {
+            return;
+        };
+        // Some bits of it have another range; the mapper knows which.
+        let address = rest.get("address");
+        let has_bits = |text: &str| text.contains('.');
+        let takes_bits = rest.contains_key("bit")
+            || address.is_some_and(|address| {
+                address.get("bit").is_some() || address.as_str().is_some_and(has_bits)
+            });
+        if takes_bits {
+            return;
+        }
+        if let Some(condition) = &policy.bad_when {
+            match condition.over_raw(&range) {
+                Ok(fitted) => policy.bad_when = Some(fitted),
+                Err(error) => self.fault("badWhen", error.to_string()),
+            }
+        }
+        if !policy.bits.is_none() {
+            return;
+        }
+        let Some(names) = policy.names.take() else {
+            return;
+        };
+        let mut fitted = Names::default();
+        for (raw, name) in names.by_raw {
+            let number = Some(raw).filter(|raw| range.holds(*raw));
+            match number.or_else(|| range.by_pattern(raw)) {
+                Some(number) if fitted.by_raw.contains_key(&number) => self.fault(
+                    &format!("enum.{raw}"),
+                    format!("{raw} is {number} as {range}, which has a name already"),
+                ),
+                Some(number) => {
+                    fitted.by_raw.insert(number, name);
+                }
+                None => self.fault(
+                    &format!("enum.{raw}"),
+                    format!("{raw} is outside of {range}: no value has it"),
+                ),
+            }
+        }
+        policy.names = (!fitted.by_raw.is_empty()).then_some(fitted);
     }
 
     pub(super) fn calculation(&mut self, rest: &mut FreeObject) -> Option<Calculation> {

@@ -461,3 +461,42 @@ fn a_device_that_is_configured_anew_during_an_outage_is_read_on() {
     let after = reads.iter().filter(|at| **at > ms(2500)).count();
     assert!((9..=11).contains(&after), "{after} readings in two seconds");
 }
+
+/// A device that refuses for a while is read in parts for a while: the whole is tried
+/// again, and no value is lost by that.
+#[test]
+fn what_was_refused_together_is_tried_together_again() {
+    let mut bench = Bench::new();
+    bench.world.illegal.insert(2);
+    let points: Vec<_> = (0..8).map(|at| (u32::from(at) + 1, at, 1000)).collect();
+    bench.configure(device(1, 1, &points));
+    bench.run_until(ms(30_500));
+    let told = |bench: &Bench| {
+        let lines = bench.logs.iter();
+        lines.filter(|line| line.contains("read in parts")).count()
+    };
+    assert_eq!(told(&bench), 1, "{:?}", bench.logs);
+    let before = bench.exchanges.len();
+    bench.run_until(ms(40_500));
+    assert_eq!(
+        bench.exchanges.len() - before,
+        30,
+        "the point alone, and its two sides"
+    );
+    bench.world.illegal.clear();
+    bench.run_until(ms(90_500));
+    let (before, bad) = (bench.exchanges.len(), bench.bad.len());
+    bench.run_until(ms(100_500));
+    assert_eq!(bench.exchanges.len() - before, 10, "all in one again");
+    bench.world.illegal.insert(2);
+    bench.run_until(ms(200_500));
+    assert_eq!(told(&bench), 2);
+    assert!(
+        bench.bad[bad..].iter().all(|(_, point, _)| *point == 3),
+        "{:?}",
+        &bench.bad[bad..]
+    );
+    // Never to be had, it costs a few requests an hour.
+    bench.run_until(ms(10 * 3_600_000));
+    assert!(told(&bench) <= 17, "{}", told(&bench));
+}
