@@ -1,6 +1,6 @@
 //! `longshore describe device`: all that is known of a device in one text.
 
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
 
 use anyhow::Result;
 use longshore_types::{
@@ -93,10 +93,15 @@ fn write_all(out: &mut String, view: &DeviceView, now: Timestamp) -> std::fmt::R
     events(out, &extensions, now)?;
     let effective = view.effective();
     writeln!(out, "Properties:")?;
-    if device.spec.properties.is_empty() {
+    let model = view.model.as_ref();
+    let properties = model.map_or_else(
+        || Cow::Borrowed(device.spec.properties.as_slice()),
+        |model| device.properties(model),
+    );
+    if properties.is_empty() {
         writeln!(out, "  none")?;
     }
-    for property in &device.spec.properties {
+    for property in properties.iter() {
         let merged = effective
             .as_ref()
             .ok()
@@ -434,6 +439,7 @@ pub(crate) mod tests {
             ]),
         );
         view.device.spec.properties.clear();
+        view.model.as_mut().unwrap().spec.properties.clear();
         view.device.spec.protocol.config_data.insert(
             "methods".to_owned(),
             json!([{"name": "reset", "description": "Back to the start", "call": {"node": "x"},

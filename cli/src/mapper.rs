@@ -233,7 +233,7 @@ fn as_json(file: &std::path::Path, descriptor: &Descriptor) -> serde_json::Value
 const CONTRACT: u16 = 1;
 
 /// In the order of their bits.
-const CAPABILITIES: [&str; 6] = ["read", "write", "poll", "push", "call", "discover"];
+const CAPABILITIES: [&str; 7] = ["read", "write", "poll", "push", "call", "discover", "check"];
 
 fn capabilities(descriptor: &Descriptor) -> Vec<&'static str> {
     CAPABILITIES

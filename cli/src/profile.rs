@@ -115,7 +115,9 @@ async fn doubts(case: &Case, args: &ProfileArgs) -> Result<String> {
     let folder = args.mapper_dir.clone();
     let mut judge = Judge::quiet(folder, args.mapper.clone());
     let (device, model) = &case.loaded;
-    let faults = judge.device(device, model).await?;
+    let faults = judge.device(device, model).await;
+    judge.end().await;
+    let faults = faults?;
     let lines = |errors: bool| {
         let some = faults.iter().filter(|fault| fault.is_error() == errors);
         some.map(Told::line).collect::<Vec<_>>()

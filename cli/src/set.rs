@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use kube::api::DynamicObject;
 use longshore_types::{
     Device, EffectiveDevice, Timestamp,
-    device::WriteState,
+    device::{ModelProperty, WriteState},
     effective::{EffectiveProperty, RefusedValue},
     policy::InverseError,
 };
@@ -123,7 +123,10 @@ async fn send(connection: &Connection, args: &SetArgs) -> Result<Vec<Change>> {
             status: None,
         };
         let changes = check(&view, &args.assignments)?;
-        let patch = patch(&object, &changes, now());
+        let patch = match listed(&object).is_empty() {
+            true => all_listed(&object, &view, &changes, now()),
+            false => patch(&object, &changes, now()),
+        };
         if patch.is_empty() {
             return Ok(changes);
         }
@@ -308,11 +311,7 @@ fn refuse(
 /// The moment goes with the value, so that the same value set again is an
 /// order again: the edge lets it win over what was set locally in between.
 fn patch(object: &DynamicObject, changes: &[Change], now: Timestamp) -> Vec<Json> {
-    let properties = object.data.pointer("/spec/properties");
-    let properties = properties
-        .and_then(Json::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let properties = listed(object);
     let mut patch = Vec::new();
     for change in changes {
         // The first one counts, where a name stands twice.
@@ -341,6 +340,43 @@ fn patch(object: &DynamicObject, changes: &[Change], now: Timestamp) -> Vec<Json
         patch.push(operation);
     }
     patch
+}
+
+/// The properties that the Device lists.
+fn listed(object: &DynamicObject) -> &[Json] {
+    let properties = object.data.pointer("/spec/properties");
+    let properties = properties.and_then(Json::as_array);
+    properties.map(Vec::as_slice).unwrap_or_default()
+}
+
+/// As [`patch`], of a Device that uses all properties of its model by listing none:
+/// from now on it lists them, since one alone would leave out the others.
+fn all_listed(
+    object: &DynamicObject,
+    view: &DeviceView,
+    changes: &[Change],
+    now: Timestamp,
+) -> Vec<Json> {
+    let wanted = |name: &str| changes.iter().find(|change| change.property == name);
+    if changes.iter().all(|change| change.value.is_none()) {
+        return Vec::new();
+    }
+    let Some(model) = &view.model else {
+        return Vec::new();
+    };
+    let entry = |property: &ModelProperty| {
+        let mut entry = json!({"name": property.name});
+        if let Some(value) = wanted(&property.name).and_then(|change| change.value.as_ref()) {
+            let metadata = json!({"timestamp": now.as_millis().to_string()});
+            entry["desired"] = json!({"value": value, "metadata": metadata});
+        }
+        entry
+    };
+    let all: Vec<_> = model.spec.properties.iter().map(entry).collect();
+    vec![
+        json!({"op": "test", "path": "/metadata/resourceVersion", "value": object.metadata.resource_version}),
+        json!({"op": "add", "path": "/spec/properties", "value": all}),
+    ]
 }
 
 async fn wait(
@@ -506,6 +542,29 @@ mod tests {
                 {"op": "remove", "path": "/spec/properties/2/desired"},
             ])
         );
+    }
+
+    /// One entry alone would leave out the other properties of its model.
+    #[test]
+    fn a_device_that_listed_nothing_lists_all_from_then_on() {
+        let mut view = boiler();
+        view.device.spec.properties.clear();
+        let object: DynamicObject = serde_json::from_value(
+            json!({"metadata": {"name": "boiler", "resourceVersion": "7"}, "spec": {"properties": []}}),
+        )
+        .unwrap();
+        let changes = check(&view, &["setpoint=60".parse().unwrap()]).unwrap();
+        let patch = all_listed(&object, &view, &changes, Timestamp::from_millis(9));
+        assert_eq!(patch[0]["value"], "7");
+        let names: Vec<_> = patch[1]["value"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| &it["name"])
+            .collect();
+        assert_eq!(names[..3], ["temperature", "setpoint", "heating"]);
+        assert_eq!(patch[1]["value"][1]["desired"]["value"], "60");
+        assert_eq!(patch[1]["value"][0].get("desired"), None);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! `longshore validate`: what is wrong in manifests, before anything gets them.
 //!
-//! Three readers look at each device, as on an edge node: the strict one of
-//! files, the vocabulary of all protocols, and the schema that the protocol's
-//! mapper carries. Nothing is run and no server is asked. A fourth one knows
-//! more than a schema can say, but may open the line to a device: the mapper
-//! itself, with `--ask-mapper`.
+//! Four readers look at each device, as on an edge node: the strict one of files,
+//! the vocabulary of all protocols, the schema that the protocol's mapper carries,
+//! and the mapper itself, which knows more than a schema can say. No server is
+//! asked and no line opened; a mapper that cannot judge without opening one is
+//! asked with `--ask-mapper` alone.
 //!
 //! A document that the strict reader refuses is still looked at by the others,
 //! and so is a model that no Device uses, so that all faults are told at once.
@@ -40,9 +40,8 @@ pub struct ValidateArgs {
     /// Warnings count as errors
     #[arg(long)]
     strict: bool,
-    /// Run the mapper and ask it too: what an address or a URL has to look like, which functions there
-    /// are. Nothing is read or written, but the mapper may connect. Without it, keys, types and
-    /// ranges are checked by the mapper's schema
+    /// The mappers may connect: devices that share a line are seen beside each other, and mappers that
+    /// cannot judge a configuration without taking it over are asked too. Nothing is read or written
     #[arg(long)]
     ask_mapper: bool,
     /// Folder of the mappers' libraries [default: found near the program]
@@ -75,7 +74,7 @@ pub(crate) async fn run(args: ValidateArgs) -> Result<bool> {
     let mut judge = Judge {
         mapper_dir: args.mapper_dir.clone(),
         library: None,
-        mappers: args.ask_mapper.then(Mappers::default),
+        mappers: Some(Mappers::new(args.ask_mapper)),
         places: Places::default(),
     };
     for device in &manifests.devices {
@@ -98,11 +97,11 @@ pub(crate) async fn run(args: ValidateArgs) -> Result<bool> {
             found.add_all(&faults, &manifests);
         }
     }
-    judge.end().await;
+    let was_spared = judge.end().await;
     found.tell()?;
-    if !args.ask_mapper && found.errors == 0 {
+    if was_spared && found.errors == 0 {
         say(&hint(
-            "--ask-mapper also runs the mapper, which knows what an address or a URL must be; it may connect",
+            "--ask-mapper also asks a mapper that cannot judge without taking the device over; it may connect",
         ));
     }
     Ok(found.errors == 0 && !(args.strict && found.warnings > 0))
@@ -114,18 +113,18 @@ pub(crate) struct Judge {
     mapper_dir: Option<PathBuf>,
     /// The one library, if it was named.
     library: Option<PathBuf>,
-    /// The mappers that are asked too.
+    /// The mappers that are asked; none while a model stands without a device.
     mappers: Option<Mappers>,
     places: Places,
 }
 
 impl Judge {
-    /// One that runs nothing.
+    /// One that opens no line.
     pub(crate) fn quiet(mapper_dir: Option<PathBuf>, library: Option<PathBuf>) -> Self {
         Self {
             mapper_dir,
             library,
-            mappers: None,
+            mappers: Some(Mappers::new(false)),
             places: Places::default(),
         }
     }
@@ -136,14 +135,7 @@ impl Judge {
         device: &Loaded<Device>,
         model: &Loaded<DeviceModel>,
     ) -> Result<Vec<Told>> {
-        let mut faults = Vec::new();
-        if device.object.spec.properties.is_empty() {
-            faults.push(Fault::warning(
-                "spec.properties",
-                "is empty, so nothing of the device is read",
-            ));
-        }
-        faults.extend(self.look_at(&device.object, &model.object).await?);
+        let faults = self.look_at(&device.object, &model.object).await?;
         let placed = faults.into_iter();
         let placed = placed.map(|fault| self.places.place(fault, Some(device), model));
         Ok(placed.collect())
@@ -216,10 +208,14 @@ impl Judge {
         Ok(faults)
     }
 
-    async fn end(self) {
-        if let Some(mappers) = self.mappers {
-            mappers.end().await;
-        }
+    /// Ends the mappers; whether one was spared because it would have connected.
+    pub(crate) async fn end(self) -> bool {
+        let Some(mappers) = self.mappers else {
+            return false;
+        };
+        let was_spared = mappers.was_spared;
+        mappers.end().await;
+        was_spared
     }
 }
 

@@ -285,27 +285,34 @@ spec:
 #[test]
 fn the_mapper_tells_what_its_schema_cannot() {
     let manifest = format!("{MODEL}{DEVICE}");
-    let (passed, told) = validated(&["--ask-mapper"], &manifest);
-    assert!(!passed, "{told}");
-    assert!(
-        told.contains("device `pump-1`: spec.protocol.configData.url: "),
-        "{told}"
-    );
-    // Nothing of a device that cannot be reached is contacted.
-    let (passed, told) = validated(
-        &["--ask-mapper"],
-        &manifest.replace("http://foo", "tcp://127.0.0.1:1"),
-    );
-    assert!(!passed, "{told}");
-    assert!(
-        told.contains("spec.properties[0].visitors.configData.address: "),
-        "{told}"
-    );
-    let sound = manifest
-        .replace("http://foo", "tcp://127.0.0.1:1")
-        .replace("hr:99999", "hr:9");
-    let (passed, told) = validated(&["--ask-mapper", "--strict"], &sound);
-    assert!(passed, "{told}");
+    // Where somebody would hear it if the line were opened.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    for how in [&["--strict"][..], &["--strict", "--ask-mapper"]] {
+        let (passed, told) = validated(how, &manifest);
+        assert!(!passed, "{told}");
+        assert!(
+            told.contains("device `pump-1`: spec.protocol.configData.url: "),
+            "{told}"
+        );
+        let (passed, told) = validated(how, &manifest.replace("http://foo", &address));
+        assert!(!passed, "{told}");
+        assert!(
+            told.contains("spec.properties[0].visitors.configData.address: "),
+            "{told}"
+        );
+        let sound = manifest
+            .replace("http://foo", &address)
+            .replace("hr:99999", "hr:9");
+        let (passed, told) = validated(how, &sound);
+        assert!(passed, "{told}");
+        // Unless it is asked to, a mapper does not say who is there.
+        if how.len() == 1 {
+            let heard = listener.accept().map(|_| ()).unwrap_err();
+            assert_eq!(heard.kind(), std::io::ErrorKind::WouldBlock);
+        }
+    }
 }
 
 #[test]
@@ -326,7 +333,7 @@ fn a_document_that_is_refused_is_looked_at_all_the_same() {
 }
 
 #[test]
-fn a_model_alone_and_a_device_that_reads_nothing_are_looked_at() {
+fn a_model_alone_and_a_device_that_lists_nothing_are_looked_at() {
     let (passed, told) = validated(
         &["--strict"],
         &MODEL.replace("rawType: uint16", "rawTipe: uint16"),
@@ -338,15 +345,17 @@ fn a_model_alone_and_a_device_that_reads_nothing_are_looked_at() {
     );
     assert!(told.contains("\n1 model: 0 errors, 1 warning\n"), "{told}");
 
-    let (passed, told) = validated(
-        &[],
-        &format!("{MODEL}{}", DEVICE.replace("[{name: speed}]", "[]")),
-    );
-    assert!(passed, "{told}");
+    // It uses all properties of its model, whose faults are told there.
+    let device = DEVICE
+        .replace("[{name: speed}]", "[]")
+        .replace("http://foo", "tcp://127.0.0.1:1");
+    let (passed, told) = validated(&[], &format!("{MODEL}{device}"));
+    assert!(!passed, "{told}");
     assert!(
-        told.contains("warning: FILE:19 (document 2): device `pump-1`: spec.properties: is empty"),
+        told.contains("spec.properties[0].visitors.configData.address: "),
         "{told}"
     );
+    assert!(told.contains("FILE:10"), "{told}");
 }
 
 /// Several files are one set, and a fault stands where its key does, in

@@ -340,6 +340,7 @@ fn placed(line: &Line, case: &Case, ready: &Json) -> Result<Device> {
     device.spec.node_name = NODE.to_owned();
     let config: &mut FreeObject = &mut device.spec.protocol.config_data;
     line.place(config, ready)?;
+    device.spec.properties = device.properties(&case.model).into_owned();
     for property in &mut device.spec.properties {
         property.collect_cycle = CYCLE_MS;
         property.desired = None;

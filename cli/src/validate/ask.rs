@@ -1,8 +1,8 @@
 //! What the mapper itself says of a device: rules that no schema can tell.
 //!
 //! The mapper runs for a moment and gets each device as on an edge node, but
-//! with no point to be read. It may open the line all the same, which is why
-//! this is only done when asked for.
+//! with no point to be read. One that says that it can only judges it; another
+//! may open the line, which is why it is only asked where somebody wants that.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -17,28 +17,48 @@ use crate::{conversation::Conversation, libraries::Library};
 const BUDGET: Duration = Duration::from_secs(5);
 
 /// The mappers that were asked so far.
-#[derive(Default)]
 pub(super) struct Mappers {
+    /// A device may be taken over, and its line opened.
+    may_connect: bool,
+    /// There was one that cannot only judge, and was not asked.
+    pub(super) was_spared: bool,
     running: BTreeMap<PathBuf, Conversation>,
 }
 
 impl Mappers {
+    pub(super) fn new(may_connect: bool) -> Self {
+        Self {
+            may_connect,
+            was_spared: false,
+            running: BTreeMap::new(),
+        }
+    }
+
     /// The mapper's faults in a device, at key paths in the Device.
     pub(super) async fn ask(
         &mut self,
         library: &Library,
         device: &EffectiveDevice,
     ) -> Result<Vec<Fault>> {
+        let judges = library.descriptor.judges();
+        if !judges && !self.may_connect {
+            self.was_spared = true;
+            return Ok(Vec::new());
+        }
         let protocol = &library.descriptor.protocol;
         let file = library.file.clone();
         let mapper = self
             .running
             .entry(file)
             .or_insert_with_key(|file| Conversation::start(protocol, file, json!({})));
-        let text = configuration(device).to_string();
-        let (status, message) = mapper.ask(1, CommandKind::Configure(text), BUDGET).await?;
-        // The next device is not to meet this one on its bus.
-        mapper.ask(1, CommandKind::Remove, BUDGET).await?;
+        let mut config = configuration(device);
+        config["check"] = (!self.may_connect).into();
+        let configure = CommandKind::Configure(config.to_string());
+        let (status, message) = mapper.ask(1, configure, BUDGET).await?;
+        if self.may_connect {
+            // The next device is not to meet this one on its bus.
+            mapper.ask(1, CommandKind::Remove, BUDGET).await?;
+        }
         let mut faults = faults(&message, device);
         if status != Status::Ok && faults.is_empty() {
             let message = format!("the mapper refuses the device: {message}");

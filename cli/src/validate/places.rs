@@ -146,11 +146,8 @@ fn counterpart(path: &str, device: &Device, model: &DeviceModel) -> Option<Strin
     if !rest.starts_with(CONFIG) {
         return None;
     }
-    let name = &device
-        .spec
-        .properties
-        .get(index.parse::<usize>().ok()?)?
-        .name;
+    let listed = device.properties(model);
+    let name = &listed.get(index.parse::<usize>().ok()?)?.name;
     let mut properties = model.spec.properties.iter();
     let index = properties.position(|property| property.name == *name)?;
     Some(format!("spec.properties[{index}]{rest}"))

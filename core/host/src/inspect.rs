@@ -35,6 +35,14 @@ pub struct Descriptor {
     pub schema: Option<String>,
 }
 
+impl Descriptor {
+    /// It judges a configuration without taking it over, where that says
+    /// `"check": true`.
+    pub fn judges(&self) -> bool {
+        self.capabilities & abi::CAPABILITY_CHECK != 0
+    }
+}
+
 /// The file cannot be used as a mapper. None of its code ran.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -170,10 +170,8 @@ impl EffectiveDevice {
         let part = |part, config: &FreeObject, at: &str| {
             schema.check(part, &serde_json::Value::Object(config.clone()), at)
         };
-        // The schedule's own key, which every protocol of the SDK has.
-        let mut protocol = self.protocol_config.clone();
-        protocol.shift_remove("trace");
-        let mut faults = part(Part::Device, &protocol, "spec.protocol.configData");
+        let protocol = &self.protocol_config;
+        let mut faults = part(Part::Device, protocol, "spec.protocol.configData");
         let usable = |property: &&EffectiveProperty| property.broken.is_none();
         for property in self.properties.iter().filter(usable) {
             let at = format!("spec.properties[{}].visitors.configData", property.index);

@@ -57,6 +57,8 @@ pub struct PropertyPolicy {
     pub max_interval: Option<Duration>,
     /// Time without a reading after which the value is uncertain.
     pub stale_after: Option<Duration>,
+    /// Time between two reads, where the Device says nothing.
+    pub collect_cycle: Option<Duration>,
     /// What to do with a reading outside of the range.
     pub on_violation: OnViolation,
     /// Raw values that say that there is none.

@@ -125,12 +125,8 @@ impl Document {
     /// `protocol.…`, `points[3].config.…`, `methods[0].config.…`.
     pub fn check_device(&self, configuration: &Value) -> Vec<Fault> {
         let nothing = Value::Object(Map::new());
-        let mut protocol = configuration.get("protocol").unwrap_or(&nothing).clone();
-        if let Some(protocol) = protocol.as_object_mut() {
-            // The schedule's own key, which every protocol of the SDK has.
-            protocol.shift_remove("trace");
-        }
-        let mut faults = self.check(Part::Device, &protocol, "protocol");
+        let protocol = configuration.get("protocol").unwrap_or(&nothing);
+        let mut faults = self.check(Part::Device, protocol, "protocol");
         for (list, part) in [("points", Part::Property), ("methods", Part::Method)] {
             let items = configuration.get(list).and_then(Value::as_array);
             for (i, item) in items.into_iter().flatten().enumerate() {

@@ -116,6 +116,7 @@ pub const PROPERTY_KEYS: &[Key] = &[
     key("enum", "`{\"0\": \"Off\", \"1\": \"On\"}`", "none", "{\"0\": \"Off\", \"1\": \"On\"}", "names of raw whole numbers; a property of type STRING then has the name as its value, one of type INT the number. Quote the names: YAML reads a bare `Off` as false"),
     key("badWhen", "expression of `x`", "none", "x == 0x8000", "raw values that say \"no value\", such as a sensor's fault codes; the twin is then bad with reason `sensor`. `x` is the raw value before `mask`"),
     key("onViolation", "`flagBad`, `clamp`, `reject`", "`flagBad`", "clamp", "a reading outside of the model's `minimum` and `maximum` is reported as bad, or replaced by the bound, or dropped"),
+    key("collectCycle", "duration", "1s", "10s", "time between two reads, where the Device's own `collectCycle` is 0 or left out: so a model says how often its devices are read"),
     key("staleAfter", "duration", "3 cycles, at least 5 s; none where devices may send by themselves, unless `sampling: poll`", "5s", "without a reading for so long the value becomes uncertain"),
     key("sampling", "`poll`, `subscribe`, `notify`", "as the protocol finds best", "subscribe", "whether the mapper asks in each interval, or the device sends by itself").of(Owner::Mapper),
     key("group", "name", "none", "energy", "properties of one group are read as one snapshot, and reported together with one time").of(Owner::Both),

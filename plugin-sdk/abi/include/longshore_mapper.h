@@ -203,6 +203,10 @@ extern "C" {
 // The mapper answers `COMMAND_DISCOVER`.
 #define LONGSHORE_CAPABILITY_DISCOVER (1 << 5)
 
+// The mapper judges a configuration that says `"check": true` without taking it
+// over: it opens nothing.
+#define LONGSHORE_CAPABILITY_CHECK (1 << 6)
+
 // The library was built so that a panic ends the process; the host then
 // refuses to load it in-process.
 #define LONGSHORE_FLAG_PANIC_ABORTS (1 << 0)

@@ -25,6 +25,9 @@ pub const CAPABILITY_PUSH: u64 = 1 << 3;
 pub const CAPABILITY_CALL: u64 = 1 << 4;
 /// The mapper answers `COMMAND_DISCOVER`.
 pub const CAPABILITY_DISCOVER: u64 = 1 << 5;
+/// The mapper judges a configuration that says `"check": true` without taking it
+/// over: it opens nothing.
+pub const CAPABILITY_CHECK: u64 = 1 << 6;
 
 /// The library was built so that a panic ends the process; the host then
 /// refuses to load it in-process.

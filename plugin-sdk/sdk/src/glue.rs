@@ -30,9 +30,9 @@ use crate::mapper::{
 
 #[doc(hidden)]
 pub use longshore_abi::{
-    CAPABILITY_CALL as CALL, CAPABILITY_DISCOVER as DISCOVER, CAPABILITY_POLL as POLL,
-    CAPABILITY_PUSH as PUSH, CAPABILITY_READ as READ, CAPABILITY_WRITE as WRITE, Descriptor,
-    MapperApi,
+    CAPABILITY_CALL as CALL, CAPABILITY_CHECK as CHECK, CAPABILITY_DISCOVER as DISCOVER,
+    CAPABILITY_POLL as POLL, CAPABILITY_PUSH as PUSH, CAPABILITY_READ as READ,
+    CAPABILITY_WRITE as WRITE, Descriptor, MapperApi,
 };
 
 /// The target triple of this build, for the descriptor.

@@ -25,6 +25,10 @@ pub struct DeviceConfig {
     /// [`Connection::write`], before anything is read or watched.
     #[serde(default)]
     pub connect: Vec<ConnectWrite>,
+    /// It is only to be judged. The schedule does it: nothing is taken over and
+    /// no line is opened.
+    #[serde(default)]
+    pub check: bool,
 }
 
 /// A value that a device gets after each connecting.

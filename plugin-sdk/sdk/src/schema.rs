@@ -29,7 +29,15 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::keys::{Default, Form, Key, Table};
+use crate::keys::{Default, Form, Key, Table, key};
+
+/// Whether a device's bytes are told.
+const TRACE: Key = key(
+    crate::wire::KEY,
+    Form::Boolean,
+    "Whether the bytes between mapper and device go into the log of edgecore, with what they were taken for; `longshore watch --wire` follows them.",
+)
+.or(Default::Truth(false));
 
 /// The parts of a mapper's schema.
 #[derive(Clone, Copy)]
@@ -70,6 +78,10 @@ impl Document {
             let examples = table.examples.iter().map(|text| json_of(text));
             if let Value::Object(part) = &mut part {
                 part.extend(object(table));
+                if name == "device" {
+                    // The schedule's own key, which the mapper never sees.
+                    part["properties"][crate::wire::KEY] = of_key(&TRACE);
+                }
                 if !table.examples.is_empty() {
                     part.insert("examples".to_owned(), examples.collect());
                 }

@@ -169,10 +169,11 @@ fn build(
         ));
         return Err(faults);
     }
-    let mut properties: Vec<EffectiveProperty> = Vec::with_capacity(device.spec.properties.len());
+    let listed = device.properties(model);
+    let mut properties: Vec<EffectiveProperty> = Vec::with_capacity(listed.len());
     faults.extend(of_model.iter().cloned());
-    let mut seen: HashSet<&str> = HashSet::with_capacity(device.spec.properties.len());
-    for (index, property) in device.spec.properties.iter().enumerate() {
+    let mut seen: HashSet<&str> = HashSet::with_capacity(listed.len());
+    for (index, property) in listed.iter().enumerate() {
         let path = || format!("spec.properties[{index}]");
         if property.name.is_empty() {
             faults.push(Fault::error(
@@ -182,6 +183,10 @@ fn build(
             continue;
         }
         if !seen.insert(property.name.as_str()) {
+            if device.spec.properties.is_empty() {
+                // Told as the model's.
+                continue;
+            }
             faults.push(Fault::error(
                 format!("{}.name", path()),
                 format!(

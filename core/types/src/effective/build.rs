@@ -172,13 +172,13 @@ pub(super) fn one(
         unit: of_model
             .map(|of_model| of_model.unit.clone())
             .unwrap_or_default(),
+        collect_cycle: Some(collect)
+            .filter(|own| !own.is_zero())
+            .or(policy.collect_cycle)
+            .filter(|cycle| !cycle.is_zero())
+            .unwrap_or(DEFAULT_COLLECT_CYCLE),
         policy: Arc::new(policy),
         config: Arc::new(config),
-        collect_cycle: if collect.is_zero() {
-            DEFAULT_COLLECT_CYCLE
-        } else {
-            collect
-        },
         report_cycle: cycle("reportCycle", property.report_cycle, faults),
         report_to_cloud: property.reports_to_cloud(),
         desired: Desired::None,

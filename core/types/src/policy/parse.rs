@@ -46,6 +46,7 @@ pub(super) fn parse(config: &FreeObject, path: &str) -> (PropertyPolicy, FreeObj
             .unwrap_or_default(),
         max_interval: reader.duration_of(&mut rest, "maxInterval"),
         stale_after: reader.duration_of(&mut rest, "staleAfter"),
+        collect_cycle: reader.duration_of(&mut rest, "collectCycle"),
         on_violation: rest
             .shift_remove("onViolation")
             .and_then(|value| reader.on_violation(&value))

@@ -18,7 +18,7 @@ pub fn device() -> Schema {
             (
                 "properties",
                 list(
-                    "The properties that are used. Names must be unique.",
+                    "The properties that are used. Names must be unique. Without any, the device has all properties of its model.",
                     property(),
                 ),
             ),

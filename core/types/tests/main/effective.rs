@@ -38,6 +38,45 @@ fn faults(device: &EffectiveDevice) -> Vec<String> {
     device.faults.iter().map(ToString::to_string).collect()
 }
 
+/// A device that lists none of its model's properties uses all of them, as often
+/// as the model says.
+#[test]
+fn a_device_that_lists_nothing_uses_all_of_its_model() {
+    let model: DeviceModel = serde_json::from_value(json!({
+        "metadata": {"name": "m"},
+        "spec": {"protocol": "modbus", "properties": [
+            {"name": "a", "type": "INT", "visitors": {"configData": {"address": "hr:0", "collectCycle": "10s"}}},
+            {"name": "b", "type": "INT", "visitors": {"configData": {"address": "hr:1"}}},
+            {"name": "a", "type": "FLOAT"},
+        ]},
+    }))
+    .unwrap();
+    let device = |properties: Json| -> Device {
+        serde_json::from_value(json!({
+            "metadata": {"name": "d"},
+            "spec": {"deviceModelRef": {"name": "m"}, "properties": properties},
+        }))
+        .unwrap()
+    };
+    let listed = json!([{"name": "a"}, {"name": "b"}]);
+    let as_listed = EffectiveDevice::build(&device(listed), &model).unwrap();
+    for none in [json!([]), Json::Null] {
+        let all = EffectiveDevice::build(&device(none), &model).unwrap();
+        assert_eq!(all, as_listed);
+    }
+    let cycles: Vec<_> = as_listed
+        .properties
+        .iter()
+        .map(|it| it.collect_cycle)
+        .collect();
+    assert_eq!(cycles, [Duration::from_secs(10), Duration::from_secs(1)]);
+    // The device has the last word.
+    let own = device(json!([{"name": "a", "collectCycle": 250}]));
+    let own = EffectiveDevice::build(&own, &model).unwrap();
+    assert_eq!(own.properties[0].collect_cycle, Duration::from_millis(250));
+    assert!(own.properties[0].config.get("collectCycle").is_none());
+}
+
 /// Whatever stood before it, a device comes to the same as alone.
 #[test]
 fn devices_of_one_blueprint_are_as_each_alone() {

@@ -4,6 +4,6 @@ longshore_sdk::export_mapper!(
     longshore_mapper_bluetooth::BluetoothMapper,
     name: "bluetooth",
     protocol: "bluetooth",
-    capabilities: READ | WRITE | POLL | PUSH | DISCOVER,
+    capabilities: READ | WRITE | POLL | PUSH | DISCOVER | CHECK,
     schema: longshore_mapper_bluetooth::SCHEMA,
 );

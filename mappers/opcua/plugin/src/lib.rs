@@ -4,6 +4,6 @@ longshore_sdk::export_mapper!(
     longshore_mapper_opcua::OpcuaMapper,
     name: "opcua",
     protocol: "opcua",
-    capabilities: READ | WRITE | POLL | PUSH | CALL | DISCOVER,
+    capabilities: READ | WRITE | POLL | PUSH | CALL | DISCOVER | CHECK,
     schema: longshore_mapper_opcua::SCHEMA,
 );

@@ -4,6 +4,6 @@ longshore_sdk::export_mapper!(
     longshore_mapper_serial::SerialMapper,
     name: "serial",
     protocol: "serial",
-    capabilities: READ | WRITE | POLL | PUSH | CALL | DISCOVER,
+    capabilities: READ | WRITE | POLL | PUSH | CALL | DISCOVER | CHECK,
     schema: longshore_mapper_serial::SCHEMA,
 );

@@ -295,6 +295,48 @@ pub(super) fn wrong_point(context: &Context) -> Found {
     }
 }
 
+/// Whoever says that it only judges answers as usual, and what was there before
+/// goes on alone.
+pub(super) fn check(context: &Context) -> Found {
+    if context.states(abi::CAPABILITY_CHECK) != Some(true) {
+        return not_judged("the descriptor does not state CAPABILITY_CHECK");
+    }
+    let mut session = Session::start(context)?;
+    let device = Device::new(&context.devices.any(), 0, INTERVAL_MS / 2);
+    let mut checked = device.clone();
+    checked.config["check"] = true.into();
+    let judged = session.configure(&checked)?;
+    let since = Instant::now();
+    watch_for(PAUSE);
+    for point in device.points() {
+        let count = session.samples_since(point, since).len();
+        if count > 0 {
+            return broken(format!("{count} samples of point {point} came afterwards"));
+        }
+    }
+    let records = session.recorder.records();
+    if records
+        .iter()
+        .any(|record| record.batch.states().count() > 0)
+    {
+        return broken("the state of a device was told that was only to be judged");
+    }
+    let wrong = device.with_point(wrong());
+    let mut checked = wrong.clone();
+    checked.config["check"] = true.into();
+    let with_fault = session.configure(&checked)?;
+    for (judged, device) in [(judged, &device), (with_fault, &wrong)] {
+        let taken = session.configure(device)?;
+        if (judged.status, &judged.message) != (taken.status, &taken.message) {
+            return broken(format!(
+                "it was judged with {:?} {}, and taken over with {:?} {}",
+                judged.status, judged.message, taken.status, taken.message
+            ));
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn faults_are_json(context: &Context) -> Found {
     let mut session = Session::start(context)?;
     let device = Device::new(&context.devices.any(), 0, INTERVAL_MS);

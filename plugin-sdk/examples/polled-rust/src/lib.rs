@@ -15,7 +15,7 @@ use longshore_sdk::{
 
 longshore_sdk::export_mapper!(
     ProtocolMapper<PolledProtocol<Folder>>, name: "file", protocol: "file",
-    capabilities: READ | WRITE | POLL, schema: include_str!("../schema.json"),
+    capabilities: READ | WRITE | POLL | CHECK, schema: include_str!("../schema.json"),
 );
 
 longshore_sdk::keys! {

@@ -265,6 +265,10 @@ impl<P: Protocol> Router<P> {
         });
         let parsed = match parsed {
             Ok(parsed) => parsed,
+            Err(faults) if config.check => {
+                let findings: Vec<_> = faults.iter().map(|fault| finding(fault, "error")).collect();
+                return self.complete(token, Status::InvalidConfig, report(&findings));
+            }
             Err(faults) => return self.refuse(token, deadline, id, Some(&config), &faults),
         };
         let mut findings: Vec<_> = parsed
@@ -281,6 +285,9 @@ impl<P: Protocol> Router<P> {
         findings.extend(doubts.iter().map(|fault| finding(fault, "warning")));
         let message = report(&findings);
         drop(findings);
+        if config.check {
+            return self.complete(token, Status::Ok, message);
+        }
 
         let mut device = Device {
             id,

@@ -196,6 +196,92 @@ async fn a_lone_node_answers_the_command_line() {
     assert!(!set && told.contains("did you mean `setpoint`?"), "{told}");
 }
 
+fn told(command: &mut Command) -> (bool, String) {
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = text + &String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), text)
+}
+
+/// One look at a device, with no node and no hub.
+#[test]
+fn a_mapper_reads_the_points_of_a_device_once() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("temp"), "21500\n").unwrap();
+    let zone = device("zone")
+        .speaking("file", json!({"folder": folder.path()}))
+        .read("temperature", "DOUBLE", json!({"address": "temp"}))
+        .read("humidity", "DOUBLE", json!({"address": "gone"}));
+    let file = folder.path().join("zone.yaml");
+    fs::write(&file, zone.yaml()).unwrap();
+    let read = |more: &[&str]| {
+        let mut command = Command::new(binaries::binary("longshore"));
+        command
+            .args(["mapper", "read"])
+            .arg(binaries::mapper("file"));
+        told(command.arg("--device").arg(&file).args(more))
+    };
+    let (good, text) = read(&[]);
+    assert!(!good, "{text}");
+    let row = |point: &str| {
+        let row = text.lines().find(|line| line.contains(point)).unwrap();
+        row.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(row("temperature")[2..], ["21500", "good"]);
+    assert_eq!(row("humidity")[2..4], ["-", "bad:"]);
+    let (_, text) = read(&["-o", "json"]);
+    let rows: Json = serde_json::from_str(&text).unwrap();
+    assert_eq!(rows[0]["value"], 21500, "{text}");
+    assert_eq!(rows[1]["value"], Json::Null, "{text}");
+}
+
+/// Who has no kubectl brings devices into the API all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn manifests_are_applied_by_the_command_line() {
+    let hub = hub().on(&embedded()).run().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("zone.yaml");
+    let apply = || {
+        let mut command = Command::new(binaries::binary("longshore"));
+        command.args(["apply", "-f"]).arg(&file);
+        told(command.arg("--kubeconfig").arg(hub.kubeconfig()))
+    };
+    let zone = |folder: &str| {
+        let zone = device("zone").speaking("file", json!({"folder": folder}));
+        zone.read("temperature", "DOUBLE", json!({"address": "temp"}))
+    };
+    fs::write(&file, zone("/a").yaml()).unwrap();
+    let (good, text) = apply();
+    assert!(good, "{text}");
+    for line in [
+        "DeviceModel default/zone-model created",
+        "Device default/zone created",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    let (good, text) = apply();
+    assert!(
+        good && text.contains("Device default/zone unchanged"),
+        "{text}"
+    );
+    fs::write(&file, zone("/b").yaml()).unwrap();
+    let (good, text) = apply();
+    assert!(
+        good && text.contains("Device default/zone configured"),
+        "{text}"
+    );
+    // What is wrong is told with its line, and the sound half stays at home.
+    let (sound, broken) = (zone("/c").yaml(), zone("/c").yaml());
+    let broken = broken.replace("nodeName", "nodeNam");
+    fs::write(&file, format!("{sound}---\n{broken}")).unwrap();
+    let (good, text) = apply();
+    assert!(!good && text.contains("zone.yaml:"), "{text}");
+    let device = hub.get("Device", "zone").await.unwrap();
+    assert_eq!(device["spec"]["protocol"]["configData"]["folder"], "/b");
+}
+
 /// With `trace: true` the log has the bytes, and what they were taken for.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_wire_of_a_traced_device_can_be_seen() {
