@@ -59,9 +59,10 @@ fn a_device_that_lists_nothing_uses_all_of_its_model() {
         .unwrap()
     };
     let listed = json!([{"name": "a"}, {"name": "b"}]);
-    let as_listed = EffectiveDevice::build(&device(listed), &model).unwrap();
+    let mut blueprint = Blueprint::new(&model);
+    let as_listed = blueprint.build(&device(listed)).unwrap();
     for none in [json!([]), Json::Null] {
-        let all = EffectiveDevice::build(&device(none), &model).unwrap();
+        let all = blueprint.build(&device(none)).unwrap();
         assert_eq!(all, as_listed);
     }
     let cycles: Vec<_> = as_listed
