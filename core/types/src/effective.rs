@@ -9,6 +9,7 @@ mod behavior;
 mod blueprint;
 mod build;
 mod connect;
+mod listed;
 
 use std::{
     collections::BTreeMap,

@@ -1,11 +1,11 @@
 //! `Device`: one device, the model it follows and the node it hangs on.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DeviceModel, FreeObject, PushMethod, is_default,
+    FreeObject, PushMethod, is_default,
     meta::{ApiVersion, Kind, Named, ObjectMeta},
     or_default,
 };
@@ -163,19 +163,6 @@ impl Named for Device {
 }
 
 impl Device {
-    /// The properties that are used: those that are listed, or all of the model's
-    /// where none is.
-    pub fn properties(&self, model: &DeviceModel) -> Cow<'_, [DeviceProperty]> {
-        if !self.spec.properties.is_empty() {
-            return Cow::Borrowed(&self.spec.properties);
-        }
-        let all = model.spec.properties.iter().map(|property| DeviceProperty {
-            name: property.name.clone(),
-            ..DeviceProperty::default()
-        });
-        Cow::Owned(all.collect())
-    }
-
     /// Namespace and name; an absent namespace is `default`.
     pub fn device_name(&self) -> Result<DeviceName, InvalidName> {
         DeviceName::new(self.metadata.namespace_or_default(), &self.metadata.name)
