@@ -17,6 +17,7 @@ use longshore_mapper_serial::{
     checksum::{Checksum, Format as SumFormat, Kind, Place},
     framer::{self, Block, Found, Framing, Length},
     pattern::Pattern,
+    stuffing::{Stuffing, Way},
 };
 
 use longshore_sdk::{DeviceConfig, Protocol, Samples};
@@ -102,6 +103,11 @@ pub(crate) fn serial(mut data: &[u8]) {
             }),
             fixed: (flags & 32 != 0).then(|| usize::from(byte(&mut data) % 64) + 1),
             idle: Some(Duration::from_millis(5)),
+            stuffing: (flags & 128 != 0).then(|| Stuffing {
+                escape: 0x7D,
+                way: Way::Xor(0x20),
+                also: Vec::new(),
+            }),
         })
     };
     let checksum = (flags & 64 != 0).then(|| Checksum {
