@@ -50,7 +50,7 @@ pub use functions::{FUNCTIONS, FunctionHelp};
 pub use types::Type;
 
 use crate::{
-    policy::RawRange,
+    raw::RawRange,
     value::{Value, ValueRef},
 };
 

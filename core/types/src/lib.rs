@@ -22,6 +22,7 @@ pub mod name;
 pub mod near;
 pub mod policy;
 mod property_type;
+mod raw;
 pub mod report;
 pub mod samples;
 pub mod schema;

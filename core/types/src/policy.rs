@@ -14,15 +14,14 @@
 mod bits;
 mod calculation;
 mod parse;
-mod raw;
 mod transform;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+pub use crate::raw::RawRange;
 pub use bits::{Bits, BitsError};
 pub use calculation::Calculation;
 pub(crate) use parse::{duration, kind};
-pub use raw::RawRange;
 pub use transform::{InverseError, Transform};
 
 use crate::{device::FreeObject, expression::Expression, fault::Fault};

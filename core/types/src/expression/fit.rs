@@ -5,7 +5,7 @@ use super::{
     lexer::error,
     parser::{Kind, Node, Operator},
 };
-use crate::policy::RawRange;
+use crate::raw::RawRange;
 
 /// Makes bit patterns of signed numbers the numbers that they are: `x == 0x8000` of
 /// an int16 is `x == -32768`.
