@@ -92,6 +92,7 @@ fn the_c_example_conforms() {
         &report,
         &[
             "schema",
+            "a-check-takes-nothing-over",
             "urgent-writes-go-first",
             "a-float-takes-any-number",
         ],
@@ -103,7 +104,7 @@ fn the_c_example_conforms() {
 fn the_c_example_with_a_queue_conforms() {
     let folder = tempfile::tempdir().unwrap();
     let file = c_library(folder.path(), "plugin-sdk/examples/queued-c/slow.c", &[]);
-    assert_judged_but_for(&check(&subject(&file)), &[]);
+    assert_judged_but_for(&check(&subject(&file)), &["a-check-takes-nothing-over"]);
 }
 
 /// Nor does it: every Linux has a load, which nobody can write.
@@ -135,7 +136,11 @@ fn the_cpp_example_conforms() {
     );
     assert_judged_but_for(
         &check(&subject(&file)),
-        &["urgent-writes-go-first", "a-float-takes-any-number"],
+        &[
+            "a-check-takes-nothing-over",
+            "urgent-writes-go-first",
+            "a-float-takes-any-number",
+        ],
     );
 }
 
