@@ -11,7 +11,7 @@ use crate::{
     template::{Filling, Template},
 };
 
-/// IEC 62056-21, section 6.3.14: the letter of mode C, whose change is confirmed.
+/// IEC 62056-21: the letter of mode C, whose change is confirmed.
 const CONFIRMED: &[(&str, u32)] = &[
     ("0", 300),
     ("1", 600),

@@ -103,7 +103,7 @@ const FRAMING: Table = Table {
     examples: &[],
 };
 
-/// IEC 62056-21, section 6.3.14, "reaction time": 200 to 1500 ms.
+/// IEC 62056-21, "reaction time": 200 to 1500 ms.
 pub(crate) const REACTION: Duration = Duration::from_millis(200);
 
 #[rustfmt::skip]

@@ -47,7 +47,7 @@ fn heard(link: &Link, stream: &[u8]) -> Vec<Vec<u8>> {
     }
 }
 
-/// Sensirion SPS30, datasheet 1.0, section 5.2 "SHDLC frame layer": the frame
+/// Sensirion SPS30 (avaldebe.github.io/PyPMS, "Sensirion sensors"): the frame
 /// that starts the measurement, and its answer.
 #[test]
 fn the_frames_of_shdlc() {
@@ -131,7 +131,7 @@ fn slip_and_dle() {
     );
 }
 
-/// DSMR 5.0.2 P1, section 6.2: CRC-16/ARC over all from `/` to `!`, behind the `!`.
+/// DSMR 5.0.2 P1: CRC-16/ARC over all from `/` to `!`, behind the `!`.
 #[test]
 fn the_checksum_of_a_p1_telegram() {
     let link = frame(
@@ -154,7 +154,7 @@ fn the_checksum_of_a_p1_telegram() {
     );
 }
 
-/// IEC 62056-21, section 6.1: the block check is the exclusive or of what
+/// IEC 62056-21: the block check is the exclusive or of what
 /// stands behind STX up to ETX, and follows it.
 #[test]
 fn the_block_check_of_a_meter() {
