@@ -302,7 +302,11 @@ impl Wire {
             complete("CreateMonitoredItems", answer.results, wanted)
         };
         let bound = &self.limits.monitored_items;
-        let all = ask_all(bound, &self.limits.turns, items, ask).await?;
+        let all = match ask_all(bound, &self.limits.turns, items, ask).await {
+            // Where only one was asked for, it is the one that is refused.
+            Err(error) if items.len() == 1 && error.is_of_size() => vec![Err(error)],
+            all => all?,
+        };
         let refused = |error: WireError| MonitoredItemCreateResult {
             status_code: bad(&error),
             ..MonitoredItemCreateResult::default()
